@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"codexk8s.dev/shared/runtoken"
+	"codexk8s.dev/shared/store"
+)
+
+// active are the states in which a run's agent may act.
+var active = []string{"starting", "running", "waiting"}
+
+type runKey struct{}
+
+// runOf is the run whose agent calls; authenticate has put it there.
+func runOf(ctx context.Context) store.AgentRun {
+	run, _ := ctx.Value(runKey{}).(store.AgentRun)
+	return run
+}
+
+// authenticate finds out whose agent calls, for every procedure, and makes of every error one that the agent can act on.
+func (h *handler) authenticate(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		run, err := h.caller(ctx, req.Header().Get("Authorization"))
+		if err == nil {
+			var res connect.AnyResponse
+			if res, err = next(context.WithValue(ctx, runKey{}, run), req); err == nil {
+				return res, nil
+			}
+		}
+		procedure := req.Spec().Procedure[strings.LastIndexByte(req.Spec().Procedure, '/')+1:]
+		if coded := new(connect.Error); errors.As(err, &coded) {
+			slog.InfoContext(ctx, "agent's call refused", "call", procedure, "run", run.ID, "code", coded.Code().String(), "error", coded.Message())
+			return nil, coded
+		}
+		// Ours or the database's; details are not the agent's business.
+		slog.ErrorContext(ctx, "agent's call failed", "call", procedure, "run", run.ID, "error", err)
+		return nil, connect.NewError(connect.CodeUnavailable, errors.New("the platform cannot do this now, try again"))
+	}
+}
+
+// caller checks the bearer token and loads the run that it names.
+func (h *handler) caller(ctx context.Context, authorization string) (store.AgentRun, error) {
+	kind, token, _ := strings.Cut(authorization, " ")
+	if !strings.EqualFold(kind, "Bearer") || token == "" {
+		return store.AgentRun{}, connect.NewError(connect.CodeUnauthenticated, errors.New("send the run token as Authorization: Bearer"))
+	}
+	claims, err := runtoken.Verify(h.key, strings.TrimSpace(token), time.Now())
+	if errors.Is(err, runtoken.ErrInvalid) || errors.Is(err, runtoken.ErrExpired) {
+		return store.AgentRun{}, connect.NewError(connect.CodeUnauthenticated, err)
+	}
+	if err != nil {
+		return store.AgentRun{}, err
+	}
+	run, err := h.db.AgentRun(ctx, claims.RunID)
+	if errors.Is(err, store.ErrNotFound) {
+		return store.AgentRun{}, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("run %s does not exist", claims.RunID))
+	}
+	if err == nil && run.Namespace != claims.Namespace {
+		return store.AgentRun{}, connect.NewError(connect.CodeUnauthenticated, errors.New("the run token belongs to another namespace"))
+	}
+	return run, err
+}
+
+// needActive refuses a run that has ended or not begun.
+func needActive(run store.AgentRun) error {
+	if slices.Contains(active, run.State) {
+		return nil
+	}
+	return connect.NewError(connect.CodePermissionDenied, fmt.Errorf("run %s is %s", run.ID, run.State))
+}
+
+// needBegun lets the last words of a pod through that is being stopped.
+func needBegun(run store.AgentRun) error {
+	if run.State == "requested" || run.State == "queued" {
+		return needActive(run)
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/runtoken"
+)
+
+func TestWhoIsNotTheAgentIsRefused(t *testing.T) {
+	f := setup(t)
+	for name, c := range map[string]struct {
+		token string
+		want  connect.Code
+	}{
+		"no token":          {"", connect.CodeUnauthenticated},
+		"garbage":           {"garbage", connect.CodeUnauthenticated},
+		"expired":           {token(t, func(c *runtoken.Claims) { c.Expires = time.Now().Add(-time.Second) }), connect.CodeUnauthenticated},
+		"another namespace": {token(t, func(c *runtoken.Claims) { c.Namespace = "default" }), connect.CodeUnauthenticated},
+		"no such run":       {token(t, func(c *runtoken.Claims) { c.RunID = otherRun }), connect.CodePermissionDenied},
+		"no uuid":           {token(t, func(c *runtoken.Claims) { c.RunID = "'; DROP" }), connect.CodePermissionDenied},
+	} {
+		_, err := f.agentWith(c.token).GetGitCredential(t.Context(), &agentapi.GetGitCredentialRequest{})
+		if got := connect.CodeOf(err); got != c.want {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+func TestOnlyAnActiveRunMayAct(t *testing.T) {
+	f := setup(t)
+	a := f.agent()
+	sum := sha256.Sum256(nil)
+	calls := map[string]func() error{
+		"GetAssignment": func() error { _, err := a.GetAssignment(t.Context(), &agentapi.GetAssignmentRequest{}); return err },
+		"LoadSnapshot":  func() error { _, err := a.LoadSnapshot(t.Context(), &agentapi.LoadSnapshotRequest{}); return err },
+		"GetGitCredential": func() error {
+			_, err := a.GetGitCredential(t.Context(), &agentapi.GetGitCredentialRequest{})
+			return err
+		},
+		"ReportProgress": func() error { _, err := a.ReportProgress(t.Context(), &agentapi.ReportProgressRequest{}); return err },
+		"Report":         func() error { _, err := a.Report(t.Context(), &agentapi.ReportRequest{Outcome: "failed"}); return err },
+		"AppendLogs":     func() error { _, err := a.AppendLogs(t.Context(), &agentapi.AppendLogsRequest{}); return err },
+		"SaveSnapshot": func() error {
+			_, err := a.SaveSnapshot(t.Context(), &agentapi.SaveSnapshotRequest{ExpectedVersion: 99, Sha256: sum[:]})
+			return err
+		},
+	}
+	lastWords := []string{"AppendLogs", "SaveSnapshot"}
+	for _, state := range []string{"queued", "cancelled", "succeeded"} {
+		f.exec(`UPDATE runs SET state = $1, finished_at = CASE WHEN $1 = 'queued' THEN NULL ELSE now() END`, state)
+		for name, call := range calls {
+			err := call()
+			if state != "queued" && slices.Contains(lastWords, name) {
+				if connect.CodeOf(err) == connect.CodePermissionDenied {
+					t.Errorf("%s of a run that is %s: %v; its pod may still say its last words", name, state, err)
+				}
+				continue
+			}
+			if connect.CodeOf(err) != connect.CodePermissionDenied || !strings.Contains(fmt.Sprint(err), state) {
+				t.Errorf("%s of a run that is %s: %v", name, state, err)
+			}
+		}
+		beat, err := a.Heartbeat(t.Context(), &agentapi.HeartbeatRequest{})
+		if err != nil || !beat.GetStop() || beat.GetReason() != state {
+			t.Errorf("heartbeat of a run that is %s: %v %v", state, beat, err)
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"connectrpc.com/connect"
+	"github.com/cloudevents/sdk-go/v2/event"
+	gh "github.com/google/go-github/v66/github"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/stage"
+	"codexk8s.dev/shared/store"
+)
+
+// Bounds of what an agent may send.
+const (
+	maxMessage  = 20 << 20 // a snapshot and its frame
+	maxSnapshot = 16 << 20
+	maxLines    = 1000     // in one call
+	maxLine     = 16 << 10 // bytes; longer ones are cut
+	maxProgress = 100      // characters
+	maxSummary  = 64 << 10 // bytes
+	maxFiles    = 3000     // changed files kept of a report
+)
+
+// handler is the Session API. Every method runs after authenticate.
+type handler struct {
+	db        *store.DB
+	key       []byte
+	process   *stage.Process
+	githubURL string
+	token     func(ctx context.Context, repository string, permissions *gh.InstallationPermissions) (github.Token, error)
+	send      func(context.Context, ...event.Event) error
+}
+
+func (h *handler) routes(s *serve.Server) {
+	s.Handle(agentapi.NewSessionServiceHandler(h,
+		connect.WithInterceptors(connect.UnaryInterceptorFunc(h.authenticate)), connect.WithReadMaxBytes(maxMessage)))
+}
+
+// GetAssignment puts the run into the agent's terms.
+func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRequest) (*agentapi.Assignment, error) {
+	run := runOf(ctx)
+	if err := needActive(run); err != nil {
+		return nil, err
+	}
+	review, err := reviewOf(run.Review)
+	if err != nil {
+		return nil, fmt.Errorf("reading the review of run %s: %w", run.ID, err)
+	}
+	a := &agentapi.Assignment{
+		RunId: run.ID, Project: run.Project, Repository: run.Repository, CloneUrl: run.CloneURL, GithubApiUrl: h.githubURL,
+		BaseBranch: run.BaseBranch, Branch: fmt.Sprintf("codexk8s/issue-%d", run.Issue),
+		IssueNumber: int32(run.Issue), IssueTitle: run.Title, IssueBody: run.Body, IssueUrl: run.URL,
+		Stage: run.Stage, Revise: run.Revise, Role: run.Role, Engine: run.Engine, Model: run.Model, Reasoning: run.Reasoning,
+		WriteScope: h.writeScope(run.Stage), PullRequest: int32(run.PullRequest), Review: review, Instructions: run.Instructions,
+	}
+	if !run.Deadline.IsZero() {
+		a.Deadline = timestamppb.New(run.Deadline)
+	}
+	return a, nil
+}
+
+// writeScope is what the stage's pull request may change. A stage that the process no longer knows may change nothing: the run
+// was requested under another process, and what it may do is not known.
+func (h *handler) writeScope(name string) []string {
+	for _, s := range h.process.Stages {
+		if s.Name == name {
+			return s.Write
+		}
+	}
+	return []string{".codexk8s-nothing"}
+}
+
+// storedReview is the shape of runs.review.
+type storedReview struct {
+	ID       int64  `json:"id"`
+	Author   string `json:"author"`
+	Body     string `json:"body"`
+	Comments []struct {
+		Path     string `json:"path"`
+		Line     int32  `json:"line"`
+		Author   string `json:"author"`
+		Body     string `json:"body"`
+		DiffHunk string `json:"diffHunk"`
+	} `json:"comments"`
+}
+
+func reviewOf(data []byte) (*agentapi.Review, error) {
+	if len(data) == 0 {
+		return nil, nil
+	}
+	var stored *storedReview
+	if err := json.Unmarshal(data, &stored); err != nil || stored == nil {
+		return nil, err
+	}
+	review := &agentapi.Review{Id: stored.ID, Author: stored.Author, Body: stored.Body}
+	for _, c := range stored.Comments {
+		review.Comments = append(review.Comments, &agentapi.ReviewComment{Path: c.Path, Line: c.Line, Author: c.Author, Body: c.Body, DiffHunk: c.DiffHunk})
+	}
+	return review, nil
+}
+
+// Heartbeat notes that the agent lives, and tells it to stop when its run is over or waits for somebody: a waiting run holds no pod.
+func (h *handler) Heartbeat(ctx context.Context, _ *agentapi.HeartbeatRequest) (*agentapi.HeartbeatResponse, error) {
+	run := runOf(ctx)
+	switch run.State {
+	case "starting", "running":
+		if err := h.db.Heartbeat(ctx, run.ID); err != nil {
+			return nil, err
+		}
+		return &agentapi.HeartbeatResponse{}, nil
+	}
+	return &agentapi.HeartbeatResponse{Stop: true, Reason: strings.TrimSuffix(run.State+": "+run.Reason, ": ")}, nil
+}
+
+// AppendLogs stores numbered lines.
+func (h *handler) AppendLogs(ctx context.Context, req *agentapi.AppendLogsRequest) (*agentapi.AppendLogsResponse, error) {
+	run := runOf(ctx)
+	if err := needBegun(run); err != nil {
+		return nil, err
+	}
+	if len(req.GetLines()) > maxLines {
+		return nil, invalid("%d lines in one call, send at most %d", len(req.GetLines()), maxLines)
+	}
+	if len(req.GetLines()) > 0 && req.GetFirstSeq() < 1 {
+		return nil, invalid("first_seq is %d, lines count from 1", req.GetFirstSeq())
+	}
+	lines := make([]store.LogLine, 0, len(req.GetLines()))
+	for i, l := range req.GetLines() {
+		if l.GetStream() != "agent" && l.GetStream() != "runner" {
+			return nil, invalid("stream %q is neither agent nor runner", l.GetStream())
+		}
+		at := time.Now().UTC()
+		if l.GetAt().IsValid() {
+			at = l.GetAt().AsTime()
+		}
+		lines = append(lines, store.LogLine{Seq: req.GetFirstSeq() + int64(i), At: at, Stream: l.GetStream(), Text: plain(l.GetText(), maxLine)})
+	}
+	next, err := h.db.AppendLogs(ctx, run.ID, lines)
+	if err != nil {
+		return nil, err
+	}
+	return &agentapi.AppendLogsResponse{NextSeq: next}, nil
+}
+
+// ReportProgress replaces the run's one line of progress.
+func (h *handler) ReportProgress(ctx context.Context, req *agentapi.ReportProgressRequest) (*agentapi.ReportProgressResponse, error) {
+	run := runOf(ctx)
+	if err := needActive(run); err != nil {
+		return nil, err
+	}
+	if n := utf8.RuneCountInString(req.GetText()); n > maxProgress {
+		return nil, invalid("progress has %d characters, at most %d are shown", n, maxProgress)
+	}
+	return &agentapi.ReportProgressResponse{}, h.db.SetProgress(ctx, run.ID, plain(req.GetText(), maxLine))
+}
+
+// LoadSnapshot gives the newest session of the work item and engine.
+func (h *handler) LoadSnapshot(ctx context.Context, _ *agentapi.LoadSnapshotRequest) (*agentapi.LoadSnapshotResponse, error) {
+	run := runOf(ctx)
+	if err := needActive(run); err != nil {
+		return nil, err
+	}
+	s, err := h.db.LoadSession(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	return &agentapi.LoadSnapshotResponse{Version: s.Version, ThreadId: s.ThreadID, Sha256: s.SHA256, Data: s.Data, RunId: s.RunID}, nil
+}
+
+// SaveSnapshot replaces the session if the agent has seen the newest one.
+func (h *handler) SaveSnapshot(ctx context.Context, req *agentapi.SaveSnapshotRequest) (*agentapi.SaveSnapshotResponse, error) {
+	run := runOf(ctx)
+	if err := needBegun(run); err != nil {
+		return nil, err
+	}
+	if len(req.GetData()) > maxSnapshot {
+		return nil, invalid("the snapshot has %d bytes, at most %d are kept", len(req.GetData()), maxSnapshot)
+	}
+	if sum := sha256.Sum256(req.GetData()); !bytes.Equal(sum[:], req.GetSha256()) {
+		return nil, invalid("sha256 is not that of data; the snapshot was damaged on its way")
+	}
+	version, err := h.db.SaveSession(ctx, run, req.GetExpectedVersion(), store.Session{
+		ThreadID: plain(req.GetThreadId(), 200), SHA256: req.GetSha256(), Data: req.GetData(),
+	})
+	if errors.Is(err, store.ErrConflict) {
+		return nil, connect.NewError(connect.CodeAborted, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &agentapi.SaveSnapshotResponse{Version: version}, nil
+}
+
+// tokenLife is what we say of a plain token, which GitHub does not limit: ask again within the hour, as with an App's.
+const tokenLife = time.Hour
+
+// GetGitCredential fetches a token for the run's one repository. "x-access-token" is the user name that GitHub documents for
+// installation tokens; with other tokens any name will do.
+func (h *handler) GetGitCredential(ctx context.Context, _ *agentapi.GetGitCredentialRequest) (*agentapi.GetGitCredentialResponse, error) {
+	run := runOf(ctx)
+	if err := needActive(run); err != nil {
+		return nil, err
+	}
+	token, err := h.token(ctx, run.Repository, github.AgentPermissions())
+	var refusal *github.Refused
+	switch {
+	case errors.As(err, &refusal):
+		return nil, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("GitHub gives no token for %s: %w; install the platform's App on it", run.Repository, refusal))
+	case err != nil:
+		return nil, err
+	}
+	expires := token.Expires
+	if expires.IsZero() {
+		expires = time.Now().Add(tokenLife)
+	}
+	return &agentapi.GetGitCredentialResponse{Username: "x-access-token", Password: token.Value, ExpiresAt: timestamppb.New(expires)}, nil
+}
+
+// Report stores the run's result and tells the platform. Who reports again, for whatever the run's state is by then, hears the first
+// result.
+func (h *handler) Report(ctx context.Context, req *agentapi.ReportRequest) (*agentapi.ReportResponse, error) {
+	run := runOf(ctx)
+	if err := needActive(run); err != nil {
+		first, reportErr := h.db.Report(ctx, run.ID)
+		switch {
+		case errors.Is(reportErr, store.ErrNotFound):
+			return nil, err
+		case reportErr != nil:
+			return nil, reportErr
+		}
+		return &agentapi.ReportResponse{Outcome: first.Outcome, Reason: first.Reason}, nil
+	}
+	if req.GetOutcome() != "succeeded" && req.GetOutcome() != "failed" {
+		return nil, invalid("outcome %q is neither succeeded nor failed", req.GetOutcome())
+	}
+	files := make([]string, 0, min(len(req.GetChangedFiles()), maxFiles))
+	for _, f := range req.GetChangedFiles()[:cap(files)] {
+		files = append(files, plain(f, 4096))
+	}
+	first, emitted, err := h.db.SaveReport(ctx, events.AgentReported{
+		RunRef: run.Ref(), Outcome: req.GetOutcome(), Reason: plain(req.GetReason(), 100), Summary: plain(req.GetSummary(), maxSummary),
+		Branch: plain(req.GetBranch(), 250), HeadSHA: plain(req.GetHeadSha(), 64), PullRequest: int(req.GetPullRequest()),
+		PullRequestURL: plain(req.GetPullRequestUrl(), 500), ThreadID: plain(req.GetThreadId(), 200), ChangedFiles: files,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := h.send(ctx, emitted...); err != nil {
+		slog.WarnContext(ctx, "the report is stored but not sent; timekeeper sends it", "run", run.ID, "error", err)
+	}
+	return &agentapi.ReportResponse{Outcome: first.Outcome, Reason: first.Reason}, nil
+}
+
+func invalid(format string, args ...any) error {
+	return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf(format, args...))
+}
+
+// plain makes text that Postgres takes (no NUL) of at most max bytes.
+func plain(text string, max int) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "")
+	if len(text) > max {
+		text = strings.ToValidUTF8(text[:max], "")
+	}
+	return text
+}

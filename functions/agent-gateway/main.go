@@ -1,0 +1,69 @@
+// Command agent-gateway is all that a running agent may reach of the platform: the Session API of shared/agentapi, as gRPC,
+// Connect and plain HTTP with JSON on one port.
+//
+//	bearer token → genuine? → which run? → active? → the one call → Postgres
+//
+// A pod is not trusted. Its run token (shared/runtoken) names the run; what that run may do is looked up in the database with every
+// call, so a run that was cancelled or has timed out loses its gateway at once. Calls that change something need an active run
+// (starting, running, waiting); a pod that is being stopped may still send its last log lines and its session, and learns from its
+// heartbeat that it is to stop.
+//
+// Everything may be called again: a pod and this function are killed at any moment. Log lines are numbered by the run, sessions are
+// replaced by compare-and-swap, and the first report of a run counts. The report becomes the event agent.reported in the same
+// transaction, so it is known of or not stored at all; when sending it fails, timekeeper sends it.
+//
+// A Git credential is fetched when Git asks for one: an installation token for the run's one repository, with the right to push and
+// to open pull requests, and never written down here.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/runtoken"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/stage"
+	"codexk8s.dev/shared/store"
+)
+
+type env struct {
+	DatabaseURL  string `envconfig:"DATABASE_URL" required:"true"`                     // Postgres, postgres://user:password@host/name
+	RunTokenKey  string `envconfig:"RUN_TOKEN_KEY" required:"true"`                    // signs run tokens; the same in agent-launcher and llm-caller
+	GitHubURL    string `envconfig:"GITHUB_API_URL" default:"https://api.github.com/"` // REST API, for us and for the agents
+	GitHubAppID  int64  `envconfig:"GITHUB_APP_ID"`                                    // the GitHub App that agents work as; 0 = use GITHUB_TOKEN
+	GitHubAppKey string `envconfig:"GITHUB_APP_PRIVATE_KEY"`                           // its private key, PEM
+	GitHubToken  string `envconfig:"GITHUB_TOKEN"`                                     // without an App: given to agents as it is, for trying out
+	ProcessFile  string `envconfig:"PROCESS_FILE"`                                     // process.yaml with the stages' write scopes; empty = the built-in one
+}
+
+func main() { serve.Main("agent-gateway", run) }
+
+func run(ctx context.Context, s *serve.Server, env env) error {
+	if len(env.RunTokenKey) < runtoken.MinKey {
+		return fmt.Errorf("RUN_TOKEN_KEY has %d bytes, give at least %d", len(env.RunTokenKey), runtoken.MinKey)
+	}
+	process := stage.Default()
+	if env.ProcessFile != "" {
+		data, err := os.ReadFile(env.ProcessFile)
+		if err != nil {
+			return fmt.Errorf("reading PROCESS_FILE: %w", err)
+		}
+		if process, err = stage.Parse(data); err != nil {
+			return err
+		}
+	}
+	clients, err := github.Open(github.Config{URL: env.GitHubURL, AppID: env.GitHubAppID, AppKey: []byte(env.GitHubAppKey), Token: env.GitHubToken})
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, "agent-gateway", env.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	s.OnStop(db.Close)
+	h := &handler{db: db, key: []byte(env.RunTokenKey), process: process, githubURL: env.GitHubURL, token: clients.Token, send: s.Send}
+	h.routes(s)
+	return nil
+}

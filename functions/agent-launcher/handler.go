@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+)
+
+// actFor bounds the calls for one event, below Knative's minute for a request.
+const actFor = 45 * time.Second
+
+// keepAway is after how long a namespace that expired with a Job still at work is looked at again.
+const keepAway = time.Hour
+
+type handler struct {
+	db       *store.DB
+	cluster  *kube.Client
+	platform agentpod.Platform
+	key      []byte
+	now      func() time.Time
+}
+
+func (h *handler) routes(s *serve.Server) {
+	serve.On(s, h.agentRequested)
+	serve.On(s, h.agentStopRequested)
+	serve.On(s, h.environmentExpired)
+}
+
+// agentRequested starts the run's agent.
+func (h *handler) agentRequested(ctx context.Context, e event.Event, r events.AgentRequested) ([]event.Event, error) {
+	return h.once(ctx, e, r.RunRef, func(ctx context.Context) (events.Decision, error) {
+		over, err := h.runIsOver(ctx, r.RunID)
+		if err != nil {
+			return events.Decision{}, err
+		}
+		if over {
+			return skipped(r.RunRef, "agent.not_started", "run_is_over", "the run ended before its agent was started"), nil
+		}
+		err = h.launch(ctx, r)
+		var refusal *agentpod.Refusal
+		switch {
+		case errors.Is(err, errLate):
+			return skipped(r.RunRef, "agent.not_started", "superseded", err.Error()), nil
+		case errors.As(err, &refusal):
+			return said(r.RunRef, refusal.Reason, events.AgentFailed{
+				RunRef: r.RunRef, Namespace: r.Namespace, Reason: refusal.Reason, Message: refusal.Message,
+			}), nil
+		case err != nil:
+			return events.Decision{}, err
+		}
+		return said(r.RunRef, "", events.AgentStarted{RunRef: r.RunRef, Namespace: r.Namespace, Job: agentpod.JobName}), nil
+	})
+}
+
+// agentStopRequested deletes the run's Job, which ends its pod with the grace
+// period that the agent needs to save its session.
+func (h *handler) agentStopRequested(ctx context.Context, e event.Event, r events.AgentStopRequested) ([]event.Event, error) {
+	return h.once(ctx, e, r.RunRef, func(ctx context.Context) (events.Decision, error) {
+		job, err := kube.Get[batchv1.Job](ctx, h.cluster, agentpod.Jobs, r.Namespace, agentpod.JobName)
+		if err != nil {
+			return events.Decision{}, err
+		}
+		if job == nil || !agentpod.BelongsTo(job, r.RunID) || job.DeletionTimestamp != nil {
+			return skipped(r.RunRef, "agent.not_stopped", "job_gone", "the run has no Job any more"), nil
+		}
+		if agentpod.Ended(job) {
+			return skipped(r.RunRef, "agent.not_stopped", "job_ended", "the run's Job had ended; it stays for people to look at"), nil
+		}
+		// Marked, so that run-observer doesn't take the deletion for somebody else's.
+		if err := h.cluster.Annotate(ctx, agentpod.Jobs, job, agentpod.AnnotationStopped, r.Reason); err != nil {
+			return events.Decision{}, err
+		}
+		// In the foreground the Job stays until its pod is gone: the run's next Job
+		// can't start beside a pod that is still saving.
+		if err := h.cluster.Delete(ctx, agentpod.Jobs, job, metav1.DeletePropagationForeground); err != nil {
+			return events.Decision{}, err
+		}
+		return events.Decision{Audit: []events.Record{{
+			Actor: actor, Action: "agent.stopped", Run: r.RunID, Reason: r.Reason, Detail: "Job in namespace " + r.Namespace,
+		}}}, nil
+	})
+}
+
+// environmentExpired removes the run's namespace, if every guard agrees.
+func (h *handler) environmentExpired(ctx context.Context, e event.Event, r events.EnvironmentExpired) ([]event.Event, error) {
+	return h.once(ctx, e, r.RunRef, func(ctx context.Context) (events.Decision, error) {
+		gone := said(r.RunRef, "", events.EnvironmentRemoved{RunRef: r.RunRef, Namespace: r.Namespace})
+		ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, agentpod.Namespaces, "", r.Namespace)
+		if err != nil {
+			return events.Decision{}, err
+		}
+		if ns == nil || ns.DeletionTimestamp != nil {
+			return gone, nil
+		}
+		jobs, err := kube.List[batchv1.Job](ctx, h.cluster, agentpod.Jobs, r.Namespace, "")
+		if err != nil {
+			return events.Decision{}, err
+		}
+		var refusal *agentpod.Refusal
+		if errors.As(agentpod.Removable(ns, jobs, h.now()), &refusal) {
+			kept := skipped(r.RunRef, "environment.kept", refusal.Reason, refusal.Message)
+			if refusal.Reason == "active_run" {
+				// Nobody else will ask again.
+				kept.Emit = []events.Draft{events.At(h.now().Add(keepAway), r)}
+			}
+			return kept, nil
+		}
+		if err := h.cluster.Delete(ctx, agentpod.Namespaces, ns, metav1.DeletePropagationBackground); err != nil {
+			return events.Decision{}, err
+		}
+		return gone, nil
+	})
+}
+
+const actor = "function:agent-launcher"
+
+// once acts unless this event was acted on before, and records what came of it.
+// An act that Kubernetes refuses for good, and that has no answer of its own, is rejected.
+func (h *handler) once(ctx context.Context, e event.Event, run events.RunRef, act func(context.Context) (events.Decision, error)) ([]event.Event, error) {
+	if _, err := uuid.Parse(run.RunID); err != nil {
+		return nil, events.Malformed(fmt.Errorf("event %s: run id %q is no UUID", e.ID(), run.RunID))
+	}
+	done, err := h.db.Handled(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	var d events.Decision
+	if !done {
+		ctx, cancel := context.WithTimeout(ctx, actFor)
+		defer cancel()
+		if d, err = act(ctx); err != nil {
+			if kube.Refused(err) {
+				return nil, events.Reject("kubernetes_refused", err)
+			}
+			return nil, kube.Later(err, h.now())
+		}
+	}
+	return h.db.Step(ctx, e, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) { return d, nil })
+}
+
+// runIsOver reports whether the run has ended: a stop may overtake the request to
+// start, and a Job for a run that is over would work for nobody.
+func (h *handler) runIsOver(ctx context.Context, runID string) (bool, error) {
+	var over bool
+	err := h.db.Pool().QueryRow(ctx, `
+		SELECT finished_at IS NOT NULL
+		FROM runs
+		WHERE id = $1
+	`, runID).Scan(&over)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil // requested by something else than stage-router
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the state of run %s: %w", runID, err)
+	}
+	return over, nil
+}
+
+// said is the decision that tells p, and the audit's line about it.
+func said(run events.RunRef, reason string, p events.Payload) events.Decision {
+	detail := ""
+	if f, ok := p.(events.AgentFailed); ok {
+		detail = f.Message
+	}
+	return events.Decision{
+		Emit:  []events.Draft{events.Now(p)},
+		Audit: []events.Record{{Actor: actor, Action: p.EventType()[len(events.Prefix):], Run: run.RunID, Reason: reason, Detail: detail}},
+	}
+}
+
+// skipped is the decision to do nothing, and why.
+func skipped(run events.RunRef, action, reason, detail string) events.Decision {
+	return events.Decision{Audit: []events.Record{{Actor: actor, Action: action, Run: run.RunID, Reason: reason, Detail: detail}}}
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/runtoken"
+)
+
+// errLate says that the run's agent has been started again since: this request is history.
+var errLate = errors.New("a later agent of this run exists already")
+
+// tryAgain is when to come back for something that is on its way out.
+const tryAgain = 5 * time.Second
+
+// launch brings the run's objects about. A *agentpod.Refusal says that they can't
+// be, errLate that they needn't; any other error is temporary.
+func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
+	token, err := runtoken.Mint(h.key, runtoken.Claims{
+		RunID:          r.RunID,
+		Namespace:      r.Namespace,
+		ServiceAccount: agentpod.JobName,
+		// Past the deadline the pod still has its grace period, to save its session.
+		Expires: r.Deadline.Add(h.platform.Grace),
+	})
+	if err != nil {
+		return &agentpod.Refusal{Reason: "invalid_request", Message: err.Error()}
+	}
+	o, err := agentpod.Build(r, h.platform, token, h.now())
+	if err != nil {
+		return err
+	}
+	err = h.cluster.Create(ctx, o.Namespace.Resource, o.Namespace.Value)
+	if apierrors.IsAlreadyExists(err) {
+		err = h.enter(ctx, r, o)
+		if errors.Is(err, errThere) {
+			return nil
+		}
+	}
+	if err == nil {
+		err = h.furnish(ctx, o)
+	}
+	if err == nil {
+		err = h.start(ctx, r, o)
+	}
+	return refusalOf(err)
+}
+
+// errThere says that the run's Job exists already: nothing is left to do.
+var errThere = errors.New("the run's Job exists")
+
+// enter makes a namespace that exists the run's: it is left over from this
+// event's first delivery, or serves the next run of its issue.
+func (h *handler) enter(ctx context.Context, r events.AgentRequested, o agentpod.Objects) error {
+	ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, agentpod.Namespaces, "", r.Namespace)
+	if err != nil {
+		return err
+	}
+	if ns == nil || ns.DeletionTimestamp != nil {
+		return h.soon("namespace %s is being removed", r.Namespace)
+	}
+	if err := agentpod.Reusable(ns, r); err != nil {
+		return err
+	}
+	if agentpod.BelongsTo(ns, r.RunID) && agentpod.Attempt(ns) > r.Attempt {
+		return errLate
+	}
+	if err := h.clear(ctx, r); err != nil {
+		return err
+	}
+	before := ns.DeepCopy()
+	maps.Copy(ns.Labels, o.Namespace.Value.GetLabels())
+	maps.Copy(ns.Annotations, o.Namespace.Value.GetAnnotations())
+	if maps.Equal(before.Labels, ns.Labels) && maps.Equal(before.Annotations, ns.Annotations) {
+		return nil
+	}
+	return h.cluster.Update(ctx, agentpod.Namespaces, ns)
+}
+
+// clear makes room for the Job: one that has ended goes. errThere if the Job is
+// the requested one.
+func (h *handler) clear(ctx context.Context, r events.AgentRequested) error {
+	job, err := kube.Get[batchv1.Job](ctx, h.cluster, agentpod.Jobs, r.Namespace, agentpod.JobName)
+	if err != nil || job == nil {
+		return err
+	}
+	what, err := agentpod.Succeed(job, r)
+	if err != nil {
+		return err
+	}
+	switch what {
+	case agentpod.Keep:
+		return errThere
+	case agentpod.Late:
+		return errLate
+	case agentpod.Leaving:
+		return h.soon("the former Job in namespace %s is being stopped", r.Namespace)
+	}
+	// Its pods have ended; Kubernetes collects them by itself.
+	return h.cluster.Delete(ctx, agentpod.Jobs, job, metav1.DeletePropagationBackground)
+}
+
+// furnish puts everything but the Job into the namespace, side by side. The
+// namespace is ours, so an object that is there is one of ours and is overwritten:
+// it may hold the token and the limits of an earlier run.
+func (h *handler) furnish(ctx context.Context, o agentpod.Objects) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, object := range o.Support {
+		g.Go(func() error {
+			err := h.cluster.Create(ctx, object.Resource, object.Value)
+			if apierrors.IsAlreadyExists(err) {
+				return h.cluster.Update(ctx, object.Resource, object.Value)
+			}
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// start creates the Job. Another instance may have been faster, on the same event.
+func (h *handler) start(ctx context.Context, r events.AgentRequested, o agentpod.Objects) error {
+	err := h.cluster.Create(ctx, o.Job.Resource, o.Job.Value)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	err = h.clear(ctx, r)
+	switch {
+	case errors.Is(err, errThere):
+		return nil
+	case err == nil:
+		return h.soon("the former Job in namespace %s was still there", r.Namespace)
+	}
+	return err
+}
+
+func (h *handler) soon(format string, args ...any) error {
+	return events.RetryAt(h.now().Add(tryAgain), fmt.Errorf(format, args...))
+}
+
+// refusalOf turns what the API server will never accept into a refusal that a
+// person can act on; any other error stays as it is.
+func refusalOf(err error) error {
+	switch {
+	case err == nil || !kube.Refused(err):
+		return err
+	case agentpod.IsQuota(kube.Message(err)):
+		return &agentpod.Refusal{Reason: agentpod.ReasonQuota, Message: "There is no quota left for this run: " + kube.Message(err) + ". Wait for other runs to end, or raise the quota."}
+	}
+	return &agentpod.Refusal{Reason: agentpod.ReasonRefused, Message: "Kubernetes refuses an object of the run: " + kube.Message(err) +
+		". Check agent-launcher's rights (config/200-agent-launcher.yaml) and the cluster's admission policies."}
+}

@@ -1,0 +1,97 @@
+// Command agent-launcher puts a run's namespace and Job on Kubernetes, stops the
+// Job, and removes what has expired. It decides nothing: what a run looks like,
+// and when a namespace may go, is shared/agentpod.
+//
+//	agent.requested       namespace → everything else at once → Job    agent.started, or agent.failed
+//	agent.stop.requested  mark the Job as stopped by us → delete it
+//	environment.expired   guards → delete the namespace                environment.removed
+//
+// It acts first and then records (store.Step), so an act may be repeated: names
+// come from the run, "already exists" and "not found" are success when the object
+// is the run's. What Kubernetes will never accept becomes agent.failed with what it
+// said; what it can't do now is an error, and the event comes again.
+//
+// The Job comes last, when the network policies are there: no agent ever runs in
+// an open namespace. That is three round trips from the event to the Job.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/runtoken"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+)
+
+type env struct {
+	DatabaseURL  string `envconfig:"DATABASE_URL" required:"true"`      // Postgres, postgres://user:password@host/name
+	Kubeconfig   string `envconfig:"KUBECONFIG"`                        // file that names another cluster than the one it runs in
+	RunTokenKey  string `envconfig:"RUN_TOKEN_KEY" required:"true"`     // signs run tokens; the same in agent-gateway and llm-caller
+	Image        string `envconfig:"AGENT_IMAGE" required:"true"`       // of agent-runner
+	GatewayURL   string `envconfig:"AGENT_GATEWAY_URL" required:"true"` // of agent-gateway, as agents see it
+	LLMURL       string `envconfig:"LLM_URL" required:"true"`           // of llm-caller, as agents see it; ends in /v1
+	GatewayPeers string `envconfig:"GATEWAY_PEERS"`                     // pods behind those two URLs, namespace/label=value,…; empty = Kourier's and Istio's
+	GatewayPorts string `envconfig:"GATEWAY_PORTS"`                     // their ports; empty = 8081
+	DNSPeers     string `envconfig:"DNS_PEERS"`                         // where names are resolved, also address ranges; empty = kube-dns
+	GitCIDRs     string `envconfig:"GIT_CIDRS"`                         // address ranges of Git hosting; empty = the internet
+	GitPorts     string `envconfig:"GIT_PORTS"`                         // its ports; empty = 443,22
+}
+
+func main() { serve.Main("agent-launcher", run) }
+
+func run(ctx context.Context, s *serve.Server, env env) error {
+	if len(env.RunTokenKey) < runtoken.MinKey {
+		return fmt.Errorf("RUN_TOKEN_KEY has %d bytes, give at least %d", len(env.RunTokenKey), runtoken.MinKey)
+	}
+	platform, err := platformFrom(env)
+	if err != nil {
+		return err
+	}
+	cluster, err := kube.Open(env.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, "agent-launcher", env.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	s.OnStop(db.Close)
+	h := &handler{db: db, cluster: cluster, platform: platform, key: []byte(env.RunTokenKey), now: time.Now}
+	h.routes(s)
+	return nil
+}
+
+// platformFrom is the default platform with what the environment says otherwise.
+func platformFrom(env env) (agentpod.Platform, error) {
+	p := agentpod.DefaultPlatform()
+	p.Image, p.GatewayURL, p.LLMURL = env.Image, env.GatewayURL, env.LLMURL
+	err := errors.Join(
+		set(&p.Gateways, env.GatewayPeers, agentpod.ParsePeers),
+		set(&p.GatewayPorts, env.GatewayPorts, agentpod.ParsePorts),
+		set(&p.DNS, env.DNSPeers, agentpod.ParsePeers),
+		set(&p.GitCIDRs, env.GitCIDRs, agentpod.ParseCIDRs),
+		set(&p.GitPorts, env.GitPorts, agentpod.ParsePorts),
+		p.Validate(),
+	)
+	if err != nil {
+		return p, fmt.Errorf("describing the platform to agents: %w", err)
+	}
+	return p, nil
+}
+
+func set[T any](into *T, value string, parse func(string) (T, error)) error {
+	if value == "" {
+		return nil
+	}
+	parsed, err := parse(value)
+	if err != nil {
+		return err
+	}
+	*into = parsed
+	return nil
+}

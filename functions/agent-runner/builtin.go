@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	openai "github.com/sashabaranov/go-openai"
+)
+
+// builtin is the engine without the Codex CLI: a conversation with tools over Chat Completions, for roles that only
+// write code and for machines without Codex. Its memory is the list of messages.
+type builtin struct {
+	client    *openai.Client
+	tools     *toolbox
+	model     string
+	reasoning string
+	log       *runLog
+
+	mu       sync.Mutex
+	threadID string
+	messages []openai.ChatCompletionMessage
+}
+
+// Bounds of one turn of the user, so that a confused model ends.
+const (
+	maxTurns   = 50
+	maxHistory = 600 << 10 // bytes of messages sent; older tool results are left out beyond it
+)
+
+const builtinSystem = `You are a software engineer who works alone in a checked-out repository by calling tools. All paths are relative to its root.
+Look before you change, keep changes small, run the tests. When the task is done, call finish with a summary.`
+
+func newBuiltin(e env, model, reasoning string, log *runLog) (*builtin, error) {
+	root, err := os.OpenRoot(e.checkout())
+	if err != nil {
+		return nil, fmt.Errorf("open the workspace: %w", err)
+	}
+	config := openai.DefaultConfig(e.RunToken)
+	config.BaseURL = e.LLMURL
+	config.HTTPClient = &http.Client{Timeout: 10 * time.Minute, Transport: &patientTransport{next: http.DefaultTransport, retryFor: e.RetryFor}}
+	return &builtin{
+		client: openai.NewClientWithConfig(config), tools: &toolbox{root: root, dir: e.checkout()},
+		model: model, reasoning: reasoning, log: log,
+	}, nil
+}
+
+func (b *builtin) resume(from conversation) error {
+	var messages []openai.ChatCompletionMessage
+	if err := json.Unmarshal(from.Data, &messages); err != nil {
+		return fmt.Errorf("read the session: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.threadID, b.messages = from.ThreadID, closeCalls(messages)
+	return nil
+}
+
+// closeCalls answers tool calls that a lost pod left open: the API refuses a history in which one has no answer.
+func closeCalls(messages []openai.ChatCompletionMessage) []openai.ChatCompletionMessage {
+	answered := map[string]bool{}
+	last := -1
+	for i, m := range messages {
+		if m.Role == openai.ChatMessageRoleTool {
+			answered[m.ToolCallID] = true
+		}
+		if len(m.ToolCalls) > 0 {
+			last = i
+		}
+	}
+	if last < 0 {
+		return messages
+	}
+	for _, call := range messages[last].ToolCalls {
+		if !answered[call.ID] {
+			messages = append(messages, toolResult(call, "aborted: the container was lost while this ran"))
+		}
+	}
+	return messages
+}
+
+func toolResult(call openai.ToolCall, text string) openai.ChatCompletionMessage {
+	return openai.ChatCompletionMessage{Role: openai.ChatMessageRoleTool, ToolCallID: call.ID, Content: text}
+}
+
+func (b *builtin) conversation() (conversation, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.messages) == 0 {
+		return conversation{}, nil
+	}
+	data, err := json.Marshal(b.messages)
+	if err != nil {
+		return conversation{}, fmt.Errorf("encode the session: %w", err)
+	}
+	return conversation{ThreadID: b.threadID, Data: data}, nil
+}
+
+func (b *builtin) add(m openai.ChatCompletionMessage) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.messages = append(b.messages, m)
+}
+
+func (b *builtin) run(ctx context.Context, message string) (string, error) {
+	b.mu.Lock()
+	if b.threadID == "" {
+		b.threadID = uuid.NewString()
+		b.messages = []openai.ChatCompletionMessage{{Role: openai.ChatMessageRoleSystem, Content: builtinSystem}}
+	}
+	b.mu.Unlock()
+	b.add(openai.ChatCompletionMessage{Role: openai.ChatMessageRoleUser, Content: message})
+	for range maxTurns {
+		summary, done, err := b.turn(ctx)
+		if err != nil && ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		if done || err != nil {
+			return summary, err
+		}
+	}
+	return "", engineFailure(fmt.Sprintf("the agent did not finish within %d turns", maxTurns))
+}
+
+// turn asks the model once and does what it asks for. Done when it called finish, or called nothing.
+func (b *builtin) turn(ctx context.Context) (summary string, done bool, err error) {
+	b.mu.Lock()
+	history := shortened(b.messages)
+	b.mu.Unlock()
+	res, err := b.client.CreateChatCompletion(ctx, openai.ChatCompletionRequest{
+		Model: b.model, ReasoningEffort: b.reasoning, Messages: history, Tools: toolDefinitions,
+	})
+	if err != nil {
+		return "", false, modelError(err)
+	}
+	if len(res.Choices) == 0 {
+		return "", false, errors.New("the model answered with no choice")
+	}
+	b.log.add(streamRunner, fmt.Sprintf("tokens: %d in, %d out", res.Usage.PromptTokens, res.Usage.CompletionTokens))
+	answer := res.Choices[0].Message
+	b.add(answer)
+	if answer.Content != "" {
+		b.log.add(streamAgent, answer.Content)
+		b.log.show(answer.Content)
+	}
+	if len(answer.ToolCalls) == 0 {
+		return answer.Content, true, nil
+	}
+	for _, call := range answer.ToolCalls {
+		b.log.add(streamAgent, "tool "+call.Function.Name+" "+call.Function.Arguments)
+		b.log.show(call.Function.Name + " " + call.Function.Arguments)
+		result := b.tools.call(ctx, call.Function.Name, call.Function.Arguments)
+		b.add(toolResult(call, result.text))
+		b.log.add(streamAgent, firstLines(result.text, maxOutputLines))
+		if result.finished {
+			summary, done = result.text, true
+		}
+	}
+	return summary, done, ctx.Err()
+}
+
+// shortened is the history with the oldest tool results left out until it fits. Calls stay, as the API demands.
+func shortened(messages []openai.ChatCompletionMessage) []openai.ChatCompletionMessage {
+	total := 0
+	for _, m := range messages {
+		total += len(m.Content)
+	}
+	out := append([]openai.ChatCompletionMessage(nil), messages...)
+	for i := range out {
+		if total <= maxHistory {
+			break
+		}
+		if out[i].Role == openai.ChatMessageRoleTool {
+			total -= len(out[i].Content)
+			out[i].Content = "[left out]"
+		}
+	}
+	return out
+}
+
+// modelError sorts a failed call: a refused request stays refused, everything else may pass.
+func modelError(err error) error {
+	var refusal *openai.APIError
+	if errors.As(err, &refusal) && refusal.HTTPStatusCode >= 400 && refusal.HTTPStatusCode < 500 &&
+		refusal.HTTPStatusCode != http.StatusTooManyRequests && refusal.HTTPStatusCode != http.StatusRequestTimeout {
+		return engineFailure(fmt.Sprintf("the model refused the request: %v", err))
+	}
+	return fmt.Errorf("ask the model: %w", err)
+}

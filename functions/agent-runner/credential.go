@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"codexk8s.dev/shared/agentapi"
+)
+
+// credentialCommand makes this binary a Git credential helper (https://git-scm.com/docs/gitcredentials): Git calls it
+// when a server asks for a password, so a token exists only while it is used and is never in an argument, a URL, a
+// config file or a log.
+const credentialCommand = "git-credential"
+
+// credentialURLVariable tells the helper which repository it may answer for; set by repository.command.
+const credentialURLVariable = "CODEXK8S_CREDENTIAL_URL"
+
+// gitCredential answers "get" for the run's own repository and is silent otherwise, so that neither a submodule nor a
+// redirect to another host is given the token.
+func gitCredential(ctx context.Context, args []string, in io.Reader, out io.Writer) int {
+	if len(args) != 1 || args[0] != "get" {
+		return 0 // "store" and "erase": we keep nothing
+	}
+	asked := map[string]string{}
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		if key, value, ok := strings.Cut(lines.Text(), "="); ok {
+			asked[key] = value
+		}
+	}
+	own, err := url.Parse(os.Getenv(credentialURLVariable))
+	if err != nil || own.Host == "" || asked["protocol"] != own.Scheme || asked["host"] != own.Host || !samePath(asked["path"], own.Path) {
+		slog.Warn("no credential for another repository", "protocol", asked["protocol"], "host", asked["host"])
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	gateway := dial(os.Getenv("AGENT_GATEWAY_URL"), os.Getenv("RUN_TOKEN"), time.Minute)
+	credential, err := gateway.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
+	if err != nil {
+		slog.Error("get a Git credential", "error", err)
+		return 1
+	}
+	if _, err := fmt.Fprintf(out, "username=%s\npassword=%s\n", credential.GetUsername(), credential.GetPassword()); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// samePath compares repository paths; GitHub serves one with and without ".git".
+func samePath(a, b string) bool {
+	trim := func(p string) string { return strings.TrimSuffix(strings.Trim(p, "/"), ".git") }
+	return trim(a) == trim(b)
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/cenkalti/backoff/v5"
+
+	"codexk8s.dev/shared/agentapi"
+)
+
+// attemptTimeout bounds one call. It is longer than a scale-from-zero of the gateway takes.
+const attemptTimeout = 30 * time.Second
+
+// dial returns a client of the Session API that sends the run token and tries a call again, for at most retryFor,
+// while the gateway cannot answer. Every call of the API may be repeated (see session.proto), so none is special.
+// retryFor 0 means one attempt.
+func dial(url, token string, retryFor time.Duration) agentapi.SessionServiceClient {
+	return agentapi.NewSessionServiceClient(&http.Client{}, url, connect.WithInterceptors(
+		connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
+			return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+				req.Header().Set("Authorization", "Bearer "+token)
+				call := func() (connect.AnyResponse, error) {
+					attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+					defer cancel()
+					res, err := next(attempt, req)
+					if err != nil && (retryFor == 0 || !tryAgain(err)) {
+						return nil, backoff.Permanent(err)
+					}
+					return res, err
+				}
+				pause := backoff.NewExponentialBackOff()
+				pause.MaxInterval = 10 * time.Second
+				return backoff.Retry(ctx, call, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(retryFor))
+			}
+		})))
+}
+
+// tryAgain says whether a failed call may succeed later. Unknown is among them because that is what Connect makes of
+// a connection that broke in the middle and of a plain 500.
+func tryAgain(err error) bool {
+	switch connect.CodeOf(err) {
+	case connect.CodeUnavailable, connect.CodeDeadlineExceeded, connect.CodeResourceExhausted, connect.CodeInternal, connect.CodeUnknown:
+		return true
+	}
+	return false
+}
+
+// refused says whether the gateway will never serve this pod: the token is not good, or the run is over.
+func refused(err error) bool {
+	switch connect.CodeOf(err) {
+	case connect.CodeUnauthenticated, connect.CodePermissionDenied, connect.CodeNotFound:
+		return true
+	}
+	return false
+}

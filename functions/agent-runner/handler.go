@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"codexk8s.dev/shared/agentapi"
+)
+
+// Exit codes, see shared/agentpod: the Job retries all but 0 and 42.
+const (
+	exitDone       = 0
+	exitAgain      = 1
+	exitNever      = 42
+	exitTerminated = 143
+)
+
+// Phases, as heartbeats tell them.
+const (
+	phaseClone  = "clone"
+	phaseEngine = "engine"
+	phaseCheck  = "check"
+	phasePush   = "push"
+	phasePull   = "pull_request"
+	phaseReport = "report"
+)
+
+// shown says a phase to people.
+var shown = map[string]string{
+	phaseClone: "checking the repository out", phaseEngine: "the agent is at work", phaseCheck: "checking what was changed",
+	phasePush: "pushing the branch", phasePull: "opening the pull request", phaseReport: "reporting",
+}
+
+// Reasons of a failed run, for the report.
+const (
+	reasonWriteScope   = "write_scope"          // files outside of the write scope were changed
+	reasonNoChanges    = "no_changes"           // the agent changed nothing
+	reasonNoPull       = "pull_request_missing" // a revise without an open pull request
+	reasonNoBase       = "base_branch_missing"
+	reasonEngine       = "engine"            // the engine could not finish
+	reasonPushConflict = "push_conflict"     // somebody else changed the branch at the same place
+	reasonPushRejected = "push_rejected"     // branch protection, missing permission on workflows, …
+	reasonRepository   = "repository_access" // clone or fetch refused
+	reasonPull         = "pull_request"      // GitHub refused the pull request
+	reasonAssignment   = "assignment"        // the assignment cannot be carried out
+)
+
+// failure is a result for the report: the run failed, and a new pod would fail as well. Summary is for people.
+type failure struct {
+	reason  string
+	summary string
+}
+
+func (f *failure) Error() string { return f.reason + ": " + f.summary }
+
+// errStop says that the platform asked this pod to end. The run's next state is the platform's affair.
+var errStop = errors.New("the platform asked the agent to stop")
+
+// runner is one run in one pod.
+type runner struct {
+	env     env
+	redact  *redactor
+	gateway agentapi.SessionServiceClient // tries again
+	pulse   agentapi.SessionServiceClient // does not: the next heartbeat comes anyway
+	log     *runLog
+	phase   atomic.Value // string
+}
+
+// run does everything and returns the exit code.
+func run(ctx context.Context) int {
+	e, err := settings()
+	if err != nil {
+		slog.Error("start", "error", err)
+		return exitNever
+	}
+	r := &runner{env: e, redact: &redactor{}}
+	r.redact.hide(e.RunToken)
+	r.gateway = dial(e.GatewayURL, e.RunToken, e.RetryFor)
+	r.pulse = dial(e.GatewayURL, e.RunToken, 0)
+	r.log = &runLog{gateway: r.gateway, redact: r.redact}
+	err = r.work(ctx)
+	code := exitCode(ctx, err)
+	if err != nil {
+		level := slog.LevelError
+		if code == exitDone || code == exitTerminated {
+			level = slog.LevelInfo
+		}
+		slog.Log(ctx, level, "this pod ends without a result", "run", e.RunID, "why", r.redact.clean(err.Error()), "exit", code)
+	}
+	return code
+}
+
+// exitCode tells the Job what to make of err, which nil means a reported result. ctx ends on SIGTERM.
+func exitCode(ctx context.Context, err error) int {
+	var f *failure
+	switch {
+	case err == nil, errors.Is(err, errStop):
+		return exitDone
+	case errors.As(err, &f), refused(err):
+		return exitNever
+	case ctx.Err() != nil:
+		return exitTerminated
+	}
+	return exitAgain
+}
+
+// work gets the assignment, carries it out beside heartbeat and log, and reports. A failure is returned as well as
+// reported when a Job must not be tried again because of it.
+func (r *runner) work(ctx context.Context) error {
+	r.phase.Store(phaseClone)
+	a, err := r.gateway.GetAssignment(ctx, &agentapi.GetAssignmentRequest{})
+	if err != nil {
+		return fmt.Errorf("get the assignment: %w", err)
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go r.log.run(ctx)
+	go r.heartbeat(ctx, stop)
+
+	result, err := r.carryOut(ctx, stop, a)
+	var f *failure
+	switch {
+	case ctx.Err() != nil:
+		r.flush(ctx)
+		return fmt.Errorf("stopped while in phase %v: %w", r.phase.Load(), context.Cause(ctx))
+	case errors.As(err, &f):
+		result = &agentapi.ReportRequest{Outcome: "failed", Reason: f.reason, Summary: r.redact.clean(f.summary)}
+		r.log.say("The run failed (%s): %s", f.reason, f.summary)
+	case err != nil:
+		r.log.say("Ending to be tried again: %v", err)
+		r.flush(ctx)
+		return err
+	default:
+		r.log.say("The run succeeded: %s", result.GetPullRequestUrl())
+	}
+	r.enter(phaseReport)
+	r.flush(ctx)
+	if _, err := r.gateway.Report(ctx, result); err != nil {
+		return fmt.Errorf("report the result: %w", err)
+	}
+	if f != nil && f.reason == reasonNoPull {
+		return f
+	}
+	return nil
+}
+
+// enter begins a phase.
+func (r *runner) enter(phase string) {
+	r.phase.Store(phase)
+	r.log.show(shown[phase])
+}
+
+// flushTimeout bounds the last words of a pod that is being ended, within the 30 s that Kubernetes gives.
+const flushTimeout = 5 * time.Second
+
+// flush sends the rest of the log, even when ctx has ended. What cannot be sent is in the pod's own log.
+func (r *runner) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	if err := r.log.flush(ctx); err != nil {
+		slog.Warn("send the rest of the log", "error", err)
+	}
+}
+
+// heartbeat says that we live, and stops the run when it is told to or when the gateway will not have us any more.
+// A gateway that is away is no reason to stop.
+func (r *runner) heartbeat(ctx context.Context, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(r.env.HeartbeatInterval)
+	defer tick.Stop()
+	for {
+		phase, _ := r.phase.Load().(string)
+		res, err := r.pulse.Heartbeat(ctx, &agentapi.HeartbeatRequest{Phase: phase})
+		switch {
+		case err == nil && res.GetStop():
+			stop(fmt.Errorf("%w: %s", errStop, res.GetReason()))
+			return
+		case err != nil && refused(err):
+			stop(err)
+			return
+		case err != nil && ctx.Err() == nil:
+			slog.Warn("heartbeat", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

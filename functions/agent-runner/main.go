@@ -1,0 +1,34 @@
+// Command agent-runner is the program in an agent's pod. It turns the run's assignment into a pull request:
+//
+//	assignment → checkout → session → engine → write scope → commit → push → pull request → report
+//
+// It talks to the platform only through agent-gateway (the Session API of shared/agentapi) and to models only through
+// LLM_URL, both with the run token, which is the only secret it is given. Credentials for Git hosting are fetched
+// from the gateway at the moment Git asks for one.
+//
+// It may be killed at any point and started again elsewhere. Three things outside the pod say how far it got: the
+// session snapshot (conversation, uncommitted changes, whether the engine had finished), the pushed commit (it
+// carries the run id as a trailer) and the pull request (found by its head branch). Each step looks before it acts.
+//
+// The exit code tells the Job what to do: 0 the run's result is reported, or the platform asked to stop; 42 it can
+// never work (no retry); 143 terminated by SIGTERM with the session saved; any other code: try again.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	_ "golang.org/x/crypto/x509roots/fallback" // an image without CA certificates can still call GitHub
+)
+
+func main() {
+	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("function", "agent-runner"))
+	if len(os.Args) > 1 && os.Args[1] == credentialCommand {
+		os.Exit(gitCredential(context.Background(), os.Args[2:], os.Stdin, os.Stdout))
+	}
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt) // until the process ends
+	os.Exit(run(ctx))
+}

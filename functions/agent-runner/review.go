@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/go-github/v66/github"
+
+	"codexk8s.dev/shared/agentapi"
+)
+
+// maxRemarks is one page of GitHub's API; a prompt holds no more.
+const maxRemarks = 100
+
+// review completes what the assignment says of the review: GitHub sends a review's inline comments in events of their own, so they
+// are read here. Without a review in the assignment (the run was started by label) it is the newest one that asks for changes.
+func (p *pulls) review(ctx context.Context, pull int, known *agentapi.Review) (*agentapi.Review, error) {
+	if known.GetId() == 0 && known.GetBody() == "" {
+		newest, err := p.newestReview(ctx, pull)
+		if err != nil || newest == nil {
+			return known, err
+		}
+		known = newest
+	}
+	if known.GetId() == 0 || len(known.GetComments()) > 0 {
+		return known, nil
+	}
+	remarks, err := attempt(ctx, p.retryFor, func() ([]*github.PullRequestComment, *github.Response, error) {
+		return p.client.PullRequests.ListReviewComments(ctx, p.owner, p.name, pull, known.GetId(), &github.ListOptions{PerPage: maxRemarks})
+	})
+	if err != nil {
+		return known, fmt.Errorf("read the comments of review %d: %w", known.GetId(), err)
+	}
+	for _, c := range remarks {
+		known.Comments = append(known.Comments, &agentapi.ReviewComment{
+			Path: c.GetPath(), Line: int32(c.GetLine()), Author: c.GetUser().GetLogin(), Body: c.GetBody(), DiffHunk: c.GetDiffHunk(),
+		})
+	}
+	return known, nil
+}
+
+// insiders are the relations to a repository whose reviews are meant for the agent. Anybody may review a public pull request.
+// https://docs.github.com/graphql/reference/enums#commentauthorassociation
+var insiders = []string{"OWNER", "MEMBER", "COLLABORATOR"}
+
+func (p *pulls) newestReview(ctx context.Context, pull int) (*agentapi.Review, error) {
+	list, err := attempt(ctx, p.retryFor, func() ([]*github.PullRequestReview, *github.Response, error) {
+		return p.client.PullRequests.ListReviews(ctx, p.owner, p.name, pull, &github.ListOptions{PerPage: maxRemarks})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the reviews of pull request #%d: %w", pull, err)
+	}
+	for _, r := range slices.Backward(list) { // oldest first, as GitHub lists them
+		if strings.EqualFold(r.GetState(), "CHANGES_REQUESTED") && slices.Contains(insiders, r.GetAuthorAssociation()) {
+			return &agentapi.Review{Id: r.GetID(), Author: r.GetUser().GetLogin(), Body: r.GetBody()}, nil
+		}
+	}
+	return nil, nil
+}

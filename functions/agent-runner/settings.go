@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+)
+
+// env is what the pod gives, see shared/agentpod.
+type env struct {
+	RunID      string `envconfig:"RUN_ID" required:"true"`            // UUID, for logs and names; the token says who we are
+	RunToken   string `envconfig:"RUN_TOKEN" required:"true"`         // the pod's only secret
+	GatewayURL string `envconfig:"AGENT_GATEWAY_URL" required:"true"` // where agent-gateway listens
+	LLMURL     string `envconfig:"LLM_URL" required:"true"`           // OpenAI-compatible, ends in /v1
+	WorkDir    string `envconfig:"WORK_DIR" required:"true"`          // writable, for the checkout and the session
+	CodexBin   string `envconfig:"CODEX_BIN" default:"codex"`         // the Codex CLI
+
+	HeartbeatInterval time.Duration `envconfig:"HEARTBEAT_INTERVAL" default:"15s"` // how soon a stop is noticed
+	SnapshotInterval  time.Duration `envconfig:"SNAPSHOT_INTERVAL" default:"10s"`  // how much work a lost pod may lose
+	RetryFor          time.Duration `envconfig:"RETRY_FOR" default:"3m"`           // how long to try an unreachable gateway or GitHub
+}
+
+func settings() (env, error) {
+	var e env
+	if err := envconfig.Process("", &e); err != nil {
+		return env{}, fmt.Errorf("read the environment: %w", err)
+	}
+	var err error
+	if e.WorkDir, err = filepath.Abs(e.WorkDir); err != nil {
+		return env{}, fmt.Errorf("make WORK_DIR absolute: %w", err)
+	}
+	if err := os.MkdirAll(e.WorkDir, 0o755); err != nil {
+		return env{}, fmt.Errorf("create WORK_DIR, give a writable folder: %w", err)
+	}
+	return e, nil
+}
+
+// Places below WORK_DIR. The index is ours alone, see repository.snapshot.
+func (e env) checkout() string  { return filepath.Join(e.WorkDir, "repo") }
+func (e env) codexHome() string { return filepath.Join(e.WorkDir, "codex") }
+func (e env) indexFile() string { return filepath.Join(e.WorkDir, "index") }

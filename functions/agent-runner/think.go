@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/prompt"
+)
+
+// engineFailure is an engine's end that trying again would not change.
+type engineFailure string
+
+func (f engineFailure) Error() string { return string(f) }
+
+// engineAttempts is how often an engine that broke off is resumed in this pod. Model servers have bad minutes; the
+// CLI has retried by itself before it gives up.
+const engineAttempts = 3
+
+// enginePause is waited before another attempt.
+var enginePause = 5 * time.Second
+
+// think has the engine do the task, from where an earlier pod or run left it.
+func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *agentapi.Assignment, repo *repository, at checkedOut) (*finished, error) {
+	stored, err := r.gateway.LoadSnapshot(ctx, &agentapi.LoadSnapshotRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("load the session: %w", err)
+	}
+	begin, err := r.begin(ctx, a, repo, at, stored)
+	if err != nil {
+		return nil, err
+	}
+	if begin.done != nil {
+		r.log.say("An earlier pod of this run has finished the work; it is restored.")
+		return begin.done, nil
+	}
+	r.enter(phaseEngine)
+	k := &keeper{gateway: r.gateway, repo: repo, engine: begin.engine, name: a.GetEngine(), task: begin.task, head: begin.at.head,
+		log: r.log, version: stored.GetVersion()}
+	saving, stopSaving := context.WithCancel(ctx)
+	defer stopSaving()
+	go k.run(saving, r.env.SnapshotInterval, stop)
+
+	summary, err := r.drive(ctx, a, begin)
+	stopSaving()
+	// Also when the pod is being ended: this is what the next one goes on from.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSaveTimeout)
+	defer cancel()
+	if saveErr := k.save(last, err == nil, summary); saveErr != nil {
+		if errors.Is(saveErr, errSuperseded) {
+			return nil, saveErr
+		}
+		r.log.say("The session could not be saved: %v", saveErr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := begin.engine.conversation()
+	if err != nil {
+		return nil, fmt.Errorf("name the session: %w", err)
+	}
+	return &finished{at: begin.at, summary: summary, threadID: c.ThreadID}, nil
+}
+
+// lastSaveTimeout is within the 30 s that Kubernetes gives a pod to end.
+const lastSaveTimeout = 15 * time.Second
+
+// beginning is where the engine starts.
+type beginning struct {
+	at      checkedOut
+	engine  engine
+	message string    // to say first
+	opening string    // to say in a new conversation, should the old one not resume
+	task    string    // see snapshot.Task
+	done    *finished // set when there is nothing left to do for an engine
+}
+
+// begin works out how to start. Interrupted: this run's own session is continued, its files restored. Revise: the
+// session of the earlier run is continued with the review. Else, or when the session cannot be used: a new one.
+func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *repository, at checkedOut, stored *agentapi.LoadSnapshotResponse) (*beginning, error) {
+	in, err := promptInput(a)
+	if err != nil {
+		return nil, err
+	}
+	opening, err := prompt.Render(in)
+	if err != nil {
+		return nil, fmt.Errorf("write the prompt: %w", err)
+	}
+	b := &beginning{at: at, message: opening.Text, opening: opening.Text, task: in.Nonce}
+	if b.engine, err = r.newEngine(a); err != nil {
+		return nil, err
+	}
+	r.log.say("Prompt template %s (%.12s), engine %s, model %s.", opening.Template, opening.Hash, a.GetEngine(), a.GetModel())
+	interrupted := stored.GetRunId() == a.GetRunId()
+	if stored.GetVersion() == 0 || !interrupted && !a.GetRevise() {
+		return b, nil
+	}
+	s, err := decodeSnapshot(stored.GetData())
+	if err != nil || s.Engine != a.GetEngine() {
+		r.log.say("The stored session cannot be used, beginning a new one: %v", err)
+		return b, nil
+	}
+	restored := false
+	if interrupted {
+		if b.at, restored, err = r.restore(ctx, a, repo, at, s); err != nil {
+			return nil, err
+		}
+		if restored && s.Done {
+			b.done = &finished{at: b.at, summary: s.Summary, threadID: s.ThreadID}
+			return b, nil
+		}
+	}
+	if err := b.engine.resume(conversation{ThreadID: s.ThreadID, Name: s.Name, Data: s.Memory}); err != nil {
+		r.log.say("The stored session cannot be used, beginning a new one: %v", err)
+		return b, nil
+	}
+	r.log.say("Resuming session %s (files restored: %v).", s.ThreadID, restored)
+	// A pod that was lost before the engine had the run's task in its memory leaves it to be told now.
+	if interrupted && bytes.Contains(s.Memory, []byte(s.Task)) {
+		b.task = s.Task
+		message, err := prompt.Continue(in, restored)
+		if err != nil {
+			return nil, fmt.Errorf("write the prompt: %w", err)
+		}
+		b.message = message.Text
+	}
+	return b, nil
+}
+
+// restore brings back the changes that an earlier pod of this run had made, on the commit that it had begun with: when
+// the branch has moved since, that is settled by the push.
+func (r *runner) restore(ctx context.Context, a *agentapi.Assignment, repo *repository, at checkedOut, s snapshot) (checkedOut, bool, error) {
+	if !repo.has(ctx, s.Head) {
+		r.log.say("The branch was rewritten since; the changes of the earlier pod are left behind.")
+		return at, false, nil
+	}
+	from := at
+	if s.Head != at.head {
+		if err := repo.checkout(ctx, a.GetBranch(), s.Head); err != nil {
+			return at, false, err
+		}
+		from.head = s.Head
+	}
+	if err := repo.apply(ctx, s.Patch); err != nil {
+		if ctx.Err() != nil {
+			return at, false, err
+		}
+		r.log.say("The changes of the earlier pod do not apply and are left behind: %v", err)
+		return at, false, repo.checkout(ctx, a.GetBranch(), at.head)
+	}
+	return from, true, nil
+}
+
+// drive runs the engine, and resumes it when it breaks off.
+func (r *runner) drive(ctx context.Context, a *agentapi.Assignment, b *beginning) (string, error) {
+	message := b.message
+	for n := 1; ; n++ {
+		summary, err := b.engine.run(ctx, message)
+		var final engineFailure
+		switch {
+		case err == nil:
+			return summary, nil
+		case ctx.Err() != nil:
+			return "", err
+		case errors.Is(err, errNoSession):
+			message = b.opening
+		case errors.As(err, &final) || n >= engineAttempts:
+			return "", &failure{reasonEngine, fmt.Sprintf("The %s engine could not finish: %v", a.GetEngine(), err)}
+		default:
+			message = "The connection broke off. Continue the task from where you were."
+			if c, cerr := b.engine.conversation(); cerr != nil || c.ThreadID == "" {
+				message = b.opening
+			}
+		}
+		r.log.say("The engine broke off, trying again: %v", err)
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-time.After(enginePause):
+		}
+	}
+}
+
+func (r *runner) newEngine(a *agentapi.Assignment) (engine, error) {
+	switch a.GetEngine() {
+	case "codex":
+		e, err := newCodex(r.env, a.GetModel(), a.GetReasoning(), r.log)
+		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+			return nil, &failure{reasonEngine, err.Error()}
+		}
+		return e, err
+	case "builtin":
+		return newBuiltin(r.env, a.GetModel(), a.GetReasoning(), r.log)
+	}
+	return nil, &failure{reasonAssignment, fmt.Sprintf("There is no engine %q; use codex or builtin.", a.GetEngine())}
+}
+
+// promptInput puts the assignment into the terms of package prompt.
+func promptInput(a *agentapi.Assignment) (prompt.Input, error) {
+	nonce := make([]byte, 16)
+	if _, err := rand.Read(nonce); err != nil {
+		return prompt.Input{}, fmt.Errorf("make a nonce: %w", err)
+	}
+	in := prompt.Input{
+		Repository: a.GetRepository(), BaseBranch: a.GetBaseBranch(), Branch: a.GetBranch(),
+		Stage: a.GetStage(), Role: a.GetRole(), Revise: a.GetRevise(), PullRequest: int(a.GetPullRequest()),
+		Issue:      prompt.Issue{Number: int(a.GetIssueNumber()), Title: a.GetIssueTitle(), Body: a.GetIssueBody(), URL: a.GetIssueUrl()},
+		WriteScope: a.GetWriteScope(), Instructions: a.GetInstructions(), Nonce: hex.EncodeToString(nonce),
+	}
+	if review := a.GetReview(); review != nil {
+		in.Review = &prompt.Review{Author: review.GetAuthor(), Body: review.GetBody()}
+		for _, c := range review.GetComments() {
+			in.Review.Comments = append(in.Review.Comments, prompt.Comment{
+				Path: c.GetPath(), Line: int(c.GetLine()), Author: c.GetAuthor(), Body: c.GetBody(), DiffHunk: c.GetDiffHunk(),
+			})
+		}
+	}
+	return in, nil
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/serve"
+	fakegithub "codexk8s.dev/test/fakes/github"
+)
+
+func TestAfterARun(t *testing.T) {
+	f := setup(t)
+	pr := f.pullRequest()
+	url := f.instance()
+	p := f.change(func(p *events.GitHubChangeRequested) {
+		p.RemoveLabels, p.AddLabels = []string{"run:dev", "never: set/at all?"}, []string{"state:in-review"}
+		p.PullRequest, p.AddLabelsToPR = pr, []string{"state:in-review"}
+		p.Comment, p.CommentVersion = "Ready for review.", 4
+		p.Status = &events.CommitStatus{SHA: f.sha, State: "success", Context: "codexk8s/dev", Description: strings.Repeat("ä", 200)}
+	})
+	f.want(url, "e-1", p, 202)
+	writes := len(f.github.Writes())
+	f.want(url, "e-1", p, 202) // a redelivery
+	f.want(url, "e-2", p, 202) // the same asked for again
+	issue, err := f.github.Issue(repo, f.issue)
+	must(t, err)
+	pull, err := f.github.Issue(repo, pr)
+	must(t, err)
+	if diff := cmp.Diff([][]string{{"state:in-review"}, {"state:in-review"}}, [][]string{issue.Labels, pull.Labels}); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"codexk8s[bot]: Ready for review."}, f.comments()); diff != "" {
+		t.Error(diff)
+	}
+	statuses := f.github.Statuses(repo, f.sha)
+	if len(statuses) != 1 || statuses[0].State != "success" || statuses[0].Context != "codexk8s/dev" ||
+		statuses[0].Description != strings.Repeat("ä", 139)+"…" || statuses[0].TargetURL != "https://console.example/runs/"+p.RunID {
+		t.Errorf("statuses %+v", statuses)
+	}
+	if more := f.github.Writes()[writes:]; len(more) != 0 {
+		t.Errorf("repeating it wrote again: %q", more)
+	}
+	id := f.github.Comments(repo, f.issue)[0].ID
+	changed := fmt.Sprintf(`dev.codexk8s.github.changed {"repository":"acme/api","issue":%d,"runId":%q,"commentId":%d}`, f.issue, p.RunID, id)
+	if diff := cmp.Diff([]string{changed, changed}, f.emitted()); diff != "" {
+		t.Error(diff)
+	}
+	item := events.WorkItem(repo, f.issue)
+	labels := fmt.Sprintf("#%d -run:dev; #%d -never: set/at all?; #%d +state:in-review; #%d +state:in-review", f.issue, f.issue, f.issue, pr)
+	if diff := cmp.Diff([]string{
+		fmt.Sprintf("github.changed %s  %s; status codexk8s/dev success; comment %d created at version 4", item, labels, id),
+		fmt.Sprintf("github.changed %s  %s", item, labels),
+	}, f.audit()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// pullRequest opens one from a branch that a person pushed.
+func (f *fixture) pullRequest() int {
+	f.t.Helper()
+	must(f.t, f.push("codexk8s/issue-1"))
+	n, err := f.github.OpenPullRequest(repo, "Search", "", "codexk8s/issue-1", "main", "ann")
+	must(f.t, err)
+	return n
+}
+
+func TestOlderVersionsNeverOverwriteNewerOnes(t *testing.T) {
+	f := setup(t)
+	url := f.instance()
+	status := func(state string, version int64) events.GitHubChangeRequested {
+		return f.change(func(p *events.GitHubChangeRequested) {
+			comment(state, version)(p)
+			p.Status = &events.CommitStatus{SHA: f.sha, State: state, Context: "codexk8s/dev"}
+		})
+	}
+	f.want(url, "e-1", status("pending", 1), 202)
+	f.want(url, "e-3", status("success", 3), 202)
+	f.want(url, "e-2", status("failure", 2), 202) // overtaken
+	if diff := cmp.Diff([]string{"codexk8s[bot]: success"}, f.comments()); diff != "" {
+		t.Error(diff)
+	}
+	var states []string
+	for _, s := range f.github.Statuses(repo, f.sha) {
+		states = append(states, s.State)
+	}
+	if diff := cmp.Diff([]string{"pending", "success"}, states); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTwoInstancesInABurstMakeOneComment(t *testing.T) {
+	f := setup(t)
+	urls := []string{f.instance(), f.instance()}
+	var wg sync.WaitGroup
+	for version := range 12 {
+		wg.Go(func() {
+			p := f.change(comment(fmt.Sprint("version ", version+1), int64(version+1)))
+			for range 20 {
+				if status, _, said := f.send(urls[version%2], fmt.Sprint("e-", version), p); status == 202 {
+					return
+				} else if status != 503 {
+					t.Errorf("answered %d %s", status, said)
+				}
+			}
+			t.Errorf("version %d was never taken", version+1)
+		})
+	}
+	wg.Wait()
+	if diff := cmp.Diff([]string{"codexk8s[bot]: version 12"}, f.comments()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The process died between GitHub's creating the comment and our noting its id: the mark tells.
+func TestACommentThatWasNotNotedIsFound(t *testing.T) {
+	f := setup(t)
+	// Anybody can copy the mark. Their comment must be left alone, even when it comes first.
+	copied := "copy\n\n<!-- codexk8s:status " + events.WorkItem(repo, f.issue) + " -->"
+	if _, err := f.github.Comment(repo, f.issue, copied, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	f.want(f.instance(), "e-1", f.change(comment("first", 1)), 202)
+	if _, err := f.db.Pool().Exec(t.Context(), `DELETE FROM github_comments`); err != nil {
+		t.Fatal(err)
+	}
+	f.want(f.instance(), "e-2", f.change(comment("second", 2)), 202)
+	if diff := cmp.Diff([]string{"ann: copy", "codexk8s[bot]: second"}, f.comments()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestADeletedCommentIsCreatedAnew(t *testing.T) {
+	f := setup(t)
+	url := f.instance()
+	f.want(url, "e-1", f.change(comment("first", 1)), 202)
+	f.deleteComment(f.github.Comments(repo, f.issue)[0].ID)
+	f.want(url, "e-2", f.change(comment("second", 2)), 202)
+	f.want(url, "e-3", f.change(comment("third", 3)), 202)
+	if diff := cmp.Diff([]string{"codexk8s[bot]: third"}, f.comments()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func (f *fixture) deleteComment(id int64) {
+	f.t.Helper()
+	req, err := http.NewRequest(http.MethodDelete, fmt.Sprintf("%srepos/%s/issues/comments/%d", f.github.APIURL(), repo, id), nil)
+	must(f.t, err)
+	req.Header.Set("Authorization", "Bearer ann-token")
+	resp, err := http.DefaultClient.Do(req)
+	must(f.t, err)
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		f.t.Fatalf("deleting the comment: %s", resp.Status)
+	}
+}
+
+func TestRateLimitsPauseEveryInstance(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fault fakegithub.Fault
+	}{
+		{"primary", fakegithub.Fault{Kind: "primary", RetryAfter: 600}},
+		{"secondary", fakegithub.Fault{Kind: "secondary", RetryAfter: 600}},
+		{"secondary as 429", fakegithub.Fault{Kind: "secondary", RetryAfter: 600, Status: 429}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := setup(t)
+			tt.fault.Path = "/labels"
+			must(t, f.github.FailNext(tt.fault))
+			p := f.change(func(p *events.GitHubChangeRequested) { p.AddLabels = []string{"bug"}; comment("x", 1)(p) })
+			for i, url := range []string{f.instance(), f.instance()} {
+				status, after, said := f.send(url, "e-1", p)
+				if status != 503 || after < 590 || after > 601 {
+					t.Errorf("instance %d: %d, Retry-After %d, %s", i, status, after, said)
+				}
+			}
+			if got := f.comments(); len(got) != 0 {
+				t.Errorf("went on during the limit: %q", got)
+			}
+			if _, err := f.db.Pool().Exec(t.Context(), `UPDATE github_pauses SET until = now()`); err != nil {
+				t.Fatal(err)
+			}
+			f.want(f.instance(), "e-1", p, 202)
+			if diff := cmp.Diff([]string{"codexk8s[bot]: x"}, f.comments()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestAnOutageIsTriedAgain(t *testing.T) {
+	f := setup(t)
+	url := f.instance()
+	must(t, f.github.FailNext(fakegithub.Fault{Kind: "outage", Path: "/comments"}))
+	p := f.change(comment("x", 1))
+	f.want(url, "e-1", p, 500)
+	f.want(url, "e-1", p, 202)
+	if diff := cmp.Diff([]string{"codexk8s[bot]: x"}, f.comments()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWhatIsGoneIsRefusedAndWrittenDown(t *testing.T) {
+	f := setup(t)
+	url := f.instance()
+	for _, tt := range []struct {
+		id   string
+		edit func(*events.GitHubChangeRequested)
+		want string
+	}{
+		{"no issue", func(p *events.GitHubChangeRequested) { p.Issue, p.AddLabels = 999, []string{"bug"} }, "github.refused acme/api#999 github_gone"},
+		{"no repository", func(p *events.GitHubChangeRequested) { p.Repository, p.AddLabels = "acme/gone", []string{"bug"} }, "github.refused acme/gone#" + strconv.Itoa(f.issue) + " github_gone"},
+		{"no commit, and the comment is written all the same", func(p *events.GitHubChangeRequested) {
+			p.Status = &events.CommitStatus{SHA: strings.Repeat("0", 40), State: "success", Context: "codexk8s/dev"}
+			comment("told", 1)(p)
+		}, "github.refused acme/api#" + strconv.Itoa(f.issue) + " github_refused"},
+	} {
+		before := len(f.audit())
+		f.want(url, tt.id, f.change(tt.edit), 422)
+		got := f.audit()[before:]
+		if len(got) != 1 || !strings.HasPrefix(got[0], tt.want+" ") {
+			t.Errorf("%s: audit %q, want %q", tt.id, got, tt.want)
+		}
+	}
+	if diff := cmp.Diff([]string{"codexk8s[bot]: told"}, f.comments()); diff != "" {
+		t.Error(diff)
+	}
+	f.want(url, "malformed", events.GitHubChangeRequested{Repository: "x"}, 400)
+}
+
+func TestRoutesAreThoseOfTheCatalog(t *testing.T) {
+	s := serve.New("github-caller", "")
+	(&handler{}).routes(s)
+	if diff := cmp.Diff(events.Catalog["github-caller"], s.Types()); diff != "" {
+		t.Error(diff)
+	}
+}

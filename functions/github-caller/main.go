@@ -1,0 +1,51 @@
+// Command github-caller is the platform's hand on GitHub: it brings labels, the
+// one status comment and the commit status of a work item to the state that
+// stage-router asks for. It decides nothing.
+//
+// An event may come twice, late, or to two instances at once, so every step may
+// be repeated: a label that is there stays, one that is gone is gone, and comment
+// and commit status carry the version of the work item that they show; what is
+// older than that is dropped. While it works on a work item it holds that item's
+// row (store.WithGitHubView). The comment bears an invisible mark: should the
+// process die after GitHub created it and before we noted its id, the mark is
+// looked for before another is created.
+//
+// GitHub's rate limits belong to the credential, not to the process: the first
+// instance that meets one writes down until when, and all others answer 503
+// without asking.
+package main
+
+import (
+	"context"
+
+	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+)
+
+type env struct {
+	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"`                    // Postgres, postgres://user:password@host/name
+	APIURL      string `envconfig:"GITHUB_API_URL" default:"https://api.github.com"` // REST API; an Enterprise Server has https://HOST/api/v3
+	AppID       int64  `envconfig:"GITHUB_APP_ID"`                                   // the GitHub App to act as
+	AppKey      string `envconfig:"GITHUB_APP_PRIVATE_KEY"`                          // its private key, PEM
+	Token       string `envconfig:"GITHUB_TOKEN"`                                    // instead of an App: a token with write access to issues, pull requests and commit statuses
+	ConsoleURL  string `envconfig:"CONSOLE_URL"`                                     // where people reach the console, for links; empty = no links
+}
+
+func main() { serve.Main("github-caller", run) }
+
+func run(ctx context.Context, s *serve.Server, env env) error {
+	clients, err := github.Open(github.Config{URL: env.APIURL, AppID: env.AppID, AppKey: []byte(env.AppKey), Token: env.Token})
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, "github-caller", env.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	s.OnStop(db.Close)
+	h := &handler{db: db, clients: clients, console: env.ConsoleURL}
+	h.routes(s)
+	s.SendDue(db.Due)
+	return nil
+}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"codexk8s.dev/shared/llm"
+	"codexk8s.dev/shared/runtoken"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+)
+
+const (
+	maxBody   = 32 << 20  // of one request, in bytes
+	maxBodies = 128 << 20 // of all requests that are being read or sent, in bytes: the pod's memory is bounded
+	// readBody is how long a pod may take to send its request.
+	readBody = time.Minute
+	// patience is how long a model may think before its answer begins: just below the ten minutes that Knative allows a request.
+	patience = 9*time.Minute + 30*time.Second
+)
+
+// handler answers pods (gateway) and events.
+type handler struct {
+	db     *store.DB
+	key    []byte   // of run tokens
+	apiKey string   // OpenAI's
+	base   *url.URL // OpenAI's, without a slash at its end
+	client *http.Client
+	prices *llm.Prices
+	bodies *semaphore.Weighted
+}
+
+// newHandler checks the settings. The database is set by the caller.
+func newHandler(env env) (*handler, error) {
+	if len(env.RunTokenKey) < runtoken.MinKey {
+		return nil, fmt.Errorf("RUN_TOKEN_KEY has %d bytes, give at least %d", len(env.RunTokenKey), runtoken.MinKey)
+	}
+	base, err := url.Parse(strings.TrimRight(env.BaseURL, "/"))
+	if err != nil || base.Host == "" {
+		return nil, fmt.Errorf("OPENAI_BASE_URL %q is no URL like https://api.openai.com/v1", env.BaseURL)
+	}
+	prices, err := llm.DefaultPrices()
+	if env.PricesFile != "" {
+		var text []byte
+		if text, err = os.ReadFile(env.PricesFile); err != nil {
+			return nil, fmt.Errorf("reading PRICES_FILE: %w", err)
+		}
+		prices, err = llm.ParsePrices(text)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if env.APIKey == "" {
+		slog.Warn("OPENAI_API_KEY is not set: model calls are answered 503 until the secret codexk8s-openai has a key")
+	}
+	return &handler{
+		key: []byte(env.RunTokenKey), apiKey: env.APIKey, base: base, prices: prices,
+		client: &http.Client{
+			Transport: llm.NewTransport(patience),
+			// A redirect is OpenAI's answer like any other; the key follows none.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		bodies: semaphore.NewWeighted(maxBodies),
+	}, nil
+}
+
+func (h *handler) routes(s *serve.Server) {
+	s.Handle("POST /v1/responses", h.gateway("responses"))
+	s.Handle("POST /v1/chat/completions", h.gateway("chat/completions"))
+	s.Handle("GET /v1/models", http.HandlerFunc(h.models))
+	s.Handle("/v1/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, r, refusal{status: http.StatusNotFound, code: "unknown_url",
+			message: r.Method + " " + r.URL.Path + " is not offered here: use POST /v1/responses, POST /v1/chat/completions or GET /v1/models"})
+	}))
+	serve.On(s, h.requested)
+}
+
+// gateway answers one endpoint for pods.
+func (h *handler) gateway(endpoint string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		run, err := h.caller(r)
+		if err != nil {
+			refuse(w, r, err)
+			return
+		}
+		body, release, err := h.body(w, r)
+		if err != nil {
+			refuse(w, r, err)
+			return
+		}
+		defer release()
+		c := &call{h: h, run: run, endpoint: endpoint}
+		if body, err = c.check(body); err == nil {
+			err = c.begin(r.Context(), len(body))
+		}
+		if err != nil {
+			refuse(w, r, err)
+			return
+		}
+		c.forward(w, r, body)
+	})
+}
+
+// models lists what the run may use, in OpenAI's form.
+func (h *handler) models(w http.ResponseWriter, r *http.Request) {
+	run, err := h.caller(r)
+	if err != nil {
+		refuse(w, r, err)
+		return
+	}
+	type model struct {
+		ID      string `json:"id"`
+		Object  string `json:"object"`
+		OwnedBy string `json:"owned_by"`
+	}
+	list := []model{}
+	for _, id := range allowed(run) {
+		list = append(list, model{ID: id, Object: "model", OwnedBy: "openai"})
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": list})
+}
+
+// allowed are the models that a run may use: the one that it was admitted with.
+func allowed(run store.AgentRun) []string { return []string{run.Model} }
+
+// active are the states in which a run's agent thinks. A run that waits for a person holds no pod and spends nothing.
+var active = []string{"starting", "running"}
+
+// caller finds the run whose pod asks.
+func (h *handler) caller(r *http.Request) (store.AgentRun, error) {
+	kind, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(kind, "Bearer") || token == "" {
+		return store.AgentRun{}, refusal{status: http.StatusUnauthorized, code: "invalid_api_key",
+			message: "send the run token as the API key: Authorization: Bearer $RUN_TOKEN"}
+	}
+	claims, err := runtoken.Verify(h.key, strings.TrimSpace(token), time.Now())
+	if errors.Is(err, runtoken.ErrInvalid) || errors.Is(err, runtoken.ErrExpired) {
+		return store.AgentRun{}, refusal{status: http.StatusUnauthorized, code: "invalid_api_key", message: err.Error()}
+	}
+	if err != nil {
+		return store.AgentRun{}, err
+	}
+	run, err := h.db.AgentRun(r.Context(), claims.RunID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return store.AgentRun{}, refusal{status: http.StatusForbidden, code: "run_not_found", message: "run " + claims.RunID + " does not exist"}
+	case err != nil:
+		return store.AgentRun{}, err
+	case run.Namespace != claims.Namespace:
+		return store.AgentRun{}, refusal{status: http.StatusUnauthorized, code: "invalid_api_key", message: "the run token belongs to another namespace"}
+	case !slices.Contains(active, run.State):
+		return store.AgentRun{}, refusal{status: http.StatusForbidden, code: "run_not_active", message: "run " + run.ID + " is " + run.State + ": its agent may not call models"}
+	}
+	return run, nil
+}
+
+// body reads the request. release gives back its place in memory.
+func (h *handler) body(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return nil, nil, refusal{status: http.StatusUnsupportedMediaType, code: "unsupported_content_encoding", message: "send the body without Content-Encoding, not as " + encoding}
+	}
+	tooLarge := refusal{status: http.StatusRequestEntityTooLarge, code: "request_too_large", message: fmt.Sprintf("the request is larger than %d MiB", maxBody>>20)}
+	if r.ContentLength > maxBody {
+		return nil, nil, tooLarge
+	}
+	place := r.ContentLength
+	if place < 0 {
+		place = maxBody
+	}
+	if err := h.bodies.Acquire(r.Context(), place); err != nil {
+		return nil, nil, fmt.Errorf("waiting for memory: %w", err)
+	}
+	control := http.NewResponseController(w)
+	// A server that has no deadlines, as in a test, is none the worse.
+	_ = control.SetReadDeadline(time.Now().Add(readBody))
+	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	_ = control.SetReadDeadline(time.Time{})
+	if err == nil {
+		h.bodies.Release(place - int64(len(body)))
+		return body, func() { h.bodies.Release(int64(len(body))) }, nil
+	}
+	h.bodies.Release(place)
+	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+		return nil, nil, tooLarge
+	}
+	return nil, nil, refusal{status: http.StatusBadRequest, code: "unreadable_body", message: "the request could not be read to its end: " + err.Error()}
+}
+
+// check reads what the gateway decides by, and returns the body to send.
+func (c *call) check(body []byte) ([]byte, error) {
+	if c.h.apiKey == "" {
+		return nil, refusal{status: http.StatusServiceUnavailable, code: "no_upstream_key",
+			message: "the platform has no OpenAI key: an administrator has to set OPENAI_API_KEY of llm-caller"}
+	}
+	asked, err := llm.Inspect(body)
+	if err != nil {
+		return nil, refusal{status: http.StatusBadRequest, code: "invalid_request", message: err.Error()}
+	}
+	if models := allowed(c.run); !slices.Contains(models, asked.Model) {
+		return nil, refusal{status: http.StatusForbidden, code: "model_not_allowed", param: "model",
+			message: fmt.Sprintf("this run may not use the model %q; allowed: %s", asked.Model, strings.Join(models, ", "))}
+	}
+	if asked.Background {
+		return nil, refusal{status: http.StatusBadRequest, code: "unsupported_value", param: "background",
+			message: "background responses are not offered: what they use could not be recorded"}
+	}
+	c.model, c.stream = asked.Model, asked.Stream
+	if c.endpoint == "responses" {
+		return body, nil
+	}
+	return asked.WithUsage(body)
+}
+
+// forward makes the call and passes the answer on.
+func (c *call) forward(w http.ResponseWriter, r *http.Request, body []byte) {
+	res, err := c.send(r, body)
+	if err != nil {
+		status := http.StatusBadGateway
+		if r.Context().Err() != nil {
+			status = statusClientGone
+		}
+		c.end(r.Context(), status, llm.Result{}, status == statusClientGone)
+		refuse(w, r, fmt.Errorf("calling OpenAI: %w", err))
+		return
+	}
+	defer res.Body.Close()
+	if res.StatusCode == http.StatusUnauthorized {
+		c.end(r.Context(), http.StatusUnauthorized, llm.Result{}, false)
+		slog.ErrorContext(r.Context(), "OpenAI refuses the platform's key: check OPENAI_API_KEY", "run", c.run.ID)
+		refuse(w, r, refusal{status: http.StatusBadGateway, code: "upstream_key_refused",
+			message: "OpenAI refuses the platform's key (401): an administrator has to check OPENAI_API_KEY of llm-caller"})
+		return
+	}
+	passHeaders(w.Header(), res.Header)
+	w.WriteHeader(res.StatusCode)
+	meter := llm.NewMeter(res.Header.Get("Content-Type"))
+	err = llm.Pass(w, res.Body, meter)
+	result := meter.Result()
+	status, broken := res.StatusCode, false
+	switch {
+	case err == nil, result.Reported, status >= http.StatusBadRequest: // all that matters has passed
+	case errors.Is(err, llm.ErrClientGone), r.Context().Err() != nil:
+		status, broken = statusClientGone, true
+	default:
+		status, broken = http.StatusBadGateway, true
+	}
+	c.end(r.Context(), status, result, broken)
+	if err != nil && status != statusClientGone {
+		// The pod must see that the answer is broken off, and not take the part for the whole.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// send makes the request to OpenAI, with those headers of the pod that OpenAI may see. It ends when the pod leaves, so that
+// nothing more is generated for nobody.
+func (c *call) send(r *http.Request, body []byte) (*http.Response, error) {
+	// A bytes.Reader can be sent again when an idle connection turns out to be closed.
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodPost, c.h.base.String()+"/"+c.endpoint, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range r.Header {
+		if sentOn(name) {
+			req.Header[name] = values
+		}
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+c.h.apiKey)
+	return c.h.client.Do(req)
+}

@@ -1,0 +1,461 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	"codexk8s.dev/migrations"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/runtoken"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+	"codexk8s.dev/test/fakes/model"
+	"codexk8s.dev/test/local/pg/pgtest"
+)
+
+const (
+	runID     = "5f7c1d2e-0000-4000-8000-000000000001"
+	namespace = "codexk8s-run-5f7c1d2e0000"
+	openAIKey = "sk-platform"
+)
+
+var key = []byte("0123456789abcdef0123456789abcdef")
+
+// fixture is llm-caller between a pod and a fake OpenAI, with real Postgres and a broker that takes everything.
+type fixture struct {
+	t      *testing.T
+	db     *store.DB
+	h      *handler
+	openai *model.Server
+	direct string // URL of the fake OpenAI
+	url    string // of llm-caller
+	broker *broker
+}
+
+func setup(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{t: t, openai: model.New(model.Options{Keys: []string{openAIKey}, Now: func() time.Time { return time.Unix(1_795_000_000, 0) }}), broker: &broker{}}
+	upstream := httptest.NewServer(f.openai)
+	sink := httptest.NewServer(f.broker)
+	f.direct = upstream.URL
+	var err error
+	if f.h, err = newHandler(env{RunTokenKey: string(key), APIKey: openAIKey, BaseURL: upstream.URL + "/v1/"}); err != nil {
+		t.Fatal(err)
+	}
+	f.db, err = store.Open(context.Background(), "llm-caller", pgtest.New(t, migrate))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.h.db = f.db
+	s := serve.New("llm-caller", sink.URL)
+	f.h.routes(s)
+	if diff := cmp.Diff(events.Catalog["llm-caller"], s.Types()); diff != "" {
+		t.Errorf("routes against the Catalog (-want +got):\n%s", diff)
+	}
+	server := httptest.NewServer(s.Handler())
+	f.url = server.URL
+	t.Cleanup(func() {
+		server.Close()
+		sink.Close()
+		upstream.Close()
+		f.h.client.CloseIdleConnections()
+		f.db.Pool().Close()
+	})
+	f.exec(`INSERT INTO projects (id, name) VALUES ('shop', 'Shop')`)
+	f.exec(`INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 12, 'Acme/Shop')`)
+	f.exec(`INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at)
+		VALUES ($1, 'acme/shop', 12, 'shop', 'dev', 'dev', 'running', 'codex', 'gpt-5.4', 'olga', 'i1', $2, now())`, runID, namespace)
+	return f
+}
+
+func migrate(ctx context.Context, url string) error {
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = migrations.Up(ctx, db)
+	return err
+}
+
+func (f *fixture) exec(query string, args ...any) {
+	f.t.Helper()
+	if _, err := f.db.Pool().Exec(context.Background(), query, args...); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// token mints a run token, changed.
+func token(t *testing.T, change func(*runtoken.Claims)) string {
+	t.Helper()
+	c := runtoken.Claims{RunID: runID, Namespace: namespace, ServiceAccount: "agent", Expires: time.Now().Add(time.Hour)}
+	if change != nil {
+		change(&c)
+	}
+	s, err := runtoken.Mint(key, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// ask sends a request as a pod does.
+func (f *fixture) ask(url, bearer string, body io.Reader, headers ...string) *http.Response {
+	f.t.Helper()
+	r, err := http.NewRequest(http.MethodPost, url, body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if bearer != "" {
+		r.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { res.Body.Close() })
+	return res
+}
+
+func (f *fixture) pod(path, body string) *http.Response {
+	f.t.Helper()
+	return f.ask(f.url+path, token(f.t, nil), strings.NewReader(body), "Content-Type", "application/json", "X-Codex-Window-Id", "w1", "Cookie", "a=b", "Openai-Organization", "org-mine")
+}
+
+func text(t *testing.T, res *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// row is what llm_calls says of a call.
+type row struct {
+	Run, Model, Endpoint             string
+	Status                           int
+	Input, Cached, Output, Reasoning int64
+	Cost                             int64 // -1 = not known
+	Response                         string
+}
+
+// rows waits until no call is under way and returns all of them.
+func (f *fixture) rows() []row {
+	f.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		found, err := f.db.Pool().Query(context.Background(), `
+			SELECT coalesce(run_id::text, ''), model, endpoint, status, input_tokens, cached_tokens, output_tokens, reasoning_tokens,
+			       coalesce(cost_microusd, -1), left(response_id, 5)
+			FROM llm_calls
+			ORDER BY started_at
+		`)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		got, err := pgx.CollectRows(found, pgx.RowToStructByPos[row])
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if !slices.ContainsFunc(got, func(r row) bool { return r.Status == 0 }) || time.Now().After(deadline) {
+			return got
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestWhoMayAsk(t *testing.T) {
+	f := setup(t)
+	const body = `{"model":"gpt-5.4","input":"hi"}`
+	for name, c := range map[string]struct {
+		bearer string
+		code   string
+		status int
+	}{
+		"no token":          {"", "invalid_api_key", 401},
+		"no run token":      {openAIKey, "invalid_api_key", 401},
+		"expired":           {token(t, func(c *runtoken.Claims) { c.Expires = time.Now().Add(-time.Second) }), "invalid_api_key", 401},
+		"another namespace": {token(t, func(c *runtoken.Claims) { c.Namespace = "default" }), "invalid_api_key", 401},
+		"no such run":       {token(t, func(c *runtoken.Claims) { c.RunID = "5f7c1d2e-0000-4000-8000-00000000000f" }), "run_not_found", 403},
+	} {
+		for _, path := range []string{"/v1/responses", "/v1/chat/completions"} {
+			res := f.ask(f.url+path, c.bearer, strings.NewReader(body))
+			expectRefusal(t, name+" "+path, res, c.status, c.code)
+		}
+	}
+	for _, state := range []string{"queued", "waiting", "cancelled", "succeeded"} {
+		f.exec(`UPDATE runs SET state = $1, finished_at = CASE WHEN $1 IN ('queued', 'waiting') THEN NULL ELSE now() END`, state)
+		expectRefusal(t, state, f.pod("/v1/responses", body), 403, "run_not_active", state)
+	}
+	if got := f.openai.Requests(); len(got) != 0 {
+		t.Errorf("OpenAI was asked %d times", len(got))
+	}
+	if got := f.rows(); len(got) != 0 {
+		t.Errorf("calls were recorded: %+v", got)
+	}
+}
+
+func expectRefusal(t *testing.T, name string, res *http.Response, status int, code string, holds ...string) {
+	t.Helper()
+	var e struct {
+		Error struct{ Message, Type, Code string }
+	}
+	body := text(t, res)
+	if err := json.Unmarshal([]byte(body), &e); err != nil {
+		t.Errorf("%s: %d %s: %v", name, res.StatusCode, body, err)
+		return
+	}
+	if res.StatusCode != status || e.Error.Code != code || e.Error.Type == "" || e.Error.Message == "" {
+		t.Errorf("%s: got %d %s, want %d with code %s", name, res.StatusCode, body, status, code)
+	}
+	for _, part := range holds {
+		if !strings.Contains(e.Error.Message, part) {
+			t.Errorf("%s: message %q does not name %s", name, e.Error.Message, part)
+		}
+	}
+}
+
+func TestWhatMayNotBeAsked(t *testing.T) {
+	f := setup(t)
+	ours := token(t, nil)
+	for name, c := range map[string]struct {
+		body    io.Reader
+		headers []string
+		status  int
+		code    string
+		holds   string
+	}{
+		"another model":   {strings.NewReader(`{"model":"gpt-5.5","input":"hi"}`), nil, 403, "model_not_allowed", `"gpt-5.5"; allowed: gpt-5.4`},
+		"broken JSON":     {strings.NewReader(`{"model":"gpt-5.4",]`), nil, 400, "invalid_request", "at byte 20"},
+		"two models":      {strings.NewReader(`{"model":"gpt-5.4","model":"gpt-5.5"}`), nil, 400, "invalid_request", `"model" is given twice`},
+		"in background":   {strings.NewReader(`{"model":"gpt-5.4","background":true}`), nil, 400, "unsupported_value", "background"},
+		"compressed":      {strings.NewReader(`…`), []string{"Content-Encoding", "zstd"}, 415, "unsupported_content_encoding", "zstd"},
+		"too large":       {strings.NewReader(strings.Repeat(" ", maxBody+1)), nil, 413, "request_too_large", "32 MiB"},
+		"too large piece": {io.MultiReader(strings.NewReader(strings.Repeat(" ", maxBody+1))), nil, 413, "request_too_large", "32 MiB"},
+	} {
+		expectRefusal(t, name, f.ask(f.url+"/v1/responses", ours, c.body, c.headers...), c.status, c.code, c.holds)
+	}
+	expectRefusal(t, "another path", f.ask(f.url+"/v1/files", ours, nil), 404, "unknown_url", "POST /v1/responses")
+	f.h.apiKey = ""
+	expectRefusal(t, "no key", f.pod("/v1/responses", `{"model":"gpt-5.4","input":"hi"}`), 503, "no_upstream_key", "OPENAI_API_KEY")
+	if got := f.openai.Requests(); len(got) != 0 {
+		t.Errorf("OpenAI was asked %d times", len(got))
+	}
+	if !f.h.bodies.TryAcquire(maxBodies) {
+		t.Error("memory was not given back")
+	}
+}
+
+func TestModels(t *testing.T) {
+	f := setup(t)
+	r, _ := http.NewRequest(http.MethodGet, f.url+"/v1/models", nil)
+	r.Header.Set("Authorization", "Bearer "+token(t, nil))
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, want := text(t, res), `{"data":[{"id":"gpt-5.4","object":"model","owned_by":"openai"}],"object":"list"}`+"\n"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestAnswersPassUnchanged holds for every form of answer that the pod gets OpenAI's bytes, and that the call is recorded with
+// what it used and cost.
+func TestAnswersPassUnchanged(t *testing.T) {
+	for name, c := range map[string]struct {
+		path, body, sent string // what the pod sends, and what OpenAI gets
+		want             row
+	}{
+		"responses": {"responses", `{"model":"gpt-5.4","input":"hi"}`, `{"model":"gpt-5.4","input":"hi"}`,
+			row{runID, "gpt-5.4", "responses", 200, 8, 0, 89, 64, 8*25/10 + 89*15, "resp_"}},
+		"responses, streamed": {"responses", `{"model":"gpt-5.4","input":"hi","stream":true}`, `{"model":"gpt-5.4","input":"hi","stream":true}`,
+			row{runID, "gpt-5.4", "responses", 200, 12, 0, 89, 64, 12*25/10 + 89*15, "resp_"}},
+		"chat": {"chat/completions", `{"model":"gpt-5.4","messages":[{"role":"user","content":"hi"}]}`, `{"model":"gpt-5.4","messages":[{"role":"user","content":"hi"}]}`,
+			row{runID, "gpt-5.4", "chat/completions", 200, 16, 0, 89, 64, 16*25/10 + 89*15, "chatc"}},
+		"chat, streamed without usage": {"chat/completions", `{"model":"gpt-5.4","stream":true,"messages":[{"role":"user","content":"hi"}]}`,
+			`{"stream_options":{"include_usage":true},"model":"gpt-5.4","stream":true,"messages":[{"role":"user","content":"hi"}]}`,
+			row{runID, "gpt-5.4", "chat/completions", 200, 30, 0, 89, 64, 30*25/10 + 89*15, "chatc"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t)
+			direct := f.ask(f.direct+"/v1/"+c.path, openAIKey, strings.NewReader(c.sent))
+			want := text(t, direct)
+			f.openai.Reset()
+
+			res := f.pod("/v1/"+c.path, c.body)
+			if diff := cmp.Diff(want, text(t, res)); diff != "" {
+				t.Errorf("answer (-want +got):\n%s", diff)
+			}
+			for _, name := range []string{"Content-Type", "X-Request-Id", "X-Ratelimit-Remaining-Requests"} {
+				if got := res.Header.Get(name); got == "" || got != direct.Header.Get(name) {
+					t.Errorf("%s: got %q, want %q", name, got, direct.Header.Get(name))
+				}
+			}
+			if diff := cmp.Diff([]row{c.want}, f.rows()); diff != "" {
+				t.Errorf("recorded (-want +got):\n%s", diff)
+			}
+			asked := f.openai.Requests()[0]
+			if asked.Key != openAIKey || string(asked.Body) != c.sent {
+				t.Errorf("OpenAI got key %q and %s", asked.Key, asked.Body)
+			}
+			seen := []string{asked.Header.Get("X-Codex-Window-Id"), asked.Header.Get("Cookie"), asked.Header.Get("Openai-Organization"), asked.Header.Get("Accept-Encoding")}
+			if diff := cmp.Diff([]string{"w1", "", "", ""}, seen); diff != "" {
+				t.Errorf("headers at OpenAI (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestErrorsPassUnchanged(t *testing.T) {
+	f := setup(t)
+	const body = `{"model":"gpt-5.4","input":"hi","stream":true}`
+	for _, mode := range []model.Mode{model.RateLimited, model.QuotaExhausted, model.ServerError, model.Overloaded, model.BadGateway} {
+		f.openai.Behave(model.Behaviour{Mode: mode})
+		direct := f.ask(f.direct+"/v1/responses", openAIKey, strings.NewReader(body))
+		res := f.pod("/v1/responses", body)
+		if diff := cmp.Diff(text(t, direct), text(t, res)); diff != "" || direct.StatusCode != res.StatusCode {
+			t.Errorf("%s: got %d, want %d (-want +got):\n%s", mode, res.StatusCode, direct.StatusCode, diff)
+		}
+		for _, name := range []string{"Retry-After", "Retry-After-Ms", "X-Ratelimit-Reset-Requests", "Content-Type"} {
+			if got, want := res.Header.Get(name), direct.Header.Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", mode, name, got, want)
+			}
+		}
+	}
+	var got []int
+	for _, r := range f.rows() {
+		got = append(got, r.Status)
+		if r.Cost != 0 || r.Input != 0 {
+			t.Errorf("status %d: %d input tokens, cost %d, want nothing", r.Status, r.Input, r.Cost)
+		}
+	}
+	if diff := cmp.Diff([]int{429, 429, 500, 503, 502}, got); diff != "" {
+		t.Errorf("recorded (-want +got):\n%s", diff)
+	}
+}
+
+func TestTroubleOfThePlatformIsNotThePods(t *testing.T) {
+	f := setup(t)
+	const body = `{"model":"gpt-5.4","input":"hi"}`
+	f.h.apiKey = "sk-revoked-0000000"
+	res := f.pod("/v1/responses", body)
+	expectRefusal(t, "our key is refused", res, 502, "upstream_key_refused", "administrator")
+	f.h.apiKey = openAIKey
+
+	f.h.base.Host = "127.0.0.1:1"
+	res = f.pod("/v1/responses", body)
+	if res.Header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	expectRefusal(t, "OpenAI is away", res, 503, "unavailable")
+	want := []row{{runID, "gpt-5.4", "responses", 401, 0, 0, 0, 0, 0, ""}, {runID, "gpt-5.4", "responses", 502, 0, 0, 0, 0, 0, ""}}
+	if diff := cmp.Diff(want, f.rows()); diff != "" {
+		t.Errorf("recorded (-want +got):\n%s", diff)
+	}
+
+	f.openai.Reset()
+	f.exec(`ALTER TABLE llm_calls RENAME TO elsewhere`)
+	expectRefusal(t, "it cannot be written down", f.pod("/v1/responses", body), 503, "unavailable")
+	if got := f.openai.Requests(); len(got) != 0 {
+		t.Errorf("a call that could not be written down was made")
+	}
+}
+
+// TestEachPiecePassesWhenItComes holds that the pod has the first event while OpenAI still works on the next.
+func TestEachPiecePassesWhenItComes(t *testing.T) {
+	f := setup(t)
+	f.openai.Behave(model.Behaviour{Mode: model.Slow, Delay: 100 * time.Millisecond})
+	res := f.pod("/v1/responses", `{"model":"gpt-5.4","input":"hi","stream":true}`)
+	line, err := bufio.NewReader(res.Body).ReadString('\n')
+	if err != nil || line != "event: response.created\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if n := len(f.openai.Requests()); n != 0 {
+		t.Error("OpenAI had finished when the first event came")
+	}
+}
+
+// TestAPodThatLeavesIsRecorded holds that leaving in the middle ends the call at OpenAI and is charged by estimate.
+func TestAPodThatLeavesIsRecorded(t *testing.T) {
+	f := setup(t)
+	f.openai.Behave(model.Behaviour{Mode: model.Slow, Delay: 30 * time.Millisecond})
+	for path, body := range map[string]string{
+		"responses":        `{"model":"gpt-5.4","stream":true,"input":"` + strings.Repeat("words ", 2000) + `"}`,
+		"chat/completions": `{"model":"gpt-5.4","stream":true,"messages":[{"role":"user","content":"` + strings.Repeat("words ", 2000) + `"}]}`,
+	} {
+		f.exec(`DELETE FROM llm_calls`)
+		f.openai.Reset()
+		f.openai.Behave(model.Behaviour{Mode: model.Slow, Delay: 30 * time.Millisecond})
+		res := f.pod("/v1/"+path, body)
+		pieces := bufio.NewScanner(res.Body)
+		for n := 0; n < 4 && pieces.Scan(); {
+			if strings.Contains(pieces.Text(), `"delta":`) {
+				n++
+			}
+		}
+		res.Body.Close()
+		got := f.rows()[0]
+		if got.Status != statusClientGone || got.Input < 3000 || got.Output < 1 || got.Cost < got.Input*5/2 || got.Response == "" {
+			t.Errorf("%s: recorded %+v", path, got)
+		}
+		deadline := time.Now().Add(5 * time.Second)
+		for len(f.openai.Requests()) == 0 && time.Now().Before(deadline) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if len(f.openai.Requests()) == 0 {
+			t.Errorf("%s: OpenAI goes on for nobody", path)
+		}
+	}
+}
+
+// TestABrokenAnswerIsSeenAsBroken holds that the pod does not take half an answer for a whole one.
+func TestABrokenAnswerIsSeenAsBroken(t *testing.T) {
+	f := setup(t)
+	f.openai.Behave(model.Behaviour{Mode: model.Cut})
+	res := f.pod("/v1/responses", `{"model":"gpt-5.4","input":"hi","stream":true}`)
+	b, err := io.ReadAll(res.Body)
+	if !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(string(b), "response.created") {
+		t.Errorf("got %q and %v, want a part and an unexpected end", b, err)
+	}
+	got := f.rows()[0]
+	if got.Status != 502 || got.Input != 11 || got.Response != "resp_" {
+		t.Errorf("recorded %+v", got)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	good := env{RunTokenKey: string(key), APIKey: "k", BaseURL: "http://x/v1"}
+	if _, err := newHandler(good); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*env){
+		"RUN_TOKEN_KEY":   func(e *env) { e.RunTokenKey = "short" },
+		"OPENAI_BASE_URL": func(e *env) { e.BaseURL = "api.openai.com" },
+		"PRICES_FILE":     func(e *env) { e.PricesFile = "/does/not/exist" },
+	} {
+		e := good
+		change(&e)
+		if _, err := newHandler(e); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", want, err)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+// Command llm-caller is the only holder of the OpenAI key. It has two sides.
+//
+// For agent pods it is the API itself, as far as a run needs it: POST /v1/responses, POST /v1/chat/completions, GET /v1/models,
+// with the run token where the API key belongs.
+//
+//	run token → genuine? → run active? → model allowed? → written down → OpenAI → piece by piece to the pod
+//	                                                          ↑ completed with what was used ↲
+//
+// A call is written into llm_calls before it is made (status 0) and completed when it has ended, so that no call that cost money
+// is unknown, whatever dies meanwhile; when it cannot be written down it is not made. The use is what OpenAI reports at the end
+// of its answer. An answer that was broken off has no report: it is recorded with status 499 (the pod left) or 502 (OpenAI
+// left), and with an estimate, four bytes a token, of what was sent and what had come. Leaving early is not free.
+//
+// OpenAI's answers pass unchanged, errors and waiting times included, but for one: when OpenAI refuses the platform's own key
+// that is no news about the pod's token, and the answer is 502.
+//
+// For functions it answers the event llm.requested with llm.answered or llm.failed. The call is planned in actions before it is
+// made, so that a redelivery that comes while it runs does not make it twice.
+package main
+
+import (
+	"context"
+
+	_ "golang.org/x/crypto/x509roots/fallback" // an image without CA certificates can still call OpenAI
+
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+)
+
+type env struct {
+	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"`                        // Postgres, postgres://user:password@host/name
+	RunTokenKey string `envconfig:"RUN_TOKEN_KEY" required:"true"`                       // signs run tokens; the same in agent-launcher and agent-gateway
+	APIKey      string `envconfig:"OPENAI_API_KEY"`                                      // OpenAI's key; without one every model call is answered 503
+	BaseURL     string `envconfig:"OPENAI_BASE_URL" default:"https://api.openai.com/v1"` // OpenAI, or what speaks its API; ends in /v1
+	PricesFile  string `envconfig:"PRICES_FILE"`                                         // a price list of the form of shared/llm/prices.yaml; empty = that one
+}
+
+func main() { serve.Main("llm-caller", run) }
+
+func run(ctx context.Context, s *serve.Server, env env) error {
+	h, err := newHandler(env)
+	if err != nil {
+		return err
+	}
+	if h.db, err = store.Open(ctx, "llm-caller", env.DatabaseURL); err != nil {
+		return err
+	}
+	s.OnStop(h.db.Close)
+	h.routes(s)
+	s.SendDue(h.db.Due)
+	return nil
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// refusal is an answer to a pod that is not OpenAI's, in OpenAI's form, so that every client understands it.
+type refusal struct {
+	status               int
+	code, param, message string
+}
+
+func (r refusal) Error() string { return r.message }
+
+// refuse answers with the refusal inside err. Any other error is ours, the database's or OpenAI's absence: its details go into
+// the log and the pod is asked to come back.
+func refuse(w http.ResponseWriter, r *http.Request, err error) {
+	answer := refusal{}
+	switch {
+	case errors.As(err, &answer):
+		slog.InfoContext(r.Context(), "model call refused", "path", r.URL.Path, "status", answer.status, "code", answer.code, "message", answer.message)
+	case r.Context().Err() != nil:
+		return // nobody is there to be told
+	default:
+		slog.ErrorContext(r.Context(), "model call failed", "path", r.URL.Path, "error", err)
+		answer = refusal{status: http.StatusServiceUnavailable, code: "unavailable", message: "the platform cannot call the model now, try again"}
+		w.Header().Set("Retry-After", "5")
+	}
+	kind := "invalid_request_error"
+	if answer.status >= http.StatusInternalServerError {
+		kind = "server_error"
+	}
+	writeJSON(w, answer.status, map[string]any{"error": map[string]any{
+		"message": answer.message, "type": kind, "param": orNull(answer.param), "code": orNull(answer.code)}})
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// The pod may have gone; there is nobody to tell.
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// sentOn says whether OpenAI gets to see a header of the pod. Not among them: the run token, cookies, and whatever would choose
+// the organisation or project that pays.
+func sentOn(name string) bool {
+	return strings.HasPrefix(name, "X-Codex-") || slices.Contains([]string{
+		"Accept", "User-Agent", "Originator", "Openai-Beta", "Session-Id", "Thread-Id", "X-Client-Request-Id", "Idempotency-Key",
+	}, name)
+}
+
+// passHeaders copies those headers of OpenAI's answer that tell about the call. Not among them: cookies and the organisation.
+func passHeaders(to, from http.Header) {
+	for name, values := range from {
+		switch name {
+		case "Content-Type", "Content-Length", "Content-Encoding", "Cache-Control", "Retry-After", "Retry-After-Ms", "X-Should-Retry", "X-Request-Id",
+			"Openai-Processing-Ms", "Openai-Version", "Openai-Model":
+			to[name] = values
+		default:
+			if strings.HasPrefix(name, "X-Ratelimit-") || strings.HasPrefix(name, "X-Codex-") {
+				to[name] = values
+			}
+		}
+	}
+}

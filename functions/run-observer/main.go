@@ -1,0 +1,47 @@
+// Command run-observer says how the Jobs of runs go.
+//
+// It hears of every change of a Job of ours from an ApiServerSource, and of checks
+// that are due (run.check), for what nobody would be told of: a pod that can't pull
+// its image changes no Job, and an event that Kubernetes never sent is in no log.
+//
+//	the Job is complete                    agent.finished
+//	the Job has failed, or is stuck        agent.failed, with the reason a person can act on
+//	the Job was deleted, and not by us     agent.failed, job_deleted
+//	the Job is at work                     nothing
+//
+// It goes by what the Job is, not by which event told of it: a source that starts
+// anew tells of every Job again. The id of what it emits is derived from the Job and
+// its outcome, so however often and by whatever way an outcome is seen, it is one
+// event. The pods are read only when there is something to explain.
+package main
+
+import (
+	"context"
+	"time"
+
+	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+)
+
+type env struct {
+	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"` // Postgres, postgres://user:password@host/name
+	Kubeconfig  string `envconfig:"KUBECONFIG"`                   // file that names another cluster than the one it runs in
+}
+
+func main() { serve.Main("run-observer", run) }
+
+func run(ctx context.Context, s *serve.Server, env env) error {
+	cluster, err := kube.Open(env.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, "run-observer", env.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	s.OnStop(db.Close)
+	h := &handler{db: db, cluster: cluster, now: time.Now}
+	h.routes(s)
+	return nil
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/store"
+)
+
+const (
+	// maxBatch bounds what one transaction takes: more gains nothing and makes everybody wait for the slowest.
+	maxBatch = 256
+	// maxBatchBytes bounds what one statement carries to Postgres, whose own limit is 1 GiB.
+	maxBatchBytes = 32 << 20
+	// commitFor is how long a commit is tried. GitHub gives up after ten seconds.
+	// https://docs.github.com/en/webhooks/using-webhooks/best-practices-for-using-webhooks#respond-within-10-seconds
+	commitFor = 8 * time.Second
+	// answerWithin is when whoever waits is told that it did not work out.
+	answerWithin = 9 * time.Second
+)
+
+// errBusy says that the arrivals could not be stored in time. They may be stored yet: sending them again is safe.
+var errBusy = errors.New("could not be stored in time, send it again")
+
+// A committer gathers arrivals and stores them in as few transactions as the traffic allows.
+type committer struct {
+	receive  func(context.Context, []store.Arrival) ([]store.Outcome, error)
+	accepted func(event.Event)
+	queue    chan *ticket
+	quit     chan struct{}
+	done     chan struct{}
+	once     sync.Once
+}
+
+// A ticket is one request's arrivals on their way.
+type ticket struct {
+	arrivals []store.Arrival
+	outcomes []store.Outcome
+	err      error
+	settled  chan struct{}
+}
+
+func newCommitter(receive func(context.Context, []store.Arrival) ([]store.Outcome, error), accepted func(event.Event)) *committer {
+	c := &committer{
+		receive: receive, accepted: accepted,
+		queue: make(chan *ticket, maxBatch), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	go c.run()
+	return c
+}
+
+// commit returns once the arrivals are stored, all in one transaction. What was accepted is then on its way.
+func (c *committer) commit(ctx context.Context, arrivals []store.Arrival) ([]store.Outcome, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerWithin, errBusy)
+	defer cancel()
+	t := &ticket{arrivals: arrivals, settled: make(chan struct{})}
+	select {
+	case c.queue <- t:
+	case <-c.quit:
+		return nil, errBusy
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	select {
+	case <-t.settled:
+		return t.outcomes, t.err
+	case <-c.done: // it was queued behind the last commit
+		return nil, errBusy
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// stop lets what is queued be stored and ends the goroutine. Call it when no request is in flight.
+func (c *committer) stop(ctx context.Context) error {
+	c.once.Do(func() { close(c.quit) })
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("storing the last deliveries: %w", ctx.Err())
+	}
+}
+
+func (c *committer) run() {
+	defer close(c.done)
+	for {
+		select {
+		case t := <-c.queue:
+			c.settle(c.gather(t))
+		case <-c.quit:
+			for {
+				select {
+				case t := <-c.queue:
+					c.settle(c.gather(t))
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// gather takes what is queued now. It waits for nobody.
+func (c *committer) gather(first *ticket) []*ticket {
+	batch, count, size := []*ticket{first}, len(first.arrivals), first.size()
+	for count < maxBatch && size < maxBatchBytes {
+		select {
+		case t := <-c.queue:
+			batch, count, size = append(batch, t), count+len(t.arrivals), size+t.size()
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (t *ticket) size() int {
+	n := 0
+	for _, a := range t.arrivals {
+		n += len(a.Event.Data())
+	}
+	return n
+}
+
+// settle stores a batch and answers all of it. If Postgres refuses the data of one, the others must not suffer: then
+// each is stored alone.
+func (c *committer) settle(batch []*ticket) {
+	var arrivals []store.Arrival
+	for _, t := range batch {
+		arrivals = append(arrivals, t.arrivals...)
+	}
+	outcomes, err := c.store(arrivals)
+	if store.Unstorable(err) && len(batch) > 1 {
+		for _, t := range batch {
+			c.settle([]*ticket{t})
+		}
+		return
+	}
+	for _, t := range batch {
+		if t.err = err; err == nil {
+			t.outcomes, outcomes = outcomes[:len(t.arrivals):len(t.arrivals)], outcomes[len(t.arrivals):]
+		}
+		close(t.settled)
+		for i, o := range t.outcomes {
+			if o == store.Accepted {
+				c.accepted(t.arrivals[i].Event)
+			}
+		}
+	}
+}
+
+// store tries for a while: a restart of Postgres takes seconds, and GitHub does not send again.
+func (c *committer) store(arrivals []store.Arrival) ([]store.Outcome, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), commitFor)
+	defer cancel()
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval, wait.MaxInterval = 20*time.Millisecond, time.Second
+	failed := false
+	return backoff.Retry(ctx, func() ([]store.Outcome, error) {
+		outcomes, err := c.receive(ctx, arrivals)
+		switch {
+		case store.Unstorable(err):
+			return nil, backoff.Permanent(err)
+		case err != nil:
+			failed = true
+			return nil, err
+		}
+		if failed {
+			undecided(arrivals, outcomes)
+		}
+		return outcomes, nil
+	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(commitFor))
+}
+
+// undecided corrects the outcomes after an attempt that may have been committed although it failed: what is a duplicate
+// now may be so because of us. To be sent once too often is harmless, the inbox of each consumer sees to it.
+func undecided(arrivals []store.Arrival, outcomes []store.Outcome) {
+	for i, o := range outcomes {
+		if o != store.Duplicate {
+			continue
+		}
+		if outcomes[i] = store.Accepted; len(events.Consumers(arrivals[i].Event.Type())) == 0 {
+			outcomes[i] = store.Ignored
+		}
+	}
+}

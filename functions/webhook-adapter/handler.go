@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+)
+
+type handler struct {
+	secrets github.Secrets
+	sources []source
+	commits *committer
+	tracer  trace.Tracer
+	metrics *metrics
+}
+
+func newHandler(secrets github.Secrets, sources []source, commits *committer) *handler {
+	return &handler{secrets: secrets, sources: sources, commits: commits, tracer: otel.Tracer("codexk8s.dev"), metrics: newMetrics()}
+}
+
+func (h *handler) routes(s *serve.Server) {
+	s.Handle("POST /github", http.HandlerFunc(h.github))
+	s.Handle("POST /events", http.HandlerFunc(h.events))
+}
+
+// A reply is the answer's body. For a batch of CloudEvents it has one entry per event, in order.
+type reply struct {
+	Status   string  `json:"status"` // accepted, ignored, duplicate, or refused
+	Delivery string  `json:"delivery,omitempty"`
+	Error    string  `json:"error,omitempty"`
+	Events   []reply `json:"events,omitempty"`
+}
+
+// A refusal is the sender's fault, told with its status.
+type refusal struct {
+	status int
+	reason string // of the metric
+	err    error
+}
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+func refuse(status int, reason string, err error) error { return &refusal{status, reason, err} }
+
+// github takes one delivery. The signature comes first, over the bytes as they came: nothing is parsed for a stranger.
+func (h *handler) github(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	d := github.Delivery{Event: r.Header.Get(github.HeaderEvent), GUID: r.Header.Get(github.HeaderDelivery)}
+	var outcome store.Outcome
+	err := func() error {
+		body, err := readBody(w, r)
+		if err != nil {
+			return err
+		}
+		if err := h.secrets.Verify(r.Header.Get(github.HeaderSignature), body); err != nil {
+			return refuse(http.StatusUnauthorized, signatureReason(err), err)
+		}
+		payload, err := payloadOf(r.Header.Get("Content-Type"), body)
+		if err != nil {
+			return err
+		}
+		if d, err = github.Classify(d.Event, d.GUID, payload); err != nil {
+			return refuse(http.StatusBadRequest, "malformed", err)
+		}
+		arrival := arrivalOf(d, payload, start)
+		arrival.GitHub.HookID, _ = strconv.ParseInt(r.Header.Get("X-GitHub-Hook-ID"), 10, 64)
+		ctx, span := h.tracer.Start(r.Context(), "POST /github", trace.WithSpanKind(trace.SpanKindServer))
+		defer span.End()
+		continueTrace(ctx, &arrival.Event)
+		outcomes, err := h.commits.commit(ctx, []store.Arrival{arrival})
+		if err != nil {
+			return err
+		}
+		outcome = outcomes[0]
+		return nil
+	}()
+	if outcome == store.Reused {
+		err = refuse(http.StatusUnprocessableEntity, "id_reused", errors.New("delivery id reused with another payload"))
+	}
+	h.answer(w, r, "github", start, reply{Status: outcome.String(), Delivery: d.GUID}, err,
+		slog.String("event", d.Event), slog.String("action", d.Action), slog.String("repository", d.Repository), slog.String("subject", d.Subject()))
+}
+
+func signatureReason(err error) string {
+	if errors.Is(err, github.ErrNoSignature) {
+		return "no_signature"
+	}
+	return "wrong_signature"
+}
+
+// readBody reads up to GitHub's own limit, whatever the headers promise.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	tooLarge := refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Errorf("more than %d bytes", github.MaxPayload))
+	if r.ContentLength > github.MaxPayload {
+		return nil, tooLarge
+	}
+	// Nobody holds a connection by sending drop by drop. An error means a server without deadlines: a test.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(30 * time.Second))
+	var b bytes.Buffer
+	b.Grow(int(min(max(r.ContentLength, 0), 1<<20)) + bytes.MinRead)
+	if _, err := b.ReadFrom(http.MaxBytesReader(w, r.Body, github.MaxPayload)); err != nil {
+		if limit := new(http.MaxBytesError); errors.As(err, &limit) {
+			return nil, tooLarge
+		}
+		return nil, refuse(http.StatusBadRequest, "incomplete", fmt.Errorf("reading the body: %w", err))
+	}
+	return b.Bytes(), nil
+}
+
+// payloadOf takes the payload out of the body: a hook sends it as JSON or as the field "payload" of a form, as it was
+// configured.
+// https://docs.github.com/en/webhooks/using-webhooks/creating-webhooks#creating-a-repository-webhook
+func payloadOf(contentType string, body []byte) ([]byte, error) {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	switch {
+	case err == nil && mediaType == "application/json":
+		return body, nil
+	case err == nil && mediaType == "application/x-www-form-urlencoded":
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return nil, refuse(http.StatusBadRequest, "malformed", fmt.Errorf("reading the form: %w", err))
+		}
+		if !form.Has("payload") {
+			return nil, refuse(http.StatusBadRequest, "malformed", errors.New("the form has no field payload"))
+		}
+		return []byte(form.Get("payload")), nil
+	}
+	return nil, refuse(http.StatusUnsupportedMediaType, "media_type",
+		fmt.Errorf("content type %q, want application/json or application/x-www-form-urlencoded", contentType))
+}
+
+// arrivalOf makes the delivery's event, with the envelope that Knative's GitHubSource gives it and a few extensions to
+// filter by.
+func arrivalOf(d github.Delivery, payload []byte, now time.Time) store.Arrival {
+	e := event.New(event.CloudEventsVersionV1)
+	e.SetID(d.GUID)
+	e.SetType(d.Type())
+	e.SetSource(d.Source())
+	e.SetTime(now.UTC())
+	e.SetDataContentType(event.ApplicationJSON)
+	e.DataEncoded = payload
+	if s := d.Subject(); s != "" {
+		e.SetSubject(s)
+	}
+	var correlation string
+	if d.Number > 0 && d.Repository != "" {
+		item := events.WorkItem(d.Repository, int(d.Number))
+		e.SetExtension(events.ExtPartition, item)
+		// A pull request is not a work item: it belongs to one, and stage-router knows to which.
+		if d.Event == "issues" {
+			correlation = item
+			e.SetExtension(events.ExtCorrelation, item)
+		}
+	}
+	for _, x := range [...][2]string{{"action", d.Action}, {"owner", d.Owner}, {"repository", d.Repository}, {"sender", d.Sender}} {
+		if x[1] != "" {
+			e.SetExtension(x[0], x[1])
+		}
+	}
+	return store.Arrival{
+		Event: e, Correlation: correlation, Actor: "github:" + d.Sender, SHA256: sha256.Sum256(payload),
+		GitHub: &store.GitHubDelivery{Event: d.Event, Action: d.Action, Repository: d.Repository},
+	}
+}
+
+// continueTrace puts the trace of the request on the event; without tracing it does nothing.
+func continueTrace(ctx context.Context, e *event.Event) {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return
+	}
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	e.SetExtension(events.ExtTraceparent, carrier["traceparent"])
+}
+
+// answer says what became of a request: once to the sender, once in the log, once in the metrics.
+//
+//	accepted               202
+//	ignored, duplicate     200
+//	refused                4xx, with the reason
+//	not stored             503 with Retry-After: nothing is lost if the sender tries again
+func (h *handler) answer(w http.ResponseWriter, r *http.Request, route string, start time.Time, said reply, err error, attrs ...slog.Attr) {
+	status, reason, level := http.StatusOK, said.Status, slog.LevelInfo
+	if said.Status == store.Accepted.String() {
+		status = http.StatusAccepted
+	}
+	if err != nil {
+		said = reply{Status: "refused", Delivery: said.Delivery, Error: err.Error(), Events: said.Events}
+		var no *refusal
+		switch {
+		case errors.As(err, &no):
+			status, reason, level = no.status, no.reason, slog.LevelWarn
+		case store.Unstorable(err):
+			status, reason, level = http.StatusUnprocessableEntity, "unstorable", slog.LevelWarn
+			said.Error = "the event holds what can't be stored, such as a zero byte in a text"
+		default:
+			status, reason, level = http.StatusServiceUnavailable, "not_stored", slog.LevelError
+			said.Status, said.Error = "failed", errBusy.Error()
+			w.Header().Set("Retry-After", "5")
+		}
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	body, _ := json.Marshal(said) // strings only
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n'))
+	h.metrics.count(r.Context(), route, reason)
+	attrs = append(attrs, slog.String("id", said.Delivery), slog.String("outcome", reason), slog.Int("status", status), slog.Duration("took", time.Since(start)))
+	slog.LogAttrs(r.Context(), level, "delivery on /"+route, attrs...)
+}

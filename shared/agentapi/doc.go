@@ -1,0 +1,12 @@
+// Package agentapi is the Session API: the wire between agent-runner in an untrusted pod and agent-gateway.
+//
+// session.proto is the contract and its comments are the documentation; the Go code beside it is generated (`make
+// generate`) and committed. The service is spoken with Connect, so one h2c port serves gRPC, Connect and plain
+// HTTP with JSON, which is what lets a shell script in a pod talk to us too.
+//
+// Rules that shaped it:
+//   - the run token names the run; no message carries a run id that a caller could get wrong or forge
+//   - every call is repeatable, because pods and gateways are killed at any moment: logs are numbered by the caller,
+//     snapshots are compare-and-swap, the first report counts
+//   - times are Timestamps; sizes and limits stand at the field
+package agentapi

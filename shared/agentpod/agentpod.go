@@ -1,0 +1,176 @@
+// Package agentpod is what a run looks like on Kubernetes: the objects of a run,
+// the outcome of its Job, and the guards under which its namespace may go.
+// It decides; agent-launcher and run-observer talk to the cluster.
+//
+// A run lives in a namespace of its own, "codexk8s-run-" and the first twelve
+// hex digits of the run's id, and its pod is not trusted:
+//
+//	Namespace        Pod Security "restricted" (enforce, audit, warn); expiry as an annotation
+//	ServiceAccount   agent: no token is mounted
+//	Role, Binding    agent: reads pods, logs, events and services of its own namespace; never secrets
+//	ResourceQuota    run: what the whole namespace may use
+//	LimitRange       run: defaults for containers that name no resources
+//	NetworkPolicy    default-deny both ways; egress-dns; egress-gateways; egress-git
+//	Secret           run: the run token, the only secret in the namespace
+//	Job              agent: one pod at a time, retried twice, ends at the run's deadline
+//
+// Every object carries the labels in [LabelManagedBy] and below, so that each can
+// be told from what somebody else put there. A namespace may serve several runs of
+// one issue, one after the other (a revise, or the next Job of a run that had been
+// waiting): names stay, labels say whose the objects are now.
+//
+// Names are fixed because they are the idempotency of agent-launcher: doing the
+// same run twice meets "already exists".
+package agentpod
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"codexk8s.dev/shared/events"
+)
+
+// Labels, on every object and on the agent's pods. ApiServerSource selects on
+// the first one.
+const (
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	LabelName      = "app.kubernetes.io/name"
+	LabelRun       = "codexk8s.dev/run"
+	LabelProject   = "codexk8s.dev/project"
+	LabelRole      = "codexk8s.dev/role"
+	LabelStage     = "codexk8s.dev/stage"
+)
+
+// Annotations: what is needed to tell an event about the run from the object
+// alone, unshortened, because label values allow neither "/" nor "#".
+const (
+	AnnotationProject     = "codexk8s.dev/project"
+	AnnotationRepository  = "codexk8s.dev/repository"
+	AnnotationIssue       = "codexk8s.dev/issue"
+	AnnotationCorrelation = "codexk8s.dev/correlation-id"
+	// AnnotationAttempt counts the Jobs of one run: a run that waits for a person
+	// holds no pod, and the answer starts its next Job.
+	AnnotationAttempt = "codexk8s.dev/attempt"
+	// AnnotationExpiresAt is when the namespace may be removed, RFC 3339 in UTC.
+	AnnotationExpiresAt = "codexk8s.dev/expires-at"
+	// AnnotationStopped is set on a Job before we delete it, with the reason, so
+	// that its deletion isn't taken for somebody else's.
+	AnnotationStopped = "codexk8s.dev/stopped"
+)
+
+// Fixed names.
+const (
+	ManagedBy       = "codexk8s"
+	NamespacePrefix = "codexk8s-run-"
+	JobName         = "agent" // also of the container, ServiceAccount, Role and RoleBinding
+	SecretName      = "run"   // also of the ResourceQuota and LimitRange
+	TokenKey        = "RUN_TOKEN"
+)
+
+// A Refusal says that something can't or must not be done, and won't become
+// possible by trying again. Reason is machine-readable, Message is for a person.
+type Refusal struct{ Reason, Message string }
+
+func (r *Refusal) Error() string { return r.Reason + ": " + r.Message }
+
+func refuse(reason, format string, args ...any) *Refusal {
+	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// Namespace is the name of a run's own namespace. An id that is no UUID is
+// hashed, so that any id gives a valid name of 25 characters.
+func Namespace(runID string) string {
+	digits := strings.ToLower(strings.ReplaceAll(runID, "-", ""))
+	if _, err := hex.DecodeString(digits); err != nil || len(digits) != 32 {
+		sum := sha256.Sum256([]byte(runID))
+		digits = hex.EncodeToString(sum[:])
+	}
+	return NamespacePrefix + digits[:12]
+}
+
+// LabelValue makes a valid label value out of s: letters, digits, "-", "_" and
+// ".", at most 63 characters, alphanumeric at both ends. A value that had to
+// change ends in eight digits of a hash, so that two different values stay different.
+// https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+func LabelValue(s string) string {
+	const limit, suffix = 63, 9
+	valid := strings.Map(func(r rune) rune {
+		if isAlphanumeric(r) || r == '-' || r == '_' || r == '.' {
+			return r
+		}
+		return '-'
+	}, s)
+	trim := func(v string) string {
+		return strings.TrimFunc(v, func(r rune) bool { return !isAlphanumeric(r) })
+	}
+	if trim(valid) == s && len(s) <= limit {
+		return s
+	}
+	sum := sha256.Sum256([]byte(s))
+	valid = trim(valid[:min(len(valid), limit-suffix)])
+	return strings.TrimPrefix(valid+"-"+hex.EncodeToString(sum[:4]), "-")
+}
+
+func isAlphanumeric(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+}
+
+// IsOurs reports whether the platform made the object.
+func IsOurs(o metav1.Object) bool { return o.GetLabels()[LabelManagedBy] == ManagedBy }
+
+// BelongsTo reports whether the platform made the object for that run.
+func BelongsTo(o metav1.Object, runID string) bool {
+	return IsOurs(o) && runID != "" && o.GetLabels()[LabelRun] == LabelValue(runID)
+}
+
+// Attempt is the object's attempt: 0 for the run's first Job and for an object
+// that doesn't say.
+func Attempt(o metav1.Object) int {
+	n, err := strconv.Atoi(o.GetAnnotations()[AnnotationAttempt])
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+// RunOf tells from an object's labels and annotations whose it is; false when the
+// object isn't ours or doesn't name a run and a work item.
+func RunOf(o metav1.Object) (events.RunRef, bool) {
+	labels, annotations := o.GetLabels(), o.GetAnnotations()
+	issue, err := strconv.Atoi(annotations[AnnotationIssue])
+	ref := events.RunRef{
+		RunID:      labels[LabelRun],
+		Project:    annotations[AnnotationProject],
+		Repository: annotations[AnnotationRepository],
+		Issue:      issue,
+	}
+	return ref, IsOurs(o) && err == nil && ref.RunID != "" && ref.Repository != ""
+}
+
+func labelsOf(r events.AgentRequested) map[string]string {
+	labels := map[string]string{LabelManagedBy: ManagedBy, LabelRun: LabelValue(r.RunID)}
+	for key, value := range map[string]string{LabelProject: r.Project, LabelRole: r.Role, LabelStage: r.Stage} {
+		if value != "" {
+			labels[key] = LabelValue(value)
+		}
+	}
+	return labels
+}
+
+func annotationsOf(r events.AgentRequested) map[string]string {
+	return map[string]string{
+		AnnotationProject:     r.Project,
+		AnnotationRepository:  r.Repository,
+		AnnotationIssue:       strconv.Itoa(r.Issue),
+		AnnotationCorrelation: r.Correlation(),
+		AnnotationAttempt:     strconv.Itoa(r.Attempt),
+	}
+}
+
+func rfc3339(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,142 @@
+package agentpod
+
+import (
+	"math"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"codexk8s.dev/shared/events"
+)
+
+// ExitPrecondition is the exit code with which agent-runner says that trying
+// again is useless: the repository can't be read, the assignment can't be met.
+const ExitPrecondition = 42
+
+// user is the non-root user of ko's and distroless' images.
+const user = 65532
+
+// Where the pod's writable volumes are; everything else is read-only.
+const (
+	workDir = "/work"
+	homeDir = "/home/agent"
+	tmpDir  = "/tmp"
+)
+
+func job(meta metav1.ObjectMeta, r events.AgentRequested, p Platform, s Size, now time.Time) *batchv1.Job {
+	backoffLimit, parallelism := int32(2), int32(1)
+	deadline := int64(math.Ceil(r.Deadline.Sub(now).Seconds()))
+	ttl := int32(p.JobTTL.Seconds())
+	replacement := batchv1.Failed
+	template := meta.DeepCopy()
+	template.Name, template.Namespace = "", ""
+	template.Labels[LabelName] = JobName
+	// A pod that a node's consolidation moves starts over from its last snapshot:
+	// possible, and never worth the empty node.
+	template.Annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] = "false"
+	return &batchv1.Job{
+		ObjectMeta: meta,
+		Spec: batchv1.JobSpec{
+			Parallelism:             &parallelism,
+			Completions:             &parallelism,
+			BackoffLimit:            &backoffLimit,
+			ActiveDeadlineSeconds:   &deadline,
+			TTLSecondsAfterFinished: &ttl,
+			// A successor starts when its predecessor is really gone, so two
+			// agents never push to the same branch.
+			PodReplacementPolicy: &replacement,
+			PodFailurePolicy: &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{
+				{
+					// The cluster's doing (drain, preemption, eviction) isn't the
+					// agent's failure. This comes first: a pod that is told to go
+					// may end with any code.
+					Action:          batchv1.PodFailurePolicyActionIgnore,
+					OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
+				},
+				{
+					Action: batchv1.PodFailurePolicyActionFailJob,
+					OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{
+						ContainerName: ptr(JobName),
+						Operator:      batchv1.PodFailurePolicyOnExitCodesOpIn,
+						Values:        []int32{ExitPrecondition},
+					},
+				},
+			}},
+			Template: corev1.PodTemplateSpec{ObjectMeta: *template, Spec: podSpec(r, p, s)},
+		},
+	}
+}
+
+func podSpec(r events.AgentRequested, p Platform, s Size) corev1.PodSpec {
+	no, yes, id := false, true, int64(user)
+	spec := corev1.PodSpec{
+		RestartPolicy:                 corev1.RestartPolicyNever,
+		ServiceAccountName:            JobName,
+		AutomountServiceAccountToken:  &no,
+		EnableServiceLinks:            &no,
+		TerminationGracePeriodSeconds: ptr(int64(p.Grace.Seconds())),
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot:   &yes,
+			RunAsUser:      &id,
+			RunAsGroup:     &id,
+			FSGroup:        &id,
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		Volumes: []corev1.Volume{emptyDir("work", "10Gi"), emptyDir("home", "2Gi"), emptyDir("tmp", "2Gi")},
+		Containers: []corev1.Container{{
+			Name:  JobName,
+			Image: p.Image,
+			Env: []corev1.EnvVar{
+				{Name: "RUN_ID", Value: r.RunID},
+				{Name: "AGENT_GATEWAY_URL", Value: p.GatewayURL},
+				{Name: "LLM_URL", Value: p.LLMURL},
+				{Name: TokenKey, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+					LocalObjectReference: corev1.LocalObjectReference{Name: SecretName}, Key: TokenKey,
+				}}},
+				{Name: "WORK_DIR", Value: workDir},
+				{Name: "HOME", Value: homeDir},
+			},
+			Resources: corev1.ResourceRequirements{
+				Limits: corev1.ResourceList{
+					corev1.ResourceCPU:              s.CPU,
+					corev1.ResourceMemory:           s.Memory,
+					corev1.ResourceEphemeralStorage: resource.MustParse("16Gi"),
+				},
+				Requests: corev1.ResourceList{
+					corev1.ResourceCPU:              scaled(s.CPU, 1, 4),
+					corev1.ResourceMemory:           scaled(s.Memory, 1, 2),
+					corev1.ResourceEphemeralStorage: resource.MustParse("1Gi"),
+				},
+			},
+			SecurityContext: &corev1.SecurityContext{
+				AllowPrivilegeEscalation: &no,
+				ReadOnlyRootFilesystem:   &yes,
+				RunAsNonRoot:             &yes,
+				Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			VolumeMounts: []corev1.VolumeMount{
+				{Name: "work", MountPath: workDir},
+				{Name: "home", MountPath: homeDir},
+				{Name: "tmp", MountPath: tmpDir},
+			},
+			// The runner's last words, also where it wrote none: the message that
+			// a person sees when an agent fails.
+			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		}},
+	}
+	if r.Runtime != "" {
+		spec.RuntimeClassName = ptr(r.Runtime)
+	}
+	return spec
+}
+
+func emptyDir(name, limit string) corev1.Volume {
+	size := resource.MustParse(limit)
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &size}}}
+}
+
+func ptr[T any](v T) *T { return &v }

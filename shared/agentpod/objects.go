@@ -1,0 +1,196 @@
+package agentpod
+
+import (
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"codexk8s.dev/shared/events"
+)
+
+// Resources of the API that a run's objects belong to.
+var (
+	Namespaces      = corev1.SchemeGroupVersion.WithResource("namespaces")
+	ServiceAccounts = corev1.SchemeGroupVersion.WithResource("serviceaccounts")
+	Secrets         = corev1.SchemeGroupVersion.WithResource("secrets")
+	ResourceQuotas  = corev1.SchemeGroupVersion.WithResource("resourcequotas")
+	LimitRanges     = corev1.SchemeGroupVersion.WithResource("limitranges")
+	Roles           = rbacv1.SchemeGroupVersion.WithResource("roles")
+	RoleBindings    = rbacv1.SchemeGroupVersion.WithResource("rolebindings")
+	NetworkPolicies = networkingv1.SchemeGroupVersion.WithResource("networkpolicies")
+	Jobs            = batchv1.SchemeGroupVersion.WithResource("jobs")
+)
+
+// An Object is one object of a run and the API's resource it is created through.
+type Object struct {
+	Resource schema.GroupVersionResource
+	Value    interface {
+		metav1.Object
+		runtime.Object
+	}
+}
+
+// Objects are all objects of a run. They are created in this order: the namespace
+// first, the support in any order or at once, and the Job when all of that is
+// there, so that no pod ever runs without its network policy.
+type Objects struct {
+	Namespace Object
+	Support   []Object
+	Job       Object
+}
+
+// Build makes the objects of a run's Job; token is the run token.
+// A request that can't be met is a *Refusal: invalid_request, namespace_invalid
+// or deadline_exceeded.
+func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Objects, error) {
+	if r.RunID == "" || r.Repository == "" || r.Issue <= 0 {
+		return Objects{}, refuse("invalid_request", "the request names no run, repository or issue")
+	}
+	if !strings.HasPrefix(r.Namespace, NamespacePrefix) || len(r.Namespace) > 63 {
+		return Objects{}, refuse("namespace_invalid", "namespace %q is none of ours: their names begin with %s", r.Namespace, NamespacePrefix)
+	}
+	if !r.Deadline.After(now) {
+		return Objects{}, refuse("deadline_exceeded", "the run's deadline %s had passed before its pod was started", rfc3339(r.Deadline))
+	}
+	size, err := sizeOf(r, p)
+	if err != nil {
+		return Objects{}, err
+	}
+	meta := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Name: name, Namespace: r.Namespace, Labels: labelsOf(r), Annotations: annotationsOf(r)}
+	}
+	o := Objects{
+		Namespace: Object{Namespaces, namespace(r)},
+		Job:       Object{Jobs, job(meta(JobName), r, p, size, now)},
+	}
+	automount := false
+	o.Support = []Object{
+		{ServiceAccounts, &corev1.ServiceAccount{ObjectMeta: meta(JobName), AutomountServiceAccountToken: &automount}},
+		{Roles, &rbacv1.Role{ObjectMeta: meta(JobName), Rules: AgentRules()}},
+		{RoleBindings, &rbacv1.RoleBinding{
+			ObjectMeta: meta(JobName),
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: JobName},
+			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: JobName, Namespace: r.Namespace}},
+		}},
+		{ResourceQuotas, quota(meta(SecretName), size)},
+		{LimitRanges, limitRange(meta(SecretName))},
+		{Secrets, &corev1.Secret{ObjectMeta: meta(SecretName), Type: corev1.SecretTypeOpaque, Data: map[string][]byte{TokenKey: []byte(token)}}},
+	}
+	for _, policy := range policies(meta, p) {
+		o.Support = append(o.Support, Object{NetworkPolicies, policy})
+	}
+	for _, object := range append(o.Support, o.Namespace, o.Job) {
+		setKind(object)
+	}
+	return o, nil
+}
+
+// AgentRules is all that an agent's account may do, in its own namespace.
+// agent-launcher must hold the same rules, for Kubernetes lets nobody grant what
+// they don't have: config/200-agent-launcher.yaml repeats them, held by a test.
+func AgentRules() []rbacv1.PolicyRule {
+	return []rbacv1.PolicyRule{{
+		APIGroups: []string{""},
+		Resources: []string{"pods", "pods/log", "events", "services"},
+		Verbs:     []string{"get", "list", "watch"},
+	}}
+}
+
+// kinds by resource: the API wants both.
+var kinds = map[schema.GroupVersionResource]string{
+	Namespaces: "Namespace", ServiceAccounts: "ServiceAccount", Secrets: "Secret", ResourceQuotas: "ResourceQuota",
+	LimitRanges: "LimitRange", Roles: "Role", RoleBindings: "RoleBinding", NetworkPolicies: "NetworkPolicy", Jobs: "Job",
+}
+
+func setKind(o Object) {
+	o.Value.GetObjectKind().SetGroupVersionKind(o.Resource.GroupVersion().WithKind(kinds[o.Resource]))
+}
+
+func namespace(r events.AgentRequested) *corev1.Namespace {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: r.Namespace, Labels: labelsOf(r), Annotations: annotationsOf(r)}}
+	ns.Annotations[AnnotationExpiresAt] = rfc3339(r.ExpiresAt)
+	// https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+	for _, mode := range []string{"enforce", "audit", "warn"} {
+		ns.Labels["pod-security.kubernetes.io/"+mode] = "restricted"
+	}
+	return ns
+}
+
+// quota holds two of the agent's pods: while one is terminating, its successor
+// already counts. Services that would open the namespace to the outside, and
+// volumes that outlive it, are not to be had.
+func quota(meta metav1.ObjectMeta, s Size) *corev1.ResourceQuota {
+	return &corev1.ResourceQuota{
+		ObjectMeta: meta,
+		Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{
+			corev1.ResourcePods:                   resource.MustParse("10"),
+			"count/jobs.batch":                    resource.MustParse("5"),
+			corev1.ResourceRequestsCPU:            atLeast("4", scaled(s.CPU, 2, 1)),
+			corev1.ResourceRequestsMemory:         atLeast("8Gi", scaled(s.Memory, 2, 1)),
+			corev1.ResourceLimitsCPU:              atLeast("8", scaled(s.CPU, 2, 1)),
+			corev1.ResourceLimitsMemory:           atLeast("16Gi", scaled(s.Memory, 2, 1)),
+			corev1.ResourcePersistentVolumeClaims: resource.MustParse("0"),
+			corev1.ResourceServicesLoadBalancers:  resource.MustParse("0"),
+			corev1.ResourceServicesNodePorts:      resource.MustParse("0"),
+		}},
+	}
+}
+
+func limitRange(meta metav1.ObjectMeta) *corev1.LimitRange {
+	return &corev1.LimitRange{
+		ObjectMeta: meta,
+		Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{
+			Type: corev1.LimitTypeContainer,
+			DefaultRequest: corev1.ResourceList{
+				corev1.ResourceCPU:    resource.MustParse("250m"),
+				corev1.ResourceMemory: resource.MustParse("256Mi"),
+			},
+			Default: corev1.ResourceList{
+				corev1.ResourceCPU:    resource.MustParse("1"),
+				corev1.ResourceMemory: resource.MustParse("1Gi"),
+			},
+		}}},
+	}
+}
+
+// sizeOf is the request's size, else the role's, else the default.
+func sizeOf(r events.AgentRequested, p Platform) (Size, error) {
+	size, ok := p.Sizes[r.Role]
+	if !ok {
+		size = p.Sizes[""]
+	}
+	for _, wish := range []struct {
+		quantity string
+		into     *resource.Quantity
+		name     string
+	}{{r.CPU, &size.CPU, "CPU"}, {r.Memory, &size.Memory, "memory"}} {
+		if wish.quantity == "" {
+			continue
+		}
+		q, err := resource.ParseQuantity(wish.quantity)
+		if err != nil || q.Sign() <= 0 {
+			return size, refuse("invalid_request", "%s %q is no Kubernetes quantity such as 2, 500m or 4Gi", wish.name, wish.quantity)
+		}
+		*wish.into = q
+	}
+	return size, nil
+}
+
+func scaled(q resource.Quantity, times, by int64) resource.Quantity {
+	return *resource.NewMilliQuantity(q.MilliValue()*times/by, q.Format)
+}
+
+func atLeast(floor string, q resource.Quantity) resource.Quantity {
+	if f := resource.MustParse(floor); f.Cmp(q) >= 0 {
+		return f
+	}
+	return q
+}

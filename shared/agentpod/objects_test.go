@@ -1,0 +1,262 @@
+package agentpod_test
+
+import (
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+
+	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/events"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var now = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+
+const runID = "7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8"
+
+func request() events.AgentRequested {
+	return events.AgentRequested{
+		RunRef:    events.RunRef{RunID: runID, Project: "acme/shop & more", Repository: "Acme/Shop", Issue: 12},
+		Namespace: agentpod.Namespace(runID),
+		Stage:     "dev",
+		Role:      "dev",
+		Engine:    "codex",
+		Deadline:  now.Add(90 * time.Minute),
+		ExpiresAt: now.Add(24 * time.Hour),
+	}
+}
+
+func platform() agentpod.Platform {
+	p := agentpod.DefaultPlatform()
+	p.Image = "registry.example/agent-runner@sha256:2222222222222222222222222222222222222222222222222222222222222222"
+	p.GatewayURL = "http://agent-gateway.codexk8s.svc.cluster.local"
+	p.LLMURL = "http://llm-caller.codexk8s.svc.cluster.local/v1"
+	return p
+}
+
+func build(t *testing.T, r events.AgentRequested) agentpod.Objects {
+	t.Helper()
+	o, err := agentpod.Build(r, platform(), "header.claims.signature", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// golden compares an object, as the API server gets it, with testdata/<name>.yaml.
+func golden(t *testing.T, name string, o agentpod.Object) {
+	t.Helper()
+	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(m, "status")
+	got, err := yaml.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("testdata", name+".yaml")
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s (-want +got, -update writes it anew):\n%s", file, diff)
+	}
+}
+
+func TestObjects(t *testing.T) {
+	o := build(t, request())
+	golden(t, "namespace", o.Namespace)
+	golden(t, "job", o.Job)
+	for _, object := range o.Support {
+		kind := strings.ToLower(object.Value.GetObjectKind().GroupVersionKind().Kind)
+		if object.Resource == agentpod.NetworkPolicies {
+			kind += "-" + object.Value.GetName()
+		}
+		golden(t, kind, object)
+	}
+}
+
+func TestJobOfAnotherSizeAndRuntime(t *testing.T) {
+	r := request()
+	r.Role, r.CPU, r.Memory, r.Runtime, r.Attempt = "sre", "6", "12Gi", "gvisor", 2
+	o := build(t, r)
+	golden(t, "job-large", o.Job)
+	for _, object := range o.Support {
+		if object.Resource == agentpod.ResourceQuotas {
+			golden(t, "resourcequota-large", object)
+		}
+	}
+}
+
+func TestEveryObjectCanBeRecognised(t *testing.T) {
+	r := request()
+	o := build(t, r)
+	for _, object := range append([]agentpod.Object{o.Namespace, o.Job}, o.Support...) {
+		kind := object.Value.GetObjectKind().GroupVersionKind().Kind
+		if !agentpod.BelongsTo(object.Value, runID) || agentpod.BelongsTo(object.Value, "another") {
+			t.Errorf("%s: labels %v don't tell the run", kind, object.Value.GetLabels())
+		}
+		if ref, ok := agentpod.RunOf(object.Value); !ok || ref != r.RunRef {
+			t.Errorf("%s: run read back as %+v, %v", kind, ref, ok)
+		}
+		for key, value := range object.Value.GetLabels() {
+			if problems := append(validation.IsQualifiedName(key), validation.IsValidLabelValue(value)...); problems != nil {
+				t.Errorf("%s: label %s=%s: %v", kind, key, value, problems)
+			}
+		}
+		if problems := validation.IsDNS1123Label(object.Value.GetName()); problems != nil {
+			t.Errorf("%s: name %s: %v", kind, object.Value.GetName(), problems)
+		}
+	}
+}
+
+func TestAgentReadsNoSecrets(t *testing.T) {
+	for _, rule := range agentpod.AgentRules() {
+		for _, resource := range rule.Resources {
+			if resource == "secrets" || resource == "*" {
+				t.Errorf("the agent's role includes %s", resource)
+			}
+		}
+		if diff := cmp.Diff([]string{"get", "list", "watch"}, rule.Verbs); diff != "" {
+			t.Errorf("the agent's role does more than read (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestSecretStandsNowhereButInTheSecret(t *testing.T) {
+	o := build(t, request())
+	job, err := yaml.Marshal(o.Job.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(job), "header.claims.signature") {
+		t.Error("the Job contains the run token")
+	}
+}
+
+func TestRefusedRequests(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*events.AgentRequested)
+		reason string
+	}{
+		"no run":            {func(r *events.AgentRequested) { r.RunID = "" }, "invalid_request"},
+		"no issue":          {func(r *events.AgentRequested) { r.Issue = 0 }, "invalid_request"},
+		"somebody's space":  {func(r *events.AgentRequested) { r.Namespace = "kube-system" }, "namespace_invalid"},
+		"endless namespace": {func(r *events.AgentRequested) { r.Namespace += strings.Repeat("a", 63) }, "namespace_invalid"},
+		"too late":          {func(r *events.AgentRequested) { r.Deadline = now }, "deadline_exceeded"},
+		"no quantity":       {func(r *events.AgentRequested) { r.Memory = "much" }, "invalid_request"},
+		"negative":          {func(r *events.AgentRequested) { r.CPU = "-1" }, "invalid_request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request()
+			test.change(&r)
+			_, err := agentpod.Build(r, platform(), "token", now)
+			var refusal *agentpod.Refusal
+			if !errors.As(err, &refusal) || refusal.Reason != test.reason {
+				t.Errorf("Build: %v, want a refusal for %s", err, test.reason)
+			}
+		})
+	}
+}
+
+func TestNamespace(t *testing.T) {
+	for id, want := range map[string]string{
+		runID:                                  "codexk8s-run-7f1c8f5e3b57",
+		"7F1C8F5E-3B57-4C0E-9D6A-52B0C1F4A9E8": "codexk8s-run-7f1c8f5e3b57",
+		"not a uuid":                           "codexk8s-run-85ef961aad8c",
+		"":                                     "codexk8s-run-e3b0c44298fc",
+	} {
+		if got := agentpod.Namespace(id); got != want {
+			t.Errorf("Namespace(%q) = %s, want %s", id, got, want)
+		}
+	}
+}
+
+func FuzzLabelValue(f *testing.F) {
+	for _, s := range []string{"", "dev", "acme/shop", "-a-", "é", strings.Repeat("x", 63), strings.Repeat("x", 64), "////"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := agentpod.LabelValue(s)
+		if problems := validation.IsValidLabelValue(got); problems != nil {
+			t.Errorf("LabelValue(%q) = %q: %v", s, got, problems)
+		}
+		if again := agentpod.LabelValue(got); again != got {
+			t.Errorf("LabelValue(%q) = %q, and of that %q", s, got, again)
+		}
+	})
+}
+
+func TestGitRanges(t *testing.T) {
+	o, err := agentpod.Build(request(), func() agentpod.Platform {
+		p := platform()
+		p.GitCIDRs = []netip.Prefix{netip.MustParsePrefix("10.250.1.1/32"), netip.MustParsePrefix("192.0.0.0/2")}
+		p.GitPorts = []int32{3000}
+		return p
+	}(), "token", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "networkpolicy-egress-git-own-server", o.Support[len(o.Support)-1])
+}
+
+func TestPlatformIsChecked(t *testing.T) {
+	if err := platform().Validate(); err != nil {
+		t.Errorf("the default platform: %v", err)
+	}
+	for name, spoil := range map[string]func(*agentpod.Platform){
+		"no image":         func(p *agentpod.Platform) { p.Image = "" },
+		"no gateways":      func(p *agentpod.Platform) { p.Gateways = nil },
+		"no default size":  func(p *agentpod.Platform) { delete(p.Sizes, "") },
+		"metadata service": func(p *agentpod.Platform) { p.GitCIDRs = []netip.Prefix{netip.MustParsePrefix("169.254.169.254/32")} },
+	} {
+		p := platform()
+		spoil(&p)
+		if p.Validate() == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestParsePeers(t *testing.T) {
+	got, err := agentpod.ParsePeers("kourier-system/app=3scale-kourier-gateway, knative-serving, ns/a=b&c.d/e=f,169.254.20.10/32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []agentpod.Peer{
+		{Namespace: "kourier-system", Labels: map[string]string{"app": "3scale-kourier-gateway"}},
+		{Namespace: "knative-serving"},
+		{Namespace: "ns", Labels: map[string]string{"a": "b", "c.d/e": "f"}},
+		{CIDR: netip.MustParsePrefix("169.254.20.10/32")},
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("ParsePeers (-want +got):\n%s", diff)
+	}
+	if _, err := agentpod.ParsePeers("ns/app"); err == nil {
+		t.Error("a label without a value was accepted")
+	}
+	if _, err := agentpod.ParsePorts("80,0"); err == nil {
+		t.Error("port 0 was accepted")
+	}
+	if _, err := agentpod.ParseCIDRs("0.0.0.0/0,github.com"); err == nil {
+		t.Error("a host name was accepted as a range")
+	}
+}

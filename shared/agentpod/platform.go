@@ -1,0 +1,152 @@
+package agentpod
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// Platform is what every run has in common: where the agent's image and our
+// gateways are, and what this cluster's network looks like.
+// Start from [DefaultPlatform]; Image, GatewayURL and LLMURL have no default.
+type Platform struct {
+	Image      string // image of agent-runner, best by digest
+	GatewayURL string // agent-gateway: the agent's AGENT_GATEWAY_URL
+	LLMURL     string // llm-caller, ends in /v1: the agent's LLM_URL
+
+	// Gateways is where a call of GatewayURL or LLMURL leaves the pod for. Knative
+	// resolves a cluster-local Service to its ingress gateway, so these are the
+	// ingress's pods, and not those of agent-gateway and llm-caller.
+	Gateways []Peer
+	// GatewayPorts are ports of those pods, not of their Service: policies apply
+	// after the Service's address was translated.
+	GatewayPorts []int32
+	DNS          []Peer
+
+	// GitCIDRs is where the agent may clone from and push to. Private and
+	// link-local addresses are carved out of a range that contains them; a range
+	// that lies wholly inside them (a Git server of one's own) is taken as it is.
+	GitCIDRs []netip.Prefix
+	GitPorts []int32
+
+	Sizes  map[string]Size // by role; "" is every other role's
+	JobTTL time.Duration   // how long a finished Job stays for people to look at
+	Grace  time.Duration   // from SIGTERM to SIGKILL: time to save the session
+}
+
+// Size is what one agent's container may use at most; it requests a quarter of
+// the CPU and half of the memory.
+type Size struct{ CPU, Memory resource.Quantity }
+
+// A Peer is pods in a namespace (all of them without Labels), or an address range.
+type Peer struct {
+	Namespace string
+	Labels    map[string]string
+	CIDR      netip.Prefix
+}
+
+// DefaultPlatform suits a Knative with Kourier or Istio as its ingress, in its
+// usual namespaces, and Git hosting anywhere on the internet.
+//
+// Port 8081 is where both listen for cluster-local traffic: kourier-internal and
+// knative-local-gateway lead there. In knative-serving nothing else listens on it.
+func DefaultPlatform() Platform {
+	return Platform{
+		Gateways: []Peer{
+			{Namespace: "kourier-system", Labels: map[string]string{"app": "3scale-kourier-gateway"}},
+			{Namespace: "istio-system", Labels: map[string]string{"istio": "ingressgateway"}},
+			{Namespace: "knative-serving"},
+		},
+		GatewayPorts: []int32{8081},
+		DNS:          []Peer{{Namespace: "kube-system", Labels: map[string]string{"k8s-app": "kube-dns"}}},
+		GitCIDRs:     []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")},
+		GitPorts:     []int32{443, 22},
+		Sizes: map[string]Size{
+			"":    {CPU: resource.MustParse("1"), Memory: resource.MustParse("2Gi")},
+			"dev": {CPU: resource.MustParse("2"), Memory: resource.MustParse("4Gi")},
+			"qa":  {CPU: resource.MustParse("2"), Memory: resource.MustParse("4Gi")},
+		},
+		JobTTL: time.Hour,
+		Grace:  time.Minute,
+	}
+}
+
+// Validate says what is missing or would make a policy that lets the agent
+// reach what it must not.
+func (p Platform) Validate() error {
+	if p.Image == "" || p.GatewayURL == "" || p.LLMURL == "" {
+		return fmt.Errorf("the agent's image %q, the URL of agent-gateway %q or that of llm-caller %q is missing", p.Image, p.GatewayURL, p.LLMURL)
+	}
+	if len(p.Gateways) == 0 || len(p.GatewayPorts) == 0 || len(p.DNS) == 0 {
+		return fmt.Errorf("without gateway peers, gateway ports and DNS peers an agent reaches nothing")
+	}
+	for _, cidr := range p.GitCIDRs {
+		if linkLocal.Overlaps(cidr) && cidr.Bits() >= linkLocal.Bits() {
+			return fmt.Errorf("git range %s is link-local, where clouds keep the credentials of the machine", cidr)
+		}
+	}
+	if _, ok := p.Sizes[""]; !ok {
+		return fmt.Errorf("there is no default size of an agent")
+	}
+	return nil
+}
+
+// ParsePeers reads a comma-separated list of "namespace", "namespace/key=value"
+// (more labels joined by "&") and address ranges such as "169.254.20.10/32".
+func ParsePeers(s string) ([]Peer, error) {
+	var peers []Peer
+	for _, item := range list(s) {
+		if cidr, err := netip.ParsePrefix(item); err == nil {
+			peers = append(peers, Peer{CIDR: cidr.Masked()})
+			continue
+		}
+		namespace, selector, selected := strings.Cut(item, "/")
+		peer := Peer{Namespace: namespace}
+		if selected {
+			peer.Labels = map[string]string{}
+			for pair := range strings.SplitSeq(selector, "&") {
+				key, value, ok := strings.Cut(pair, "=")
+				if !ok || key == "" {
+					return nil, fmt.Errorf("peer %q: want namespace, namespace/label=value or an address range", item)
+				}
+				peer.Labels[key] = value
+			}
+		}
+		peers = append(peers, peer)
+	}
+	return peers, nil
+}
+
+// ParseCIDRs reads a comma-separated list of address ranges.
+func ParseCIDRs(s string) ([]netip.Prefix, error) {
+	var cidrs []netip.Prefix
+	for _, item := range list(s) {
+		cidr, err := netip.ParsePrefix(item)
+		if err != nil {
+			return nil, fmt.Errorf("address range %q: %w", item, err)
+		}
+		cidrs = append(cidrs, cidr.Masked())
+	}
+	return cidrs, nil
+}
+
+// ParsePorts reads a comma-separated list of port numbers.
+func ParsePorts(s string) ([]int32, error) {
+	var ports []int32
+	for _, item := range list(s) {
+		n, err := strconv.ParseUint(item, 10, 16)
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("port %q is no number from 1 to 65535", item)
+		}
+		ports = append(ports, int32(n))
+	}
+	return ports, nil
+}
+
+func list(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}

@@ -1,0 +1,84 @@
+package agentpod
+
+import (
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"codexk8s.dev/shared/events"
+)
+
+// Removable says whether a namespace may be deleted, given the Jobs in it: nil,
+// or a *Refusal. All guards must hold: our label, our name prefix, an expiry
+// that has passed, and no Job of ours that still runs. What can't be read (an
+// expiry that is no time) is kept.
+func Removable(ns *corev1.Namespace, jobs []batchv1.Job, now time.Time) error {
+	if !strings.HasPrefix(ns.Name, NamespacePrefix) {
+		return refuse("not_ours", "namespace %s does not begin with %s", ns.Name, NamespacePrefix)
+	}
+	if !IsOurs(ns) || ns.Labels[LabelRun] == "" {
+		return refuse("not_ours", "namespace %s lacks the labels that the platform gives its namespaces", ns.Name)
+	}
+	expires, err := time.Parse(time.RFC3339, ns.Annotations[AnnotationExpiresAt])
+	if err != nil {
+		return refuse("no_expiry", "namespace %s has no readable expiry in %s: %q", ns.Name, AnnotationExpiresAt, ns.Annotations[AnnotationExpiresAt])
+	}
+	if now.Before(expires) {
+		return refuse("not_expired", "namespace %s is kept until %s", ns.Name, rfc3339(expires))
+	}
+	for i := range jobs {
+		if !Ended(&jobs[i]) && jobs[i].DeletionTimestamp == nil {
+			return refuse("active_run", "Job %s in namespace %s still runs", jobs[i].Name, ns.Name)
+		}
+	}
+	return nil
+}
+
+// Reusable says whether a namespace that exists may serve the run: nil, or a
+// *Refusal. It must be ours and belong to the same issue.
+func Reusable(ns metav1.Object, r events.AgentRequested) error {
+	if !IsOurs(ns) {
+		return refuse("namespace_taken", "namespace %s exists and is not the platform's; remove it or its cause", ns.GetName())
+	}
+	if owner := ns.GetAnnotations()[AnnotationCorrelation]; owner != r.Correlation() {
+		return refuse("namespace_taken", "namespace %s belongs to %s, not to %s", ns.GetName(), owner, r.Correlation())
+	}
+	return nil
+}
+
+// Succession says what a Job that already has the name means for the request.
+type Succession int
+
+// What is to be done about a Job that is already there.
+const (
+	Keep    Succession = iota // it is the requested Job
+	Replace                   // it has ended: it makes room
+	Leaving                   // it is being deleted: its pod may still be at work
+	Late                      // it is a later Job of the run: the request is old
+)
+
+// Succeed compares the Job that has the name with the one requested. A Job that
+// is not ours, or one of another run that still runs, is a *Refusal.
+func Succeed(existing *batchv1.Job, r events.AgentRequested) (Succession, error) {
+	if !IsOurs(existing) {
+		return Keep, refuse("job_taken", "namespace %s has a Job %s that is not the platform's", existing.Namespace, existing.Name)
+	}
+	if BelongsTo(existing, r.RunID) {
+		switch attempt := Attempt(existing); {
+		case attempt == r.Attempt:
+			return Keep, nil
+		case attempt > r.Attempt:
+			return Late, nil
+		}
+	}
+	switch {
+	case existing.DeletionTimestamp != nil:
+		return Leaving, nil
+	case !Ended(existing):
+		return Keep, refuse("namespace_busy", "namespace %s still runs a Job of run %s", existing.Namespace, existing.Labels[LabelRun])
+	}
+	return Replace, nil
+}

@@ -1,0 +1,125 @@
+package agentpod_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/events"
+)
+
+// reasonOf is the reason of a refusal, "" when there is none.
+func reasonOf(t *testing.T, err error) string {
+	t.Helper()
+	var refusal *agentpod.Refusal
+	if err != nil && !errors.As(err, &refusal) {
+		t.Fatalf("%v is no refusal", err)
+	}
+	if refusal == nil {
+		return ""
+	}
+	return refusal.Reason
+}
+
+func TestRemovable(t *testing.T) {
+	past := now.Add(25 * time.Hour) // the namespace expires after 24
+	for name, test := range map[string]struct {
+		change func(*corev1.Namespace)
+		jobs   []batchv1.Job
+		now    time.Time
+		want   string
+	}{
+		"expired":           {now: past},
+		"expired this tick": {now: now.Add(24 * time.Hour)},
+		"job has ended":     {now: past, jobs: []batchv1.Job{*job(time.Hour, complete), *job(time.Hour, backoff)}},
+		"not yet":           {now: now, want: "not_expired"},
+		"job runs":          {now: past, jobs: []batchv1.Job{*job(time.Hour, complete), *job(time.Hour)}, want: "active_run"},
+		"other name":        {now: past, change: func(ns *corev1.Namespace) { ns.Name = "default" }, want: "not_ours"},
+		"other manager":     {now: past, change: func(ns *corev1.Namespace) { ns.Labels[agentpod.LabelManagedBy] = "helm" }, want: "not_ours"},
+		"no run":            {now: past, change: func(ns *corev1.Namespace) { delete(ns.Labels, agentpod.LabelRun) }, want: "not_ours"},
+		"no expiry":         {now: past, change: func(ns *corev1.Namespace) { ns.Annotations = nil }, want: "no_expiry"},
+		"no readable expiry": {now: past, want: "no_expiry",
+			change: func(ns *corev1.Namespace) { ns.Annotations[agentpod.AnnotationExpiresAt] = "tomorrow" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ns := build(t, request()).Namespace.Value.(*corev1.Namespace)
+			if test.change != nil {
+				test.change(ns)
+			}
+			if got := reasonOf(t, agentpod.Removable(ns, test.jobs, test.now)); got != test.want {
+				t.Errorf("refused for %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestReusable(t *testing.T) {
+	ns := build(t, request()).Namespace.Value
+	revise := request()
+	revise.RunID = "00000000-0000-4000-8000-000000000000"
+	elsewhere := request()
+	elsewhere.Issue = 13
+	for name, test := range map[string]struct {
+		request events.AgentRequested
+		foreign bool
+		want    string
+	}{
+		"same run":              {request: request()},
+		"revise of that issue":  {request: revise},
+		"another issue":         {request: elsewhere, want: "namespace_taken"},
+		"somebody's, same name": {request: request(), foreign: true, want: "namespace_taken"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			there := ns.(*corev1.Namespace).DeepCopy()
+			if test.foreign {
+				delete(there.Labels, agentpod.LabelManagedBy)
+			}
+			if got := reasonOf(t, agentpod.Reusable(there, test.request)); got != test.want {
+				t.Errorf("refused for %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestSucceed(t *testing.T) {
+	first := request()
+	second := request()
+	second.Attempt = 1
+	other := request()
+	other.RunID = "00000000-0000-4000-8000-000000000000"
+	ended := func(j *batchv1.Job) { j.Status.Conditions = []batchv1.JobCondition{complete} }
+	for name, test := range map[string]struct {
+		there   events.AgentRequested
+		change  func(*batchv1.Job)
+		request events.AgentRequested
+		want    agentpod.Succession
+		refused string
+	}{
+		"the same":                {there: first, request: first, want: agentpod.Keep},
+		"the same, and done":      {there: first, request: first, change: ended, want: agentpod.Keep},
+		"next attempt":            {there: first, request: second, change: ended, want: agentpod.Replace},
+		"next attempt, too early": {there: first, request: second, refused: "namespace_busy"},
+		"stopped, not gone yet": {there: first, request: second, want: agentpod.Leaving,
+			change: func(j *batchv1.Job) { d := ago(time.Second); j.DeletionTimestamp = &d }},
+		"old request":       {there: second, request: first, want: agentpod.Late},
+		"revise":            {there: first, request: other, change: ended, want: agentpod.Replace},
+		"revise, too early": {there: first, request: other, refused: "namespace_busy"},
+		"somebody's Job": {there: first, request: first, refused: "job_taken",
+			change: func(j *batchv1.Job) { j.Labels = nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			there := build(t, test.there).Job.Value.(*batchv1.Job)
+			if test.change != nil {
+				test.change(there)
+			}
+			got, err := agentpod.Succeed(there, test.request)
+			if reason := reasonOf(t, err); reason != test.refused || (err == nil && got != test.want) {
+				t.Errorf("Succeed = %v, refused for %q; want %v, %q", got, reason, test.want, test.refused)
+			}
+		})
+	}
+}

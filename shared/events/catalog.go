@@ -1,0 +1,71 @@
+package events
+
+import "slices"
+
+// Types of events that other systems send to the Broker.
+const (
+	// TypePing is what a PingSource sends.
+	TypePing = "dev.knative.sources.ping"
+	// Types of an ApiServerSource in mode Resource.
+	TypeResourceAdded   = "dev.knative.apiserver.resource.add"
+	TypeResourceUpdated = "dev.knative.apiserver.resource.update"
+	TypeResourceDeleted = "dev.knative.apiserver.resource.delete"
+)
+
+// Catalog says which function consumes which event types. It is the single
+// source: the Triggers in eventing/, the routes of each function and the
+// receipts that timekeeper waits for are held against it.
+var Catalog = map[string][]string{
+	"stage-router": {
+		GitHubType("issues"),
+		GitHubType("pull_request"),
+		GitHubType("pull_request_review"),
+		LabelObserved{}.EventType(),
+		RunRequested{}.EventType(),
+		RunFinished{}.EventType(),
+		RunDeadline{}.EventType(),
+		RunCheck{}.EventType(),
+		AgentStarted{}.EventType(),
+		AgentFinished{}.EventType(),
+		AgentFailed{}.EventType(),
+		AgentReported{}.EventType(),
+	},
+	"agent-launcher": {
+		AgentRequested{}.EventType(),
+		AgentStopRequested{}.EventType(),
+		EnvironmentExpired{}.EventType(),
+	},
+	"run-observer": {
+		TypeResourceAdded,
+		TypeResourceUpdated,
+		TypeResourceDeleted,
+		RunCheck{}.EventType(),
+	},
+	"llm-caller": {
+		LLMRequested{}.EventType(),
+	},
+	"github-caller": {
+		GitHubChangeRequested{}.EventType(),
+	},
+	"timekeeper": {
+		TypePing,
+	},
+}
+
+// consumers is the Catalog turned round.
+var consumers = func() map[string][]string {
+	m := map[string][]string{}
+	for function, types := range Catalog {
+		for _, t := range types {
+			m[t] = append(m[t], function)
+		}
+	}
+	for _, functions := range m {
+		slices.Sort(functions)
+	}
+	return m
+}()
+
+// Consumers returns the functions that must record an event of the type, sorted;
+// none for a type that nobody hears. The result must not be changed.
+func Consumers(eventType string) []string { return consumers[eventType] }

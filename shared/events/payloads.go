@@ -1,0 +1,243 @@
+package events
+
+import "time"
+
+// RunRef names a run in every event about it.
+type RunRef struct {
+	RunID      string `json:"runId"`      // UUID
+	Project    string `json:"project"`    // project id, a slug
+	Repository string `json:"repository"` // "owner/name"
+	Issue      int    `json:"issue"`
+}
+
+// EventSubject is the run's id.
+func (r RunRef) EventSubject() string { return r.RunID }
+
+// Correlation is the run's work item.
+func (r RunRef) Correlation() string { return WorkItem(r.Repository, r.Issue) }
+
+// RunRequested says that a person's intent was accepted as a run; it now waits
+// for a place in its project.
+type RunRequested struct {
+	RunRef
+	Stage       string `json:"stage"` // "dev"
+	Revise      bool   `json:"revise,omitempty"`
+	RequestedBy string `json:"requestedBy"` // GitHub login
+}
+
+// RunFinished says that a run reached a final state and left its place in the project.
+type RunFinished struct {
+	RunRef
+	State  string `json:"state"` // succeeded, failed, cancelled, timed_out
+	Reason string `json:"reason,omitempty"`
+}
+
+// RunDeadline comes due when a run has used up its time.
+type RunDeadline struct{ RunRef }
+
+// RunCheck comes due when a run should show progress: the cluster is asked for the truth.
+type RunCheck struct {
+	RunRef
+	Namespace string `json:"namespace"`
+	Round     int    `json:"round"` // how many checks came before
+}
+
+// AgentRequested asks for the run's Job on Kubernetes. It holds all it takes.
+type AgentRequested struct {
+	RunRef
+	Namespace string    `json:"namespace"`
+	Stage     string    `json:"stage"`
+	Role      string    `json:"role"`
+	Engine    string    `json:"engine"`            // codex or builtin
+	Deadline  time.Time `json:"deadline"`          // UTC; the Job ends no later, and so does the run token
+	ExpiresAt time.Time `json:"expiresAt"`         // UTC; when the namespace may be removed
+	CPU       string    `json:"cpu,omitempty"`     // Kubernetes quantity; "" = the role's default
+	Memory    string    `json:"memory,omitempty"`  // Kubernetes quantity
+	Runtime   string    `json:"runtime,omitempty"` // RuntimeClass, "gvisor"; "" = the cluster's default
+	Attempt   int       `json:"attempt,omitempty"` // 0 for the first Job of the run
+}
+
+// AgentStopRequested asks for the run's Job to be stopped.
+type AgentStopRequested struct {
+	RunRef
+	Namespace string `json:"namespace"`
+	Reason    string `json:"reason"`
+}
+
+// AgentStarted says that the run's Job exists.
+type AgentStarted struct {
+	RunRef
+	Namespace string `json:"namespace"`
+	Job       string `json:"job"`
+}
+
+// AgentFinished says that the run's Job completed. The agent's own report is AgentReported.
+type AgentFinished struct {
+	RunRef
+	Namespace string `json:"namespace"`
+}
+
+// AgentFailed says that the run's Job could not start or ended badly.
+type AgentFailed struct {
+	RunRef
+	Namespace string `json:"namespace,omitempty"`
+	Reason    string `json:"reason"`  // image_pull, oom_killed, deadline_exceeded, evicted, quota_exceeded, …
+	Message   string `json:"message"` // for a person, with what to do
+}
+
+// AgentReported is the agent's final word on its run.
+type AgentReported struct {
+	RunRef
+	Outcome        string   `json:"outcome"`          // succeeded or failed
+	Reason         string   `json:"reason,omitempty"` // write_scope, no_changes, …
+	Summary        string   `json:"summary,omitempty"`
+	Branch         string   `json:"branch,omitempty"`
+	HeadSHA        string   `json:"headSha,omitempty"`
+	PullRequest    int      `json:"pullRequest,omitempty"`
+	PullRequestURL string   `json:"pullRequestUrl,omitempty"`
+	ThreadID       string   `json:"threadId,omitempty"`
+	ChangedFiles   []string `json:"changedFiles,omitempty"`
+}
+
+// EnvironmentExpired comes due when a run's namespace may be removed.
+type EnvironmentExpired struct {
+	RunRef
+	Namespace string `json:"namespace"`
+}
+
+// EnvironmentRemoved says that a run's namespace is gone.
+type EnvironmentRemoved struct {
+	RunRef
+	Namespace string `json:"namespace"`
+}
+
+// GitHubChangeRequested asks for labels, the status comment and the commit
+// status of a work item to be brought to a state. Each part may be empty.
+type GitHubChangeRequested struct {
+	Repository  string `json:"repository"`
+	Issue       int    `json:"issue"`
+	PullRequest int    `json:"pullRequest,omitempty"`
+	RunID       string `json:"runId,omitempty"`
+
+	AddLabels         []string `json:"addLabels,omitempty"`    // to the issue
+	RemoveLabels      []string `json:"removeLabels,omitempty"` // from the issue
+	AddLabelsToPR     []string `json:"addLabelsToPr,omitempty"`
+	RemoveLabelsOffPR []string `json:"removeLabelsOffPr,omitempty"`
+
+	// Comment is the whole body of the work item's one status comment; "" leaves it alone.
+	Comment string `json:"comment,omitempty"`
+	// CommentVersion grows with every change of the work item: an older body never replaces a newer one.
+	CommentVersion int64 `json:"commentVersion,omitempty"`
+
+	Status *CommitStatus `json:"status,omitempty"`
+}
+
+// CommitStatus is GitHub's commit status of the agent's work.
+// https://docs.github.com/en/rest/commits/statuses
+type CommitStatus struct {
+	SHA         string `json:"sha"`
+	State       string `json:"state"`   // pending, success, failure, error
+	Context     string `json:"context"` // "codexk8s/dev"
+	Description string `json:"description"`
+}
+
+// EventSubject is the work item.
+func (c GitHubChangeRequested) EventSubject() string { return WorkItem(c.Repository, c.Issue) }
+
+// Correlation is the work item.
+func (c GitHubChangeRequested) Correlation() string { return c.EventSubject() }
+
+// GitHubChanged says that a requested change is in place.
+type GitHubChanged struct {
+	Repository string `json:"repository"`
+	Issue      int    `json:"issue"`
+	RunID      string `json:"runId,omitempty"`
+	CommentID  int64  `json:"commentId,omitempty"`
+}
+
+// EventSubject is the work item.
+func (c GitHubChanged) EventSubject() string { return WorkItem(c.Repository, c.Issue) }
+
+// Correlation is the work item.
+func (c GitHubChanged) Correlation() string { return c.EventSubject() }
+
+// LabelObserved says that an issue carries a trigger label whose webhook never
+// came: timekeeper found it by comparing GitHub's labels with what was processed.
+type LabelObserved struct {
+	Repository  string    `json:"repository"`
+	Issue       int       `json:"issue"`
+	Title       string    `json:"title"`
+	Body        string    `json:"body,omitempty"`
+	URL         string    `json:"url,omitempty"`
+	Label       string    `json:"label"`
+	Labels      []string  `json:"labels"`
+	Sender      string    `json:"sender"`     // who set the label
+	SenderType  string    `json:"senderType"` // User or Bot
+	LabeledAt   time.Time `json:"labeledAt"`
+	DefaultBase string    `json:"defaultBase,omitempty"`
+}
+
+// EventSubject is the work item.
+func (l LabelObserved) EventSubject() string { return WorkItem(l.Repository, l.Issue) }
+
+// Correlation is the work item.
+func (l LabelObserved) Correlation() string { return l.EventSubject() }
+
+// LLMRequested asks for one model answer outside an agent pod.
+type LLMRequested struct {
+	RequestID string       `json:"requestId"`
+	Model     string       `json:"model"`
+	Messages  []LLMMessage `json:"messages"`
+	MaxTokens int          `json:"maxTokens,omitempty"`
+}
+
+// LLMMessage is one message of a chat: role is system, user or assistant.
+type LLMMessage struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
+// EventSubject is the request's id.
+func (l LLMRequested) EventSubject() string { return l.RequestID }
+
+// LLMAnswered is a model's answer.
+type LLMAnswered struct {
+	RequestID    string `json:"requestId"`
+	Model        string `json:"model"`
+	Content      string `json:"content"`
+	InputTokens  int64  `json:"inputTokens"`
+	OutputTokens int64  `json:"outputTokens"`
+}
+
+// EventSubject is the request's id.
+func (l LLMAnswered) EventSubject() string { return l.RequestID }
+
+// LLMFailed says that a model request failed for good.
+type LLMFailed struct {
+	RequestID string `json:"requestId"`
+	Reason    string `json:"reason"` // refused, quota_exhausted, …
+	Message   string `json:"message"`
+}
+
+// EventSubject is the request's id.
+func (l LLMFailed) EventSubject() string { return l.RequestID }
+
+// The types, one constant string per payload.
+func (RunRequested) EventType() string          { return Prefix + "run.requested" }
+func (RunFinished) EventType() string           { return Prefix + "run.finished" }
+func (RunDeadline) EventType() string           { return Prefix + "run.deadline" }
+func (RunCheck) EventType() string              { return Prefix + "run.check" }
+func (AgentRequested) EventType() string        { return Prefix + "agent.requested" }
+func (AgentStopRequested) EventType() string    { return Prefix + "agent.stop.requested" }
+func (AgentStarted) EventType() string          { return Prefix + "agent.started" }
+func (AgentFinished) EventType() string         { return Prefix + "agent.finished" }
+func (AgentFailed) EventType() string           { return Prefix + "agent.failed" }
+func (AgentReported) EventType() string         { return Prefix + "agent.reported" }
+func (EnvironmentExpired) EventType() string    { return Prefix + "environment.expired" }
+func (EnvironmentRemoved) EventType() string    { return Prefix + "environment.removed" }
+func (GitHubChangeRequested) EventType() string { return Prefix + "github.change.requested" }
+func (GitHubChanged) EventType() string         { return Prefix + "github.changed" }
+func (LabelObserved) EventType() string         { return Prefix + "label.observed" }
+func (LLMRequested) EventType() string          { return Prefix + "llm.requested" }
+func (LLMAnswered) EventType() string           { return Prefix + "llm.answered" }
+func (LLMFailed) EventType() string             { return Prefix + "llm.failed" }

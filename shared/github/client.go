@@ -1,0 +1,275 @@
+package github
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bradleyfalzon/ghinstallation/v2"
+	gh "github.com/google/go-github/v66/github"
+)
+
+// DefaultURL is GitHub's own API; an Enterprise Server has https://HOST/api/v3.
+const DefaultURL = "https://api.github.com"
+
+// Config says which GitHub and as whom: as an App (AppID and AppKey), or with a plain Token. The App comes first when
+// both are set.
+type Config struct {
+	URL     string        // of the REST API; "" is DefaultURL
+	Token   string        // personal or machine user's token
+	AppID   int64         // of the GitHub App
+	AppKey  []byte        // its private key, PEM
+	Timeout time.Duration // of one call; 0 is 15 s
+}
+
+// Clients holds one go-github client per credential, so that what each has learnt of its rate limit is kept. It is safe
+// for concurrent use.
+type Clients struct {
+	config    Config
+	url       *url.URL
+	transport http.RoundTripper
+	plain     *Client // with Config.Token; nil for an App
+	app       *gh.Client
+
+	mu            sync.Mutex
+	login         string            // who we are; "" until asked
+	installations map[string]int64  // by lower-case owner/name
+	clients       map[int64]*Client // by installation
+}
+
+// Client calls GitHub with one credential.
+type Client struct {
+	*gh.Client
+	// Credential names who calls, without being a secret, e.g. "installation:123". Limits are GitHub's per credential, so
+	// pauses are kept under it.
+	Credential string
+}
+
+// Open checks the configuration; it calls nobody.
+func Open(c Config) (*Clients, error) {
+	if c.URL == "" {
+		c.URL = DefaultURL
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 15 * time.Second
+	}
+	base, err := url.Parse(strings.TrimRight(c.URL, "/") + "/")
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("the GitHub API's address %q is no http(s) URL", c.URL)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 16
+	cs := &Clients{
+		config: c, url: base, transport: transport,
+		installations: map[string]int64{}, clients: map[int64]*Client{},
+	}
+	switch {
+	case c.AppID != 0:
+		apps, err := ghinstallation.NewAppsTransport(transport, c.AppID, c.AppKey)
+		if err != nil {
+			return nil, fmt.Errorf("reading the private key of GitHub App %d, it must be PEM (RSA): %w", c.AppID, err)
+		}
+		apps.BaseURL = strings.TrimRight(base.String(), "/")
+		cs.app = cs.client(apps)
+	case c.Token != "":
+		sum := sha256.Sum256([]byte(c.Token))
+		cs.plain = &Client{
+			Client:     cs.client(transport).WithAuthToken(c.Token),
+			Credential: "token:" + hex.EncodeToString(sum[:6]),
+		}
+	default:
+		return nil, errors.New("no GitHub credential: give a GitHub App (id and private key) or a token")
+	}
+	return cs, nil
+}
+
+func (cs *Clients) client(rt http.RoundTripper) *gh.Client {
+	c := gh.NewClient(&http.Client{Transport: rt, Timeout: cs.config.Timeout})
+	c.BaseURL = cs.url
+	c.UserAgent = "codex-k8s"
+	return c
+}
+
+// URL is the REST API's address without a slash at the end.
+func (cs *Clients) URL() string { return strings.TrimRight(cs.url.String(), "/") }
+
+// For returns the client for a repository ("owner/name"). With an App that is the one of the installation, which is
+// looked up once; a *Refused with 404 means that the App is not installed there.
+func (cs *Clients) For(ctx context.Context, repository string) (*Client, error) {
+	if cs.plain != nil {
+		return cs.plain, nil
+	}
+	id, err := cs.installation(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c := cs.clients[id]; c != nil {
+		return c, nil
+	}
+	tr, err := cs.installationTransport(id)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		Client:     cs.client(&forgetting{next: tr, forget: func() { cs.forget(id) }}),
+		Credential: fmt.Sprintf("installation:%d", id),
+	}
+	cs.clients[id] = c
+	return c, nil
+}
+
+// Login is who GitHub shows as the author of what we write: "<app>[bot]", or the token's user. It is asked for once.
+func (cs *Clients) Login(ctx context.Context) (string, error) {
+	cs.mu.Lock()
+	login := cs.login
+	cs.mu.Unlock()
+	if login != "" {
+		return login, nil
+	}
+	if cs.plain != nil {
+		user, _, err := cs.plain.Users.Get(ctx, "")
+		if err != nil {
+			return "", fmt.Errorf("asking GitHub who we are: %w", Sort(err, time.Now()))
+		}
+		login = user.GetLogin()
+	} else {
+		app, _, err := cs.app.Apps.Get(ctx, "")
+		if err != nil {
+			return "", fmt.Errorf("asking GitHub who we are: %w", Sort(err, time.Now()))
+		}
+		login = app.GetSlug() + "[bot]"
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.login = login
+	return login, nil
+}
+
+func (cs *Clients) installation(ctx context.Context, repository string) (int64, error) {
+	owner, name, ok := strings.Cut(repository, "/")
+	if !ok || !isName(owner) || !isName(name) {
+		return 0, &Refused{Status: http.StatusNotFound, Message: fmt.Sprintf("no repository %q, want owner/name", repository)}
+	}
+	key := strings.ToLower(repository)
+	cs.mu.Lock()
+	id := cs.installations[key]
+	cs.mu.Unlock()
+	if id != 0 {
+		return id, nil
+	}
+	found, _, err := cs.app.Apps.FindRepositoryInstallation(ctx, owner, name)
+	if err != nil {
+		return 0, fmt.Errorf("looking up the GitHub App's installation on %s: %w", repository, Sort(err, time.Now()))
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.installations[key] = found.GetID()
+	return found.GetID(), nil
+}
+
+// installationTransport makes a transport with an AppsTransport of its own: ghinstallation writes to the one it is given
+// whenever it fetches a token, so sharing it between installations is a data race.
+func (cs *Clients) installationTransport(id int64) (*ghinstallation.Transport, error) {
+	tr, err := ghinstallation.New(cs.transport, cs.config.AppID, id, cs.config.AppKey)
+	if err != nil {
+		return nil, fmt.Errorf("reading the private key of GitHub App %d: %w", cs.config.AppID, err)
+	}
+	tr.BaseURL = cs.URL()
+	tr.Client = &http.Client{Transport: cs.transport, Timeout: cs.config.Timeout}
+	return tr, nil
+}
+
+func (cs *Clients) forget(id int64) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.clients, id)
+	for repository, known := range cs.installations {
+		if known == id {
+			delete(cs.installations, repository)
+		}
+	}
+}
+
+// errStaleInstallation is temporary: the next attempt looks the installation up anew and learns the truth.
+var errStaleInstallation = errors.New("the GitHub App was installed anew or removed, its installation is looked up again")
+
+// forgetting is the transport of an installation that drops the installation when GitHub no longer knows it, which is
+// so after the App was removed and installed again.
+type forgetting struct {
+	next   http.RoundTripper
+	forget func()
+}
+
+func (f *forgetting) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := f.next.RoundTrip(r)
+	return resp, settleTokenError(err, f.forget)
+}
+
+// settleTokenError closes the response that ghinstallation leaves open in its error, and explains an installation that
+// is gone.
+func settleTokenError(err error, forget func()) error {
+	var failed *ghinstallation.HTTPError
+	if !errors.As(err, &failed) || failed.Response == nil {
+		return err
+	}
+	failed.Response.Body.Close()
+	if failed.Response.StatusCode == http.StatusNotFound {
+		forget()
+		return fmt.Errorf("%w (%s)", errStaleInstallation, failed.Message)
+	}
+	return err
+}
+
+// Token is a credential for Git over HTTPS (any user name, the token as password) and for the REST API.
+type Token struct {
+	Value   string
+	Expires time.Time // zero for a plain token, which GitHub does not let us limit
+}
+
+// AgentPermissions is what an agent's run may do in its one repository: push a branch, open and update a pull request,
+// read issues. No workflow files, no settings, no labels.
+func AgentPermissions() *gh.InstallationPermissions {
+	return &gh.InstallationPermissions{
+		Contents:     gh.String("write"),
+		PullRequests: gh.String("write"),
+		Issues:       gh.String("read"),
+		Metadata:     gh.String("read"),
+	}
+}
+
+// Token fetches a fresh token for one repository with just these permissions; GitHub lets it live for an hour. With a
+// plain token configured that token is returned as it is, with whatever rights it has: fit for trying out, an App for real.
+func (cs *Clients) Token(ctx context.Context, repository string, permissions *gh.InstallationPermissions) (Token, error) {
+	if cs.plain != nil {
+		return Token{Value: cs.config.Token}, nil
+	}
+	id, err := cs.installation(ctx, repository)
+	if err != nil {
+		return Token{}, err
+	}
+	tr, err := cs.installationTransport(id)
+	if err != nil {
+		return Token{}, err
+	}
+	_, name, _ := strings.Cut(repository, "/")
+	tr.InstallationTokenOptions = &gh.InstallationTokenOptions{Repositories: []string{name}, Permissions: permissions}
+	value, err := tr.Token(ctx)
+	if err != nil {
+		err = settleTokenError(err, func() { cs.forget(id) })
+		return Token{}, fmt.Errorf("fetching a token for %s: %w", repository, Sort(err, time.Now()))
+	}
+	expires, _, err := tr.Expiry()
+	if err != nil {
+		return Token{}, fmt.Errorf("reading the expiry of the token for %s: %w", repository, err)
+	}
+	return Token{Value: value, Expires: expires}, nil
+}

@@ -1,0 +1,167 @@
+package github
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// TypePrefix and the event's name make the CloudEvent type of a delivery. It is the one of Knative's GitHubSource, so a
+// team that runs that source can wire it to our Broker.
+const TypePrefix = "dev.knative.source.github."
+
+// sourceHost stands before owner/name in the CloudEvent source. It is the same for a GitHub Enterprise Server, as in
+// GitHubSource: the source names the repository, it is no link.
+const sourceHost = "https://github.com"
+
+// Delivery is what is known of one webhook delivery without looking closer: enough for its CloudEvent envelope and for
+// routing. The payload itself is kept byte for byte elsewhere.
+type Delivery struct {
+	GUID         string // X-GitHub-Delivery; a redelivery has the same one
+	Event        string // X-GitHub-Event, e.g. "issues"
+	Action       string // e.g. "labeled"; "" where the event has none (push, ping)
+	Owner        string // login of the repository's owner; "" without a repository
+	Repository   string // "owner/name"; "" for events of an organisation or an App
+	Number       int64  // issue or pull request; 0 when the event is about neither
+	Sender       string // login of who did it; "" where GitHub sends none
+	Installation int64  // of the App hook; 0 for a repository hook
+}
+
+// Type is the CloudEvent type.
+func (d Delivery) Type() string { return TypePrefix + d.Event }
+
+// Source is the CloudEvent source: the repository's address, or GitHub's for an event without one.
+func (d Delivery) Source() string {
+	if d.Repository == "" {
+		return sourceHost
+	}
+	return sourceHost + "/" + d.Repository
+}
+
+// Subject is the CloudEvent subject: the number of the issue or pull request, or "".
+func (d Delivery) Subject() string {
+	if d.Number == 0 {
+		return ""
+	}
+	return strconv.FormatInt(d.Number, 10)
+}
+
+// Classify reads a delivery's envelope out of its headers and payload in one pass over the payload. Its errors are the
+// sender's fault: a missing or impossible header, or a *SyntaxError.
+func Classify(event, guid string, payload []byte) (Delivery, error) {
+	d := Delivery{GUID: guid, Event: event}
+	if !isEventName(event) {
+		return d, fmt.Errorf("header %s is missing or no event name: %q", HeaderEvent, clip(event))
+	}
+	if !isDeliveryID(guid) {
+		return d, fmt.Errorf("header %s is missing or no delivery id: %q", HeaderDelivery, clip(guid))
+	}
+	s := scanner{data: payload}
+	var issue, pull, number int64
+	err := s.document(func(key []byte) error {
+		switch string(key) { // the conversion does not allocate in a switch
+		case "action":
+			return s.text(&d.Action)
+		case "repository":
+			return s.pick("full_name", &d.Repository)
+		case "sender":
+			return s.pick("login", &d.Sender)
+		case "issue":
+			return s.pickInteger("number", &issue)
+		case "pull_request":
+			return s.pickInteger("number", &pull)
+		case "number":
+			return s.integer(&number)
+		case "installation":
+			return s.pickInteger("id", &d.Installation)
+		}
+		return s.skip()
+	})
+	if err != nil {
+		return d, err
+	}
+	if d.Repository != "" {
+		owner, name, ok := strings.Cut(d.Repository, "/")
+		if !ok || !isName(owner) || !isName(name) {
+			return d, errors.New("repository.full_name is not owner/name")
+		}
+		d.Owner = owner
+	}
+	for _, n := range []int64{issue, pull, number} {
+		if n > 0 {
+			d.Number = n
+			break
+		}
+	}
+	return d, nil
+}
+
+// pick reads the object at the position for one of its strings.
+func (s *scanner) pick(field string, to *string) error {
+	*to = ""
+	return s.fields(func(key []byte) error {
+		if string(key) == field {
+			return s.text(to)
+		}
+		return s.skip()
+	})
+}
+
+// pickInteger is pick for an integer.
+func (s *scanner) pickInteger(field string, to *int64) error {
+	*to = 0
+	return s.fields(func(key []byte) error {
+		if string(key) == field {
+			return s.integer(to)
+		}
+		return s.skip()
+	})
+}
+
+// isEventName keeps what becomes part of a CloudEvent type to GitHub's alphabet ("pull_request", "projects_v2").
+func isEventName(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// isDeliveryID is loose on purpose: GitHub sends a UUID today and promises only that it is unique.
+func isDeliveryID(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// isName holds for the names GitHub allows for an owner or a repository; they go into a URI.
+func isName(s string) bool {
+	if s == "" || len(s) > 100 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.') {
+			return false
+		}
+	}
+	return true
+}
+
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "…"
+	}
+	return s
+}

@@ -1,0 +1,226 @@
+package github
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const testGUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+
+func TestClassify(t *testing.T) {
+	for _, tt := range []struct {
+		name, event, payload      string
+		want                      Delivery
+		typ, source, subject, err string
+	}{
+		{
+			name: "issue labeled", event: "issues",
+			payload: `{"action":"labeled","issue":{"user":{"login":"ann"},"number":12},"label":{"name":"run:dev"},
+				"repository":{"name":"api","full_name":"Acme/api","owner":{"login":"Acme"}},"sender":{"login":"bob"},"installation":{"id":7}}`,
+			want: Delivery{Event: "issues", Action: "labeled", Owner: "Acme", Repository: "Acme/api", Number: 12, Sender: "bob", Installation: 7},
+			typ:  "dev.knative.source.github.issues", source: "https://github.com/Acme/api", subject: "12",
+		},
+		{
+			name: "pull request", event: "pull_request",
+			payload: `{"action":"opened","number":9,"pull_request":{"number":9},"repository":{"full_name":"a/b"},"sender":{"login":"dependabot[bot]"}}`,
+			want:    Delivery{Event: "pull_request", Action: "opened", Owner: "a", Repository: "a/b", Number: 9, Sender: "dependabot[bot]"},
+			typ:     "dev.knative.source.github.pull_request", source: "https://github.com/a/b", subject: "9",
+		},
+		{
+			name: "comment on a pull request counts by the issue", event: "issue_comment",
+			payload: `{"issue":{"number":3,"pull_request":{"number":4}},"repository":{"full_name":"a/b"}}`,
+			want:    Delivery{Event: "issue_comment", Owner: "a", Repository: "a/b", Number: 3},
+			typ:     "dev.knative.source.github.issue_comment", source: "https://github.com/a/b", subject: "3",
+		},
+		{
+			name: "without a repository", event: "installation",
+			payload: `{"action":"created","installation":{"id":5,"account":{"login":"acme"}}}`,
+			want:    Delivery{Event: "installation", Action: "created", Installation: 5},
+			typ:     "dev.knative.source.github.installation", source: "https://github.com",
+		},
+		{
+			name: "fields of another type are as good as absent", event: "issues",
+			payload: `{"action":5,"issue":{"number":"12"},"number":1.5,"repository":null,"sender":[{"login":"x"}],"installation":{"id":null}}`,
+			want:    Delivery{Event: "issues"},
+			typ:     "dev.knative.source.github.issues", source: "https://github.com",
+		},
+		{
+			name: "escaped keys, and the last of two wins as in encoding/json", event: "issues",
+			payload: `{"\u0061ction":"opened","action":"clo\u0073ed","sender":{"login":"a"},"sender":{}}`,
+			want:    Delivery{Event: "issues", Action: "closed"},
+			typ:     "dev.knative.source.github.issues", source: "https://github.com",
+		},
+		{name: "position of an error", event: "issues", payload: "{\"action\":\"opened\",\n  \"issue\": {\"number\": 01}}", err: `malformed JSON at 2:24: unexpected '1', want a comma or a closing brace`},
+		{name: "end of input", event: "issues", payload: `{"action":"op`, err: `malformed JSON at 1:14: unexpected end, want a closing quote`},
+		{name: "nothing", event: "issues", payload: ``, err: `malformed JSON at 1:1: unexpected end, want an object`},
+		{name: "no object", event: "issues", payload: `[1]`, err: `malformed JSON at 1:1: unexpected '[', want an object`},
+		{name: "trailing", event: "issues", payload: "{}\n\nx", err: `malformed JSON at 3:1: unexpected 'x', want nothing after the object`},
+		{name: "bare control character", event: "issues", payload: "{\"a\":\"\x01\"}", err: `malformed JSON at 1:7: unexpected '\x01', want no bare control character in a string`},
+		{name: "repository that cannot be one", event: "issues", payload: `{"repository":{"full_name":"a/b\r\nx: y"}}`, err: `repository.full_name is not owner/name`},
+		{name: "no event", event: "", payload: `{}`, err: `header X-GitHub-Event is missing or no event name: ""`},
+		{name: "impossible event", event: "issues\n", payload: `{}`, err: `header X-GitHub-Event is missing or no event name: "issues\n"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := Classify(tt.event, testGUID, []byte(tt.payload))
+			if tt.err != "" {
+				if err == nil || err.Error() != tt.err {
+					t.Fatalf("error %v\n want %s", err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.want.GUID = testGUID
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+			envelope := []string{got.Type(), got.Source(), got.Subject()}
+			if diff := cmp.Diff([]string{tt.typ, tt.source, tt.subject}, envelope); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestClassifyWantsADeliveryID(t *testing.T) {
+	for _, guid := range []string{"", "a b", "ä", strings.Repeat("1", 129), "x\r\ny"} {
+		if _, err := Classify("ping", guid, []byte(`{}`)); err == nil {
+			t.Errorf("GUID %q accepted", guid)
+		}
+	}
+}
+
+// example is one of GitHub's real payloads as npm's @octokit/webhooks-examples has them.
+type example struct {
+	event   string
+	payload json.RawMessage
+}
+
+func examples(t testing.TB) []example {
+	t.Helper()
+	file := filepath.Join("..", "..", "test", "node_modules", "@octokit", "webhooks-examples", "api.github.com", "index.json")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("GitHub's webhook examples are missing, run make tools: %v", err)
+	}
+	var groups []struct {
+		Name     string            `json:"name"`
+		Examples []json.RawMessage `json:"examples"`
+	}
+	if err := json.Unmarshal(data, &groups); err != nil {
+		t.Fatal(err)
+	}
+	var all []example
+	for _, g := range groups {
+		for _, p := range g.Examples {
+			all = append(all, example{g.Name, p})
+		}
+	}
+	if len(all) < 300 {
+		t.Fatalf("only %d examples, want GitHub's three hundred: run make tools", len(all))
+	}
+	return all
+}
+
+// Every real payload is accepted, and the pass over its bytes finds what a full decoding finds.
+func TestClassifyEveryExampleOfGitHub(t *testing.T) {
+	for _, ex := range examples(t) {
+		got, err := Classify(ex.event, testGUID, ex.payload)
+		if err != nil {
+			t.Errorf("%s: %v\n%.200s", ex.event, err, ex.payload)
+			continue
+		}
+		var full struct {
+			Action             string
+			Number             int64
+			Issue, PullRequest struct {
+				Number int64
+			}
+			Pull       struct{ Number int64 } `json:"pull_request"`
+			Repository struct {
+				FullName string `json:"full_name"`
+			}
+			Sender       struct{ Login string }
+			Installation struct{ ID int64 }
+		}
+		if err := json.Unmarshal(ex.payload, &full); err != nil {
+			t.Fatalf("%s: %v", ex.event, err)
+		}
+		want := Delivery{
+			GUID: testGUID, Event: ex.event, Action: full.Action, Repository: full.Repository.FullName,
+			Sender: full.Sender.Login, Installation: full.Installation.ID, Number: full.Issue.Number,
+		}
+		want.Owner, _, _ = strings.Cut(full.Repository.FullName, "/")
+		if want.Number == 0 {
+			want.Number = full.Pull.Number
+		}
+		if want.Number == 0 {
+			want.Number = full.Number
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", ex.event, diff)
+		}
+	}
+}
+
+// The scanner and encoding/json agree on what is JSON, and a refusal names a place inside the payload.
+func FuzzClassify(f *testing.F) {
+	for _, s := range []string{
+		`{}`, `{"action":"labeled","issue":{"number":12},"repository":{"full_name":"a/b"}}`, `[]`, `{"a":[1,-0.5e+3,true,null,"\u00e4\n"]}`,
+		"{\"a\" : \t\r\n1}", `{"a":01}`, `{"a":"\x"}`, `{"a":1,}`, `{"a":tru}`, `{"number":-9223372036854775808}`, "{\"a\":\"\xff\"}",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		d, err := Classify("issues", testGUID, payload)
+		var syntax *SyntaxError
+		object := false
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(payload, &fields) == nil && fields != nil {
+			object = true
+		}
+		switch {
+		case errors.As(err, &syntax):
+			if object {
+				t.Errorf("refused what encoding/json reads: %v\n%q", err, payload)
+			}
+			if syntax.Line < 1 || syntax.Column < 1 || syntax.Column > len(payload)+1 {
+				t.Errorf("error outside the payload: %v", err)
+			}
+		case err == nil || d.Repository != "":
+			if !object {
+				t.Errorf("accepted what encoding/json refuses: %q", payload)
+			}
+		}
+	})
+}
+
+func labeledPayload(t testing.TB) []byte {
+	t.Helper()
+	for _, ex := range examples(t) {
+		var p struct{ Action string }
+		if ex.event == "issues" && json.Unmarshal(ex.payload, &p) == nil && p.Action == "labeled" {
+			return ex.payload
+		}
+	}
+	t.Fatal("no issues.labeled among the examples")
+	return nil
+}
+
+func BenchmarkClassify(b *testing.B) {
+	payload := labeledPayload(b)
+	b.SetBytes(int64(len(payload)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Classify("issues", testGUID, payload); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,14 @@
+// Package github is all that we know of GitHub's side of the wire.
+//
+// In: a webhook delivery is genuine when Secrets.Verify says so of its raw bytes.
+// Classify reads the envelope of its CloudEvent in one pass over the payload,
+// which itself travels on byte for byte; IssueFrom, PullRequestFrom, ReviewFrom
+// and CommentFrom turn a payload into what a decision needs, and do so as well
+// with the thinner payloads of Knative's GitHubSource.
+//
+// Out: Clients hands out go-github clients, as a GitHub App (one installation
+// token per installation, fetched and renewed on use) or with a plain token, and
+// tokens limited to one repository for agents. Sort turns every failure into one
+// of three: *RateLimited with the time to go on, *Refused for good, or any other
+// error, which is worth trying again.
+package github

@@ -1,0 +1,139 @@
+package llm
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func TestInspect(t *testing.T) {
+	for body, want := range map[string]Request{
+		`{"model":"gpt-5.4","input":"hi"}`:                                                     {Model: "gpt-5.4"},
+		" \n{ \"input\" : [ {\"model\":\"no\"} ] , \"stream\" : true , \"model\" : \"m\" }":    {Model: "m", Stream: true},
+		`{"model":"m","stream":false,"background":true,"input":"\"model\":\"x\""}`:             {Model: "m", Background: true},
+		`{"model":"m","stream":true,"stream_options":{"x":[1],"include_usage":true}}`:          {Model: "m", Stream: true, IncludeUsage: true},
+		`{"model":"m","stream":null,"stream_options":null,"background":null}`:                  {Model: "m"},
+		`{"model":"\u0067pt","metadata":{"mod\u0065l":"x","model":"y"},"tools":[{"model":1}]}`: {Model: "gpt"},
+	} {
+		got, err := Inspect([]byte(body))
+		if err != nil {
+			t.Errorf("%s: %v", body, err)
+			continue
+		}
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Request{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", body, diff)
+		}
+	}
+}
+
+func TestInspectRefuses(t *testing.T) {
+	for body, want := range map[string]string{
+		"":                                  "the body is not JSON, at byte 0",
+		`{"model":"m",}`:                    "the body is not JSON, at byte 14",
+		`{"model":"m"`:                      "the body is not JSON, at byte 12",
+		`[{"model":"m"}]`:                   "not a JSON object",
+		`"model"`:                           "not a JSON object",
+		`{}`:                                `"model" is missing`,
+		`{"model":null}`:                    `"model" is missing`,
+		`{"model":""}`:                      `"model" is missing`,
+		`{"model":7}`:                       `"model" is not the name of a model`,
+		`{"model":{}}`:                      `"model" is not the name of a model`,
+		`{"model":"a","model":"b"}`:         `"model" is given twice`,
+		`{"model":"a","mod\u0065l":"b"}`:    "written with an escape",
+		`{"model":"a","stream":1}`:          `"stream" is neither true nor false`,
+		`{"model":"a","stream":"true"}`:     `"stream" is neither true nor false`,
+		`{"model":"a","stream_options":[]}`: `"stream_options" is not an object`,
+		`{"model":"` + longName + `"}`:      `"model" is not the name of a model`,
+		`{"model":"a","background":{}}`:     `"background" is neither true nor false`,
+		`{"model":"a","stream":true,"stream_options":{"include_usage":true,"include_usage":false}}`: "given twice",
+	} {
+		if r, err := Inspect([]byte(body)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.80s: got %+v, %v, want an error with %q", body, r, err, want)
+		}
+	}
+}
+
+var longName = strings.Repeat("m", maxToken+1)
+
+func TestWithUsage(t *testing.T) {
+	const with = `"stream_options":{"include_usage":true}`
+	for body, want := range map[string]string{
+		`{"model":"m"}`:                                                          `{"model":"m"}`,
+		`{"model":"m","stream":true}`:                                            `{` + with + `,"model":"m","stream":true}`,
+		` { "model":"m","stream":true,` + with + `}`:                             ` { "model":"m","stream":true,` + with + `}`,
+		`{"stream_options":null,"model":"m","stream":true}`:                      `{` + with + `,"model":"m","stream":true}`,
+		`{"stream_options": {"include_usage":false} ,"model":"m","stream":true}`: `{"stream_options": {"include_usage":true} ,"model":"m","stream":true}`,
+		`{"model":"m","stream":true,"stream_options":{"a":{"b":[1]}}}`:           `{"model":"m","stream":true,"stream_options":{"a":{"b":[1]},"include_usage":true}}`,
+	} {
+		before := body
+		r, err := Inspect([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := r.WithUsage([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, string(got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", body, diff)
+		}
+		if body != before {
+			t.Errorf("the body was written to: %s", body)
+		}
+	}
+}
+
+// FuzzInspect holds that a body which is accepted means the same to encoding/json, and still does with usage added.
+func FuzzInspect(f *testing.F) {
+	f.Add([]byte(`{"model":"m","stream":true,"stream_options":{"include_usage":false},"input":[{"a":"b\"c"}]}`))
+	f.Add([]byte(`{"Model":"x","model":"m","stream":true}`))
+	f.Add([]byte(`{"model":"m","model":"n"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := Inspect(body)
+		if err != nil {
+			return
+		}
+		var before map[string]any
+		if err := json.Unmarshal(body, &before); err != nil {
+			t.Fatalf("%s was accepted: %v", body, err)
+		}
+		if before["model"] != r.Model {
+			// A name that is not valid UTF-8 is on no allow-list.
+			if name, _ := before["model"].(string); !strings.ContainsRune(name, '\uFFFD') {
+				t.Fatalf("%s: model %q, want %q", body, r.Model, before["model"])
+			}
+		}
+		changed, err := r.WithUsage(body)
+		if err != nil {
+			t.Fatalf("%s: %v", body, err)
+		}
+		var after map[string]any
+		if err := json.Unmarshal(changed, &after); err != nil {
+			t.Fatalf("%s became %s: %v", body, changed, err)
+		}
+		again, err := Inspect(changed)
+		if err != nil || again.Stream != again.IncludeUsage && again.Stream {
+			t.Fatalf("%s became %s: %+v, %v", body, changed, again, err)
+		}
+		delete(before, "stream_options")
+		delete(after, "stream_options")
+		if diff := cmp.Diff(before, after); diff != "" {
+			t.Fatalf("%s became %s:\n%s", body, changed, diff)
+		}
+	})
+}
+
+func BenchmarkInspect(b *testing.B) {
+	body := []byte(`{"model":"gpt-5.4","stream":true,"input":[{"role":"user","content":"` + strings.Repeat("some text ", 4000) + `"}],"tools":[` +
+		strings.Repeat(`{"type":"function","name":"f","parameters":{"type":"object","properties":{"a":{"type":"string"}}}},`, 20) + `{}]}`)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Inspect(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

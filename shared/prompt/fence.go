@@ -1,0 +1,113 @@
+package prompt
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds in bytes, so that one issue or review cannot fill the model's context. GitHub allows 65,536 characters for
+// an issue body (https://docs.github.com/rest/issues/issues), which with four-byte characters is four times ours.
+const (
+	maxIssueBody  = 64 << 10
+	maxReviewBody = 16 << 10
+	maxComment    = 4 << 10
+	maxDiffHunk   = 2 << 10
+	maxComments   = 100
+)
+
+// fence puts text between an opening and a closing mark, each on a line of its own.
+func fence(label, nonce, text string) string {
+	return fmt.Sprintf("<<<DATA %s %s\n%s\nDATA %s %s>>>", label, nonce, text, label, nonce)
+}
+
+// unused derives a nonce from the given one until text does not contain it. With a random nonce the first one fits;
+// the loop is for a caller whose nonce leaked. It ends because text is finite and every step is another hash.
+func unused(nonce, text string) string {
+	for strings.Contains(text, nonce) {
+		sum := sha256.Sum256([]byte(nonce))
+		nonce = hex.EncodeToString(sum[:16])
+	}
+	return nonce
+}
+
+// issueText is the issue as it stands in its fence: title, empty line, body.
+func issueText(i Issue) string {
+	return "Title: " + oneLine(i.Title) + "\n\n" + cut(visible(i.Body), maxIssueBody)
+}
+
+// reviewText is the review as it stands in its fence: the review's own text, then each comment with its place.
+func reviewText(r *Review) string {
+	if r == nil {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "Review by %s:\n%s\n", oneLine(r.Author), cut(visible(r.Body), maxReviewBody))
+	for n, c := range r.Comments {
+		if n == maxComments {
+			fmt.Fprintf(&b, "\n[%d more comments are left out here; read them on the pull request]\n", len(r.Comments)-n)
+			break
+		}
+		place := oneLine(c.Path)
+		if c.Line > 0 {
+			place = fmt.Sprintf("%s:%d", place, c.Line)
+		}
+		fmt.Fprintf(&b, "\nComment by %s on %s:\n", oneLine(c.Author), place)
+		if c.DiffHunk != "" {
+			b.WriteString(indent(cut(visible(c.DiffHunk), maxDiffHunk)))
+		}
+		b.WriteString(cut(visible(c.Body), maxComment) + "\n")
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+func indent(s string) string {
+	return "    " + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n    ") + "\n"
+}
+
+// oneLine makes a single line of a title, a name or a path.
+func oneLine(s string) string {
+	return strings.Join(strings.Fields(visible(s)), " ")
+}
+
+// visible writes out what a person would not see when reading the same text on GitHub, and repairs invalid UTF-8.
+func visible(s string) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n")
+	var b strings.Builder
+	b.Grow(len(s))
+	for _, r := range s {
+		if hidden(r) {
+			fmt.Fprintf(&b, `\u{%X}`, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// hidden says whether r has no visible form. Joiner and variation selectors stay: emoji and several scripts are made
+// with them. The tag block (U+E0000…) is a known way to hide instructions from people and is always written out.
+func hidden(r rune) bool {
+	switch {
+	case r == '\n' || r == '\t':
+		return false
+	case r == 0x200C || r == 0x200D:
+		return false
+	}
+	return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) || (r >= 0xE0000 && r <= 0xE0FFF)
+}
+
+// cut keeps at most max bytes of s, whole characters only, and says how much is missing.
+func cut(s string, max int) string {
+	if len(s) <= max {
+		return s
+	}
+	end := max
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return fmt.Sprintf("%s\n[cut here: %d more bytes]", s[:end], len(s)-end)
+}

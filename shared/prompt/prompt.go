@@ -1,0 +1,151 @@
+// Package prompt turns an assignment into the text that an agent engine is given. It is pure: values in, text out.
+//
+// The text comes from the embedded templates/*.tmpl, chosen by stage: "dev", "dev:revise", and "stage" for every stage
+// that has no template of its own. The hash of the template used is returned, so that a run can record which wording
+// it had.
+//
+// Issue and review text is written by anybody who can comment, so it never mixes with our instructions. It stands in
+// fences whose marks carry a nonce that occurs nowhere in the text itself:
+//
+//	<<<DATA issue 5f0c…
+//	(text)
+//	DATA issue 5f0c…>>>
+//
+// Text cannot close its fence because it cannot contain the mark: Render picks another nonce when it does. Characters
+// that a person reviewing the issue would not see (controls, bidirectional overrides, zero-width and tag characters)
+// are written out as \u{…}, so that what the agent reads is what people saw. Too long text is cut, and says so.
+package prompt
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"text/template"
+)
+
+// Input is everything a prompt may tell.
+type Input struct {
+	Repository   string // "owner/name"
+	BaseBranch   string
+	Branch       string // checked out in the workspace
+	Stage        string // e.g. "dev"
+	Role         string // e.g. "dev"
+	Revise       bool
+	Issue        Issue
+	PullRequest  int      // 0 = none
+	Review       *Review  // on a revise; nil when the run was started by label alone
+	WriteScope   []string // globs; empty = the whole repository
+	Instructions string   // the project's own rules, trusted
+	// Nonce makes the fences unguessable. At least 16 characters, fresh per prompt.
+	Nonce string
+}
+
+// Issue is the work item. Title and Body are untrusted.
+type Issue struct {
+	Number int
+	Title  string
+	Body   string
+	URL    string
+}
+
+// Review is what a person asked to have changed. All of it is untrusted.
+type Review struct {
+	Author   string
+	Body     string
+	Comments []Comment
+}
+
+// Comment is a remark on a line of the diff; Line 0 is the whole file.
+type Comment struct {
+	Path     string
+	Line     int
+	Author   string
+	Body     string
+	DiffHunk string
+}
+
+// Prompt is the rendered text and where it came from.
+type Prompt struct {
+	Text     string
+	Template string // e.g. "dev:revise"
+	Hash     string // SHA-256 of the template's source, hex
+}
+
+// minNonce is the shortest nonce that Render takes: 64 bits as hex.
+const minNonce = 16
+
+//go:embed templates/*.tmpl
+var templateFiles embed.FS
+
+// openings names the template file of each stage; "stage" serves all others.
+var openings = map[string]string{
+	"dev":        "templates/dev.tmpl",
+	"dev:revise": "templates/dev-revise.tmpl",
+	"stage":      "templates/stage.tmpl",
+}
+
+// Render gives the opening prompt of a run. The error is about the caller's input (nonce missing) or an embedded
+// template that does not execute; no issue or review text can cause one.
+func Render(in Input) (Prompt, error) {
+	name := in.Stage
+	if in.Revise {
+		name += ":revise"
+	}
+	if _, ok := openings[name]; !ok {
+		name = "stage"
+	}
+	return render(name, openings[name], in)
+}
+
+// Continue gives the message for an engine whose conversation was cut off by a lost pod and is being resumed: the
+// conversation itself holds the task. Restored says whether its changes to files came back with it.
+func Continue(in Input, restored bool) (Prompt, error) {
+	if restored {
+		return render("continue:restored", "templates/continue-restored.tmpl", in)
+	}
+	return render("continue", "templates/continue.tmpl", in)
+}
+
+func render(name, file string, in Input) (Prompt, error) {
+	if len(in.Nonce) < minNonce {
+		return Prompt{}, fmt.Errorf("the nonce has %d characters, give at least %d random ones", len(in.Nonce), minNonce)
+	}
+	nonce := unused(in.Nonce, untrusted(in))
+	source, err := templateFiles.ReadFile(file)
+	if err != nil {
+		return Prompt{}, fmt.Errorf("read template %s: %w", name, err)
+	}
+	rules, err := templateFiles.ReadFile("templates/rules.tmpl")
+	if err != nil {
+		return Prompt{}, fmt.Errorf("read the rules: %w", err)
+	}
+	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{
+		"fence": func(label, text string) string { return fence(label, nonce, text) },
+	}).Parse(string(source))
+	if err != nil {
+		return Prompt{}, fmt.Errorf("parse template %s: %w", name, err)
+	}
+	if _, err := t.New("rules").Parse(string(rules)); err != nil {
+		return Prompt{}, fmt.Errorf("parse the rules: %w", err)
+	}
+	var out bytes.Buffer
+	data := struct {
+		Input
+		IssueText  string
+		ReviewText string
+	}{in, issueText(in.Issue), reviewText(in.Review)}
+	if err := t.Execute(&out, data); err != nil {
+		return Prompt{}, fmt.Errorf("execute template %s: %w", name, err)
+	}
+	sum := sha256.Sum256(append(source, rules...))
+	return Prompt{
+		Text:     strings.TrimSpace(out.String()) + "\n",
+		Template: name,
+		Hash:     hex.EncodeToString(sum[:]),
+	}, nil
+}
+
+func untrusted(in Input) string { return issueText(in.Issue) + reviewText(in.Review) }

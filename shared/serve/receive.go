@@ -1,0 +1,158 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+
+	"codexk8s.dev/shared/events"
+)
+
+// maxEvent bounds an event on the wire: GitHub's largest payload is 25 MiB, and
+// structured mode carries it as base64 at worst.
+const maxEvent = 36 << 20
+
+type eventHandler func(context.Context, event.Event) ([]event.Event, error)
+
+// On registers the handler of an event of ours; the type is that of its payload.
+func On[P events.Payload](s *Server, h func(context.Context, event.Event, P) ([]event.Event, error)) {
+	var p P
+	s.OnType(p.EventType(), func(ctx context.Context, e event.Event) ([]event.Event, error) {
+		p, err := events.Decode[P](e)
+		if err != nil {
+			return nil, err
+		}
+		return h(ctx, e, p)
+	})
+}
+
+// OnType registers the handler of events that another system names.
+func (s *Server) OnType(eventType string, h func(context.Context, event.Event) ([]event.Event, error)) {
+	if _, taken := s.handlers[eventType]; taken {
+		panic("serve: two handlers for " + eventType) // a slip in wiring, seen by the first test
+	}
+	s.handlers[eventType] = h
+}
+
+// Types are the event types that the function handles: its routes, to be held
+// against the Catalog.
+func (s *Server) Types() []string {
+	types := make([]string, 0, len(s.handlers))
+	for t := range s.handlers {
+		types = append(types, t)
+	}
+	return types
+}
+
+// receive takes one CloudEvent from the Broker: decode, handle, send, answer.
+func (s *Server) receive(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	r.Body = http.MaxBytesReader(w, r.Body, maxEvent)
+	e, err := ReadEvent(r)
+	if err != nil {
+		s.answer(w, r.Context(), event.Event{}, 0, start, err)
+		return
+	}
+	ctx, end := s.tel.receiving(r.Context(), &e)
+	emitted, err := s.handle(ctx, e)
+	if err == nil {
+		err = s.Send(ctx, emitted...)
+	}
+	end(err)
+	s.answer(w, ctx, e, len(emitted), start, err)
+	s.sweep.pass(s)
+}
+
+// ReadEvent reads and validates the one CloudEvent of a request, in binary or
+// structured mode. Its errors are for the sender: a refusal that names the attribute.
+func ReadEvent(r *http.Request) (event.Event, error) {
+	e, err := cehttp.NewEventFromHTTPRequest(r)
+	if err != nil {
+		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+			return event.Event{}, err
+		}
+		return event.Event{}, events.Malformed(fmt.Errorf("reading the CloudEvent: %w", err))
+	}
+	if err := e.Validate(); err != nil {
+		return event.Event{}, events.Malformed(fmt.Errorf("invalid CloudEvent: %w", err))
+	}
+	return *e, nil
+}
+
+// handle calls the handler of the event's type. A panic is an error like any
+// other, so the Broker delivers again and the line is in the log.
+func (s *Server) handle(ctx context.Context, e event.Event) (emitted []event.Event, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	h, ok := s.handlers[e.Type()]
+	if !ok {
+		return nil, events.Reject("unexpected_type", fmt.Errorf("%s does not handle events of type %s: check its Trigger", s.name, e.Type()))
+	}
+	return h(ctx, e)
+}
+
+// answer turns an outcome into a status that Knative's delivery understands:
+//
+//	handled          202, empty
+//	can't be read    400  → dead letter
+//	too large        413  → dead letter
+//	refused          422  → dead letter
+//	later            503 with Retry-After → delivered again
+//	anything else    500  → delivered again
+//
+// and writes the one log line of the delivery.
+func (s *Server) answer(w http.ResponseWriter, ctx context.Context, e event.Event, emitted int, start time.Time, err error) {
+	status, level := http.StatusAccepted, slog.LevelInfo
+	if err != nil {
+		status, level = StatusOf(err), slog.LevelError
+		var later *events.RetryLaterError
+		if errors.As(err, &later) {
+			seconds := max(1, int(time.Until(later.Until).Seconds()+1))
+			w.Header().Set("Retry-After", strconv.Itoa(seconds))
+			level = slog.LevelWarn
+		}
+		http.Error(w, err.Error(), status)
+	} else {
+		w.WriteHeader(status)
+	}
+	s.tel.received(ctx, e.Type(), status, time.Since(start))
+	attrs := []slog.Attr{
+		slog.String("type", e.Type()), slog.String("id", e.ID()), slog.String("subject", e.Subject()),
+		slog.String("correlation", events.Extension(e, events.ExtCorrelation)),
+		slog.Int("status", status), slog.Int("emitted", emitted), slog.Duration("took", time.Since(start)),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	slog.LogAttrs(ctx, level, "delivery", attrs...)
+}
+
+// StatusOf is the HTTP status for an error: see answer.
+func StatusOf(err error) int {
+	var tooLarge *http.MaxBytesError
+	var later *events.RetryLaterError
+	rejected, isRejected := events.AsRejected(err)
+	switch {
+	case errors.As(err, &tooLarge):
+		return http.StatusRequestEntityTooLarge
+	case isRejected && rejected.Malformed:
+		return http.StatusBadRequest
+	case isRejected:
+		return http.StatusUnprocessableEntity
+	case errors.As(err, &later):
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
+	}
+}

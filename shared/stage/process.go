@@ -1,0 +1,247 @@
+// Package stage decides what happens to an issue: which label starts which stage,
+// who may do that, what a run does next, and what GitHub is told.
+//
+// Everything here is pure. The process (labels, stages, roles) is data, read and
+// checked by Parse. Decide takes a work item, something that happened and the
+// time, and returns the work item as it is from then on, the events to emit and
+// the audit to keep. Admit decides which waiting runs of a project may start.
+package stage
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+//go:embed process.yaml
+var defaultProcess []byte
+
+// Process is the grammar of labels, the graph of stages and the table of roles.
+type Process struct {
+	Version   int       `yaml:"version"`
+	Labels    Labels    `yaml:"labels"`
+	Models    Models    `yaml:"models"`
+	Reasoning Reasoning `yaml:"reasoning"`
+	Roles     []Role    `yaml:"roles"`
+	Stages    []Stage   `yaml:"stages"`
+}
+
+// Labels are the names of the labels that are not a stage's own.
+type Labels struct {
+	Trigger   string `yaml:"trigger"`
+	Revise    string `yaml:"revise"`
+	Abort     string `yaml:"abort"`
+	Blocked   string `yaml:"blocked"`
+	InReview  string `yaml:"inReview"`
+	Approved  string `yaml:"approved"`
+	NeedInput string `yaml:"needInput"`
+}
+
+// Models says which models a label may choose.
+type Models struct {
+	Label   string   `yaml:"label"` // with one *, where the model's name stands
+	Default string   `yaml:"default"`
+	Allowed []string `yaml:"allowed"`
+}
+
+// Reasoning says which reasoning effort a label may choose.
+type Reasoning struct {
+	Label   string            `yaml:"label"`
+	Default string            `yaml:"default"`
+	Allowed map[string]string `yaml:"allowed"` // the label's word → the API's word
+}
+
+// Role is a kind of agent and the limits that hold for it in every project.
+type Role struct {
+	Name     string `yaml:"name"`
+	Parallel int    `yaml:"parallel"` // runs at a time in one project
+	CPU      string `yaml:"cpu"`      // Kubernetes quantity
+	Memory   string `yaml:"memory"`   // Kubernetes quantity
+	line     int
+}
+
+// Stage is one step of the process.
+type Stage struct {
+	Name    string        `yaml:"name"`
+	Label   string        `yaml:"label"`
+	Role    string        `yaml:"role"`
+	Timeout time.Duration `yaml:"timeout"`
+	Keep    time.Duration `yaml:"keep"`
+	Write   []string      `yaml:"write"` // globs of paths; ** crosses folders
+	Needs   []string      `yaml:"needs"`
+	Makes   []string      `yaml:"makes"`
+	Next    []string      `yaml:"next"`
+	line    int
+}
+
+// UnmarshalYAML keeps the line, for errors that say where.
+func (r *Role) UnmarshalYAML(n *yaml.Node) error {
+	type plain Role
+	r.line = n.Line
+	return n.Decode((*plain)(r))
+}
+
+// UnmarshalYAML keeps the line, for errors that say where.
+func (s *Stage) UnmarshalYAML(n *yaml.Node) error {
+	type plain Stage
+	s.line = n.Line
+	return n.Decode((*plain)(s))
+}
+
+// Default is the process that comes with the platform.
+func Default() *Process {
+	p, err := Parse(defaultProcess)
+	if err != nil {
+		panic("stage: the embedded process is invalid: " + err.Error()) // a test loads it
+	}
+	return p
+}
+
+// Parse reads a process and checks it. All that is wrong comes in one error, each
+// with its line: unknown fields, a label owned twice, a stage without time-out, a
+// role or stage that does not exist, a stage that nothing leads to.
+func Parse(data []byte) (*Process, error) {
+	p := &Process{}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(p); err != nil {
+		return nil, fmt.Errorf("reading the process: %w", err)
+	}
+	if errs := p.check(); len(errs) > 0 {
+		return nil, fmt.Errorf("the process is invalid: %w", errors.Join(errs...))
+	}
+	return p, nil
+}
+
+func (p *Process) check() (errs []error) {
+	bad := func(line int, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("line %d: %s", line, fmt.Sprintf(format, args...)))
+	}
+	if p.Version != 1 {
+		bad(1, "version is %d, this release reads 1", p.Version)
+	}
+	owners := map[string]string{}
+	own := func(line int, label, owner string) {
+		if label == "" {
+			bad(line, "%s has no label", owner)
+		} else if other, taken := owners[label]; taken {
+			bad(line, "label %q belongs to both %s and %s", label, other, owner)
+		}
+		owners[label] = owner
+	}
+	own(1, p.Labels.Abort, "abort")
+	own(1, p.Labels.Blocked, "blocked")
+	own(1, p.Labels.InReview, "inReview")
+	own(1, p.Labels.Approved, "approved")
+	own(1, p.Labels.NeedInput, "needInput")
+	if p.Labels.Trigger == "" || p.Labels.Revise == "" {
+		bad(1, "labels.trigger and labels.revise must not be empty")
+	}
+	for owner, pattern := range map[string]string{"models": p.Models.Label, "reasoning": p.Reasoning.Label} {
+		if strings.Count(pattern, "*") != 1 {
+			bad(1, "%s.label is %q: it needs exactly one *, where the value stands", owner, pattern)
+		}
+	}
+	if !slices.Contains(p.Models.Allowed, p.Models.Default) {
+		bad(1, "models.default %q is not among models.allowed", p.Models.Default)
+	}
+	if _, ok := p.Reasoning.Allowed[p.Reasoning.Default]; !ok {
+		bad(1, "reasoning.default %q is not among reasoning.allowed", p.Reasoning.Default)
+	}
+	p.checkRoles(bad)
+	p.checkStages(bad, own)
+	return errs
+}
+
+func (p *Process) checkRoles(bad func(int, string, ...any)) {
+	seen := map[string]bool{}
+	for _, r := range p.Roles {
+		if seen[r.Name] {
+			bad(r.line, "role %s stands twice", r.Name)
+		}
+		seen[r.Name] = true
+		if r.Parallel < 1 {
+			bad(r.line, "role %s: parallel is %d, at least 1 is needed", r.Name, r.Parallel)
+		}
+		for field, quantity := range map[string]string{"cpu": r.CPU, "memory": r.Memory} {
+			if _, err := resource.ParseQuantity(quantity); err != nil {
+				bad(r.line, "role %s: %s %q is no Kubernetes quantity", r.Name, field, quantity)
+			}
+		}
+	}
+}
+
+func (p *Process) checkStages(bad func(int, string, ...any), own func(int, string, string)) {
+	made := map[string]bool{}
+	for _, s := range p.Stages {
+		for _, m := range s.Makes {
+			made[m] = true
+		}
+	}
+	seen := map[string]bool{}
+	for _, s := range p.Stages {
+		if seen[s.Name] || s.Name == "" {
+			bad(s.line, "stage %q needs a name of its own", s.Name)
+		}
+		seen[s.Name] = true
+		own(s.line, s.Label, "stage "+s.Name)
+		own(s.line, s.Label+p.Labels.Revise, "the revise of stage "+s.Name)
+		if !strings.HasPrefix(s.Label, p.Labels.Trigger) {
+			bad(s.line, "stage %s: label %q does not begin with %q, so an agent could set it", s.Name, s.Label, p.Labels.Trigger)
+		}
+		if s.Timeout <= 0 {
+			bad(s.line, "stage %s has no timeout", s.Name)
+		}
+		if len(s.Makes) == 0 {
+			bad(s.line, "stage %s makes nothing: name its artefacts", s.Name)
+		}
+		if _, ok := p.role(s.Role); !ok {
+			bad(s.line, "stage %s: role %q does not exist", s.Name, s.Role)
+		}
+		for _, n := range s.Next {
+			if _, ok := p.stage(n); !ok {
+				bad(s.line, "stage %s: next stage %q does not exist", s.Name, n)
+			}
+		}
+		for _, n := range s.Needs {
+			if !made[n] {
+				bad(s.line, "stage %s needs %q, which no stage makes: it could never be entered", s.Name, n)
+			}
+		}
+	}
+}
+
+func (p *Process) stage(name string) (Stage, bool) {
+	i := slices.IndexFunc(p.Stages, func(s Stage) bool { return s.Name == name })
+	if i < 0 {
+		return Stage{}, false
+	}
+	return p.Stages[i], true
+}
+
+func (p *Process) role(name string) (Role, bool) {
+	i := slices.IndexFunc(p.Roles, func(r Role) bool { return r.Name == name })
+	if i < 0 {
+		return Role{}, false
+	}
+	return p.Roles[i], true
+}
+
+// Stage returns the named stage; the zero Stage when there is none.
+func (p *Process) Stage(name string) Stage {
+	s, _ := p.stage(name)
+	return s
+}
+
+// Role returns the named role; the zero Role when there is none.
+func (p *Process) Role(name string) Role {
+	r, _ := p.role(name)
+	return r
+}

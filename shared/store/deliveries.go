@@ -1,0 +1,288 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"codexk8s.dev/shared/events"
+)
+
+// An Arrival is an event from outside that has to be kept before anybody may
+// call it received.
+type Arrival struct {
+	Event       event.Event
+	Correlation string          // work item, or ""
+	Actor       string          // for the audit, "github:alice" or "source:ci"
+	SHA256      [32]byte        // of the event's data, to know a redelivery from another event under the same id
+	GitHub      *GitHubDelivery // nil for the event of another system
+}
+
+// A GitHubDelivery is what a delivery's row says beside its event, whose id is the GUID.
+type GitHubDelivery struct {
+	Event      string // X-GitHub-Event
+	Action     string
+	Repository string // "owner/name", or ""
+	HookID     int64  // X-GitHub-Hook-ID, or 0
+}
+
+// An Outcome is what became of an Arrival.
+type Outcome int
+
+const (
+	// Accepted: stored now, to be sent, and its consumers owe a receipt.
+	Accepted Outcome = iota + 1
+	// Ignored: stored now, and nobody consumes its type.
+	Ignored
+	// Duplicate: stored before.
+	Duplicate
+	// Reused: refused, because another event was stored under its id.
+	Reused
+)
+
+func (o Outcome) String() string {
+	return [...]string{"unknown", "accepted", "ignored", "duplicate", "reused"}[o]
+}
+
+// arrivalKey tells arrivals apart: a delivery by its GUID alone, since a
+// repository may have been renamed between two attempts.
+type arrivalKey struct{ source, id string }
+
+func (a Arrival) key() arrivalKey {
+	if a.GitHub != nil {
+		return arrivalKey{"", a.Event.ID()}
+	}
+	return arrivalKey{a.Event.Source(), a.Event.ID()}
+}
+
+// Receive stores arrivals in one transaction, which is one statement and one round
+// trip however many there are, and returns what became of each, in their order.
+// It has committed when it returns without an error; with an error nothing is known
+// of the commit, and calling again is safe.
+//
+// Several instances may receive the same arrivals at once: one stores each.
+func (db *DB) Receive(ctx context.Context, arrivals []Arrival) ([]Outcome, error) {
+	outcomes := make([]Outcome, len(arrivals))
+	// The first of each key is stored, and of each event, should it come both as a
+	// delivery and otherwise. Sorted, so that two instances take their locks on the
+	// unique indexes in the same order and can't deadlock.
+	seen := make(map[arrivalKey]bool, 2*len(arrivals))
+	order := make([]int, 0, len(arrivals))
+	for i, a := range arrivals {
+		key, stored := a.key(), arrivalKey{a.Event.Source(), a.Event.ID()}
+		if !seen[key] && !seen[stored] {
+			order = append(order, i)
+		}
+		seen[key], seen[stored] = true, true
+	}
+	slices.SortFunc(order, func(i, j int) int {
+		a, b := arrivals[i].key(), arrivals[j].key()
+		return strings.Compare(a.id+a.source, b.id+b.source)
+	})
+	fresh, err := db.insertArrivals(ctx, arrivals, order)
+	if err != nil {
+		return nil, err
+	}
+	var known []int
+	for i, a := range arrivals {
+		switch {
+		case !fresh[i]:
+			known = append(known, i)
+		case len(events.Consumers(a.Event.Type())) == 0:
+			outcomes[i] = Ignored
+		default:
+			outcomes[i] = Accepted
+		}
+	}
+	if len(known) > 0 {
+		if err := db.compareArrivals(ctx, arrivals, known, outcomes); err != nil {
+			return nil, err
+		}
+	}
+	return outcomes, nil
+}
+
+// insertArrivals stores those arrivals whose positions are in order, and reports
+// by position which were new.
+func (db *DB) insertArrivals(ctx context.Context, arrivals []Arrival, order []int) (map[int]bool, error) {
+	var c arrivalColumns
+	var types []string
+	for _, i := range order {
+		if err := c.add(i, arrivals[i]); err != nil {
+			return nil, err
+		}
+		if t := arrivals[i].Event.Type(); !slices.Contains(types, t) {
+			types = append(types, t)
+		}
+	}
+	var consumedTypes, consumers []string
+	for _, t := range types {
+		for _, function := range events.Consumers(t) {
+			consumedTypes = append(consumedTypes, t)
+			consumers = append(consumers, function)
+		}
+	}
+	rows, err := db.pool.Query(ctx, `
+		WITH arrived AS (
+			SELECT *
+			FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
+			            $8::text[], $9::bytea[], $10::text[],
+			            $11::boolean[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bytea[])
+				AS a (n, source, id, type, subject, time, extensions,
+				      content_type, data, correlation,
+				      github, event, action, repository, hook_id, sha256)
+		), delivered AS (
+			INSERT INTO deliveries (guid, event, action, repository, hook_id, sha256, status)
+			SELECT id, event, action, repository, hook_id, sha256,
+			       CASE WHEN type = ANY ($17::text[]) THEN 'accepted' ELSE 'ignored' END
+			FROM arrived
+			WHERE github
+			ON CONFLICT DO NOTHING
+			RETURNING guid
+		), stored AS (
+			INSERT INTO events (source, id, type, subject, time, extensions, content_type, data, correlation)
+			SELECT source, id, type, subject, time, extensions::jsonb, content_type, data, correlation
+			FROM arrived
+			WHERE NOT github OR id IN (SELECT guid FROM delivered)
+			ON CONFLICT DO NOTHING
+			RETURNING source, id
+		), fresh AS (
+			-- An event may be there without its delivery: GitHubSource brought it first.
+			SELECT n, source, id, type
+			FROM arrived
+			WHERE CASE WHEN github THEN id IN (SELECT guid FROM delivered)
+			           ELSE (source, id) IN (SELECT source, id FROM stored) END
+		), outstanding AS (
+			INSERT INTO pending (function, source, id, due_at)
+			SELECT c.function, f.source, f.id, now() + $19::interval
+			FROM fresh f
+			JOIN unnest($17::text[], $18::text[]) AS c (type, function) USING (type)
+			WHERE NOT EXISTS (SELECT 1 FROM inbox i WHERE (i.function, i.source, i.id) = (c.function, f.source, f.id))
+			ON CONFLICT DO NOTHING
+		)
+		SELECT n FROM fresh
+	`, c.n, c.source, c.id, c.typ, c.subject, c.time, c.extensions, c.contentType, c.data, c.correlation,
+		c.github, c.event, c.action, c.repository, c.hookID, c.sha256, consumedTypes, consumers, grace)
+	if err != nil {
+		return nil, fmt.Errorf("storing %d arrivals: %w", len(order), err)
+	}
+	numbers, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return nil, fmt.Errorf("storing %d arrivals: %w", len(order), err)
+	}
+	fresh := make(map[int]bool, len(numbers))
+	for _, n := range numbers {
+		fresh[int(n)] = true
+	}
+	return fresh, nil
+}
+
+// arrivalColumns are arrivals turned on their side, one array per column.
+type arrivalColumns struct {
+	n                                    []int32
+	source, id, typ, subject, extensions []string
+	contentType, correlation             []string
+	time                                 []time.Time
+	data, sha256                         [][]byte
+	github                               []bool
+	event, action, repository            []string
+	hookID                               []int64
+}
+
+func (c *arrivalColumns) add(n int, a Arrival) error {
+	extensions, err := json.Marshal(a.Event.Extensions())
+	if err != nil {
+		return fmt.Errorf("encoding the extensions of %s: %w", a.Event.ID(), err)
+	}
+	var g GitHubDelivery
+	if a.GitHub != nil {
+		g = *a.GitHub
+	}
+	c.n = append(c.n, int32(n))
+	c.source = append(c.source, a.Event.Source())
+	c.id = append(c.id, a.Event.ID())
+	c.typ = append(c.typ, a.Event.Type())
+	c.subject = append(c.subject, a.Event.Subject())
+	c.extensions = append(c.extensions, string(extensions))
+	c.contentType = append(c.contentType, a.Event.DataContentType())
+	c.correlation = append(c.correlation, a.Correlation)
+	c.time = append(c.time, timeOf(a.Event))
+	c.data = append(c.data, notNil(a.Event.Data()))
+	c.sha256 = append(c.sha256, a.SHA256[:])
+	c.github = append(c.github, a.GitHub != nil)
+	c.event = append(c.event, g.Event)
+	c.action = append(c.action, g.Action)
+	c.repository = append(c.repository, g.Repository)
+	c.hookID = append(c.hookID, g.HookID)
+	return nil
+}
+
+// compareArrivals tells, of arrivals that were stored before, redeliveries from
+// ids that were used again, and writes the latter to the audit.
+func (db *DB) compareArrivals(ctx context.Context, arrivals []Arrival, known []int, outcomes []Outcome) error {
+	var guids, sources, ids []string
+	for _, i := range known {
+		if k := arrivals[i].key(); arrivals[i].GitHub != nil {
+			guids = append(guids, k.id)
+		} else {
+			sources, ids = append(sources, k.source), append(ids, k.id)
+		}
+	}
+	rows, err := db.pool.Query(ctx, `
+		SELECT '' AS source, guid AS id, sha256
+		FROM deliveries
+		WHERE guid = ANY ($1::text[])
+		UNION ALL
+		SELECT source, id, sha256(data)
+		FROM events
+		WHERE (source, id) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+	`, guids, sources, ids)
+	if err != nil {
+		return fmt.Errorf("comparing with what was received before: %w", err)
+	}
+	stored := map[arrivalKey][]byte{}
+	var k arrivalKey
+	var sum []byte
+	if _, err := pgx.ForEachRow(rows, []any{&k.source, &k.id, &sum}, func() error {
+		stored[k] = bytes.Clone(sum)
+		return nil
+	}); err != nil {
+		return fmt.Errorf("comparing with what was received before: %w", err)
+	}
+	var audit pgx.Batch
+	for _, i := range known {
+		a := arrivals[i]
+		before, found := stored[a.key()]
+		if !found || bytes.Equal(before, a.SHA256[:]) {
+			outcomes[i] = Duplicate
+			continue
+		}
+		outcomes[i] = Reused
+		queueAudit(&audit, db.function, a.Event, a.Correlation, events.Record{
+			Actor: a.Actor, Action: "delivery.refused", Reason: "id_reused",
+			Detail: fmt.Sprintf("id %s came before with another payload (sha256 %x, now %x)", a.Event.ID(), before, a.SHA256),
+		})
+	}
+	if audit.Len() > 0 {
+		if err := db.pool.SendBatch(ctx, &audit).Close(); err != nil {
+			return fmt.Errorf("auditing ids that were used again: %w", err)
+		}
+	}
+	return nil
+}
+
+// Unstorable reports whether Postgres refused the data itself, so that storing the
+// same again would fail the same: SQLSTATE class 22, e.g. a zero byte in a text.
+func Unstorable(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && strings.HasPrefix(pgErr.Code, "22")
+}

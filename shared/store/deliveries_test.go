@@ -1,0 +1,196 @@
+package store_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/google/go-cmp/cmp"
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	"codexk8s.dev/migrations"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/store"
+	"codexk8s.dev/test/local/pg/pgtest"
+)
+
+// instances opens a new database n times over, as n processes would.
+func instances(t *testing.T, n int) []*store.DB {
+	t.Helper()
+	url := pgtest.New(t, func(ctx context.Context, url string) error {
+		db, err := sql.Open("pgx", url)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		_, err = migrations.Up(ctx, db)
+		return err
+	})
+	dbs := make([]*store.DB, n)
+	for i := range dbs {
+		db, err := store.Open(t.Context(), "webhook-adapter", url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close(context.Background()) })
+		dbs[i] = db
+	}
+	return dbs
+}
+
+func count(t *testing.T, db *store.DB, query string) (n int) {
+	t.Helper()
+	if err := db.Pool().QueryRow(t.Context(), query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func arrived(id, typ, data string, delivery bool) store.Arrival {
+	e := event.New()
+	e.SetID(id)
+	e.SetType(typ)
+	e.SetSource("https://github.com/acme/api")
+	e.SetTime(time.Now())
+	if err := e.SetData(event.ApplicationJSON, []byte(data)); err != nil {
+		panic(err)
+	}
+	a := store.Arrival{Event: e, SHA256: sha256.Sum256([]byte(data)), Actor: "test"}
+	if delivery {
+		a.GitHub = &store.GitHubDelivery{Event: "issues", Repository: "acme/api"}
+	}
+	return a
+}
+
+var issues = events.GitHubType("issues")
+
+func TestReceiveTellsWhatBecameOfEach(t *testing.T) {
+	db := instances(t, 1)[0]
+	receive := func(as ...store.Arrival) []string {
+		t.Helper()
+		outcomes, err := db.Receive(t.Context(), as)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, o := range outcomes {
+			out = append(out, o.String())
+		}
+		return out
+	}
+	got := receive(
+		arrived("1", issues, `{}`, true),
+		arrived("2", "nobody.hears", `{}`, true),
+		arrived("1", issues, `{}`, true),
+		arrived("1", issues, `{"other":1}`, true),
+		arrived("1", issues, `{"other":1}`, false), // same source and id, not as a delivery
+		arrived("5", issues, `{}`, false),
+	)
+	// The fifth is not compared with the delivery's payload but with the stored event's.
+	if diff := cmp.Diff([]string{"accepted", "ignored", "duplicate", "reused", "reused", "accepted"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"duplicate", "duplicate"}, receive(arrived("5", issues, `{}`, false), arrived("2", "nobody.hears", `{}`, true))); diff != "" {
+		t.Error(diff)
+	}
+	if len(receive()) != 0 {
+		t.Error("outcomes of nothing")
+	}
+	if n := count(t, db, `SELECT count(*) FROM pending WHERE function = 'stage-router'`); n != 2 {
+		t.Errorf("%d receipts are owed, want 2", n)
+	}
+	if n := count(t, db, `SELECT count(*) FROM audit WHERE reason = 'id_reused'`); n != 2 {
+		t.Errorf("%d audit rows, want 2", n)
+	}
+}
+
+// GitHubSource may have brought the event to a consumer before the hook's own delivery comes: then nobody owes a receipt.
+func TestReceiveOfWhatWasHandledAlready(t *testing.T) {
+	db := instances(t, 1)[0]
+	if _, err := db.Pool().Exec(t.Context(), `
+		INSERT INTO inbox (function, source, id) VALUES ('stage-router', 'https://github.com/acme/api', '1')
+	`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Receive(t.Context(), []store.Arrival{arrived("1", issues, `{}`, true)}); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, db, `SELECT count(*) FROM pending`); n != 0 {
+		t.Errorf("%d receipts are owed, want none", n)
+	}
+}
+
+// Many instances get the same deliveries at once, each in an order of its own: each is accepted once, none deadlocks.
+func TestReceiveByManyInstancesAtOnce(t *testing.T) {
+	dbs := instances(t, 6)
+	const deliveries = 60
+	var mu sync.Mutex
+	accepted := map[string]int{}
+	var wg sync.WaitGroup
+	for i, db := range dbs {
+		wg.Go(func() {
+			for round := range 5 {
+				var as []store.Arrival
+				for n := range deliveries {
+					as = append(as, arrived(fmt.Sprintf("%d-%d", round, (n*7+i*11)%deliveries), issues, `{}`, n%2 == 0 == (i%2 == 0)))
+				}
+				outcomes, err := db.Receive(t.Context(), as)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				for n, o := range outcomes {
+					if o == store.Accepted {
+						accepted[fmt.Sprint(as[n].Event.ID(), as[n].GitHub != nil)]++
+					}
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if n := slices.Max(slices.Collect(maps.Values(accepted))); n != 1 {
+		t.Errorf("one was accepted %d times", n)
+	}
+	if n := count(t, dbs[0], `SELECT count(*) FROM events`); n != 5*deliveries {
+		t.Errorf("%d events are stored, want %d", n, 5*deliveries)
+	}
+	if n := count(t, dbs[0], `SELECT count(*) FROM pending`); n != 5*deliveries {
+		t.Errorf("%d receipts are owed, want %d", n, 5*deliveries)
+	}
+}
+
+func TestALongerPauseStays(t *testing.T) {
+	db := instances(t, 1)[0]
+	pause := func(d time.Duration) time.Time {
+		t.Helper()
+		if err := db.PauseGitHub(t.Context(), "installation:1", time.Now().Add(d), "test"); err != nil {
+			t.Fatal(err)
+		}
+		until, err := db.GitHubPause(t.Context(), "installation:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return until
+	}
+	if until := pause(-time.Hour); !until.IsZero() {
+		t.Errorf("a pause that is over counts: %s", until)
+	}
+	for _, d := range []time.Duration{time.Minute, time.Hour, time.Minute} {
+		pause(d)
+	}
+	if until := pause(time.Second); time.Until(until) < 59*time.Minute {
+		t.Errorf("paused until %s, want the longest", until)
+	}
+	if other, err := db.GitHubPause(t.Context(), "installation:2"); err != nil || !other.IsZero() {
+		t.Errorf("another credential is paused: %s, %v", other, err)
+	}
+}

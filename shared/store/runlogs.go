@@ -1,0 +1,70 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A LogLine is one line of a run's log. Lines are numbered from 1 by the run itself.
+type LogLine struct {
+	Seq    int64
+	At     time.Time
+	Stream string // "agent" or "runner"
+	Text   string `db:"line"`
+}
+
+// MaxLogLines is how many lines a run may keep; the agent is not trusted to stop. Later ones are dropped.
+const MaxLogLines = 500_000
+
+// AppendLogs stores lines; a number that is stored already stays as it is, so the same call twice stores once. It returns one more
+// than the highest number stored, which is where a restarted agent goes on.
+func (db *DB) AppendLogs(ctx context.Context, runID string, lines []LogLine) (next int64, err error) {
+	seqs, ats := make([]int64, 0, len(lines)), make([]time.Time, 0, len(lines))
+	streams, texts := make([]string, 0, len(lines)), make([]string, 0, len(lines))
+	for _, l := range lines {
+		if l.Seq > MaxLogLines {
+			continue
+		}
+		seqs, ats, streams, texts = append(seqs, l.Seq), append(ats, l.At), append(streams, l.Stream), append(texts, l.Text)
+	}
+	var b pgx.Batch
+	if len(seqs) > 0 {
+		b.Queue(`
+			INSERT INTO run_logs (run_id, seq, at, stream, line)
+			SELECT $1, l.*
+			FROM unnest($2::bigint[], $3::timestamptz[], $4::text[], $5::text[]) AS l
+			ON CONFLICT DO NOTHING
+		`, runID, seqs, ats, streams, texts)
+	}
+	b.Queue(`
+		SELECT coalesce(max(seq), 0) + 1
+		FROM run_logs
+		WHERE run_id = $1
+	`, runID).QueryRow(func(row pgx.Row) error { return row.Scan(&next) })
+	if err := db.pool.SendBatch(ctx, &b).Close(); err != nil {
+		return 0, fmt.Errorf("storing %d log lines of run %s: %w", len(seqs), runID, err)
+	}
+	return next, nil
+}
+
+// Logs reads up to limit lines of a run's log from number from on, in order.
+func (db *DB) Logs(ctx context.Context, runID string, from int64, limit int) ([]LogLine, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT seq, at, stream, line
+		FROM run_logs
+		WHERE run_id = $1 AND seq >= $2
+		ORDER BY seq
+		LIMIT $3
+	`, runID, from, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading the log of run %s: %w", runID, err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowToStructByName[LogLine])
+	if err != nil {
+		return nil, fmt.Errorf("reading the log of run %s: %w", runID, err)
+	}
+	return lines, nil
+}

@@ -1,0 +1,102 @@
+package model
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// issueScript is what the model does when no other script matches: it looks round, writes one file that is named after the
+// issue, runs the repository's tests, and says so. On a revision it writes the file again so that every review is answered in it.
+//
+// An issue like "Add a greeting in French" gets a greeting, greetings/french.txt; every other one gets a page of Markdown that
+// repeats what was asked.
+var issueScript = Script{Name: "issue", Plan: planIssue}
+
+// testCommand runs the tests of the kinds of repository that a demonstration may have.
+const testCommand = `if [ -f Makefile ] && grep -q '^test:' Makefile; then make test
+elif [ -f test.sh ]; then sh test.sh
+elif [ -f go.mod ] && command -v go >/dev/null; then go test ./...
+elif [ -f package.json ] && command -v npm >/dev/null; then npm test --silent
+else echo 'no tests in this repository'; fi`
+
+func planIssue(t Task) ([]Step, string) {
+	file := planFile(t)
+	steps := []Step{{List: "."}}
+	if t.Review != "" {
+		steps = append(steps, Step{Read: file.Path})
+	}
+	steps = append(steps, Step{Write: &file}, Step{Run: testCommand})
+	return steps, finalMessage(t, file.Path)
+}
+
+// planFile is the one file that the task leads to.
+func planFile(t Task) File {
+	if m := greetingTitle.FindStringSubmatch(t.Title); m != nil {
+		return greetingFile(t, strings.ToLower(m[1]))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n", t.Title)
+	if t.Body != "" {
+		fmt.Fprintf(&b, "\n%s\n", t.Body)
+	}
+	for i, review := range t.Reviews {
+		fmt.Fprintf(&b, "\n## After review %d\n\n%s\n\nDone as asked.\n", i+1, prefixed("> ", review))
+	}
+	return File{Path: t.Path(t.Slug() + ".md"), Content: b.String()}
+}
+
+var (
+	greetingTitle = regexp.MustCompile(`(?i)\bgreeting in ([a-z]+)`)
+	quotedText    = regexp.MustCompile("[\"“«`]([^\"”»`\n]{1,80})[\"”»`]")
+)
+
+// greetings are the ones that a demonstration may ask for.
+var greetings = map[string]string{
+	"dutch": "Hallo, wereld!", "english": "Hello, world!", "french": "Bonjour, le monde !", "german": "Hallo, Welt!",
+	"italian": "Ciao, mondo!", "japanese": "こんにちは、世界！", "polish": "Witaj, świecie!", "portuguese": "Olá, mundo!",
+	"russian": "Привет, мир!", "spanish": "¡Hola, mundo!", "ukrainian": "Привіт, світе!",
+}
+
+// greetingFile has one greeting a line. A review that quotes some words gets these as a further line; one that quotes
+// nothing is answered by a comment.
+func greetingFile(t Task, language string) File {
+	text, ok := greetings[language]
+	if !ok {
+		text = "Hello, " + language + " world!"
+	}
+	lines := []string{text}
+	for _, review := range t.Reviews {
+		if quoted := quotedText.FindStringSubmatch(review); quoted != nil {
+			lines = append(lines, quoted[1])
+			continue
+		}
+		lines = append(lines, prefixed("# review: ", review))
+	}
+	return File{Path: t.Path("greetings/" + language + ".txt"), Content: strings.Join(lines, "\n") + "\n"}
+}
+
+// finalMessage is the description of the pull request: one line of at most 72 characters, then the details.
+func finalMessage(t Task, path string) string {
+	subject := []rune(t.Title)
+	if t.Review != "" {
+		subject = []rune("Answer the review: " + t.Title)
+	}
+	if len(subject) > 72 {
+		subject = append(subject[:71], '…')
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n", string(subject))
+	if t.Review != "" {
+		fmt.Fprintf(&b, "The review asked for:\n\n%s\n\nChanged `%s` accordingly.\n", prefixed("> ", t.Review), path)
+	} else {
+		fmt.Fprintf(&b, "Adds `%s`.\n", path)
+	}
+	b.WriteString("\nTested by running the repository's tests, where it has any. Nothing is left open.")
+	return b.String()
+}
+
+// prefixed puts prefix before every line.
+func prefixed(prefix, text string) string {
+	return prefix + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n"+prefix)
+}

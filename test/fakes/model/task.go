@@ -1,0 +1,126 @@
+package model
+
+import (
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// A Task is what the user's messages ask for. The prompts of shared/prompt carry issue and review between fences
+// ("<<<DATA issue <nonce>" … "DATA issue <nonce>>>>"); any other text is a task too, its first line being the title.
+type Task struct {
+	Prompt  string   // the last user message
+	Number  int      // of the issue; 0 when the prompt names none
+	Title   string   // of the issue, one line
+	Body    string   // of the issue
+	Review  string   // what the reviewer wrote, when the present task is a revision
+	Reviews []string // all reviews in the conversation, oldest first
+	Scope   []string // globs that may be written; empty means everything
+}
+
+var (
+	issueNumber = regexp.MustCompile(`issue #(\d+)`)
+	scopeLine   = regexp.MustCompile("may change only paths that match one of:((?: `[^`]+`)+)")
+	backticked  = regexp.MustCompile("`([^`]+)`")
+	// Codex sends some of its own context in the user's role, as one element or under a fixed heading.
+	contextElement = regexp.MustCompile(`^\s*<[a-z_]+>`)
+)
+
+// isContext says whether a message in the user's role was written by the Codex CLI and not by its user.
+func isContext(text string) bool {
+	return contextElement.MatchString(text) || strings.HasPrefix(text, "# AGENTS.md instructions")
+}
+
+// readTask works out the task from the user's messages, oldest first. A message without fences after one with them ("the
+// container was lost, continue") leaves the task as it is.
+func readTask(users []string) Task {
+	var t Task
+	for _, text := range users {
+		t.Prompt = text
+		issue, fenced := fenced(text, "issue")
+		if !fenced {
+			continue
+		}
+		t.Review, _ = reviewOf(text)
+		if t.Review != "" {
+			t.Reviews = append(t.Reviews, t.Review)
+		}
+		title, body, _ := strings.Cut(issue, "\n")
+		t.Title = strings.TrimSpace(strings.TrimPrefix(title, "Title:"))
+		t.Body = strings.TrimSpace(body)
+		t.Number, t.Scope = 0, nil
+		if m := issueNumber.FindStringSubmatch(text); m != nil {
+			t.Number, _ = strconv.Atoi(m[1])
+		}
+		if m := scopeLine.FindStringSubmatch(text); m != nil {
+			for _, glob := range backticked.FindAllStringSubmatch(m[1], -1) {
+				t.Scope = append(t.Scope, glob[1])
+			}
+		}
+	}
+	if t.Title == "" {
+		first, rest, _ := strings.Cut(strings.TrimSpace(t.Prompt), "\n")
+		t.Title, t.Body = strings.TrimSpace(first), strings.TrimSpace(rest)
+	}
+	return t
+}
+
+// reviewOf returns the review's text without the line that names its author.
+func reviewOf(text string) (string, bool) {
+	review, ok := fenced(text, "review")
+	if !ok {
+		return "", false
+	}
+	if first, rest, more := strings.Cut(review, "\n"); more && strings.HasPrefix(first, "Review by ") {
+		review = rest
+	}
+	return strings.TrimSpace(review), true
+}
+
+// fenced returns the text between the fences with the label.
+func fenced(text, label string) (string, bool) {
+	_, rest, ok := strings.Cut(text, "<<<DATA "+label+" ")
+	if !ok {
+		return "", false
+	}
+	nonce, rest, ok := strings.Cut(rest, "\n")
+	if !ok {
+		return "", false
+	}
+	inside, _, ok := strings.Cut(rest, "DATA "+label+" "+nonce+">>>")
+	return strings.TrimSpace(inside), ok
+}
+
+// Path returns a path for a new file with the name, inside the first folder that the write scope opens as a whole.
+func (t Task) Path(name string) string {
+	for _, glob := range t.Scope {
+		folder, rest, _ := strings.Cut(glob, "*")
+		if strings.Trim(rest, "*/") == "" && (folder == "" || strings.HasSuffix(folder, "/")) {
+			return path.Join(folder, name)
+		}
+	}
+	return name
+}
+
+// Slug is the title as a file name: lower-case letters and digits, joined by hyphens, at most 48 bytes.
+func (t Task) Slug() string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(t.Title) {
+		switch {
+		case r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r)):
+			b.WriteRune(r)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+		if b.Len() >= 48 {
+			break
+		}
+	}
+	slug := strings.Trim(b.String(), "-")
+	if slug == "" {
+		return "task-" + strconv.Itoa(t.Number)
+	}
+	return slug
+}

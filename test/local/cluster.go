@@ -1,0 +1,219 @@
+package local
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"codexk8s.dev/test/local/job"
+	"codexk8s.dev/test/local/kube"
+	"codexk8s.dev/test/local/pod"
+	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// startCluster starts the API server with the manifests' objects in it, and the node that runs Jobs.
+func (p *Platform) startCluster(binaries map[string]string) error {
+	store, err := kube.Open(filepath.Join(p.dir, "kube.json"))
+	if err != nil {
+		return err
+	}
+	if p.Kube, err = kube.Serve(store, p.options.Ports["kubernetes"]); err != nil {
+		return err
+	}
+	if err := p.Kube.WriteConfig(p.Kubeconfig()); err != nil {
+		return err
+	}
+	p.cluster = &pod.Cluster{Secret: store.Data, ConfigMap: store.ConfigMap, Binaries: binaries, Addresses: map[string]string{}}
+	if err := p.fill(store); err != nil {
+		return err
+	}
+	p.Jobs, err = job.Start(job.Options{
+		Store: store, Cluster: p.cluster, Dir: p.dir, RetryDelay: p.options.JobRetryDelay, Log: p.output, Guard: p.guard,
+	})
+	if err != nil {
+		return err
+	}
+	p.Kube.Logs = p.Jobs.Logs
+	return nil
+}
+
+// fill puts namespaces, accounts, ConfigMaps and Secrets into the store: those of the manifests, with what Options
+// say on top.
+func (p *Platform) fill(store *kube.Store) error {
+	namespace := p.namespace()
+	for _, name := range []string{"default", "kube-system", namespace} {
+		if err := ensure(store, kube.Namespaces, "v1", "", name, nil); err != nil {
+			return err
+		}
+	}
+	for _, j := range p.set.Jobs {
+		if account := j.Spec.Template.Spec.ServiceAccountName; account != "" {
+			if err := ensure(store, kube.Accounts, "v1", j.Namespace, account, nil); err != nil {
+				return err
+			}
+		}
+	}
+	configMaps := map[string]map[string]string{}
+	for _, c := range p.set.ConfigMaps {
+		configMaps[c.Name] = c.Data
+	}
+	secrets := map[string]map[string]string{}
+	for _, s := range p.set.Secrets {
+		secrets[s.Name] = map[string]string{}
+		for key, value := range s.Data {
+			secrets[s.Name][key] = string(value)
+		}
+		for key, value := range s.StringData {
+			secrets[s.Name][key] = value
+		}
+	}
+	merge(configMaps, p.options.ConfigMaps)
+	merge(secrets, map[string]map[string]string{or(p.options.Database.Secret, "database"): {or(p.options.Database.Key, "DATABASE_URL"): p.database}})
+	merge(secrets, p.options.Secrets)
+	for name, data := range configMaps {
+		if err := ensure(store, kube.ConfigMaps, "v1", namespace, name, data); err != nil {
+			return err
+		}
+	}
+	for name, data := range secrets {
+		encoded := map[string]string{}
+		for key, value := range data {
+			encoded[key] = base64.StdEncoding.EncodeToString([]byte(value))
+		}
+		if err := ensure(store, kube.Secrets, "v1", namespace, name, encoded); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// namespace is the platform's: that of its first Service.
+func (p *Platform) namespace() string {
+	for _, s := range p.set.Services {
+		return s.Namespace
+	}
+	return "codexk8s"
+}
+
+func or(value, other string) string {
+	if value == "" {
+		return other
+	}
+	return value
+}
+
+func merge(objects, more map[string]map[string]string) {
+	for name, data := range more {
+		if objects[name] == nil {
+			objects[name] = map[string]string{}
+		}
+		for key, value := range data {
+			objects[name][key] = value
+		}
+	}
+}
+
+// ensure makes an object, or replaces its data; a nil data leaves one that is there as it is.
+func ensure(store *kube.Store, r *kube.Resource, apiVersion, namespace, name string, data map[string]string) error {
+	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": apiVersion, "kind": r.Kind}}
+	o.SetName(name)
+	o.SetNamespace(namespace)
+	if data != nil {
+		_ = unstructured.SetNestedStringMap(o.Object, data, "data")
+	}
+	_, err := store.Create(r, o)
+	if apierrors.IsAlreadyExists(err) && data != nil {
+		_, err = store.Update(r, o, false)
+	}
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("making %s %s: %w", r.Kind, name, err)
+	}
+	return nil
+}
+
+// runManifestJobs runs the Jobs of the manifests, which bring the database up to date, one after the other, afresh at
+// each start.
+func (p *Platform) runManifestJobs(ctx context.Context) error {
+	store := p.Kube.Store
+	background := metav1.DeletePropagationBackground
+	for _, manifest := range p.set.Jobs {
+		_, err := store.Delete(kube.Jobs, manifest.Namespace, manifest.Name, metav1.DeleteOptions{PropagationPolicy: &background})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("removing the last job %s: %w", manifest.Name, err)
+		}
+		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(manifest)
+		if err != nil {
+			return fmt.Errorf("job %s: %w", manifest.Name, err)
+		}
+		changes, stop := store.Watch()
+		if _, err := store.Create(kube.Jobs, &unstructured.Unstructured{Object: content}); err != nil {
+			stop()
+			return fmt.Errorf("making job %s: %w", manifest.Name, err)
+		}
+		err = p.awaitJob(ctx, manifest, changes)
+		stop()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Platform) awaitJob(ctx context.Context, manifest *batchv1.Job, changes <-chan kube.Change) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	for {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("job %s has not finished: %w\n%s", manifest.Name, ctx.Err(), p.jobLog(manifest))
+		case c := <-changes:
+			if c.Resource != kube.Jobs || c.Object.GetName() != manifest.Name || c.Object.GetNamespace() != manifest.Namespace {
+				continue
+			}
+			switch end, reason := outcome(c.Object); end {
+			case batchv1.JobComplete:
+				return nil
+			case batchv1.JobFailed:
+				return fmt.Errorf("job %s failed (%s):\n%s", manifest.Name, reason, p.jobLog(manifest))
+			}
+		}
+	}
+}
+
+// outcome is the condition that ended a Job, empty while it is active.
+func outcome(o *unstructured.Unstructured) (batchv1.JobConditionType, string) {
+	var j batchv1.Job
+	if runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &j) != nil {
+		return "", ""
+	}
+	for _, c := range j.Status.Conditions {
+		if c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed {
+			return c.Type, c.Reason
+		}
+	}
+	return "", ""
+}
+
+// jobLog is the end of what the Job's newest pod has written.
+func (p *Platform) jobLog(manifest *batchv1.Job) string {
+	files, _ := filepath.Glob(p.Jobs.LogFile(manifest.Namespace, manifest.Name+"-*"))
+	newest, at := "", time.Time{}
+	for _, file := range files {
+		if info, err := os.Stat(file); err == nil && info.ModTime().After(at) {
+			newest, at = file, info.ModTime()
+		}
+	}
+	content, err := os.ReadFile(newest)
+	if err != nil {
+		return "it has written nothing"
+	}
+	return strings.TrimSpace(string(content[max(0, len(content)-2000):]))
+}
