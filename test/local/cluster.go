@@ -37,6 +37,7 @@ func (p *Platform) startCluster(binaries map[string]string) error {
 	}
 	p.Jobs, err = job.Start(job.Options{
 		Store: store, Cluster: p.cluster, Dir: p.dir, RetryDelay: p.options.JobRetryDelay, Log: p.output, Guard: p.guard,
+		Env: p.options.JobEnv,
 	})
 	if err != nil {
 		return err

@@ -59,6 +59,8 @@ type Options struct {
 	Secrets, ConfigMaps map[string]map[string]string
 	// Env are variables by Service name, or "" for every Service, that win over the manifest's.
 	Env map[string]map[string]string
+	// JobEnv are variables by name of a Job, one of the manifests or one that a function makes; they win, too.
+	JobEnv map[string]map[string]string
 	// Ports are fixed ports by Service name, or "broker" and "kubernetes"; the others are free ones.
 	Ports map[string]int
 	// IdleAfter is when a Service scales to zero; 0 means a minute.

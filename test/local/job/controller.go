@@ -50,6 +50,8 @@ type Options struct {
 	// Log gets the output of all processes, each line with its pod's name; nil discards it.
 	Log   io.Writer
 	Guard *child.Guard
+	// Env are variables by name of a Job, which win over its manifest's: what the machine has in place of an image, say.
+	Env map[string]map[string]string
 }
 
 // Controller runs the Jobs of one store.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"syscall"
@@ -132,8 +133,10 @@ func (c *Controller) awaitCommand(ctx context.Context, p *corev1.Pod, container 
 		return nil, fmt.Errorf("making the pod's directory: %w", err)
 	}
 	id := pod.Identity{Namespace: p.Namespace, Name: p.Name, ServiceAccount: p.Spec.ServiceAccountName, Labels: p.Labels, Annotations: p.Annotations}
+	extra := map[string]string{"HOSTNAME": p.Name}
+	maps.Copy(extra, c.options.Env[p.Labels["job-name"]])
 	for said := ""; ; {
-		cmd, err := c.options.Cluster.Command(dir, id, &p.Spec, container, map[string]string{"HOSTNAME": p.Name})
+		cmd, err := c.options.Cluster.Command(dir, id, &p.Spec, container, extra)
 		if err == nil {
 			return cmd, nil
 		}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	"codexk8s.dev/test/local/pg/pgtest"
+)
+
+const file = `
+owners: [Alice]
+projects:
+  - id: shop
+    name: The shop
+    settings: {engine: codex, model: gpt-5.4, parallel: 2, keep: 24h, instructions: "Write tests."}
+    repositories: [Acme/Shop, acme/api]
+    members: {Bob: maintainer, carol: reader}
+  - id: blog
+`
+
+func write(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "projects.yaml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func rows(t *testing.T, url string) (out []string) {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rs, err := db.QueryContext(t.Context(), `
+		SELECT * FROM (
+			SELECT 'project ' || id || ' ' || name || ' ' || settings::text AS line FROM projects
+			UNION ALL SELECT 'repository ' || full_name || ' ' || project_id FROM repositories
+			UNION ALL SELECT 'member ' || project_id || ' ' || login || ' ' || role FROM members
+		) AS lines ORDER BY line COLLATE "C"
+	`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rs.Close()
+	for rs.Next() {
+		var line string
+		if err := rs.Scan(&line); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+func TestTenAtOnceEndWell(t *testing.T) {
+	e := env{DatabaseURL: pgtest.URL(t), ProjectsFile: write(t, file)}
+	errs := make([]error, 10)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = run(t.Context(), e) })
+	}
+	wg.Wait()
+	if diff := cmp.Diff(make([]error, 10), errs, cmp.Comparer(func(a, b error) bool { return a == b })); diff != "" {
+		t.Fatal(diff)
+	}
+	want := []string{
+		"member * alice owner",
+		"member shop bob maintainer",
+		"member shop carol reader",
+		`project blog blog {}`,
+		`project shop The shop {"keep": "24h", "model": "gpt-5.4", "engine": "codex", "parallel": 2, "instructions": "Write tests."}`,
+		"repository acme/api shop",
+		"repository acme/shop shop",
+	}
+	if diff := cmp.Diff(want, rows(t, e.DatabaseURL)); diff != "" {
+		t.Error(diff)
+	}
+	if err := run(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, rows(t, e.DatabaseURL)); diff != "" {
+		t.Errorf("the second time: %s", diff)
+	}
+	e.ProjectsFile = write(t, "projects: [{id: blog, repositories: [acme/api], settings: {engine: builtin}}]")
+	if err := run(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	want[3], want[5] = `project blog blog {"engine": "builtin"}`, "repository acme/api blog"
+	if diff := cmp.Diff(want, rows(t, e.DatabaseURL)); diff != "" {
+		t.Errorf("after a change: %s", diff)
+	}
+}
+
+func TestABadFileIsRefusedWithItsLines(t *testing.T) {
+	for content, want := range map[string]string{
+		"projects:\n  - id: shop\n    settings:\n      modle: x\n":                                 "line 4: field modle not found in type main.settings",
+		"projects:\n  - id: Shop\n":                                                                `line 2: project id "Shop": want 1 to 40 lower-case letters, digits and inner hyphens`,
+		"projects:\n  - name: x\n":                                                                 "project 1 of 1 has no id",
+		"projects:\n  - id: a\n  - id: a\n    members: {bob: king}\n":                              `line 4: role "king" of bob: want one of owner, admin, maintainer, reader; line 3: project "a" is in line 2 already`,
+		"projects:\n  - id: a\n    repositories:\n      - acme\n":                                  `line 4: "acme" is no repository (owner/name)`,
+		"projects:\n  - id: a\n    repositories:\n      - a/b\n  - id: b\n    repositories: [A/B]": `line 6: repository "a/b" is in line 4 already`,
+		"projects:\n  - id: a\n    settings: {engine: magic,\n      keep: soon}":                   `line 3: engine "magic": want codex or builtin; line 4: keep "soon": want a duration such as 24h`,
+		"owners: {": "no YAML: yaml: line 1: did not find expected node content",
+	} {
+		if _, err := parse([]byte(content)); err == nil || err.Error() != want {
+			t.Errorf("%s\ngave  %v\nwant %s", content, err, want)
+		}
+	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	err := run(t.Context(), env{DatabaseURL: "postgres://user:secret@host:port/"})
+	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "DATABASE_URL") {
+		t.Error(err)
+	}
+	err = run(t.Context(), env{DatabaseURL: pgtest.URL(t), ProjectsFile: "/nowhere.yaml"})
+	if err == nil || !strings.Contains(err.Error(), "reading PROJECTS_FILE: open /nowhere.yaml") {
+		t.Error(err)
+	}
+	db, err := sql.Open("pgx", "postgres://user:secret@127.0.0.1:1/none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = connect(context.Background(), db, 1)
+	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "check DATABASE_URL") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// projects is the file that says who works on what:
+//
+//	owners: [alice]                  # of the whole platform
+//	projects:
+//	  - id: shop
+//	    name: The shop
+//	    settings: {engine: codex, model: gpt-5.4, parallel: 2, keep: 24h, instructions: "Write tests."}
+//	    repositories: [acme/shop]
+//	    members: {bob: maintainer}   # owner, admin, maintainer or reader
+type projects struct {
+	Owners   []word    `yaml:"owners"`
+	Projects []project `yaml:"projects"`
+}
+
+type project struct {
+	ID           word          `yaml:"id"`
+	Name         word          `yaml:"name"`
+	Settings     settings      `yaml:"settings"`
+	Repositories []word        `yaml:"repositories"`
+	Members      map[word]word `yaml:"members"`
+}
+
+// settings are limits and defaults of a project; what is not set is not stored, and the process decides.
+type settings struct {
+	Engine       word   `yaml:"engine" json:"engine,omitzero"`
+	Model        word   `yaml:"model" json:"model,omitzero"`
+	Parallel     *int   `yaml:"parallel" json:"parallel,omitempty"` // runs at a time
+	Keep         word   `yaml:"keep" json:"keep,omitzero"`          // how long a run's namespace stays, "24h"
+	Instructions string `yaml:"instructions" json:"instructions,omitempty"`
+}
+
+// A word is a string that knows its line, for errors that say where.
+type word struct {
+	text string
+	line int
+}
+
+// UnmarshalYAML reads a scalar.
+func (w *word) UnmarshalYAML(n *yaml.Node) error {
+	w.line = n.Line
+	return n.Decode(&w.text)
+}
+
+// MarshalJSON is the plain string.
+func (w word) MarshalJSON() ([]byte, error) { return json.Marshal(w.text) }
+
+// IsZero reports whether the word was not given.
+func (w word) IsZero() bool { return w.text == "" }
+
+var (
+	projectID  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`) // as the table's CHECK has it
+	repository = regexp.MustCompile(`^[a-z0-9_.-]{1,100}/[a-z0-9_.-]{1,100}$`)
+	login      = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*(\[bot\])?$`)
+	roles      = []string{"owner", "admin", "maintainer", "reader"}
+)
+
+// parse reads and checks the file; all that is wrong comes in one error, on one line, each with its place. Logins and
+// repositories are lower case afterwards, as GitHub does not tell them apart.
+func parse(data []byte) (*projects, error) {
+	f := &projects{}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	var wrong *yaml.TypeError
+	if err := d.Decode(f); errors.As(err, &wrong) {
+		return nil, errors.New(strings.Join(wrong.Errors, "; "))
+	} else if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("no YAML: %w", err)
+	}
+	var errs []string
+	bad := func(w word, format string, args ...any) {
+		errs = append(errs, fmt.Sprintf("line %d: %s", w.line, fmt.Sprintf(format, args...)))
+	}
+	for i := range f.Owners {
+		f.Owners[i].lower(login, "login", bad)
+	}
+	ids, bound := map[string]int{}, map[string]int{}
+	for n := range f.Projects {
+		p := &f.Projects[n]
+		if p.ID.IsZero() {
+			errs = append(errs, fmt.Sprintf("project %d of %d has no id", n+1, len(f.Projects)))
+			continue
+		}
+		p.check(bad)
+		once(ids, p.ID, "project", bad)
+		for i := range p.Repositories {
+			p.Repositories[i].lower(repository, "repository (owner/name)", bad)
+			once(bound, p.Repositories[i], "repository", bad)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.New(strings.Join(errs, "; "))
+	}
+	return f, nil
+}
+
+func (p *project) check(bad func(word, string, ...any)) {
+	if !projectID.MatchString(p.ID.text) {
+		bad(p.ID, "project id %q: want 1 to 40 lower-case letters, digits and inner hyphens", p.ID.text)
+	}
+	if p.Name.IsZero() {
+		p.Name = p.ID
+	}
+	if e := p.Settings.Engine; !e.IsZero() && e.text != "codex" && e.text != "builtin" {
+		bad(e, "engine %q: want codex or builtin", e.text)
+	}
+	if n := p.Settings.Parallel; n != nil && *n < 1 {
+		bad(p.ID, "parallel of project %s is %d: want at least 1", p.ID.text, *n)
+	}
+	if k := p.Settings.Keep; !k.IsZero() {
+		if d, err := time.ParseDuration(k.text); err != nil || d < 0 {
+			bad(k, "keep %q: want a duration such as 24h", k.text)
+		}
+	}
+	members := map[word]word{}
+	seen := map[string]int{}
+	for who, role := range p.Members {
+		if !slices.Contains(roles, role.text) {
+			bad(role, "role %q of %s: want one of %s", role.text, who.text, strings.Join(roles, ", "))
+		}
+		who.lower(login, "login", bad)
+		once(seen, who, "login", bad)
+		members[who] = role
+	}
+	p.Members = members
+}
+
+func (w *word) lower(pattern *regexp.Regexp, what string, bad func(word, string, ...any)) {
+	w.text = strings.ToLower(w.text)
+	if !pattern.MatchString(w.text) {
+		bad(*w, "%q is no %s", w.text, what)
+	}
+}
+
+func once(seen map[string]int, w word, what string, bad func(word, string, ...any)) {
+	if line, twice := seen[w.text]; twice {
+		bad(w, "%s %q is in line %d already", what, w.text, line)
+	}
+	seen[w.text] = w.line
+}
+
+// everywhere is the project id of members of the whole platform.
+const everywhere = "*"
+
+// save brings the tables to what the file says, in one transaction.
+func (f *projects) save(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("connecting to Postgres: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it is a no-op
+	// Two at once with different files would wait for each other's rows crosswise.
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('projects-file', 0))`); err != nil {
+		return fmt.Errorf("waiting for another migrate: %w", err)
+	}
+	for _, o := range f.Owners {
+		if err := saveMember(ctx, tx, everywhere, o.text, "owner"); err != nil {
+			return err
+		}
+	}
+	for _, p := range f.Projects {
+		if err := p.save(ctx, tx); err != nil {
+			return fmt.Errorf("storing project %s: %w", p.ID.text, err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("committing the projects: %w", err)
+	}
+	return nil
+}
+
+func (p *project) save(ctx context.Context, tx *sql.Tx) error {
+	settings, err := json.Marshal(p.Settings)
+	if err != nil {
+		return fmt.Errorf("encoding the settings: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `
+		INSERT INTO projects (id, name, settings)
+		VALUES ($1, $2, $3)
+		ON CONFLICT (id) DO UPDATE
+		SET name = excluded.name, settings = excluded.settings
+	`, p.ID.text, p.Name.text, string(settings)); err != nil {
+		return err
+	}
+	for _, r := range p.Repositories {
+		if _, err := tx.ExecContext(ctx, `
+			INSERT INTO repositories (full_name, project_id)
+			VALUES ($1, $2)
+			ON CONFLICT (full_name) DO UPDATE
+			SET project_id = excluded.project_id
+		`, r.text, p.ID.text); err != nil {
+			return fmt.Errorf("repository %s: %w", r.text, err)
+		}
+	}
+	for who, role := range p.Members {
+		if err := saveMember(ctx, tx, p.ID.text, who.text, role.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func saveMember(ctx context.Context, tx *sql.Tx, project, login, role string) error {
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO members (project_id, login, role)
+		VALUES ($1, $2, $3)
+		ON CONFLICT (project_id, login) DO UPDATE
+		SET role = excluded.role
+	`, project, login, role)
+	if err != nil {
+		return fmt.Errorf("storing member %s of %s: %w", login, project, err)
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/stage"
+	"codexk8s.dev/shared/store"
+)
+
+type handler struct {
+	db      *store.DB
+	process *stage.Process
+}
+
+func (h *handler) routes(s *serve.Server) {
+	s.OnType(events.GitHubType("issues"), h.issue)
+	s.OnType(events.GitHubType("pull_request"), h.pullRequest)
+	s.OnType(events.GitHubType("pull_request_review"), h.review)
+	serve.On(s, h.labelObserved)
+	serve.On(s, h.runRequested)
+	serve.On(s, h.runFinished)
+	serve.On(s, h.runDeadline)
+	serve.On(s, h.runCheck)
+	serve.On(s, h.agentStarted)
+	serve.On(s, h.agentFinished)
+	serve.On(s, h.agentFailed)
+	serve.On(s, h.agentReported)
+}
+
+// issue hears everything about an issue: labels, edits, closing.
+func (h *handler) issue(ctx context.Context, e event.Event) ([]event.Event, error) {
+	i, err := github.IssueFrom(e.Data())
+	if err != nil {
+		return nil, events.Malformed(err)
+	}
+	about := stage.Issue{
+		Title: i.Title, Body: i.Body, URL: i.URL, BaseBranch: i.Repository.DefaultBranch, CloneURL: i.Repository.CloneURL,
+		Labels: i.Labels, Closed: i.State == "closed",
+	}
+	who := person(i.Sender)
+	d := deed{repository: i.Repository.Name, issue: int(i.Number), sender: who.Login, run: store.RunFor{Active: true}}
+	if i.Action != "labeled" {
+		return h.decide(ctx, e, d, stage.Edited{Issue: about, Action: i.Action, Sender: who})
+	}
+	d.intent = stage.LabelIntent(d.repository, d.issue, i.Label, i.UpdatedAt, e.ID())
+	return h.decide(ctx, e, d, stage.Labeled{Issue: about, Label: i.Label, Sender: who, Intent: d.intent})
+}
+
+// labelObserved hears of a label whose webhook never came.
+func (h *handler) labelObserved(ctx context.Context, e event.Event, l events.LabelObserved) ([]event.Event, error) {
+	d := deed{repository: l.Repository, issue: l.Issue, sender: l.Sender, run: store.RunFor{Active: true}}
+	d.intent = stage.LabelIntent(l.Repository, l.Issue, l.Label, l.LabeledAt, e.ID())
+	who := person(github.Actor{Login: l.Sender, Type: l.SenderType})
+	about := stage.Issue{Title: l.Title, Body: l.Body, URL: l.URL, BaseBranch: l.DefaultBase, Labels: l.Labels}
+	return h.decide(ctx, e, d, stage.Labeled{Issue: about, Label: l.Label, Sender: who, Intent: d.intent})
+}
+
+func (h *handler) pullRequest(ctx context.Context, e event.Event) ([]event.Event, error) {
+	p, err := github.PullRequestFrom(e.Data())
+	if err != nil {
+		return nil, events.Malformed(err)
+	}
+	issue, ours := issueOf(p.PullRequest, p.Repository.Name)
+	if p.Action != "closed" || !ours {
+		return nil, nil
+	}
+	who := person(p.Sender)
+	d := deed{repository: p.Repository.Name, issue: issue, sender: who.Login, run: store.RunFor{Active: true}}
+	return h.decide(ctx, e, d, stage.PullRequestClosed{PullRequest: int(p.PullRequest.Number), Merged: p.PullRequest.Merged, Sender: who})
+}
+
+func (h *handler) review(ctx context.Context, e event.Event) ([]event.Event, error) {
+	r, err := github.ReviewFrom(e.Data())
+	if err != nil {
+		return nil, events.Malformed(err)
+	}
+	issue, ours := issueOf(r.PullRequest, r.Repository.Name)
+	if r.Action != "submitted" || !ours {
+		return nil, nil
+	}
+	who := person(r.Review.Author)
+	d := deed{repository: r.Repository.Name, issue: issue, sender: who.Login, run: store.RunFor{Latest: true}}
+	d.intent = stage.ReviewIntent(d.repository, issue, r.Review.ID)
+	return h.decide(ctx, e, d, stage.Reviewed{
+		Review: stage.Review{ID: r.Review.ID, Author: who.Login, Body: r.Review.Body}, State: r.Review.State,
+		PullRequest: int(r.PullRequest.Number), HeadSHA: r.PullRequest.HeadSHA, Sender: who, Intent: d.intent,
+	})
+}
+
+func (h *handler) runRequested(ctx context.Context, e event.Event, r events.RunRequested) ([]event.Event, error) {
+	return h.admit(ctx, e, r.Project)
+}
+
+func (h *handler) runFinished(ctx context.Context, e event.Event, r events.RunFinished) ([]event.Event, error) {
+	return h.admit(ctx, e, r.Project)
+}
+
+func (h *handler) runDeadline(ctx context.Context, e event.Event, r events.RunDeadline) ([]event.Event, error) {
+	return h.decide(ctx, e, aboutRun(r.RunRef), r)
+}
+
+func (h *handler) runCheck(ctx context.Context, e event.Event, r events.RunCheck) ([]event.Event, error) {
+	return h.decide(ctx, e, aboutRun(r.RunRef), r)
+}
+
+func (h *handler) agentStarted(ctx context.Context, e event.Event, a events.AgentStarted) ([]event.Event, error) {
+	return h.decide(ctx, e, aboutRun(a.RunRef), a)
+}
+
+func (h *handler) agentFailed(ctx context.Context, e event.Event, a events.AgentFailed) ([]event.Event, error) {
+	return h.decide(ctx, e, aboutRun(a.RunRef), a)
+}
+
+func (h *handler) agentReported(ctx context.Context, e event.Event, a events.AgentReported) ([]event.Event, error) {
+	return h.decide(ctx, e, aboutRun(a.RunRef), a)
+}
+
+func (h *handler) agentFinished(ctx context.Context, e event.Event, a events.AgentFinished) ([]event.Event, error) {
+	return h.decide(ctx, e, aboutRun(a.RunRef), stage.JobEnded{RunID: a.RunID})
+}
+
+// deed is which work item an event is about, and what of it a decision needs.
+type deed struct {
+	repository     string
+	issue          int
+	sender, intent string
+	run            store.RunFor
+}
+
+func aboutRun(r events.RunRef) deed {
+	return deed{repository: r.Repository, issue: r.Issue, run: store.RunFor{ID: r.RunID}}
+}
+
+// decide handles one event about a work item: load, decide, save.
+func (h *handler) decide(ctx context.Context, e event.Event, d deed, in any) ([]event.Event, error) {
+	return h.db.Step(ctx, e, events.WorkItem(d.repository, d.issue), func(ctx context.Context, tx *store.Tx) (events.Decision, error) {
+		item, err := tx.Item(ctx, d.repository, d.issue, d.run, d.sender, d.intent)
+		if err != nil {
+			return events.Decision{}, err
+		}
+		if d.run.ID != "" && item.Run == nil {
+			return events.Decision{}, events.Reject("unknown_run", fmt.Errorf("run %s does not exist", d.run.ID))
+		}
+		if ended, ok := in.(stage.JobEnded); ok {
+			if ended.Report, err = report(ctx, tx, ended.RunID); err != nil {
+				return events.Decision{}, err
+			}
+			in = ended
+		}
+		next, decision, err := stage.Decide(h.process, item, in, tx.Now())
+		if err != nil {
+			return events.Decision{}, err
+		}
+		return decision, tx.SaveItem(ctx, next, stateBefore(item, next))
+	})
+}
+
+// stateBefore is the state in which the run to be saved was loaded; "" for a new run.
+func stateBefore(was, next stage.Item) stage.State {
+	if was.Run == nil || next.Run == nil || was.Run.ID != next.Run.ID {
+		return ""
+	}
+	return was.Run.State
+}
+
+func report(ctx context.Context, tx *store.Tx, runID string) (*events.AgentReported, error) {
+	data, err := tx.ReportOf(ctx, runID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &events.AgentReported{}
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("reading the stored report of run %s: %w", runID, err)
+	}
+	return r, nil
+}
+
+// admit gives the project's free places to those of its runs that wait.
+func (h *handler) admit(ctx context.Context, e event.Event, project string) ([]event.Event, error) {
+	return h.db.Step(ctx, e, "project/"+project, func(ctx context.Context, tx *store.Tx) (d events.Decision, err error) {
+		settings, places, err := tx.Places(ctx, project)
+		if err != nil {
+			return d, err
+		}
+		started := map[string]bool{}
+		for _, p := range stage.Admit(h.process, settings, places) {
+			deadline, start := stage.Start(h.process, settings, p, tx.Now())
+			if err := tx.Admit(ctx, p.ID, deadline); err != nil {
+				return d, err
+			}
+			started[p.ID] = true
+			d.Emit = append(d.Emit, start.Emit...)
+			d.Audit = append(d.Audit, start.Audit...)
+		}
+		for _, p := range places {
+			if p.State == stage.Requested && !started[p.ID] {
+				if err := tx.Admit(ctx, p.ID, time.Time{}); err != nil {
+					return d, err
+				}
+				d.Audit = append(d.Audit, events.Record{Actor: "platform", Action: "run.queued", Run: p.ID, Reason: "no_free_place"})
+			}
+		}
+		return d, nil
+	})
+}
+
+// agentBranch is the branch of an issue's agent.
+var agentBranch = regexp.MustCompile(`^codexk8s/issue-([1-9][0-9]{0,8})$`)
+
+// issueOf tells which issue a pull request of ours belongs to: by its branch, and
+// only when the branch lives in the repository itself, where no stranger can push.
+func issueOf(p github.PullRequest, repository string) (issue int, ours bool) {
+	m := agentBranch.FindStringSubmatch(p.HeadRef)
+	if m == nil || p.FromFork(repository) {
+		return 0, false
+	}
+	issue, err := strconv.Atoi(m[1])
+	return issue, err == nil
+}
+
+func person(a github.Actor) stage.Person { return stage.Person{Login: a.Login, Bot: a.Bot()} }

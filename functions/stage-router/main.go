@@ -1,0 +1,49 @@
+// Command stage-router is the decider: it hears what happens on GitHub and to the
+// agents, and decides what each issue's run does next.
+//
+// It holds no rule of its own. Each event is one transaction: load the work item,
+// ask stage.Decide, save. Admission is the same over a project: load its active
+// runs, ask stage.Admit, save. Events about an issue lock the issue, events about
+// places lock the project, and no step holds both.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/stage"
+	"codexk8s.dev/shared/store"
+)
+
+const function = "stage-router"
+
+type env struct {
+	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"` // Postgres
+	ProcessFile string `envconfig:"PROCESS_FILE"`                 // YAML of labels, stages and roles; empty = the built-in process
+}
+
+func main() { serve.Main(function, run) }
+
+func run(ctx context.Context, s *serve.Server, env env) error {
+	process := stage.Default()
+	if env.ProcessFile != "" {
+		data, err := os.ReadFile(env.ProcessFile)
+		if err != nil {
+			return fmt.Errorf("reading PROCESS_FILE: %w", err)
+		}
+		if process, err = stage.Parse(data); err != nil {
+			return fmt.Errorf("%s: %w", env.ProcessFile, err)
+		}
+	}
+	db, err := store.Open(ctx, function, env.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	s.OnStop(db.Close)
+	s.SendDue(db.Due)
+	h := &handler{db: db, process: process}
+	h.routes(s)
+	return nil
+}

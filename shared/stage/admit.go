@@ -1,0 +1,71 @@
+package stage
+
+import (
+	"slices"
+	"time"
+
+	"codexk8s.dev/shared/events"
+)
+
+// defaultParallel is how many runs a project may have at a time unless it says otherwise.
+const defaultParallel = 10
+
+// Place is a run of a project that holds a place, or waits for one.
+type Place struct {
+	Run
+	Repository string
+	Issue      int
+}
+
+// Admit decides, over all active runs of one project, which of those that wait
+// may start. Each role has its limit and the project has one for all; a run
+// whose role is full holds nobody else up. Within a role the oldest comes first.
+func Admit(p *Process, s Settings, places []Place) (start []Place) {
+	limit := s.Parallel
+	if limit == 0 {
+		limit = defaultParallel
+	}
+	busy, byRole := 0, map[string]int{}
+	var waiting []Place
+	for _, q := range places {
+		switch q.State {
+		case Requested, Queued:
+			waiting = append(waiting, q)
+		case Starting, Running:
+			busy++
+			byRole[q.Role]++
+		case Waiting, Succeeded, Failed, Cancelled, TimedOut:
+			// It holds no pod.
+		}
+	}
+	slices.SortStableFunc(waiting, func(a, b Place) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	for _, w := range waiting {
+		if busy >= limit {
+			break
+		}
+		if byRole[w.Role] >= p.Role(w.Role).Parallel {
+			continue
+		}
+		busy++
+		byRole[w.Role]++
+		start = append(start, w)
+	}
+	return start
+}
+
+// Start turns an admitted run into the request for its agent, with its timers.
+func Start(p *Process, s Settings, q Place, now time.Time) (deadline time.Time, d events.Decision) {
+	stage, role := p.Stage(q.Stage), p.Role(q.Role)
+	deadline = now.Add(stage.Timeout)
+	ref := events.RunRef{RunID: q.ID, Project: q.Project, Repository: q.Repository, Issue: q.Issue}
+	d.Emit = []events.Draft{
+		events.Now(events.AgentRequested{
+			RunRef: ref, Namespace: q.Namespace, Stage: q.Stage, Role: q.Role, Engine: q.Engine,
+			Deadline: deadline, ExpiresAt: deadline.Add(stage.Keep), CPU: role.CPU, Memory: role.Memory, Runtime: s.Runtime,
+		}),
+		events.At(now.Add(checkEvery), events.RunCheck{RunRef: ref, Namespace: q.Namespace}),
+		events.At(deadline, events.RunDeadline{RunRef: ref}),
+	}
+	d.Audit = []events.Record{{Actor: platform, Action: "run.admitted", Run: q.ID}}
+	return deadline, d
+}

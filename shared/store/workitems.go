@@ -1,0 +1,257 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"codexk8s.dev/shared/stage"
+)
+
+// ErrChanged says that a run was changed by somebody else between load and save;
+// the transaction rolls back and the event is delivered again.
+var ErrChanged = errors.New("the run was changed meanwhile")
+
+// RunFor chooses which run of a work item comes with it.
+type RunFor struct {
+	ID     string // this run
+	Active bool   // the active run, if there is one
+	Latest bool   // the active run, else the newest
+}
+
+// Item loads the work item with the run asked for, its project, and the role of
+// the sender (a GitHub login, may be ""). Unknown rows leave zero values: the item
+// of a first event has only its key. The caller's Step has locked it.
+func (tx *Tx) Item(ctx context.Context, repository string, issue int, which RunFor, sender, intent string) (stage.Item, error) {
+	item := stage.Item{Repository: repository, Issue: issue}
+	var b pgx.Batch
+	b.Queue(`
+		SELECT full_name, title, body, url, base_branch, clone_url, labels, closed,
+		       pull_request, pull_request_url, head_sha, version
+		FROM work_items
+		WHERE repository = $1 AND issue = $2
+	`, strings.ToLower(repository), issue).QueryRow(func(row pgx.Row) error {
+		return optional(row.Scan(&item.Repository, &item.Title, &item.Body, &item.URL, &item.BaseBranch, &item.CloneURL,
+			&item.Labels, &item.Closed, &item.PullRequest, &item.PullRequestURL, &item.HeadSHA, &item.Version))
+	})
+	b.Queue(`
+		SELECT p.id, p.settings,
+		       coalesce((SELECT m.role
+		                 FROM members m
+		                 WHERE m.login = $2 AND m.project_id IN (p.id, '*')
+		                 ORDER BY array_position(ARRAY['owner', 'admin', 'maintainer', 'reader'], m.role)
+		                 LIMIT 1), '')
+		FROM repositories r
+		JOIN projects p ON p.id = r.project_id
+		WHERE r.full_name = $1
+	`, strings.ToLower(repository), strings.ToLower(sender)).QueryRow(func(row pgx.Row) error {
+		var p stage.Project
+		if err := row.Scan(&p.ID, &p.Settings, &p.SenderRole); err != nil {
+			return optional(err)
+		}
+		item.Project = &p
+		return nil
+	})
+	b.Queue(`SELECT EXISTS (SELECT 1 FROM runs WHERE intent = $1)`, intent).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&item.IntentKnown)
+	})
+	queueRun(&b, repository, issue, which, &item)
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return item, fmt.Errorf("loading %s: %w", item.Key(), err)
+	}
+	return item, nil
+}
+
+func queueRun(b *pgx.Batch, repository string, issue int, which RunFor, item *stage.Item) {
+	scan := func(row pgx.Row) error {
+		r, err := scanRun(row)
+		if err != nil {
+			return optional(err)
+		}
+		item.Run = &r
+		return nil
+	}
+	repository = strings.ToLower(repository)
+	if which.ID != "" {
+		b.Queue(`SELECT `+runColumns+` FROM runs WHERE id = $1`, which.ID).QueryRow(scan)
+		return
+	}
+	b.Queue(`
+		SELECT `+runColumns+`
+		FROM runs
+		WHERE repository = $1 AND issue = $2
+		  AND ($3 OR state NOT IN ('succeeded', 'failed', 'cancelled', 'timed_out'))
+		ORDER BY created_at DESC
+		LIMIT 1
+	`, repository, issue, which.Latest).QueryRow(scan)
+}
+
+const runColumns = `id::text, project_id, stage, revise, role, state, reason, message, engine, model, reasoning,
+	requested_by, intent, namespace, review, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at`
+
+func scanRun(row pgx.Row) (stage.Run, error) {
+	var r stage.Run
+	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Revise, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
+		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Review, &r.ThreadID, &r.Summary,
+		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt))
+	return r, err
+}
+
+// SaveItem writes the work item and its run back. was is the state of the run as
+// it was loaded, "" for a new run; ErrChanged when it is no longer that.
+func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was stage.State) error {
+	var b pgx.Batch
+	repository := strings.ToLower(i.Repository)
+	b.Queue(`
+		INSERT INTO work_items (repository, issue, full_name, title, body, url, base_branch, clone_url, labels, closed,
+		                        pull_request, pull_request_url, head_sha, version)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+		ON CONFLICT (repository, issue) DO UPDATE
+		SET full_name = excluded.full_name, title = excluded.title, body = excluded.body, url = excluded.url,
+		    base_branch = excluded.base_branch, clone_url = excluded.clone_url,
+		    labels = excluded.labels, closed = excluded.closed,
+		    pull_request = excluded.pull_request, pull_request_url = excluded.pull_request_url,
+		    head_sha = excluded.head_sha, version = excluded.version
+	`, repository, i.Issue, i.Repository, i.Title, i.Body, i.URL, i.BaseBranch, i.CloneURL, noNil(i.Labels), i.Closed,
+		i.PullRequest, i.PullRequestURL, i.HeadSHA, i.Version)
+	if r := i.Run; r != nil && was == "" {
+		b.Queue(`
+			INSERT INTO runs (id, repository, issue, project_id, stage, revise, role, state, engine, model, reasoning,
+			                  requested_by, intent, namespace, review, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+		`, r.ID, repository, i.Issue, r.Project, r.Stage, r.Revise, r.Role, r.State, r.Engine, r.Model, r.Reasoning,
+			r.RequestedBy, r.Intent, r.Namespace, r.Review, r.CreatedAt)
+	} else if r != nil {
+		b.Queue(`
+			UPDATE runs
+			SET state = $3, reason = $4, message = $5, namespace = $6, thread_id = $7, summary = $8,
+			    started_at = $9, finished_at = $10
+			WHERE id = $1 AND state = $2
+		`, r.ID, was, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt)).
+			Exec(mustChange(r.ID))
+	}
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return fmt.Errorf("saving %s: %w", i.Key(), err)
+	}
+	return nil
+}
+
+// ItemOfRun returns the issue that a run belongs to; ErrNotFound when there is no such run.
+func (db *DB) ItemOfRun(ctx context.Context, runID string) (repository string, issue int, err error) {
+	err = db.pool.QueryRow(ctx, `
+		SELECT w.full_name, w.issue
+		FROM runs r
+		JOIN work_items w USING (repository, issue)
+		WHERE r.id = $1
+	`, runID).Scan(&repository, &issue)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("looking for run %s: %w", runID, err)
+	}
+	return repository, issue, nil
+}
+
+// Places loads a project's settings and its active runs, the input of admission.
+// The caller's Step has locked the project.
+func (tx *Tx) Places(ctx context.Context, project string) (s stage.Settings, places []stage.Place, err error) {
+	var b pgx.Batch
+	b.Queue(`SELECT settings FROM projects WHERE id = $1`, project).QueryRow(func(row pgx.Row) error { return row.Scan(&s) })
+	b.Queue(`
+		SELECT r.id::text, r.project_id, r.stage, r.role, r.state, r.engine, r.namespace, r.created_at, w.full_name, w.issue
+		FROM runs r
+		JOIN work_items w USING (repository, issue)
+		WHERE r.project_id = $1 AND r.state IN ('requested', 'queued', 'starting', 'running', 'waiting')
+		ORDER BY r.created_at, r.id
+	`, project).Query(func(rows pgx.Rows) error {
+		places, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (stage.Place, error) {
+			var p stage.Place
+			err := row.Scan(&p.ID, &p.Project, &p.Stage, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.CreatedAt, &p.Repository, &p.Issue)
+			return p, err
+		})
+		return err
+	})
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return s, nil, fmt.Errorf("loading the runs of project %s: %w", project, err)
+	}
+	return s, places, nil
+}
+
+// Admit moves a waiting run to starting, or to queued when no deadline is given;
+// ErrChanged when it was stopped meanwhile.
+func (tx *Tx) Admit(ctx context.Context, runID string, deadline time.Time) error {
+	next := stage.Starting
+	if deadline.IsZero() {
+		next = stage.Queued
+	}
+	ct, err := tx.Exec(ctx, `
+		UPDATE runs
+		SET state = $2, deadline = $3
+		WHERE id = $1 AND state IN ('requested', 'queued')
+	`, runID, next, orNull(deadline))
+	if err == nil {
+		err = mustChange(runID)(ct)
+	}
+	if err != nil {
+		return fmt.Errorf("admitting run %s: %w", runID, err)
+	}
+	return nil
+}
+
+// ReportOf returns the agent's final word on its run as it is stored; ErrNotFound when there is none.
+func (tx *Tx) ReportOf(ctx context.Context, runID string) (report []byte, err error) {
+	err = tx.QueryRow(ctx, `SELECT report::text::bytea FROM run_reports WHERE run_id = $1`, runID).Scan(&report)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the report of run %s: %w", runID, err)
+	}
+	return report, nil
+}
+
+func mustChange(runID string) func(pgconnTag) error {
+	return func(ct pgconnTag) error {
+		if ct.RowsAffected() != 1 {
+			return fmt.Errorf("run %s: %w", runID, ErrChanged)
+		}
+		return nil
+	}
+}
+
+func optional(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	return err
+}
+
+// nullTime scans NULL as the zero time.
+type nullTime struct{ to *time.Time }
+
+func zero(t *time.Time) *nullTime { return &nullTime{t} }
+
+// Scan implements sql.Scanner.
+func (n *nullTime) Scan(v any) error {
+	switch v := v.(type) {
+	case nil:
+		*n.to = time.Time{}
+	case time.Time:
+		*n.to = v.UTC()
+	default:
+		return fmt.Errorf("reading a time: got %T", v)
+	}
+	return nil
+}
+
+func noNil(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}

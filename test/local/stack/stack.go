@@ -1,0 +1,237 @@
+// Package stack puts the platform (package local) together with the outside world: GitHub and OpenAI played by
+// test/fakes, a demonstration repository with one issue, or the real ones where credentials say so.
+//
+//	make run ─┐             ┌─► fakegithub ──webhook──► webhook-adapter ─┐
+//	make demo ├─► stack ────┼─► model server ◄── llm-caller              ├─ local.Platform
+//	test/e2e ─┘             └─► config/, eventing/ ──────────────────────┘
+//
+// Story is what a person does with it: label, review, approve. make demo prints it and test/e2e asserts it.
+//
+// All that is kept is below one directory: platform/ (package local), github/ (package fakegithub), stack.json (secrets
+// that must outlive the process), projects.yaml.
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	fakegithub "codexk8s.dev/test/fakes/github"
+	"codexk8s.dev/test/fakes/model"
+	"codexk8s.dev/test/local"
+	"codexk8s.dev/test/local/broker"
+	"codexk8s.dev/test/local/build"
+	"codexk8s.dev/test/local/manifest"
+)
+
+// The demonstration's names.
+const (
+	Owner      = "owner"
+	OwnerToken = "owner-token"
+	Repository = "acme/demo"
+	Issue      = 1
+	IssueTitle = "Add a greeting in French"
+)
+
+// Ports of make run, so that what one writes down today works tomorrow. One that is taken is replaced by a free one.
+const (
+	webhookPort = 8100
+	githubPort  = 8101
+	modelPort   = 8102
+)
+
+// Options say what to start. The zero value is a platform of its own on free ports, in a temporary directory.
+type Options struct {
+	// Dir keeps the state; empty means a temporary directory, removed at Stop.
+	Dir string
+	// FixedPorts asks for the ports of make run.
+	FixedPorts bool
+	// Outside are real systems in place of the fakes, see FromEnvironment.
+	Outside Outside
+	// Codex is the Codex CLI that agents run, see FindCodex; empty means the builtin engine.
+	Codex string
+	// Logs gets the output of all processes; may be nil, they are also kept in files.
+	Logs io.Writer
+	// OnDelivery is told of each attempt of the broker to deliver; may be nil. It must not block.
+	OnDelivery func(broker.Delivery)
+}
+
+// Stack is all of it, running.
+type Stack struct {
+	Platform *local.Platform
+	// GitHub and Model are nil where the real ones are used.
+	GitHub *fakegithub.Server
+	Model  *model.Server
+	// Engine of the agents: "codex" or "builtin".
+	Engine string
+	// Dir is the state directory.
+	Dir string
+	// Notes are for the person who started it: what differs from what was asked for.
+	Notes []string
+
+	options   Options
+	root      string
+	kept      kept
+	modelHTTP *http.Server
+	modelURL  string
+	temporary bool
+}
+
+// Start starts everything. After an error nothing is left running.
+func Start(ctx context.Context, o Options) (_ *Stack, err error) {
+	s := &Stack{options: o, Dir: o.Dir, Engine: "builtin"}
+	if o.Codex != "" {
+		s.Engine = "codex"
+	}
+	defer func() {
+		if err != nil {
+			s.Stop()
+		}
+	}()
+	if s.root, err = moduleRoot(); err != nil {
+		return nil, err
+	}
+	if s.Dir == "" {
+		if s.Dir, err = os.MkdirTemp("", "codexk8s-"); err != nil {
+			return nil, fmt.Errorf("making the state directory: %w", err)
+		}
+		s.temporary = true
+	}
+	if s.Dir, err = filepath.Abs(s.Dir); err != nil {
+		return nil, fmt.Errorf("finding the state directory: %w", err)
+	}
+	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the state directory: %w", err)
+	}
+	if err := s.keep(); err != nil {
+		return nil, err
+	}
+	if err := s.startFakes(); err != nil {
+		return nil, err
+	}
+	if err := s.startPlatform(ctx); err != nil {
+		return nil, err
+	}
+	if s.GitHub != nil {
+		if err := s.connectHook(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Stack) startPlatform(ctx context.Context) error {
+	dirs := []string{filepath.Join(s.root, "config"), filepath.Join(s.root, "eventing")}
+	set, err := manifest.Load(dirs...)
+	if err != nil {
+		return fmt.Errorf("reading the manifests: %w", err)
+	}
+	// One place for every run: linking is what takes long, and the go command leaves a program alone that is up to date.
+	binaries := filepath.Join(s.root, ".bin")
+	if _, err := build.Images(ctx, s.root, binaries, set.Images(), false); err != nil {
+		return err
+	}
+	o := local.Options{
+		ManifestDirs: dirs, Module: s.root, Binaries: binaries,
+		StateDir:   filepath.Join(s.Dir, "platform"),
+		Database:   local.Database{URL: s.options.Outside.DatabaseURL, Secret: "codexk8s-database", Key: "url", Durable: !s.temporary},
+		Secrets:    s.secrets(),
+		ConfigMaps: map[string]map[string]string{"codexk8s-settings": {"github-api-url": s.githubAPI()}},
+		Env:        s.serviceEnv(),
+		JobEnv:     map[string]map[string]string{"migrate": {"PROJECTS_FILE": s.projectsFile()}},
+		Logs:       s.options.Logs, OnDelivery: s.options.OnDelivery,
+		Grace: 5 * time.Second,
+	}
+	if s.options.Codex != "" {
+		o.JobEnv["agent"] = map[string]string{"CODEX_BIN": s.options.Codex}
+	}
+	if s.options.FixedPorts {
+		o.Ports = map[string]int{"webhook-adapter": s.port(webhookPort, "webhook-adapter")}
+	}
+	s.Platform, err = local.Start(ctx, o)
+	return err
+}
+
+// startFakes starts the servers for which there are no credentials.
+func (s *Stack) startFakes() error {
+	if s.options.Outside.OpenAIKey == "" {
+		s.Model = model.New(model.Options{})
+		listener, err := net.Listen("tcp", s.address(modelPort, "the fake OpenAI"))
+		if err != nil {
+			return fmt.Errorf("starting the fake OpenAI: %w", err)
+		}
+		s.modelURL = "http://" + listener.Addr().String()
+		s.modelHTTP = &http.Server{Handler: s.Model, ReadHeaderTimeout: 10 * time.Second}
+		go func() { _ = s.modelHTTP.Serve(listener) }()
+	}
+	if s.options.Outside.realGitHub() {
+		return nil
+	}
+	var err error
+	s.GitHub, err = fakegithub.New(fakegithub.Options{Dir: filepath.Join(s.Dir, "github"), Addr: s.address(githubPort, "the fake GitHub")})
+	if err != nil {
+		return fmt.Errorf("starting the fake GitHub: %w", err)
+	}
+	return s.fillGitHub()
+}
+
+// address is where a fake listens.
+func (s *Stack) address(port int, who string) string {
+	if !s.options.FixedPorts {
+		port = 0
+	} else {
+		port = s.port(port, who)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
+
+// port returns the port if it is free, else 0, which stands for any free one.
+func (s *Stack) port(port int, who string) int {
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		s.Notes = append(s.Notes, fmt.Sprintf("port %d is taken, so %s has another one", port, who))
+		return 0
+	}
+	_ = listener.Close()
+	return port
+}
+
+// Stop stops everything and removes a temporary directory. It may be called twice.
+func (s *Stack) Stop() {
+	if s.Platform != nil {
+		s.Platform.Stop()
+	}
+	if s.modelHTTP != nil {
+		_ = s.modelHTTP.Close()
+	}
+	if s.GitHub != nil {
+		_ = s.GitHub.Close()
+	}
+	if s.temporary {
+		_ = os.RemoveAll(s.Dir)
+	}
+}
+
+// moduleRoot is the directory of go.mod, at or above the current one.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("finding the current directory: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if filepath.Dir(dir) == dir {
+			return "", errors.New("there is no go.mod here or above: start it inside the repository")
+		}
+		dir = filepath.Dir(dir)
+	}
+}
