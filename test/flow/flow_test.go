@@ -1,0 +1,354 @@
+// Package flow_test plays the deciders over scripts, in one goroutine and without
+// I/O. Each file in testdata is a specification: what happens, and all that the
+// platform emits and audits because of it.
+//
+// A script has one act a line; the answer is compared with the file's want
+// section, and written there by go test -update. Acts:
+//
+//	bind REPO PROJECT [parallel=N]       the repository belongs to the project
+//	member LOGIN ROLE
+//	label REPO#N LABEL LOGIN [other labels on the issue …]
+//	edit REPO#N ACTION LOGIN             closed, reopened, …
+//	review REPO#N STATE LOGIN ID
+//	started|finished REPO#N              what Kubernetes says of the run's Job
+//	failed REPO#N REASON
+//	report REPO#N OUTCOME [REASON]       the agent's word
+//	advance DURATION                     time passes, timers come due
+//	again                                the act before, delivered a second time
+package flow_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/stage"
+)
+
+var update = flag.Bool("update", false, "write the want sections")
+
+func TestFlow(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(a.Files) != 2 || a.Files[0].Name != "script" || a.Files[1].Name != "want" {
+				t.Fatalf("%s: want the sections script and want", file)
+			}
+			w := newWorld(t)
+			for _, line := range strings.Split(strings.TrimSpace(string(a.Files[0].Data)), "\n") {
+				w.play(line)
+			}
+			if *update {
+				a.Files[1].Data = []byte(w.out.String())
+				if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(a.Files[1].Data), w.out.String()); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+// world is the platform's state in memory: what the store holds in Postgres.
+type world struct {
+	t        *testing.T
+	p        *stage.Process
+	now      time.Time
+	projects map[string]string // repository → project
+	settings map[string]stage.Settings
+	roles    map[string]string
+	items    map[string]*stage.Item
+	runs     []*stage.Run
+	intents  map[string]bool
+	timers   []timer
+	last     string
+	out      strings.Builder
+}
+
+type timer struct {
+	at time.Time
+	p  events.Payload
+}
+
+func newWorld(t *testing.T) *world {
+	return &world{
+		t: t, p: stage.Default(), now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
+		projects: map[string]string{}, settings: map[string]stage.Settings{}, roles: map[string]string{},
+		items: map[string]*stage.Item{}, intents: map[string]bool{},
+	}
+}
+
+func (w *world) play(line string) {
+	f := strings.Fields(line)
+	if len(f) == 0 || strings.HasPrefix(line, "#") {
+		return
+	}
+	if f[0] == "again" {
+		w.play(w.last)
+		return
+	}
+	w.last = line
+	fmt.Fprintf(&w.out, "> %s\n", line)
+	switch f[0] {
+	case "bind":
+		w.projects[f[1]] = f[2]
+		if len(f) > 3 {
+			n, err := strconv.Atoi(strings.TrimPrefix(f[3], "parallel="))
+			w.check(err)
+			w.settings[f[2]] = stage.Settings{Parallel: n}
+		}
+	case "member":
+		w.roles[f[1]] = f[2]
+	case "label":
+		item := w.item(f[1], f[3])
+		intent := stage.LabelIntent(item.Repository, item.Issue, f[2], w.now, "")
+		about := stage.Issue{Title: "Title", Labels: append([]string{f[2]}, f[4:]...), Closed: item.Closed}
+		w.decide(item, active(w.newest(item)), intent, stage.Labeled{Issue: about, Label: f[2], Sender: sender(f[3]), Intent: intent})
+	case "edit":
+		item := w.item(f[1], f[3])
+		about := stage.Issue{Title: "Title", Labels: item.Labels, Closed: f[2] == "closed"}
+		w.decide(item, active(w.newest(item)), "", stage.Edited{Issue: about, Action: f[2], Sender: sender(f[3])})
+	case "review":
+		item := w.item(f[1], f[3])
+		id, err := strconv.ParseInt(f[4], 10, 64)
+		w.check(err)
+		intent := stage.ReviewIntent(item.Repository, item.Issue, id)
+		w.decide(item, w.newest(item), intent, stage.Reviewed{
+			Review: stage.Review{ID: id, Author: f[3], Body: "Please."}, State: f[2],
+			PullRequest: item.PullRequest, HeadSHA: item.HeadSHA, Sender: sender(f[3]), Intent: intent,
+		})
+	case "started":
+		item, ref := w.ofRun(f[1])
+		w.about(item, events.AgentStarted{RunRef: ref, Namespace: stage.Namespace(ref.RunID), Job: "agent"})
+	case "finished":
+		item, ref := w.ofRun(f[1])
+		w.about(item, stage.JobEnded{RunID: ref.RunID})
+	case "failed":
+		item, ref := w.ofRun(f[1])
+		w.about(item, events.AgentFailed{RunRef: ref, Reason: f[2], Message: "What happened."})
+	case "report":
+		item, ref := w.ofRun(f[1])
+		r := events.AgentReported{RunRef: ref, Outcome: f[2], Summary: "Summary.", ThreadID: "thread-1"}
+		if f[2] == "succeeded" {
+			r.PullRequest, r.HeadSHA = 100+item.Issue, "c0ffee"
+		} else {
+			r.Reason = f[3]
+		}
+		w.about(item, r)
+	case "advance":
+		d, err := time.ParseDuration(f[1])
+		w.check(err)
+		w.advance(w.now.Add(d))
+	default:
+		w.t.Fatalf("unknown act %q", line)
+	}
+}
+
+func (w *world) check(err error) {
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func sender(login string) stage.Person {
+	return stage.Person{Login: login, Bot: strings.HasSuffix(login, "[bot]")}
+}
+
+// item returns a copy of the work item as the sender's event would load it.
+func (w *world) item(key, login string) stage.Item {
+	repository, number, _ := strings.Cut(key, "#")
+	issue, err := strconv.Atoi(number)
+	w.check(err)
+	item := stage.Item{Repository: repository, Issue: issue}
+	if kept := w.items[item.Key()]; kept != nil {
+		item = *kept
+	}
+	item.Run = nil
+	if project, bound := w.projects[repository]; bound {
+		item.Project = &stage.Project{ID: project, Settings: w.settings[project], SenderRole: w.roles[login]}
+	}
+	return item
+}
+
+func (w *world) newest(item stage.Item) *stage.Run {
+	for i := len(w.runs) - 1; i >= 0; i-- {
+		if strings.HasPrefix(w.runs[i].Intent, "label "+item.Key()+" ") || strings.HasPrefix(w.runs[i].Intent, "review "+item.Key()+" ") {
+			return w.runs[i]
+		}
+	}
+	return nil
+}
+
+func active(r *stage.Run) *stage.Run {
+	if r == nil || r.State.Final() {
+		return nil
+	}
+	return r
+}
+
+func (w *world) ofRun(key string) (stage.Item, events.RunRef) {
+	item := w.item(key, "")
+	item.Run = w.newest(item)
+	if item.Run == nil {
+		w.t.Fatalf("%s has no run", key)
+	}
+	return item, item.Ref()
+}
+
+func (w *world) about(item stage.Item, in any) { w.decide(item, item.Run, "", in) }
+
+// decide is one step of stage-router, without its store.
+func (w *world) decide(item stage.Item, run *stage.Run, intent string, in any) {
+	item.Run, item.IntentKnown = run, intent != "" && w.intents[intent]
+	next, d, err := stage.Decide(w.p, item, in, w.now)
+	w.check(err)
+	w.save(run, next)
+	w.follow(d)
+}
+
+func (w *world) save(was *stage.Run, next stage.Item) {
+	kept := next
+	w.items[next.Key()] = &kept
+	switch {
+	case next.Run == nil:
+	case was != nil && was.ID == next.Run.ID:
+		*was = *next.Run
+	default:
+		if w.intents[next.Run.Intent] {
+			w.t.Fatalf("two runs for the intent %q", next.Run.Intent)
+		}
+		w.intents[next.Run.Intent] = true
+		w.runs = append(w.runs, next.Run)
+	}
+	seen := map[string]bool{}
+	for _, r := range w.runs {
+		key := strings.Fields(r.Intent)[1]
+		if !r.State.Final() && seen[key] {
+			w.t.Fatalf("two active runs of %s", key)
+		}
+		seen[key] = seen[key] || !r.State.Final()
+	}
+}
+
+// follow prints a decision and delivers what the deciders themselves hear.
+func (w *world) follow(d events.Decision) {
+	for _, r := range d.Audit {
+		fmt.Fprintln(&w.out, strings.TrimRight(fmt.Sprintf("  audit %s %s %s", r.Actor, r.Action, r.Reason), " "))
+	}
+	var heard []events.Payload
+	for _, e := range d.Emit {
+		if !e.NotBefore.IsZero() {
+			w.timers = append(w.timers, timer{e.NotBefore, e.Payload})
+			fmt.Fprintf(&w.out, "  timer %s %s\n", e.NotBefore.Sub(w.now), short(e.Payload))
+			continue
+		}
+		fmt.Fprintf(&w.out, "  emit  %s%s\n", short(e.Payload), detail(e.Payload))
+		heard = append(heard, e.Payload)
+	}
+	for _, p := range heard {
+		switch p := p.(type) {
+		case events.RunRequested:
+			w.admit(p.Project)
+		case events.RunFinished:
+			w.admit(p.Project)
+		}
+	}
+}
+
+func (w *world) admit(project string) {
+	var places []stage.Place
+	for _, r := range w.runs {
+		if r.Project == project && !r.State.Final() {
+			repository, number, _ := strings.Cut(strings.Fields(r.Intent)[1], "#")
+			issue, err := strconv.Atoi(number)
+			w.check(err)
+			places = append(places, stage.Place{Run: *r, Repository: repository, Issue: issue})
+		}
+	}
+	for _, p := range stage.Admit(w.p, w.settings[project], places) {
+		deadline, d := stage.Start(w.p, w.settings[project], p, w.now)
+		for _, r := range w.runs {
+			if r.ID == p.ID {
+				r.State, r.Deadline = stage.Starting, deadline
+			}
+		}
+		w.follow(d)
+	}
+	for _, r := range w.runs {
+		if r.Project == project && r.State == stage.Requested {
+			r.State = stage.Queued
+			fmt.Fprintf(&w.out, "  audit platform run.queued no_free_place\n")
+		}
+	}
+}
+
+// advance lets time pass and delivers the timers that come due, in order.
+func (w *world) advance(to time.Time) {
+	for {
+		next := -1
+		for i, t := range w.timers {
+			if !t.at.After(to) && (next < 0 || t.at.Before(w.timers[next].at)) {
+				next = i
+			}
+		}
+		if next < 0 {
+			w.now = to
+			return
+		}
+		t := w.timers[next]
+		w.timers = append(w.timers[:next], w.timers[next+1:]...)
+		w.now = t.at
+		switch p := t.p.(type) {
+		case events.RunDeadline:
+			item, _ := w.ofRun(p.Correlation())
+			w.about(item, p)
+		case events.RunCheck:
+			item, _ := w.ofRun(p.Correlation())
+			w.about(item, p)
+		}
+	}
+}
+
+func short(p events.Payload) string { return strings.TrimPrefix(p.EventType(), events.Prefix) }
+
+// detail is what a reader of the specification wants to see of an event.
+func detail(p events.Payload) string {
+	c, ok := p.(events.GitHubChangeRequested)
+	if !ok {
+		if f, ok := p.(events.RunFinished); ok {
+			return " " + strings.TrimSpace(f.State+" "+f.Reason)
+		}
+		return ""
+	}
+	var b strings.Builder
+	for _, l := range c.AddLabels {
+		b.WriteString(" +" + l)
+	}
+	for _, l := range c.RemoveLabels {
+		b.WriteString(" -" + l)
+	}
+	if c.Status != nil {
+		b.WriteString(" status=" + c.Status.State)
+	}
+	line, _, _ := strings.Cut(c.Comment, "\n")
+	return b.String() + fmt.Sprintf(" v%d %q", c.CommentVersion, line)
+}
