@@ -5,7 +5,7 @@
 //	make demo ├─► stack ────┼─► model server ◄── llm-caller              ├─ local.Platform
 //	test/e2e ─┘             └─► config/, eventing/ ──────────────────────┘
 //
-// Story is what a person does with it: label, review, approve. make demo prints it and test/e2e asserts it.
+// Play is what a person does with it: label, review, approve. make demo prints it and test/e2e asserts it.
 //
 // All that is kept is below one directory: platform/ (package local), github/ (package fakegithub), stack.json (secrets
 // that must outlive the process), projects.yaml.

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"codexk8s.dev/test/local/stack"
+)
+
+// demoTime is how long the demonstration may take, building included.
+const demoTime = 5 * time.Minute
+
+// runDemo plays the story on a platform of its own and prints how it ended.
+func runDemo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, demoTime, fmt.Errorf("the %s of the demonstration are over", demoTime))
+	defer cancel()
+	codex, err := stack.FindCodex()
+	if err != nil {
+		return err
+	}
+	trace := stack.NewTrace(os.Stdout)
+	defer trace.Close()
+	trace.Say("building the functions and starting the platform")
+	s, err := stack.Start(ctx, stack.Options{Codex: codex, OnDelivery: trace.Delivery})
+	if err != nil {
+		return err
+	}
+	defer s.Stop()
+	ready := trace.Elapsed()
+	trace.Say("ready; agents run %s", engine(s))
+	end, err := s.Play(ctx, trace.Say)
+	took := trace.Elapsed()
+	trace.Close()
+	if errors.Is(context.Cause(ctx), errInterrupted) {
+		return errInterrupted
+	}
+	if err != nil {
+		s.WriteTails(os.Stdout, 15)
+		return err
+	}
+	printEnd(os.Stdout, end)
+	fmt.Printf("\nDone in %.1f s: %.1f s to build and start, %.1f s from the label to the approved pull request.\n",
+		took.Seconds(), ready.Seconds(), (took - ready).Seconds())
+	return nil
+}
+
+func engine(s *stack.Stack) string {
+	if s.Engine == "codex" {
+		return "the Codex CLI"
+	}
+	return "the builtin engine, because there is no codex binary (`make tools` installs one)"
+}
+
+func printEnd(w io.Writer, e stack.End) {
+	p := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
+	p("\nPull request #%d  %s  (%s → %s, %d commits, +%d −%d in %d files)", e.Pull.Number, e.Pull.Title, e.Pull.Pull.Head,
+		e.Pull.Pull.Base, e.Pull.Pull.Commits, e.Pull.Pull.Additions, e.Pull.Pull.Deletions, e.Pull.Pull.ChangedFiles)
+	p("%s", indent(e.Diff))
+	p("Labels  issue: %s   pull request: %s", strings.Join(e.Issue.Labels, ", "), strings.Join(e.Pull.Labels, ", "))
+	for _, c := range e.Comments {
+		p("Comment of %s\n%s", c.User, indent(c.Body))
+	}
+	for i, r := range e.Runs {
+		p("Run %d  %s  %s, %s with %s, session %s", i+1, r.ID, r.State, r.Engine, r.Model, r.ThreadID)
+	}
+	p("Model   %d calls, %d tokens in (%d cached), %d out, $%.4f", e.Usage.Calls, e.Usage.Input, e.Usage.Cached, e.Usage.Output, e.Usage.Cost)
+}
+
+func indent(text string) string {
+	return "    " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ")
+}

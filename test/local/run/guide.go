@@ -1,0 +1,39 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"codexk8s.dev/test/local/stack"
+)
+
+// printGuide says where to look and how to play.
+func printGuide(w io.Writer, s *stack.Stack, took time.Duration) {
+	p := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
+	p("\nReady after %.1f s. Agents run %s.", took.Seconds(), engine(s))
+	for _, note := range s.Notes {
+		p("Note: %s.", note)
+	}
+	p("\n  Webhook    %s", s.WebhookURL())
+	if s.GitHub != nil {
+		p("  GitHub     %s/%s (a fake one)", s.GitHub.URL(), stack.Repository)
+		p("  Issue      %s", s.IssuePage())
+	}
+	if s.Model != nil {
+		p("  Model      played, deterministic; OPENAI_API_KEY replaces it")
+	}
+	p("  State      %s (logs in platform/logs; FRESH=1 starts over)", s.Dir)
+	p("  Postgres   psql '%s'", s.Platform.DatabaseURL())
+	p("  Kubernetes kubectl --kubeconfig %s get jobs -A", s.Platform.Kubeconfig())
+	if s.GitHub != nil {
+		api := s.GitHub.URL() + "/repos/" + stack.Repository
+		curl := `  curl -X POST -H "Authorization: Bearer ` + stack.OwnerToken + `" `
+		p("\nLet an agent work on the issue:\n")
+		p("%s%s/issues/%d/labels -d '{\"labels\":[%q]}'", curl, api, stack.Issue, stack.LabelDev)
+		p("\nReview its pull request, which is #2 in a new state; then approve it:\n")
+		p("%s%s/pulls/2/reviews -d '{\"event\":\"REQUEST_CHANGES\",\"body\":%q}'", curl, api, stack.ReviewBody)
+		p("%s%s/pulls/2/reviews -d '{\"event\":\"APPROVE\"}'", curl, api)
+	}
+	p("\nCtrl-C stops everything. Events as they pass:\n")
+}

@@ -1,0 +1,117 @@
+// Command run is the whole platform on this machine, for people: `make run` to play with it, `make demo` (-demo) to see
+// a work item go from label to approved pull request.
+//
+// It starts package stack, prints every event that passes the broker, and stops on Ctrl-C with all that it started; a
+// second Ctrl-C does not wait. make run keeps its state in .state (STATE_DIR), which FRESH=1 removes first, and uses
+// real systems for which the environment has credentials. make demo always uses the fakes, free ports and a temporary
+// directory, so it can be run beside it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"codexk8s.dev/test/local/stack"
+)
+
+func main() {
+	demo := flag.Bool("demo", false, "play the demonstration and exit")
+	flag.Parse()
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	ctx := interruptible()
+	play := run
+	if *demo {
+		play = runDemo
+	}
+	if err := play(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// errInterrupted is the cause of a context that Ctrl-C has ended.
+var errInterrupted = errors.New("interrupted")
+
+// interruptible ends at the first SIGINT or SIGTERM; the second ends the process at once, and its guard the children.
+// Under `go run` it also ends when the go command is gone, which does not pass SIGTERM on.
+func interruptible() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		fmt.Fprintln(os.Stderr, "\nstopping; once more to stop at once")
+		cancel(errInterrupted)
+		<-signals
+		os.Exit(130)
+	}()
+	if strings.Contains(os.Args[0], "go-build") {
+		parent := os.Getppid()
+		go func() {
+			for os.Getppid() == parent {
+				time.Sleep(500 * time.Millisecond)
+			}
+			cancel(errInterrupted)
+		}()
+	}
+	return ctx
+}
+
+// run starts the platform and shows what happens until it is interrupted.
+func run(ctx context.Context) error {
+	outside, err := stack.FromEnvironment()
+	if err != nil {
+		return err
+	}
+	dir := os.Getenv("STATE_DIR")
+	if dir == "" {
+		dir = ".state"
+	}
+	if os.Getenv("FRESH") == "1" {
+		if err := removeState(dir); err != nil {
+			return err
+		}
+	}
+	codex, err := stack.FindCodex()
+	if err != nil {
+		return err
+	}
+	fmt.Println("Building the functions and starting them; the first time takes a minute or two.")
+	trace := stack.NewTrace(os.Stdout)
+	defer trace.Close()
+	s, err := stack.Start(ctx, stack.Options{Dir: dir, FixedPorts: true, Outside: outside, Codex: codex, OnDelivery: trace.Delivery})
+	if err != nil {
+		return err
+	}
+	defer s.Stop()
+	printGuide(os.Stdout, s, trace.Elapsed())
+	<-ctx.Done()
+	return nil
+}
+
+// removeState removes the state directory. One that holds something else is left alone: STATE_DIR may be a slip.
+func removeState(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the state directory: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "stack.json")); err != nil {
+		return fmt.Errorf("%s does not look like a state directory (it has no stack.json), so FRESH=1 does not remove it", dir)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("removing the state directory: %w", err)
+	}
+	return nil
+}
