@@ -62,7 +62,7 @@ func (h *handler) labelObserved(ctx context.Context, e event.Event, l events.Lab
 	d := deed{repository: l.Repository, issue: l.Issue, sender: l.Sender, run: store.RunFor{Active: true}}
 	d.intent = stage.LabelIntent(l.Repository, l.Issue, l.Label, l.LabeledAt, e.ID())
 	who := person(github.Actor{Login: l.Sender, Type: l.SenderType})
-	about := stage.Issue{Title: l.Title, Body: l.Body, URL: l.URL, BaseBranch: l.DefaultBase, Labels: l.Labels}
+	about := stage.Issue{Title: l.Title, Body: l.Body, URL: l.URL, BaseBranch: l.DefaultBase, CloneURL: l.CloneURL, Labels: l.Labels}
 	return h.decide(ctx, e, d, stage.Labeled{Issue: about, Label: l.Label, Sender: who, Intent: d.intent})
 }
 

@@ -175,6 +175,7 @@ type LabelObserved struct {
 	SenderType  string    `json:"senderType"` // User or Bot
 	LabeledAt   time.Time `json:"labeledAt"`
 	DefaultBase string    `json:"defaultBase,omitempty"`
+	CloneURL    string    `json:"cloneUrl,omitempty"` // https
 }
 
 // EventSubject is the work item.

@@ -38,6 +38,7 @@ import (
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
+	_ "golang.org/x/crypto/x509roots/fallback" // images have no CA certificates of their own
 	"knative.dev/pkg/network/handlers"
 	"knative.dev/pkg/signals"
 )

@@ -113,7 +113,8 @@ func (db *DB) Step(ctx context.Context, cause event.Event, aggregate string,
 
 // Emit stores what an edge has to say about something outside: cause need not be
 // an event of ours, its source and id only make the new ids repeatable. The same
-// cause a second time stores nothing twice and returns what is still unreceived.
+// cause a second time stores no event twice and returns the same events again: the
+// inbox of whoever had them already recognises them.
 func (db *DB) Emit(ctx context.Context, cause event.Event, correlation string, save func(context.Context, *Tx) (events.Decision, error)) ([]event.Event, error) {
 	var emitted []event.Event
 	err := db.inTx(ctx, func(tx *Tx) error {

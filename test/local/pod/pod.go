@@ -11,7 +11,6 @@ package pod
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,9 +62,11 @@ func (c *Cluster) Command(dir string, id Identity, spec *corev1.PodSpec, contain
 	if err != nil {
 		return nil, fmt.Errorf("container %s: %w", container.Name, err)
 	}
-	maps.Copy(env, extra)
 	for name, value := range env {
 		env[name] = c.Rewrite(mounts.rewrite(value))
+	}
+	for name, value := range extra {
+		env[name] = c.Rewrite(value) // a path in it is one of this machine already
 	}
 	work := filepath.Join(dir, "work")
 	if err := os.MkdirAll(work, 0o700); err != nil {

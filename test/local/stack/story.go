@@ -3,6 +3,8 @@ package stack
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +33,7 @@ type End struct {
 	Issue    fakegithub.Issue
 	Comments []fakegithub.Comment // in the issue's conversation
 	Greeting string               // the new file on the pull request's branch
+	Diff     string               // of the pull request
 	Usage    Usage
 }
 
@@ -168,7 +171,34 @@ func (s *Stack) end(ctx context.Context, pull fakegithub.Issue) (End, error) {
 	if e.Greeting, err = s.GitHub.File(Repository, e.Pull.Pull.Head, greetingFile); err != nil {
 		return End{}, fmt.Errorf("reading %s: %w", greetingFile, err)
 	}
+	if e.Diff, err = s.diff(ctx, pull.Number); err != nil {
+		return End{}, err
+	}
 	return e, e.check(s)
+}
+
+// diff asks as a person with curl would.
+func (s *Stack) diff(ctx context.Context, number int) (string, error) {
+	url := fmt.Sprintf("%srepos/%s/pulls/%d", s.GitHub.APIURL(), Repository, number)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", fmt.Errorf("reading the diff: %w", err)
+	}
+	req.Header.Set("Accept", "application/vnd.github.diff")
+	req.Header.Set("Authorization", "Bearer "+OwnerToken)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("reading the diff: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", fmt.Errorf("reading the diff: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("reading the diff: %s", resp.Status)
+	}
+	return string(text), nil
 }
 
 // check says what of the story's promises was not kept.

@@ -13,7 +13,7 @@ import (
 
 // Trace prints events as they pass, one line each, with the time since it was made:
 //
-//	   1.234s  dev.codexk8s.agent.requested  acme/demo#1 → agent-launcher  12ms
+//	1.234s  dev.codexk8s.agent.requested  acme/demo#1 → agent-launcher  12ms
 //
 // It may be used from any goroutine. Printing never waits for the platform, nor the platform for a slow terminal.
 type Trace struct {

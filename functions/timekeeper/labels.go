@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	gh "github.com/google/go-github/v66/github"
+
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/stage"
+	"codexk8s.dev/shared/store"
+)
+
+// labels looks for open issues that bear a trigger label and have no run for it.
+func (c *comparison) labels(ctx context.Context) error {
+	process := stage.Default()
+	for _, s := range process.Stages {
+		for _, label := range []string{process.LabelOf(s.Name, false), process.LabelOf(s.Name, true)} {
+			opts := &gh.IssueListByRepoOptions{State: "open", Labels: []string{label}, ListOptions: gh.ListOptions{PerPage: 100}}
+			for {
+				issues, resp, err := c.client.Issues.ListByRepo(ctx, c.owner, c.name, opts)
+				if err != nil {
+					return fmt.Errorf("listing the issues with label %s: %w", label, err)
+				}
+				for _, issue := range issues {
+					if issue.IsPullRequest() {
+						continue
+					}
+					if err := c.label(ctx, issue, label); err != nil {
+						return fmt.Errorf("issue %d: %w", issue.GetNumber(), err)
+					}
+				}
+				if opts.Page = resp.NextPage; opts.Page == 0 {
+					break
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// label tells of one label, unless it has been answered.
+func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string) error {
+	set, err := c.lastLabeled(ctx, issue.GetNumber(), label)
+	if err != nil || set == nil || c.now.Sub(set.GetCreatedAt().Time) < underWay {
+		return err
+	}
+	repository, cause := c.owner+"/"+c.name, c.causeOf(set.GetID())
+	answered, err := c.db.LabelAnswered(ctx, repository, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID())
+	if err != nil || answered {
+		return err
+	}
+	whole, _, err := c.client.Repositories.Get(ctx, c.owner, c.name)
+	if err != nil {
+		return fmt.Errorf("reading the repository: %w", err)
+	}
+	observed := events.LabelObserved{
+		Repository: whole.GetFullName(), Issue: issue.GetNumber(), Title: issue.GetTitle(), Body: issue.GetBody(), URL: issue.GetHTMLURL(),
+		Label: label, Sender: set.GetActor().GetLogin(), SenderType: set.GetActor().GetType(),
+		LabeledAt: set.GetCreatedAt().UTC(), DefaultBase: whole.GetDefaultBranch(),
+	}
+	for _, l := range issue.Labels {
+		observed.Labels = append(observed.Labels, l.GetName())
+	}
+	emitted, err := c.db.Emit(ctx, cause, observed.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
+		return events.Decision{
+			Emit: []events.Draft{events.Now(observed)},
+			Audit: []events.Record{{
+				Actor: "github:" + observed.Sender, Action: "label.observed", Reason: "no_webhook", Detail: label,
+			}},
+		}, nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, emitted...)
+}
+
+// lastLabeled finds when and by whom the label was set last; nil when GitHub no longer knows.
+func (c *comparison) lastLabeled(ctx context.Context, issue int, label string) (last *gh.IssueEvent, err error) {
+	opts := &gh.ListOptions{PerPage: 100}
+	for {
+		page, resp, err := c.client.Issues.ListIssueEvents(ctx, c.owner, c.name, issue, opts)
+		if err != nil {
+			return nil, fmt.Errorf("listing the issue's events: %w", err)
+		}
+		for _, e := range page { // oldest first
+			if e.GetEvent() == "labeled" && e.GetLabel().GetName() == label {
+				last = e
+			}
+		}
+		if opts.Page = resp.NextPage; opts.Page == 0 {
+			return last, nil
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+var at = time.Date(2026, 11, 1, 12, 30, 0, 0, time.UTC)
+
+// examples has one payload of each type, every field filled: TestGolden says so.
+var examples = []Payload{
+	RunRequested{RunRef: ref, Stage: "dev", Revise: true, RequestedBy: "alice"},
+	RunFinished{RunRef: ref, State: "failed", Reason: "oom_killed"},
+	RunDeadline{RunRef: ref},
+	RunCheck{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Round: 2},
+	AgentRequested{
+		RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Stage: "dev", Role: "dev", Engine: "codex",
+		Deadline: at, ExpiresAt: at.Add(time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Attempt: 1,
+	},
+	AgentStopRequested{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Reason: "aborted"},
+	AgentStarted{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Job: "agent"},
+	AgentFinished{RunRef: ref, Namespace: "codexk8s-run-0123456789ab"},
+	AgentFailed{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Reason: "image_pull", Message: "The image can't be pulled."},
+	AgentReported{
+		RunRef: ref, Outcome: "failed", Reason: "write_scope", Summary: "Done.", Branch: "codexk8s/issue-12", HeadSHA: "c0ffee",
+		PullRequest: 13, PullRequestURL: "https://github.com/acme/demo/pull/13", ThreadID: "t-1", ChangedFiles: []string{"main.go"},
+	},
+	EnvironmentExpired{RunRef: ref, Namespace: "codexk8s-run-0123456789ab"},
+	EnvironmentRemoved{RunRef: ref, Namespace: "codexk8s-run-0123456789ab"},
+	GitHubChangeRequested{
+		Repository: "acme/demo", Issue: 12, PullRequest: 13, RunID: ref.RunID,
+		AddLabels: []string{"state:in-review"}, RemoveLabels: []string{"run:dev"},
+		AddLabelsToPR: []string{"state:in-review"}, RemoveLabelsOffPR: []string{"state:approved"},
+		Comment: "Done.", CommentVersion: 3,
+		Status: &CommitStatus{SHA: "c0ffee", State: "success", Context: "codexk8s/dev", Description: "Done."},
+	},
+	GitHubChanged{Repository: "acme/demo", Issue: 12, RunID: ref.RunID, CommentID: 99},
+	LabelObserved{
+		Repository: "acme/demo", Issue: 12, Title: "T", Body: "B", URL: "https://github.com/acme/demo/issues/12", Label: "run:dev",
+		Labels: []string{"run:dev"}, Sender: "alice", SenderType: "User", LabeledAt: at, DefaultBase: "main", CloneURL: "https://github.com/acme/demo.git",
+	},
+	LLMRequested{RequestID: "r-1", Model: "gpt-5.4", Messages: []LLMMessage{{Role: "user", Content: "Hello"}}, MaxTokens: 100},
+	LLMAnswered{RequestID: "r-1", Model: "gpt-5.4", Content: "Hello", InputTokens: 1, OutputTokens: 2},
+	LLMFailed{RequestID: "r-1", Reason: "refused", Message: "No."},
+}
+
+var ref = RunRef{RunID: "01234567-89ab-5def-8123-456789abcdef", Project: "demo", Repository: "acme/demo", Issue: 12}
+
+// What is stored outlives the release that stored it: a golden file changes only by adding fields.
+func TestGolden(t *testing.T) {
+	for _, p := range examples {
+		for f, v := range reflect.ValueOf(p).Fields() {
+			if v.IsZero() {
+				t.Errorf("%T: the example leaves %s empty", p, f.Name)
+			}
+		}
+		got, err := json.MarshalIndent(p, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, '\n')
+		file := filepath.Join("testdata", strings.TrimPrefix(p.EventType(), Prefix)+".json")
+		if *update {
+			if err := os.WriteFile(file, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", file, diff)
+		}
+	}
+}
+
+func TestEveryTypeOfOursInTheCatalogHasAnExample(t *testing.T) {
+	var known []string
+	for _, p := range examples {
+		known = append(known, p.EventType())
+	}
+	for function, types := range Catalog {
+		for _, typ := range types {
+			if IsOurs(typ) && !slices.Contains(known, typ) {
+				t.Errorf("%s consumes %s, which no payload has", function, typ)
+			}
+		}
+	}
+}
+
+func cause() event.Event {
+	e := event.New()
+	e.SetID("guid-1")
+	e.SetSource("https://github.com/acme/demo")
+	e.SetType(GitHubType("issues"))
+	e.SetExtension(ExtTraceparent, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	return e
+}
+
+func TestTheSameDecisionHasTheSameEnvelope(t *testing.T) {
+	a, err := New(cause(), "stage-router", 0, Now(RunDeadline{RunRef: ref}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := New(cause(), "stage-router", 0, Now(RunDeadline{RunRef: ref}))
+	if diff := cmp.Diff(a.String(), b.String()); diff != "" {
+		t.Error(diff)
+	}
+	want := map[string]any{
+		ExtCorrelation: "acme/demo#12", ExtPartition: "acme/demo#12", ExtCausation: "guid-1",
+		ExtTraceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+	}
+	if diff := cmp.Diff(want, a.Extensions()); diff != "" {
+		t.Errorf("extensions (-want +got):\n%s", diff)
+	}
+	other, _ := New(cause(), "stage-router", 1, Now(RunDeadline{RunRef: ref}))
+	elsewhere, _ := New(cause(), "run-observer", 0, Now(RunDeadline{RunRef: ref}))
+	if a.ID() == other.ID() || a.ID() == elsewhere.ID() {
+		t.Error("two different drafts have one id")
+	}
+	if err := a.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	e := cause()
+	if _, err := Decode[RunCheck](e); err == nil {
+		t.Error("an event of another type was decoded")
+	}
+	e.SetType(RunCheck{}.EventType())
+	if err := e.SetData(event.ApplicationJSON, []byte(`{"round":"three"}`)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Decode[RunCheck](e)
+	if r, ok := AsRejected(err); !ok || !r.Malformed {
+		t.Errorf("got %v, want a refusal of malformed data", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, p := range examples {
+		data, err := json.Marshal(p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e := cause()
+		e.SetType(AgentReported{}.EventType())
+		e.DataEncoded = data
+		e.SetDataContentType(event.ApplicationJSON)
+		p, err := Decode[AgentReported](e)
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p2 := new(AgentReported); json.Unmarshal(again, p2) != nil || !bytes.Equal(again, must(json.Marshal(p2))) {
+			t.Errorf("%s does not survive a round trip", data)
+		}
+	})
+}
+
+func must(b []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return b
+}

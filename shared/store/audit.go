@@ -1,0 +1,161 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// auditRow is a row of the audit as its seal covers it. The order of the fields is part of every hash: never change it.
+type auditRow struct {
+	Seq         int64     `json:"seq"`
+	At          time.Time `json:"at"`
+	Actor       string    `json:"actor"`
+	Action      string    `json:"action"`
+	WorkItem    string    `json:"workItem"`
+	Run         string    `json:"run"`
+	Reason      string    `json:"reason"`
+	Detail      string    `json:"detail"`
+	Function    string    `json:"function"`
+	EventSource string    `json:"eventSource"`
+	EventID     string    `json:"eventId"`
+}
+
+const auditColumns = `a.seq, a.at, a.actor, a.action, a.work_item, coalesce(a.run_id::text, ''), a.reason, a.detail,
+	a.function, a.event_source, a.event_id`
+
+// sealOf is SHA-256 over the hash before and, per row, one line of JSON.
+func sealOf(previous []byte, rows []auditRow) ([]byte, error) {
+	h := sha256.New()
+	h.Write(previous)
+	for _, r := range rows {
+		r.At = r.At.UTC()
+		line, err := json.Marshal(r)
+		if err != nil {
+			return nil, fmt.Errorf("encoding audit row %d: %w", r.Seq, err)
+		}
+		h.Write(append(line, '\n'))
+	}
+	return h.Sum(nil), nil
+}
+
+// SealAudit adds one link to the chain: a hash over up to limit rows that no seal covers yet, and over the hash before.
+// It returns the number of rows. Rows of transactions that may not have ended wait: one with a lower seq could follow.
+func (db *DB) SealAudit(ctx context.Context, limit int) (sealed int, err error) {
+	err = db.inTx(ctx, func(tx *Tx) error {
+		// The lock is a statement of its own: the next one sees what its last holder has committed.
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('audit-seal', 0))`); err != nil {
+			return fmt.Errorf("waiting for another seal: %w", err)
+		}
+		rows, err := tx.Query(ctx, `
+			SELECT `+auditColumns+`
+			FROM audit a
+			WHERE NOT EXISTS (SELECT 1 FROM audit_sealed s WHERE s.seq = a.seq)
+			  AND a.tx < pg_snapshot_xmin(pg_current_snapshot())
+			ORDER BY a.seq
+			LIMIT $1
+		`, limit)
+		if err != nil {
+			return fmt.Errorf("reading the audit: %w", err)
+		}
+		batch, err := pgx.CollectRows(rows, pgx.RowToStructByPos[auditRow])
+		if err != nil {
+			return fmt.Errorf("reading the audit: %w", err)
+		}
+		if len(batch) == 0 {
+			return nil
+		}
+		sealed = len(batch)
+		return tx.seal(ctx, batch)
+	})
+	return sealed, err
+}
+
+func (tx *Tx) seal(ctx context.Context, batch []auditRow) error {
+	var previous []byte
+	if err := tx.QueryRow(ctx, `
+		SELECT coalesce((SELECT hash FROM audit_seals ORDER BY batch DESC LIMIT 1), '')
+	`).Scan(&previous); err != nil {
+		return fmt.Errorf("reading the last seal: %w", err)
+	}
+	hash, err := sealOf(previous, batch)
+	if err != nil {
+		return err
+	}
+	seqs := make([]int64, len(batch))
+	for i, r := range batch {
+		seqs[i] = r.Seq
+	}
+	if _, err := tx.Exec(ctx, `
+		WITH seal AS (
+			INSERT INTO audit_seals (rows, seqs, previous, hash)
+			VALUES (cardinality($1::bigint[]), $1, $2, $3)
+			RETURNING batch
+		)
+		INSERT INTO audit_sealed (seq, batch)
+		SELECT seq, batch
+		FROM seal, unnest($1::bigint[]) AS seq
+	`, seqs, notNil(previous), hash); err != nil {
+		return fmt.Errorf("sealing %d rows of the audit: %w", len(batch), err)
+	}
+	return nil
+}
+
+// VerifyAudit computes the chain of seals anew. It returns the number of rows that the seals cover, and an error that
+// names the first batch whose rows are not what was sealed.
+func (db *DB) VerifyAudit(ctx context.Context) (rows int, err error) {
+	type link struct {
+		Batch          int64
+		Rows           int
+		Seqs           []int64
+		Previous, Hash []byte
+	}
+	var last int64
+	var hash []byte
+	for {
+		found, err := db.pool.Query(ctx, `
+			SELECT batch, rows, seqs, previous, hash
+			FROM audit_seals
+			WHERE batch > $1
+			ORDER BY batch
+			LIMIT 1
+		`, last)
+		if err != nil {
+			return rows, fmt.Errorf("reading the seals: %w", err)
+		}
+		links, err := pgx.CollectRows(found, pgx.RowToStructByPos[link])
+		if err != nil {
+			return rows, fmt.Errorf("reading the seals: %w", err)
+		}
+		if len(links) == 0 {
+			return rows, nil
+		}
+		l := links[0]
+		covered, err := db.pool.Query(ctx, `
+			SELECT `+auditColumns+`
+			FROM audit a
+			WHERE a.seq = ANY ($1::bigint[])
+			ORDER BY a.seq
+		`, l.Seqs)
+		if err != nil {
+			return rows, fmt.Errorf("reading the audit: %w", err)
+		}
+		batch, err := pgx.CollectRows(covered, pgx.RowToStructByPos[auditRow])
+		if err != nil {
+			return rows, fmt.Errorf("reading the audit: %w", err)
+		}
+		want, err := sealOf(hash, batch)
+		if err != nil {
+			return rows, err
+		}
+		if len(batch) != l.Rows || !bytes.Equal(hash, l.Previous) || !bytes.Equal(want, l.Hash) {
+			return rows, fmt.Errorf("the audit was changed: batch %d has %d rows of %d, or other ones than were sealed", l.Batch, len(batch), l.Rows)
+		}
+		rows, last, hash = rows+len(batch), l.Batch, l.Hash
+	}
+}

@@ -1,0 +1,189 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/jackc/pgx/v5"
+
+	"codexk8s.dev/shared/events"
+)
+
+// A DeadLetter is an event that failed for good at one function. The event's data are in the log of events.
+type DeadLetter struct {
+	Function   string          `json:"function"`
+	Source     string          `json:"source"`
+	ID         string          `json:"id"`
+	Type       string          `json:"type"`
+	Code       int             `json:"code"` // HTTP status of the refusal; 0 = nobody refused, but no receipt came
+	Error      string          `json:"error"`
+	Envelope   json.RawMessage `json:"envelope"` // the CloudEvent in JSON, without its data
+	DiedAt     time.Time       `json:"diedAt"`
+	ReplayedAt *time.Time      `json:"replayedAt,omitempty"`
+}
+
+// Bury stores a dead letter for each of the functions that has no receipt of the event, and takes the event out of what
+// they have still to handle. It returns the number of functions.
+func (db *DB) Bury(ctx context.Context, e event.Event, functions []string, code int, why string) (buried int, err error) {
+	err = db.inTx(ctx, func(tx *Tx) error {
+		buried, err = tx.bury(ctx, e, functions, code, why)
+		return err
+	})
+	return buried, err
+}
+
+func (tx *Tx) bury(ctx context.Context, e event.Event, functions []string, code int, why string) (buried int, err error) {
+	bare := e.Clone()
+	bare.DataEncoded = nil
+	envelope, err := json.Marshal(bare)
+	if err != nil {
+		return 0, fmt.Errorf("encoding the envelope of %s: %w", e.ID(), err)
+	}
+	correlation := events.Extension(e, events.ExtCorrelation)
+	var b pgx.Batch
+	// A source of Knative's own sends what nobody has stored: without it there would be nothing to replay.
+	if err := queueEvent(&b, e, origin{correlation: correlation}, time.Time{}); err != nil {
+		return 0, err
+	}
+	for _, f := range functions {
+		b.Queue(`
+			INSERT INTO dead_letters AS d (function, source, id, type, code, error, envelope)
+			SELECT $1, $2, $3, $4, $5, $6, $7
+			WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE function = $1 AND source = $2 AND id = $3)
+			ON CONFLICT (function, source, id) DO UPDATE
+			SET code = excluded.code, error = excluded.error, died_at = now(), replayed_at = NULL
+			WHERE d.replayed_at IS NOT NULL
+		`, f, e.Source(), e.ID(), e.Type(), code, why, string(envelope)).Exec(func(ct pgconnTag) error {
+			buried += int(ct.RowsAffected())
+			return nil
+		})
+		b.Queue(`
+			DELETE FROM pending
+			WHERE function = $1 AND source = $2 AND id = $3
+		`, f, e.Source(), e.ID())
+	}
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return 0, fmt.Errorf("storing the dead letter %s %s: %w", e.Type(), e.ID(), err)
+	}
+	return buried, nil
+}
+
+// GiveUp buries up to limit events whose time came more often than attempts times without a receipt, and returns their
+// number. The last delivery gets its full time first.
+func (db *DB) GiveUp(ctx context.Context, attempts, limit int) (buried int, err error) {
+	err = db.inTx(ctx, func(tx *Tx) error {
+		rows, err := tx.Query(ctx, `
+			SELECT function, source, id, attempts
+			FROM pending
+			WHERE attempts > $1 AND due_at <= now()
+			ORDER BY due_at
+			LIMIT $2
+			FOR UPDATE SKIP LOCKED
+		`, attempts, limit)
+		if err != nil {
+			return fmt.Errorf("looking for events without receipt: %w", err)
+		}
+		type overdue struct {
+			Function, Source, ID string
+			Attempts             int
+		}
+		lost, err := pgx.CollectRows(rows, pgx.RowToStructByPos[overdue])
+		if err != nil {
+			return fmt.Errorf("looking for events without receipt: %w", err)
+		}
+		for _, l := range lost {
+			e, err := tx.event(ctx, l.Source, l.ID)
+			if err != nil {
+				return err
+			}
+			n, err := tx.bury(ctx, e, []string{l.Function}, 0, fmt.Sprintf("no receipt after %d deliveries", l.Attempts))
+			if err != nil {
+				return err
+			}
+			buried += n
+		}
+		return nil
+	})
+	return buried, err
+}
+
+func (tx *Tx) event(ctx context.Context, source, id string) (event.Event, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT `+eventColumns+`
+		FROM events e
+		WHERE e.source = $1 AND e.id = $2
+	`, source, id)
+	if err != nil {
+		return event.Event{}, fmt.Errorf("reading event %s: %w", id, err)
+	}
+	e, err := pgx.CollectExactlyOneRow(rows, scanEvent)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return event.Event{}, fmt.Errorf("event %s of %s: %w", id, source, ErrNotFound)
+	}
+	if err != nil {
+		return event.Event{}, fmt.Errorf("reading event %s: %w", id, err)
+	}
+	return e, nil
+}
+
+// DeadLetters reads up to limit dead letters, those that nobody has replayed first, each newest first.
+func (db *DB) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT function, source, id, type, code, error, envelope, died_at, replayed_at
+		FROM dead_letters
+		ORDER BY replayed_at IS NOT NULL, died_at DESC, function
+		LIMIT $1
+	`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading the dead letters: %w", err)
+	}
+	letters, err := pgx.CollectRows(rows, pgx.RowToStructByPos[DeadLetter])
+	if err != nil {
+		return nil, fmt.Errorf("reading the dead letters: %w", err)
+	}
+	return letters, nil
+}
+
+// Replay makes the function handle a dead letter's event as if for the first time, and returns the event to send. It is
+// ErrNotFound when there is no such dead letter.
+func (db *DB) Replay(ctx context.Context, function, source, id string) (e event.Event, err error) {
+	err = db.inTx(ctx, func(tx *Tx) error {
+		marked, err := tx.Exec(ctx, `
+			UPDATE dead_letters
+			SET replayed_at = now()
+			WHERE function = $1 AND source = $2 AND id = $3
+		`, function, source, id)
+		if err != nil {
+			return fmt.Errorf("marking the dead letter %s: %w", id, err)
+		}
+		if marked.RowsAffected() == 0 {
+			return fmt.Errorf("dead letter %s of %s at %s: %w", id, source, function, ErrNotFound)
+		}
+		if e, err = tx.event(ctx, source, id); err != nil {
+			return err
+		}
+		var b pgx.Batch
+		b.Queue(`
+			DELETE FROM inbox
+			WHERE function = $1 AND source = $2 AND id = $3
+		`, function, source, id)
+		b.Queue(`
+			INSERT INTO pending (function, source, id, due_at)
+			VALUES ($1, $2, $3, now() + $4::interval)
+			ON CONFLICT (function, source, id) DO UPDATE
+			SET due_at = excluded.due_at, attempts = 0
+		`, function, source, id, grace)
+		queueAudit(&b, tx.function, e, events.Extension(e, events.ExtCorrelation), events.Record{
+			Actor: "function:" + tx.function, Action: "dead_letter.replayed", Detail: e.Type() + " at " + function,
+		})
+		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+			return fmt.Errorf("replaying %s: %w", id, err)
+		}
+		return nil
+	})
+	return e, err
+}

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A BoundRepository is a project's repository as far as comparing with GitHub needs it.
+type BoundRepository struct {
+	Name       string    // lower-case owner/name
+	HookID     int64     // 0 = not known
+	Reconciled time.Time // up to when it was compared; zero = never
+	SeenHooks  []int64   // the hooks whose deliveries arrived
+}
+
+// Unreconciled reads the bound repositories that were not compared since then, the longest waiting first.
+func (db *DB) Unreconciled(ctx context.Context, since time.Time) ([]BoundRepository, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT r.full_name, r.hook_id, coalesce(r.reconciled_at, '0001-01-01Z'::timestamptz),
+		       ARRAY(SELECT DISTINCT d.hook_id FROM deliveries d
+		             WHERE r.hook_id = 0 AND d.hook_id <> 0 AND lower(d.repository) = r.full_name)
+		FROM repositories r
+		WHERE r.reconciled_at IS NULL OR r.reconciled_at <= $1
+		ORDER BY r.reconciled_at NULLS FIRST, r.full_name
+	`, since)
+	if err != nil {
+		return nil, fmt.Errorf("reading the repositories: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[BoundRepository])
+	if err != nil {
+		return nil, fmt.Errorf("reading the repositories: %w", err)
+	}
+	return found, nil
+}
+
+// Reconciled notes up to when the repository was compared, and which hook is ours (0 = not known).
+func (db *DB) Reconciled(ctx context.Context, repository string, hook int64, until time.Time) error {
+	_, err := db.pool.Exec(ctx, `
+		UPDATE repositories
+		SET reconciled_at = $3, hook_id = $2
+		WHERE full_name = $1
+	`, strings.ToLower(repository), hook, until)
+	if err != nil {
+		return fmt.Errorf("noting that %s was compared: %w", repository, err)
+	}
+	return nil
+}
+
+// MissingDeliveries returns those of the GUIDs that never arrived.
+func (db *DB) MissingDeliveries(ctx context.Context, guids []string) ([]string, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT DISTINCT g.guid
+		FROM unnest($1::text[]) AS g (guid)
+		WHERE NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.guid = g.guid)
+	`, guids)
+	if err != nil {
+		return nil, fmt.Errorf("comparing deliveries: %w", err)
+	}
+	missing, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("comparing deliveries: %w", err)
+	}
+	return missing, nil
+}
+
+// LabelAnswered reports whether a trigger label needs nobody's attention: the issue has an active run, or one that is
+// newer than the label, or this function has told of it before (cause is the id it gave as the cause).
+func (db *DB) LabelAnswered(ctx context.Context, repository string, issue int, labeled time.Time, cause string) (bool, error) {
+	var answered bool
+	err := db.pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT 1 FROM runs
+		               WHERE repository = $1 AND issue = $2 AND (created_at >= $3 OR finished_at IS NULL))
+		    OR EXISTS (SELECT 1 FROM events
+		               WHERE cause_id = $4 AND function = $5)
+	`, strings.ToLower(repository), issue, labeled, cause, db.function).Scan(&answered)
+	if err != nil {
+		return false, fmt.Errorf("looking for runs of %s#%d: %w", repository, issue, err)
+	}
+	return answered, nil
+}
