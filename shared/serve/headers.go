@@ -11,12 +11,13 @@ import (
 
 // setHeaders writes the event's attributes as the headers of the HTTP binding in
 // binary mode. The SDK's writer goes through five layers of readers for this;
-// sending is on the path of every acknowledgement.
+// sending is on the path of every acknowledgement. Like the SDK, and so like the
+// Broker, it does not percent-encode: a reader of theirs would not decode.
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#313-metadata-headers
 func setHeaders(h http.Header, e event.Event) {
 	set := func(name, value string) {
 		if value != "" {
-			h["Ce-"+strings.ToUpper(name[:1])+name[1:]] = []string{escape(value)}
+			h["Ce-"+strings.ToUpper(name[:1])+name[1:]] = []string{value}
 		}
 	}
 	set("specversion", e.SpecVersion())
@@ -36,29 +37,4 @@ func setHeaders(h http.Header, e event.Event) {
 	if ct := e.DataContentType(); ct != "" {
 		h.Set("Content-Type", ct)
 	}
-}
-
-// escape percent-encodes what the binding does not allow in a header value:
-// space, double quote, percent and all outside printable ASCII, byte by byte of UTF-8.
-func escape(s string) string {
-	const hex = "0123456789ABCDEF"
-	plain := func(c byte) bool { return c > ' ' && c < 0x7f && c != '"' && c != '%' }
-	clean := true
-	for i := 0; i < len(s) && clean; i++ {
-		clean = plain(s[i])
-	}
-	if clean {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; plain(c) {
-			b.WriteByte(c)
-		} else {
-			b.WriteByte('%')
-			b.WriteByte(hex[c>>4])
-			b.WriteByte(hex[c&15])
-		}
-	}
-	return b.String()
 }

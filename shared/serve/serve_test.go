@@ -1,0 +1,221 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"github.com/google/go-cmp/cmp"
+
+	"codexk8s.dev/shared/events"
+)
+
+// post sends a binary-mode event of the type and returns the whole answer.
+func post(t *testing.T, url, eventType, body string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range map[string]string{"Ce-Specversion": "1.0", "Ce-Id": "1", "Ce-Source": "test", "Ce-Type": eventType, "Content-Type": "application/json"} {
+		req.Header.Set(k, v)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	said, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(said)
+}
+
+func TestAnswers(t *testing.T) {
+	cases := []struct {
+		name   string
+		handle func() error
+		status int
+	}{
+		{"handled", func() error { return nil }, 202},
+		{"malformed", func() error { return events.Malformed(errors.New("no JSON")) }, 400},
+		{"rejected", func() error { return events.Reject("unknown_run", errors.New("no such run")) }, 422},
+		{"wrapped rejection", func() error { return fmt.Errorf("deciding: %w", events.Reject("x", errors.New("y"))) }, 422},
+		{"later", func() error { return events.RetryAt(time.Now().Add(time.Minute), errors.New("rate limited")) }, 503},
+		{"temporary", func() error { return errors.New("connecting to Postgres: refused") }, 500},
+		{"panic", func() error { panic("a bug") }, 500},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := New("test", "")
+			s.OnType("known", func(context.Context, event.Event) ([]event.Event, error) { return nil, c.handle() })
+			srv := httptest.NewServer(s.Handler())
+			defer srv.Close()
+			resp, said := post(t, srv.URL, "known", "{}")
+			if resp.StatusCode != c.status {
+				t.Errorf("answered %d, want %d", resp.StatusCode, c.status)
+			}
+			for name := range resp.Header {
+				if strings.HasPrefix(strings.ToLower(name), "ce-") {
+					t.Errorf("the answer has the header %s: Knative would take it for an event", name)
+				}
+			}
+			if (c.status == 202) != (said == "") {
+				t.Errorf("status %d has the body %q", c.status, said)
+			}
+			if (c.status == 503) != (resp.Header.Get("Retry-After") != "") {
+				t.Errorf("status %d has Retry-After %q", c.status, resp.Header.Get("Retry-After"))
+			}
+		})
+	}
+}
+
+func TestBadEvents(t *testing.T) {
+	srv := httptest.NewServer(New("test", "").Handler())
+	defer srv.Close()
+	if resp, said := post(t, srv.URL, "unheard.of", "{}"); resp.StatusCode != 422 || !strings.Contains(said, "unheard.of") {
+		t.Errorf("a type without handler: %d %q", resp.StatusCode, said)
+	}
+	resp, err := http.Post(srv.URL, "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 400 {
+		t.Errorf("a request that is no CloudEvent: %d", resp.StatusCode)
+	}
+}
+
+func TestOversize(t *testing.T) {
+	s := New("test", "")
+	w := httptest.NewRecorder()
+	req := httptest.NewRequest(http.MethodPost, "/", io.LimitReader(zeros{}, maxEvent+1))
+	for k, v := range map[string]string{"Ce-Specversion": "1.0", "Ce-Id": "1", "Ce-Source": "test", "Ce-Type": "t", "Content-Type": "application/json"} {
+		req.Header.Set(k, v)
+	}
+	s.OnType("t", func(context.Context, event.Event) ([]event.Event, error) { return nil, nil })
+	s.Handler().ServeHTTP(w, req)
+	if w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("answered %d", w.Code)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+func TestSentEventsArriveWhole(t *testing.T) {
+	var got event.Event
+	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e, err := cehttp.NewEventFromHTTPRequest(r)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		got = *e
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer broker.Close()
+	e := event.New()
+	e.SetID("id 1")
+	e.SetSource("https://codexk8s.dev/test")
+	e.SetType("dev.codexk8s.test")
+	e.SetSubject(`owner/repo#1 größe "100 %"`)
+	e.SetTime(time.Date(2026, 11, 1, 12, 0, 0, 123456000, time.UTC))
+	e.SetExtension(events.ExtCorrelation, "acme/demo#1")
+	if err := e.SetData(event.ApplicationJSON, map[string]string{"a": "b"}); err != nil {
+		t.Fatal(err)
+	}
+	s := New("test", broker.URL)
+	if err := s.sink.override(`{"extensions":{"cluster":"eu"}}`); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Send(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	e.SetExtension("cluster", "eu")
+	if diff := cmp.Diff(e.String(), got.String()); diff != "" {
+		t.Errorf("sent and received (-want +got):\n%s", diff)
+	}
+}
+
+func TestARefusedSendIsTheCallersFailure(t *testing.T) {
+	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "no channel", http.StatusServiceUnavailable)
+	}))
+	defer broker.Close()
+	s := New("test", broker.URL)
+	e := event.New()
+	e.SetID("1")
+	e.SetSource("test")
+	e.SetType("out")
+	s.OnType("in", func(context.Context, event.Event) ([]event.Event, error) { return []event.Event{e}, nil })
+	srv := httptest.NewServer(s.Handler())
+	defer srv.Close()
+	if resp, said := post(t, srv.URL, "in", "{}"); resp.StatusCode != 500 || !strings.Contains(said, "no channel") {
+		t.Errorf("%d %q", resp.StatusCode, said)
+	}
+}
+
+func TestEmptyRequiredVariableIsRefused(t *testing.T) {
+	t.Setenv("DATABASE_URL", " ")
+	var env struct {
+		DatabaseURL string `envconfig:"DATABASE_URL" required:"true"`
+	}
+	if err := process(&env); err == nil || !strings.Contains(err.Error(), "DATABASE_URL") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDrainFinishesWhatIsInFlight(t *testing.T) {
+	s := New("test", "")
+	arrived, release := make(chan struct{}), make(chan struct{})
+	putOff := false
+	s.OnType("slow", func(ctx context.Context, _ event.Event) ([]event.Event, error) {
+		close(arrived)
+		<-release
+		s.Defer(ctx, func(context.Context) { time.Sleep(50 * time.Millisecond); putOff = true })
+		return nil, nil
+	})
+	srv := httptest.NewServer(s.Handler())
+	defer srv.Close()
+	status := make(chan int)
+	go func() {
+		resp, _ := post(t, srv.URL, "slow", "{}")
+		status <- resp.StatusCode
+	}()
+	<-arrived
+	stopped := make(chan error)
+	go func() { stopped <- s.stop(srv.Config, 5*time.Second) }()
+	time.Sleep(20 * time.Millisecond)
+	close(release)
+	if got := <-status; got != 202 {
+		t.Errorf("the request in flight was answered %d", got)
+	}
+	if err := <-stopped; err != nil || !putOff {
+		t.Errorf("stopped with %v, put off work done: %t", err, putOff)
+	}
+}
+
+func FuzzReadEvent(f *testing.F) {
+	f.Add("application/json", "1.0", "id", "source", "type", `{"a":1}`)
+	f.Add("application/cloudevents+json", "", "", "", "", `{"specversion":"1.0","id":"1","source":"s","type":"t","data":{}}`)
+	f.Add("application/cloudevents-batch+json", "", "", "", "", `[]`)
+	f.Fuzz(func(t *testing.T, contentType, version, id, source, typ, body string) {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		r.Header = http.Header{"Content-Type": {contentType}, "Ce-Specversion": {version}, "Ce-Id": {id}, "Ce-Source": {source}, "Ce-Type": {typ}}
+		e, err := ReadEvent(r)
+		if err == nil && (e.ID() == "" || e.Type() == "" || e.Source() == "") {
+			t.Errorf("accepted an event without id, type or source: %v", e)
+		}
+	})
+}
