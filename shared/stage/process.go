@@ -81,20 +81,6 @@ type Stage struct {
 	line    int
 }
 
-// UnmarshalYAML keeps the line, for errors that say where.
-func (r *Role) UnmarshalYAML(n *yaml.Node) error {
-	type plain Role
-	r.line = n.Line
-	return n.Decode((*plain)(r))
-}
-
-// UnmarshalYAML keeps the line, for errors that say where.
-func (s *Stage) UnmarshalYAML(n *yaml.Node) error {
-	type plain Stage
-	s.line = n.Line
-	return n.Decode((*plain)(s))
-}
-
 // Default is the process that comes with the platform.
 func Default() *Process {
 	p, err := Parse(defaultProcess)
@@ -114,10 +100,33 @@ func Parse(data []byte) (*Process, error) {
 	if err := d.Decode(p); err != nil {
 		return nil, fmt.Errorf("reading the process: %w", err)
 	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, fmt.Errorf("reading the process: %w", err)
+	}
+	for i, line := range linesOf(&doc, "roles") {
+		p.Roles[i].line = line
+	}
+	for i, line := range linesOf(&doc, "stages") {
+		p.Stages[i].line = line
+	}
 	if errs := p.check(); len(errs) > 0 {
 		return nil, fmt.Errorf("the process is invalid: %w", errors.Join(errs...))
 	}
 	return p, nil
+}
+
+// linesOf returns the lines on which the entries of a top-level list begin.
+func linesOf(doc *yaml.Node, list string) (lines []int) {
+	top := doc.Content[0].Content
+	for i := 0; i+1 < len(top); i += 2 {
+		if top[i].Value == list {
+			for _, entry := range top[i+1].Content {
+				lines = append(lines, entry.Line)
+			}
+		}
+	}
+	return lines
 }
 
 func (p *Process) check() (errs []error) {

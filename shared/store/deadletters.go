@@ -78,8 +78,9 @@ func (db *DB) GiveUp(ctx context.Context, attempts, limit int) (buried int, err 
 	err = db.inTx(ctx, func(tx *Tx) error {
 		rows, err := tx.Query(ctx, `
 			SELECT function, source, id, attempts
-			FROM pending
+			FROM pending p
 			WHERE attempts > $1 AND due_at <= now()
+			  AND EXISTS (SELECT 1 FROM events e WHERE (e.source, e.id) = (p.source, p.id))
 			ORDER BY due_at
 			LIMIT $2
 			FOR UPDATE SKIP LOCKED

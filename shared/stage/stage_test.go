@@ -1,0 +1,130 @@
+package stage
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestDefaultProcessIsValid(t *testing.T) {
+	if _, err := Parse(defaultProcess); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
+	cases := map[string]struct{ old, new, want string }{
+		"unknown field":     {"    timeout: 60m", "    timeout: 60m\n    colour: red", "field colour not found"},
+		"no time-out":       {"    timeout: 60m\n", "", "line 33: stage dev has no timeout"},
+		"unknown role":      {"    role: dev\n", "    role: devil\n", `line 33: stage dev: role "devil" does not exist`},
+		"unknown next":      {"    next: []", "    next: [qa]", `line 33: stage dev: next stage "qa" does not exist`},
+		"unreachable":       {"    needs: []", "    needs: [plan]", `line 33: stage dev needs "plan", which no stage makes`},
+		"makes nothing":     {"    makes: [pull_request]", "    makes: []", "line 33: stage dev makes nothing"},
+		"label owned twice": {"    label: run:dev\n", "    label: run:abort\n", `line 33: label "run:abort" belongs to both abort and stage dev`},
+		"agent may set it":  {"    label: run:dev\n", "    label: state:dev\n", `label "state:dev" does not begin with "run:"`},
+		"no parallel":       {"    parallel: 2\n", "    parallel: 0\n", "line 27: role dev: parallel is 0"},
+		"bad quantity":      {"    memory: 2Gi", "    memory: lots", `memory "lots" is no Kubernetes quantity`},
+		"default model":     {"  default: gpt-5.4", "  default: gpt-0", `models.default "gpt-0" is not among`},
+		"version":           {"version: 1", "version: 2", "version is 2, this release reads 1"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			changed := strings.Replace(string(defaultProcess), c.old, c.new, 1)
+			if changed == string(defaultProcess) {
+				t.Fatalf("%q is not in the process", c.old)
+			}
+			_, err := Parse([]byte(changed))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestTrigger(t *testing.T) {
+	type answer struct {
+		Trigger   Trigger
+		Known, OK bool
+	}
+	for label, want := range map[string]answer{
+		"run:dev":               {Trigger{Stage: "dev"}, true, true},
+		"run:dev:revise":        {Trigger{Stage: "dev", Revise: true}, true, true},
+		"run:abort":             {Trigger{Abort: true}, true, true},
+		"run:abort:revise":      {Trigger{}, false, true},
+		"run:dev:revise:revise": {Trigger{}, false, true},
+		"run:":                  {Trigger{}, false, true},
+		"state:in-review":       {},
+		"Run:dev":               {},
+		"":                      {},
+	} {
+		var got answer
+		got.Trigger, got.Known, got.OK = Default().Trigger(label)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", label, diff)
+		}
+	}
+}
+
+func TestLabelsChoose(t *testing.T) {
+	p := Default()
+	for _, c := range []struct {
+		labels   []string
+		value    string
+		conflict []string
+	}{
+		{nil, "", nil},
+		{[]string{"bug", "[ai-model-gpt-5.2]"}, "gpt-5.2", nil},
+		{[]string{"[ai-model-gpt-5.2]", "[ai-model-gpt-5.2]"}, "gpt-5.2", nil},
+		{[]string{"[ai-model-b]", "[ai-model-a]"}, "a", []string{"[ai-model-a]", "[ai-model-b]"}},
+		{[]string{"[ai-model-]", "ai-model-x"}, "", nil},
+	} {
+		value, conflict := choice(p.Models.Label, c.labels)
+		if value != c.value || !cmp.Equal(conflict, c.conflict) {
+			t.Errorf("%v: %q %v, want %q %v", c.labels, value, conflict, c.value, c.conflict)
+		}
+	}
+}
+
+func TestAdmitIsFairAndNobodyBlocks(t *testing.T) {
+	p := Default()
+	p.Roles = append(p.Roles, Role{Name: "qa", Parallel: 1})
+	at := func(minute int) time.Time { return time.Date(2026, 11, 1, 12, minute, 0, 0, time.UTC) }
+	place := func(id, role string, s State, minute int) Place {
+		return Place{Run: Run{ID: id, Role: role, State: s, CreatedAt: at(minute)}}
+	}
+	places := []Place{
+		place("d1", "dev", Running, 0), place("d2", "dev", Starting, 1),
+		place("d3", "dev", Queued, 2), place("q2", "qa", Requested, 5), place("q1", "qa", Queued, 3),
+		place("w", "qa", Waiting, 0),
+	}
+	ids := func(ps []Place) (out []string) {
+		for _, p := range ps {
+			out = append(out, p.ID)
+		}
+		return out
+	}
+	if diff := cmp.Diff([]string{"q1"}, ids(Admit(p, Settings{}, places))); diff != "" {
+		t.Errorf("dev is full, qa has one place (-want +got):\n%s", diff)
+	}
+	if got := ids(Admit(p, Settings{Parallel: 2}, places)); got != nil {
+		t.Errorf("the project is full, yet %v started", got)
+	}
+}
+
+func FuzzTrigger(f *testing.F) {
+	for _, l := range []string{"run:dev", "run:dev:revise", "run:abort", "state:blocked", "run:\x00"} {
+		f.Add(l)
+	}
+	p := Default()
+	f.Fuzz(func(t *testing.T, label string) {
+		trigger, known, ok := p.Trigger(label)
+		if known && !ok || ok != strings.HasPrefix(label, "run:") {
+			t.Errorf("%q: known %t, ok %t", label, known, ok)
+		}
+		if known && !trigger.Abort && p.LabelOf(trigger.Stage, trigger.Revise) != label {
+			t.Errorf("%q reads as %+v, whose label is %q", label, trigger, p.LabelOf(trigger.Stage, trigger.Revise))
+		}
+	})
+}

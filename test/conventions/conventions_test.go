@@ -1,0 +1,234 @@
+// Package conventions_test keeps the rules of the house that a compiler does not:
+// package comments, who may import whom, what lies at the top level, and that the
+// README and ko.yaml say what the sources say.
+package conventions_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	root   = "../.."
+	module = "codexk8s.dev/"
+)
+
+// A source is one Go file; its path is relative to the root, with slashes.
+type source struct {
+	path string
+	dir  string
+	file *ast.File
+}
+
+func (s source) isTest() bool { return strings.HasSuffix(s.path, "_test.go") }
+
+func (s source) imports() []string {
+	var paths []string
+	for _, spec := range s.file.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value) // the parser accepted it
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	var all []source
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() && path != root && (name == "node_modules" || name == "testdata" || strings.HasPrefix(name, ".")) {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		rel = filepath.ToSlash(rel)
+		all = append(all, source{rel, rel[:max(strings.LastIndex(rel, "/"), 0)], file})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestPackageComment: one comment per package, as its design belongs in one place.
+// A folder that holds only tests has it in a test.
+func TestPackageComment(t *testing.T) {
+	code, comments := map[string]bool{}, map[string][]string{}
+	all := sources(t)
+	for _, s := range all {
+		code[s.dir] = code[s.dir] || !s.isTest()
+	}
+	for _, s := range all {
+		if s.isTest() && code[s.dir] {
+			continue
+		}
+		found := comments[s.dir]
+		if s.file.Doc != nil && strings.TrimSpace(s.file.Doc.Text()) != "" {
+			found = append(found, s.path)
+		}
+		comments[s.dir] = found
+	}
+	for dir, found := range comments {
+		if len(found) != 1 {
+			t.Errorf("%s has %d package comments %v, want 1", dir, len(found), found)
+		}
+	}
+}
+
+// TestImports keeps the direction in which packages depend on each other.
+func TestImports(t *testing.T) {
+	pure := []string{"shared/events", "shared/stage", "shared/agentpod", "shared/prompt", "shared/runtoken"}
+	io := []string{"shared/serve", "shared/store", "shared/github", "shared/llm", "shared/kube"}
+	for _, s := range sources(t) {
+		if s.isTest() {
+			continue
+		}
+		for _, path := range s.imports() {
+			own, ours := strings.CutPrefix(path, module)
+			switch {
+			case ours && strings.HasPrefix(own, "functions/"):
+				t.Errorf("%s imports the function %s", s.path, own)
+			case ours && strings.HasPrefix(own, "test/") && !strings.HasPrefix(s.path, "test/"):
+				t.Errorf("%s imports %s, which is for tests", s.path, own)
+			case slices.Contains(io, s.dir) && slices.Contains(io, own) && own != s.dir:
+				t.Errorf("%s imports %s: a function wires them", s.path, own)
+			case slices.Contains(pure, s.dir) && (slices.Contains(io, own) || impure(path)):
+				t.Errorf("%s is pure and imports %s", s.path, path)
+			}
+		}
+		if slices.Contains(pure, s.dir) {
+			ast.Inspect(s.file, func(n ast.Node) bool {
+				if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Now" {
+					if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" {
+						t.Errorf("%s is pure and uses time.Now", s.path)
+					}
+				}
+				return true
+			})
+		}
+	}
+}
+
+// impure: net/netip only computes with addresses.
+func impure(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return path != "net/netip" && slices.Contains([]string{"net", "os", "context", "database"}, first)
+}
+
+// TestEnvironment: the README lists exactly the variables that the sources read, with their defaults.
+func TestEnvironment(t *testing.T) {
+	var want []string
+	for _, s := range sources(t) {
+		where := strings.TrimPrefix(s.dir, "functions/")
+		if s.isTest() || where == s.dir && s.dir != "shared/serve" {
+			continue
+		}
+		if s.dir == "shared/serve" {
+			where = "every function"
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			field, ok := n.(*ast.Field)
+			if !ok || field.Tag == nil {
+				return true
+			}
+			text, _ := strconv.Unquote(field.Tag.Value) // the parser accepted it
+			tag := reflect.StructTag(text)
+			if name := tag.Get("envconfig"); name != "" {
+				value := tag.Get("default")
+				if tag.Get("required") == "true" {
+					value = "required"
+				}
+				want = append(want, fmt.Sprintf("%s %s %s", where, name, value))
+			}
+			return true
+		})
+	}
+	row := regexp.MustCompile("(?m)^\\| ([a-z -]+) \\| `([A-Z_]+)` \\| `?([^|`]*?)`? \\|")
+	var got []string
+	for _, m := range row.FindAllStringSubmatch(read(t, "README.md"), -1) {
+		got = append(got, fmt.Sprintf("%s %s %s", m[1], m[2], m[3]))
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("README's variables (-sources +README):\n%s", diff)
+	}
+}
+
+// TestTopLevel: names beginning with a dot are free.
+func TestTopLevel(t *testing.T) {
+	allowed := []string{"functions", "shared", "eventing", "config", "migrations", "test", "ko.yaml", "go.mod", "go.sum", "Makefile", "README.md"}
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") && !slices.Contains(allowed, e.Name()) {
+			t.Errorf("%s has no place at the top level", e.Name())
+		}
+	}
+}
+
+// TestModule: a replaced module is not the one that its version names.
+func TestModule(t *testing.T) {
+	if regexp.MustCompile(`(?m)^replace\b`).MatchString(read(t, "go.mod")) {
+		t.Error("go.mod has a replace")
+	}
+}
+
+// TestKo: ko builds each folder of functions/, and nothing else.
+func TestKo(t *testing.T) {
+	var ko struct {
+		Builds []struct{ ID, Main string }
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "ko.yaml")), &ko); err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	for _, b := range ko.Builds {
+		got = append(got, b.ID+" "+b.Main)
+	}
+	dirs, err := os.ReadDir(filepath.Join(root, "functions"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		want = append(want, d.Name()+" ./functions/"+d.Name())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("ko.yaml's builds (-functions/ +ko.yaml):\n%s", diff)
+	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}

@@ -1,0 +1,64 @@
+package flow_test
+
+import (
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"codexk8s.dev/shared/stage"
+)
+
+// No order of events is assumed: whatever happens, in any order and twice, an
+// issue has one active run at most, an intent one run, and a final state stays.
+func TestAnyOrderKeepsTheInvariants(t *testing.T) {
+	acts := []string{
+		"label %s run:dev alice", "label %s run:dev:revise alice", "label %s run:abort alice", "label %s run:dev mallory",
+		"started %s", "finished %s", "failed %s oom_killed", "report %s succeeded", "report %s failed no_changes",
+		"review %s changes_requested alice %d", "review %s approved alice %d", "edit %s closed alice", "edit %s reopened alice",
+		"advance 1s", "advance 10m", "advance 1h", "again",
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		w := newWorld(t)
+		w.play("bind acme/demo demo parallel=1")
+		w.play("member alice maintainer")
+		w.play("label acme/demo#1 run:dev alice")
+		w.play("label acme/demo#2 run:dev alice")
+		final := map[string]stage.State{}
+		for n := range rapid.IntRange(1, 40).Draw(r, "length") {
+			key := rapid.SampledFrom([]string{"acme/demo#1", "acme/demo#2"}).Draw(r, "issue")
+			act := rapid.SampledFrom(acts).Draw(r, "act")
+			switch verbs := countVerbs(act); verbs {
+			case 2:
+				act = fmt.Sprintf(act, key, n)
+			case 1:
+				act = fmt.Sprintf(act, key)
+			}
+			w.play(act)
+			busy := 0
+			for _, run := range w.runs {
+				if s, ended := final[run.ID]; ended && s != run.State {
+					r.Fatalf("after %q run %s went from %s to %s", act, run.ID, s, run.State)
+				}
+				if run.State.Final() {
+					final[run.ID] = run.State
+				}
+				if run.State == stage.Starting || run.State == stage.Running {
+					busy++
+				}
+			}
+			if busy > 1 {
+				r.Fatalf("after %q %d runs hold the project's one place", act, busy)
+			}
+		}
+	})
+}
+
+func countVerbs(s string) (n int) {
+	for _, c := range s {
+		if c == '%' {
+			n++
+		}
+	}
+	return n
+}
