@@ -128,10 +128,14 @@ func (s *Stack) awaitLabel(ctx context.Context, number int, label string) error 
 
 // wait asks until it is done or ctx ends; the error then says what was missing.
 func wait(ctx context.Context, ask func() (done bool, missing string, err error)) error {
+	missing := "the first answer"
 	for {
-		done, missing, err := ask()
+		done, now, err := ask()
 		if done || err != nil && ctx.Err() == nil {
 			return err
+		}
+		if err == nil {
+			missing = now
 		}
 		select {
 		case <-ctx.Done():
@@ -148,8 +152,11 @@ func (s *Stack) end(ctx context.Context, pull fakegithub.Issue) (End, error) {
 		return End{}, err
 	}
 	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }()
-	err = wait(ctx, func() (bool, string, error) {
-		n, err := pending(ctx, db)
+	// Longer than the broker's retries; what is still to be done then is stuck.
+	settle, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	err = wait(settle, func() (bool, string, error) {
+		n, err := pending(settle, db)
 		return n == 0, fmt.Sprintf("%d events to be handled", n), err
 	})
 	if err != nil {
