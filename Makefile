@@ -112,3 +112,13 @@ test-cluster: ## deploy, wait until every part is ready, show it
 	kubectl -n $(NAMESPACE) wait --for=condition=Complete job/migrate --timeout=5m
 	kubectl -n $(NAMESPACE) wait --for=condition=Ready ksvc,broker,trigger --all --timeout=5m
 	$(MAKE) status
+
+# timekeeper is local to the cluster, so a short-lived pod asks it.
+ASK = kubectl -n default run ask-timekeeper-$$RANDOM --rm -i --quiet --restart=Never --image=curlimages/curl:8.11.1 -- curl -sS --fail-with-body
+
+dead-letters: ## the events that failed for good, as JSON
+	@$(ASK) http://timekeeper.$(NAMESPACE).svc.cluster.local/dead-letters
+
+replay: ## send one dead letter again: QUERY='function=…&source=…&id=…' from make dead-letters
+	@[ -n "$(QUERY)" ] || { echo "Say which: make replay QUERY='function=…&source=…&id=…'" >&2; exit 1; }
+	@$(ASK) -X POST 'http://timekeeper.$(NAMESPACE).svc.cluster.local/dead-letters/replay?$(QUERY)'

@@ -98,7 +98,7 @@ func (h *handler) agentStopRequested(ctx context.Context, e event.Event, r event
 // environmentExpired removes the run's namespace, if every guard agrees.
 func (h *handler) environmentExpired(ctx context.Context, e event.Event, r events.EnvironmentExpired) ([]event.Event, error) {
 	return h.once(ctx, e, r.RunRef, func(ctx context.Context) (events.Decision, error) {
-		gone := said(r.RunRef, "", events.EnvironmentRemoved{RunRef: r.RunRef, Namespace: r.Namespace})
+		gone := said(r.RunRef, "", events.EnvironmentRemoved(r))
 		ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, agentpod.Namespaces, "", r.Namespace)
 		if err != nil {
 			return events.Decision{}, err

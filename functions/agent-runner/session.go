@@ -89,7 +89,7 @@ func decodeSnapshot(data []byte) (snapshot, error) {
 	archive := tar.NewReader(io.LimitReader(packed, maxUnpacked))
 	for {
 		h, err := archive.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

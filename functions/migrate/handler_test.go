@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,7 +72,7 @@ func TestTenAtOnceEndWell(t *testing.T) {
 		wg.Go(func() { errs[i] = run(t.Context(), e) })
 	}
 	wg.Wait()
-	if diff := cmp.Diff(make([]error, 10), errs, cmp.Comparer(func(a, b error) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(make([]error, 10), errs, cmp.Comparer(func(a, b error) bool { return errors.Is(a, b) })); diff != "" {
 		t.Fatal(diff)
 	}
 	want := []string{
@@ -104,7 +105,7 @@ func TestTenAtOnceEndWell(t *testing.T) {
 
 func TestABadFileIsRefusedWithItsLines(t *testing.T) {
 	for content, want := range map[string]string{
-		"projects:\n  - id: shop\n    settings:\n      modle: x\n":                                 "line 4: field modle not found in type main.settings",
+		"projects:\n  - id: shop\n    settings:\n      colour: x\n":                                "line 4: field colour not found in type main.settings",
 		"projects:\n  - id: Shop\n":                                                                `line 2: project id "Shop": want 1 to 40 lower-case letters, digits and inner hyphens`,
 		"projects:\n  - name: x\n":                                                                 "project 1 of 1 has no id",
 		"projects:\n  - id: a\n  - id: a\n    members: {bob: king}\n":                              `line 4: role "king" of bob: want one of owner, admin, maintainer, reader; line 3: project "a" is in line 2 already`,

@@ -73,7 +73,7 @@ func (h *handler) pullRequest(ctx context.Context, e event.Event) ([]event.Event
 	}
 	issue, ours := issueOf(p.PullRequest, p.Repository.Name)
 	if p.Action != "closed" || !ours {
-		return nil, nil
+		return h.note(ctx, e)
 	}
 	who := person(p.Sender)
 	d := deed{repository: p.Repository.Name, issue: issue, sender: who.Login, run: store.RunFor{Active: true}}
@@ -87,7 +87,7 @@ func (h *handler) review(ctx context.Context, e event.Event) ([]event.Event, err
 	}
 	issue, ours := issueOf(r.PullRequest, r.Repository.Name)
 	if r.Action != "submitted" || !ours {
-		return nil, nil
+		return h.note(ctx, e)
 	}
 	who := person(r.Review.Author)
 	d := deed{repository: r.Repository.Name, issue: issue, sender: who.Login, run: store.RunFor{Latest: true}}
@@ -163,6 +163,14 @@ func (h *handler) decide(ctx context.Context, e event.Event, d deed, in any) ([]
 			return events.Decision{}, err
 		}
 		return decision, tx.SaveItem(ctx, next, stateBefore(item, next))
+	})
+}
+
+// note records the receipt of an event that means nothing to any run: without it
+// the event would count as lost, and be sent again.
+func (h *handler) note(ctx context.Context, e event.Event) ([]event.Event, error) {
+	return h.db.Step(ctx, e, e.Source()+" "+e.ID(), func(context.Context, *store.Tx) (events.Decision, error) {
+		return events.Decision{}, nil
 	})
 }
 

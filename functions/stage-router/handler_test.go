@@ -224,6 +224,18 @@ func TestAStrangerGetsAReasonAndNoRun(t *testing.T) {
 	}
 }
 
+func TestAnEventThatMeansNothingIsRecorded(t *testing.T) {
+	f := setup(t)
+	opened := `{"action":"opened","number":7,"pull_request":{"number":7,"state":"open","head":{"ref":"codexk8s/issue-1","sha":"c0ffee",
+		"repo":{"full_name":"acme/demo"}},"base":{"ref":"main"}},"repository":{"full_name":"acme/demo"},"sender":{"login":"alice","type":"User"}}`
+	if got := f.deliver("guid-1", "pull_request", opened); got != http.StatusAccepted {
+		t.Errorf("answered %d", got)
+	}
+	if n := f.count(`SELECT count(*) FROM inbox WHERE id = 'guid-1'`); n != 1 {
+		t.Errorf("%d receipts: the event would be sent again for ever", n)
+	}
+}
+
 func TestMalformedPayloadIsRefused(t *testing.T) {
 	f := setup(t)
 	if got := f.deliver("guid-1", "issues", `{"action":`); got != http.StatusBadRequest {

@@ -221,7 +221,7 @@ func settleTokenError(err error, forget func()) error {
 	if !errors.As(err, &failed) || failed.Response == nil {
 		return err
 	}
-	failed.Response.Body.Close()
+	_ = failed.Response.Body.Close()
 	if failed.Response.StatusCode == http.StatusNotFound {
 		forget()
 		return fmt.Errorf("%w (%s)", errStaleInstallation, failed.Message)

@@ -93,7 +93,7 @@ func TestClient(t *testing.T) {
 		"server":     {model.Behaviour{Mode: model.ServerError}, nil, Failure{Kind: Temporary, Status: 500, Code: "server_error"}},
 		"proxy":      {model.Behaviour{Mode: model.BadGateway}, nil, Failure{Kind: Temporary, Status: 502}},
 		"model":      {model.Behaviour{}, func(r *openai.ChatCompletionRequest) { r.Model = "gpt-2" }, Failure{Kind: Permanent, Status: 404, Code: "model_not_found"}},
-		"unsent":     {model.Behaviour{}, func(r *openai.ChatCompletionRequest) { r.MaxTokens = 5 }, Failure{Kind: Permanent}},
+		"unsent":     {model.Behaviour{}, func(r *openai.ChatCompletionRequest) { r.MaxTokens = 5 }, Failure{Kind: Permanent}}, //nolint:staticcheck // deprecated, so the client refuses it: that is the case
 		"no server":  {model.Behaviour{}, nil, Failure{Kind: Temporary}},
 	} {
 		s.Behave(c.behave)

@@ -53,7 +53,7 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		SELECT r.id::text AS id, r.state, r.reason, r.namespace, r.project_id, w.full_name, r.issue,
 		       w.title, w.body, w.url, w.clone_url, w.base_branch, w.pull_request,
 		       r.stage, r.revise, r.role, r.engine, r.model, r.reasoning,
-		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, r.review::text::bytea AS review,
+		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, convert_to(r.review::text, 'UTF8') AS review,
 		       coalesce(p.settings ->> 'instructions', '') AS instructions
 		FROM runs r
 		JOIN work_items w USING (repository, issue)

@@ -205,7 +205,7 @@ func (tx *Tx) Admit(ctx context.Context, runID string, deadline time.Time) error
 
 // ReportOf returns the agent's final word on its run as it is stored; ErrNotFound when there is none.
 func (tx *Tx) ReportOf(ctx context.Context, runID string) (report []byte, err error) {
-	err = tx.QueryRow(ctx, `SELECT report::text::bytea FROM run_reports WHERE run_id = $1`, runID).Scan(&report)
+	err = tx.QueryRow(ctx, `SELECT convert_to(report::text, 'UTF8') FROM run_reports WHERE run_id = $1`, runID).Scan(&report)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNotFound
 	}

@@ -174,7 +174,7 @@ func (p *Platform) resolve(d *duckv1.Destination, namespace string) (string, err
 		namespace = d.Ref.Namespace
 	}
 	host := d.Ref.Name + "." + namespace
-	base := &url.URL{}
+	var base *url.URL
 	switch {
 	case d.Ref.Kind == "Service" && strings.HasPrefix(d.Ref.APIVersion, "serving.knative.dev/") && p.services[host] != nil:
 		base = &url.URL{Scheme: "http", Host: p.services[host].Address()}

@@ -1,6 +1,7 @@
 package fakegithub
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -113,7 +114,7 @@ func TestJWTIsVerified(t *testing.T) {
 	} {
 		_, resp, err := client(t, s, text).Apps.ListInstallations(t.Context(), nil)
 		got[name] = strconv.Itoa(resp.StatusCode)
-		if e, ok := err.(*github.ErrorResponse); ok {
+		if e := (*github.ErrorResponse)(nil); errors.As(err, &e) {
 			got[name] += " " + e.Message
 		}
 	}

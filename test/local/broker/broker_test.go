@@ -226,12 +226,12 @@ func TestBackoffAndRetryAfter(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name, delivery string
-		want           []time.Duration
+		want           []int
 	}{
-		{"exponential", `{retry: 3, backoffPolicy: exponential, backoffDelay: PT0.1S}`, []time.Duration{100, 200, 400}},
-		{"linear starts at nothing", `{retry: 3, backoffPolicy: linear, backoffDelay: PT0.1S}`, []time.Duration{0, 100, 200}},
-		{"retry-after up to its maximum", `{retry: 1, retryAfterMax: PT0.2S}`, []time.Duration{200}},
-		{"retry-after is off without a maximum", `{retry: 1}`, []time.Duration{0}},
+		{"exponential", `{retry: 3, backoffPolicy: exponential, backoffDelay: PT0.1S}`, []int{100, 200, 400}},
+		{"linear starts at nothing", `{retry: 3, backoffPolicy: linear, backoffDelay: PT0.1S}`, []int{0, 100, 200}},
+		{"retry-after up to its maximum", `{retry: 1, retryAfterMax: PT0.2S}`, []int{200}},
+		{"retry-after is off without a maximum", `{retry: 1}`, []int{0}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -244,7 +244,7 @@ func TestBackoffAndRetryAfter(t *testing.T) {
 			}
 			for i, want := range test.want {
 				gap := one.times[i+1].Sub(one.times[i])
-				if low := want * time.Millisecond; gap < low || gap > low+45*time.Millisecond {
+				if low := time.Duration(want) * time.Millisecond; gap < low || gap > low+45*time.Millisecond {
 					t.Errorf("pause %d was %s, want %s", i, gap, low)
 				}
 			}

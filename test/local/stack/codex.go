@@ -41,7 +41,7 @@ func FindCodex() (string, error) {
 func findProgram(dir, name string) (found string) {
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || d.Name() != name {
-			return nil // what can't be read is not our program
+			return nil //nolint:nilerr // what can't be read is not our program
 		}
 		if exec.Command(path, "--version").Run() == nil {
 			found = path

@@ -51,7 +51,7 @@ func readUsage(ctx context.Context, db *pgx.Conn) (u Usage, err error) {
 	return u, nil
 }
 
-// pending is the number of events that are due and not yet recorded by a function that must.
+// pending is the number of receipts that are owed for events which are due: 0 when all came to rest.
 func pending(ctx context.Context, db *pgx.Conn) (n int64, err error) {
 	err = db.QueryRow(ctx, `SELECT count(*) FROM pending JOIN events USING (source, id)
 		WHERE not_before IS NULL OR not_before <= now()`).Scan(&n)

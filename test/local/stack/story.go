@@ -157,7 +157,7 @@ func (s *Stack) end(ctx context.Context, pull fakegithub.Issue) (End, error) {
 	defer cancel()
 	err = wait(settle, func() (bool, string, error) {
 		n, err := pending(settle, db)
-		return n == 0, fmt.Sprintf("%d events to be handled", n), err
+		return n == 0, fmt.Sprintf("%d changes to be made on GitHub", n), err
 	})
 	if err != nil {
 		return End{}, err
