@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"time"
@@ -57,6 +58,11 @@ func connect(ctx context.Context, db *sql.DB, patience time.Duration) error {
 
 func load(ctx context.Context, db *sql.DB, path string) error {
 	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		// The manifest mounts an optional ConfigMap: a first deployment may come before its projects.
+		slog.Warn("there is no projects file yet: no repository is bound by it", "path", path)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("reading PROJECTS_FILE: %w", err)
 	}

@@ -125,8 +125,12 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "DATABASE_URL") {
 		t.Error(err)
 	}
-	err = run(t.Context(), env{DatabaseURL: pgtest.URL(t), ProjectsFile: "/nowhere.yaml"})
-	if err == nil || !strings.Contains(err.Error(), "reading PROJECTS_FILE: open /nowhere.yaml") {
+	if err := run(t.Context(), env{DatabaseURL: pgtest.URL(t), ProjectsFile: "/nowhere.yaml"}); err != nil {
+		t.Errorf("without the optional file: %v", err)
+	}
+	folder := t.TempDir()
+	err = run(t.Context(), env{DatabaseURL: pgtest.URL(t), ProjectsFile: folder})
+	if err == nil || !strings.Contains(err.Error(), "reading PROJECTS_FILE: read "+folder) {
 		t.Error(err)
 	}
 	db, err := sql.Open("pgx", "postgres://user:secret@127.0.0.1:1/none")

@@ -19,7 +19,7 @@ import (
 
 type env struct {
 	DatabaseURL  string `envconfig:"DATABASE_URL" required:"true"` // Postgres, postgres://user:password@host/name
-	ProjectsFile string `envconfig:"PROJECTS_FILE"`                // YAML, see projects; empty = only the schema
+	ProjectsFile string `envconfig:"PROJECTS_FILE"`                // YAML of projects, repositories and members; empty or absent = only the schema
 }
 
 func main() {
