@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,7 +81,7 @@ func (r *repository) gitWith(ctx context.Context, in io.Reader, environ []string
 		"-c", "core.autocrlf=false", "-c", "commit.gpgSign=false", "-c", "gc.auto=0", "-c", "advice.detachedHead=false",
 		"-c", "protocol.ext.allow=never", "-c", "http.lowSpeedLimit=100", "-c", "http.lowSpeedTime=60",
 	}, args...)...)
-	cmd.Dir, cmd.Env, cmd.Stdin = r.dir, append(r.environ, environ...), in
+	cmd.Dir, cmd.Env, cmd.Stdin = r.dir, slices.Concat(r.environ, environ), in
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 	var out, problem bytes.Buffer

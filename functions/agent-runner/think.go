@@ -46,10 +46,12 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 		log: r.log, version: stored.GetVersion()}
 	saving, stopSaving := context.WithCancel(ctx)
 	defer stopSaving()
-	go k.run(saving, r.env.SnapshotInterval, stop)
+	kept := make(chan struct{})
+	go func() { defer close(kept); k.run(saving, r.env.SnapshotInterval, stop) }()
 
 	summary, err := r.drive(ctx, a, begin)
 	stopSaving()
+	<-kept // a save under way would share the index with the check that follows, and could overwrite the last one
 	// Also when the pod is being ended: this is what the next one goes on from.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSaveTimeout)
 	defer cancel()
