@@ -235,19 +235,31 @@ func TestBackoffAndRetryAfter(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			one := subscribe(t, slow)
-			b, log := start(t, test.delivery, map[string]string{"one": one.URL}, trigger1(t, "one", toOne))
-			post(t, b.URL(), binary("dev.codexk8s.test"), `{}`)
-			log()
-			if len(one.times) != len(test.want)+1 {
-				t.Fatalf("%d attempts", len(one.times))
-			}
-			for i, want := range test.want {
-				gap := one.times[i+1].Sub(one.times[i])
-				if low := time.Duration(want) * time.Millisecond; gap < low || gap > low+45*time.Millisecond {
-					t.Errorf("pause %d was %s, want %s", i, gap, low)
+			// A pause may be longer than the rule on a busy machine, so a late one is tried again.
+			var late []string
+			for range 5 {
+				one := subscribe(t, slow)
+				b, log := start(t, test.delivery, map[string]string{"one": one.URL}, trigger1(t, "one", toOne))
+				post(t, b.URL(), binary("dev.codexk8s.test"), `{}`)
+				log()
+				if len(one.times) != len(test.want)+1 {
+					t.Fatalf("%d attempts", len(one.times))
+				}
+				late = nil
+				for i, want := range test.want {
+					gap, low := one.times[i+1].Sub(one.times[i]), time.Duration(want)*time.Millisecond
+					if gap < low {
+						t.Fatalf("pause %d was %s, less than %s", i, gap, low)
+					}
+					if gap > low+95*time.Millisecond {
+						late = append(late, fmt.Sprintf("pause %d was %s, want %s", i, gap, low))
+					}
+				}
+				if late == nil {
+					return
 				}
 			}
+			t.Error(late)
 		})
 	}
 }
