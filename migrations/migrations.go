@@ -21,6 +21,17 @@ var files embed.FS
 // Files are the migrations as a file system, to hash or to read.
 func Files() fs.FS { return files }
 
+// Latest is the number of the newest file: the version of the schema that this release wants.
+func Latest() (version int64) {
+	names, _ := fs.Glob(files, "*.sql") // the pattern is valid
+	for _, name := range names {
+		if n, err := goose.NumericComponent(name); err == nil {
+			version = max(version, n)
+		}
+	}
+	return version
+}
+
 // Up applies what is missing and returns the version of the schema afterwards.
 // Any number may start at once: one works under an advisory lock of the session,
 // the others wait for it (five minutes at most) and find nothing to do.

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -16,7 +15,6 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 
-	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/serve"
@@ -25,17 +23,9 @@ import (
 	"codexk8s.dev/test/local/pg/pgtest"
 )
 
-func migrate(ctx context.Context, url string) error {
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	_, err = migrations.Up(ctx, db)
-	return err
-}
-
 const repo = "acme/api"
+
+const services = "apiVersion: codexk8s.dev/v1\nservices: []\n"
 
 // A fixture is GitHub with one repository and one issue, and any number of instances of the function.
 type fixture struct {
@@ -55,12 +45,15 @@ func setup(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = gh.Close() })
-	f := &fixture{t: t, github: gh, dbURL: pgtest.New(t, migrate)}
+	f := &fixture{t: t, github: gh, dbURL: pgtest.New(t)}
 	must(t, gh.CreateOrganization("acme"))
 	if _, err := gh.CreateUser("ann"); err != nil {
 		t.Fatal(err)
 	}
-	must(t, gh.CreateRepository(repo, map[string]string{"README.md": "api"}))
+	must(t, gh.CreateRepository(repo, map[string]string{
+		"README.md": "api", "services.yaml": services, "deploy/big.yaml": strings.Repeat("#", events.MaxContent+1),
+		"deploy/huge.yaml": strings.Repeat("#", 1<<20+1), "deploy/binary.yaml": "a\xff",
+	}))
 	must(t, gh.AddCollaborator(repo, "ann", "admin"))
 	if f.issue, err = gh.CreateIssue(repo, "Add search", "", "ann"); err != nil {
 		t.Fatal(err)
@@ -104,10 +97,11 @@ func (f *fixture) instance() string {
 }
 
 // send delivers the change as an event of the id and returns the answer.
-func (f *fixture) send(url, id string, p events.GitHubChangeRequested) (status int, retryAfter int, said string) {
+func (f *fixture) send(url, id string, p events.Payload) (status int, retryAfter int, said string) {
 	f.t.Helper()
 	data, err := json.Marshal(p)
 	must(f.t, err)
+	pgtest.Log(f.t, f.db.Pool(), events.Source("stage-router"), id, p.EventType(), data)
 	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(data))
 	must(f.t, err)
 	for k, v := range map[string]string{
@@ -124,7 +118,7 @@ func (f *fixture) send(url, id string, p events.GitHubChangeRequested) (status i
 	return resp.StatusCode, retryAfter, strings.TrimSpace(b.String())
 }
 
-func (f *fixture) want(url, id string, p events.GitHubChangeRequested, status int) {
+func (f *fixture) want(url, id string, p events.Payload, status int) {
 	f.t.Helper()
 	if got, _, said := f.send(url, id, p); got != status {
 		f.t.Errorf("event %s: %d %s, want %d", id, got, said, status)
@@ -169,7 +163,7 @@ func (f *fixture) audit() []string {
 
 func (f *fixture) emitted() []string {
 	f.t.Helper()
-	rows, err := f.db.Pool().Query(context.Background(), `SELECT type || ' ' || convert_from(data, 'UTF8') FROM events ORDER BY stored_at`)
+	rows, err := f.db.Pool().Query(context.Background(), `SELECT type || ' ' || convert_from(data, 'UTF8') FROM events WHERE function = 'github-caller' ORDER BY stored_at`)
 	must(f.t, err)
 	defer rows.Close()
 	out := []string{}

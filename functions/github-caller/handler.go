@@ -26,6 +26,7 @@ type handler struct {
 
 func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.changeRequested)
+	serve.On(s, h.lookupRequested)
 }
 
 // changeRequested does what the event asks for, then says so. All parts are tried: a commit that was force-pushed away
@@ -61,29 +62,38 @@ type done struct {
 
 // act calls GitHub under the work item's lock.
 func (h *handler) act(ctx context.Context, c *change) (done, error) {
+	err := h.call(ctx, c.Repository, func(ctx context.Context, client *github.Client) error {
+		c.client, c.login, c.console = client, h.clients.Login, h.console
+		return h.db.WithGitHubView(ctx, c.Repository, c.Issue, func(ctx context.Context, view *store.GitHubView) error {
+			c.view = view
+			return c.apply(ctx)
+		})
+	})
+	return c.did, err
+}
+
+// call lets do call GitHub for the repository, unless a rate limit that was met before still holds; one that it meets
+// is written down for all.
+func (h *handler) call(ctx context.Context, repository string, do func(context.Context, *github.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, actFor)
 	defer cancel()
-	client, err := h.clients.For(ctx, c.Repository)
+	client, err := h.clients.For(ctx, repository)
 	if err != nil {
-		return done{}, err
+		return err
 	}
 	until, err := h.db.GitHubPause(ctx, client.Credential)
 	if err != nil {
-		return done{}, err
+		return err
 	}
 	if !until.IsZero() {
-		return done{}, events.RetryAt(until, fmt.Errorf("github's rate limit, met before, holds until %s", until.UTC().Format(time.RFC3339)))
+		return events.RetryAt(until, fmt.Errorf("github's rate limit, met before, holds until %s", until.UTC().Format(time.RFC3339)))
 	}
-	c.client, c.login, c.console = client, h.clients.Login, h.console
-	err = h.db.WithGitHubView(ctx, c.Repository, c.Issue, func(ctx context.Context, view *store.GitHubView) error {
-		c.view = view
-		return c.apply(ctx)
-	})
+	err = do(ctx, client)
 	var limited *github.RateLimited
 	if errors.As(err, &limited) {
 		err = errors.Join(err, h.db.PauseGitHub(context.WithoutCancel(ctx), client.Credential, limited.Until, limited.Error()))
 	}
-	return c.did, err
+	return err
 }
 
 // explain gives an error the kind that decides about the answer: later for limits and locks, for good for what GitHub

@@ -1,6 +1,7 @@
 // Command github-caller is the platform's hand on GitHub: it brings labels, the
 // one status comment and the commit status of a work item to the state that
-// stage-router asks for. It decides nothing.
+// stage-router asks for, and reads the file that a run can't go on without
+// (services.yaml). It decides nothing.
 //
 // An event may come twice, late, or to two instances at once, so every step may
 // be repeated: a label that is there stays, one that is gone is gone, and comment
@@ -28,7 +29,7 @@ type env struct {
 	APIURL      string `envconfig:"GITHUB_API_URL" default:"https://api.github.com"` // REST API; an Enterprise Server has https://HOST/api/v3
 	AppID       int64  `envconfig:"GITHUB_APP_ID"`                                   // the GitHub App to act as
 	AppKey      string `envconfig:"GITHUB_APP_PRIVATE_KEY"`                          // its private key, PEM
-	Token       string `envconfig:"GITHUB_TOKEN"`                                    // instead of an App: a token with write access to issues, pull requests and commit statuses
+	Token       string `envconfig:"GITHUB_TOKEN"`                                    // instead of an App: a token with write access to issues, pull requests and commit statuses, and read access to contents
 	ConsoleURL  string `envconfig:"CONSOLE_URL"`                                     // where people reach the console, for links; empty = no links
 }
 
@@ -47,5 +48,6 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	h := &handler{db: db, clients: clients, console: env.ConsoleURL}
 	h.routes(s)
 	s.SendDue(db.Due)
+	s.PutOff(db.PutOff)
 	return nil
 }

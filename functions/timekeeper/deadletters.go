@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
+	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -14,6 +14,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/types"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/metrics"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
@@ -27,10 +28,15 @@ func (h *handler) bury(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), serve.StatusOf(err))
 		return
 	}
-	destination, code, said := take(&e, "knativeerrordest"), take(&e, "knativeerrorcode"), take(&e, "knativeerrordata")
+	destination, code, said := without(&e, "knativeerrordest"), without(&e, "knativeerrorcode"), without(&e, "knativeerrordata")
 	log := slog.With("type", e.Type(), "id", e.ID(), "destination", destination, "code", code)
 	status, _ := strconv.Atoi(code)
 	if status != http.StatusBadRequest && status != http.StatusRequestEntityTooLarge && status != http.StatusUnprocessableEntity {
+		if err := h.keep(r.Context(), e); err != nil {
+			log.Error("keeping an event whose delivery failed", "error", err)
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
 		log.Warn("delivery failed; it is sent again when it is due")
 		w.WriteHeader(http.StatusAccepted)
 		return
@@ -43,15 +49,27 @@ func (h *handler) bury(w http.ResponseWriter, r *http.Request) {
 	n, err := h.db.Bury(r.Context(), e, functionsOf(destination, e.Type()), status, said)
 	if err != nil {
 		log.Error("keeping a dead letter", "error", err)
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		http.Error(w, err.Error(), serve.StatusOf(err))
 		return
 	}
+	metrics.DeadLetters.Add(r.Context(), float64(n), "refused")
 	log.Error("dead letter", "functions", n, "error", said)
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// take removes the extension from the event and returns its value.
-func take(e *event.Event, name string) string {
+// keep makes sure that an event whose delivery failed for a while is outstanding. Whatever a function of ours sent is so
+// already. One of a GitHubSource that feeds the Broker is not, as nobody stored it before it was sent. Knative's other
+// events leave no receipt and tell of the moment only: a tick is followed by the next, and run.check asks the cluster.
+func (h *handler) keep(ctx context.Context, e event.Event) error {
+	if !h.db.MayBeUnlogged(e) {
+		return nil
+	}
+	_, err := h.db.Receive(ctx, []store.Arrival{{Event: e, Actor: "function:timekeeper", SHA256: sha256.Sum256(e.Data())}})
+	return err
+}
+
+// without removes the extension from the event and returns its value.
+func without(e *event.Event, name string) string {
 	value, _ := types.Format(e.Extensions()[name])
 	e.SetExtension(name, nil)
 	return value
@@ -67,39 +85,4 @@ func functionsOf(destination, eventType string) []string {
 		}
 	}
 	return events.Consumers(eventType)
-}
-
-// listed bounds the list; who has more than that has another problem.
-const listed = 1000
-
-// list shows the dead letters as JSON, the newest that are not replayed first.
-func (h *handler) list(w http.ResponseWriter, r *http.Request) {
-	letters, err := h.db.DeadLetters(r.Context(), listed)
-	if err != nil {
-		slog.Error("listing dead letters", "error", err)
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(letters)
-}
-
-// replay sends one dead letter again: ?function=&source=&id=.
-func (h *handler) replay(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	e, err := h.db.Replay(r.Context(), q.Get("function"), q.Get("source"), q.Get("id"))
-	if errors.Is(err, store.ErrNotFound) {
-		http.Error(w, err.Error(), http.StatusNotFound)
-		return
-	}
-	if err == nil {
-		err = h.send(r.Context(), e)
-	}
-	if err != nil {
-		slog.Error("replaying a dead letter", "error", err)
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	slog.Info("dead letter replayed", "for", q.Get("function"), "type", e.Type(), "id", e.ID())
-	w.WriteHeader(http.StatusAccepted)
 }

@@ -13,7 +13,9 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/metrics"
 	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 )
 
@@ -30,21 +32,20 @@ type handler struct {
 	db      *store.DB
 	clients *github.Clients // nil without a credential
 	send    func(context.Context, ...event.Event) error
+	process *stage.Process // whose trigger labels are looked for
 
 	comparing sync.Mutex           // one comparison with GitHub at a time
-	tried     map[string]time.Time // when each repository was compared last, whatever came of it
+	tried     map[string]time.Time // when each repository, and the App, was compared last, whatever came of it
 }
 
 func (h *handler) routes(s *serve.Server) {
 	s.OnType(events.TypePing, h.tick)
 	s.Handle("POST /dead-letters", http.HandlerFunc(h.bury))
-	s.Handle("GET /dead-letters", http.HandlerFunc(h.list))
-	s.Handle("POST /dead-letters/replay", http.HandlerFunc(h.replay))
 }
 
 // tick does all that is to be done regularly. A tick leaves no receipt: the next one makes up for it.
 func (h *handler) tick(ctx context.Context, _ event.Event) ([]event.Event, error) {
-	err := errors.Join(h.giveUp(ctx), h.sendDue(ctx), h.seal(ctx))
+	err := errors.Join(h.giveUp(ctx), h.sendDue(ctx), h.closeHandled(ctx), h.seal(ctx), h.measure(ctx), h.db.Ticked(ctx))
 	// GitHub's troubles must not make the Broker repeat the tick, and with it the calls.
 	if compared := h.compare(ctx, time.Now()); compared != nil {
 		slog.Warn("comparing with GitHub; the next pass tries again", "error", compared)
@@ -54,6 +55,7 @@ func (h *handler) tick(ctx context.Context, _ event.Event) ([]event.Event, error
 
 func (h *handler) giveUp(ctx context.Context) error {
 	n, err := h.db.GiveUp(ctx, maxDeliveries, perRound)
+	metrics.DeadLetters.Add(ctx, float64(n), "no_receipt")
 	if n > 0 {
 		slog.Error("events became dead letters: nobody recorded them", "events", n)
 	}
@@ -74,6 +76,14 @@ func (h *handler) sendDue(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (h *handler) closeHandled(ctx context.Context) error {
+	n, err := h.db.CloseDeadLetters(ctx)
+	if n > 0 {
+		slog.Info("dead letters were handled after all", "events", n)
+	}
+	return err
 }
 
 // sealAtOnce is how many rows of the audit one seal covers at most.

@@ -7,15 +7,13 @@ import (
 	gh "github.com/google/go-github/v66/github"
 
 	"codexk8s.dev/shared/events"
-	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 )
 
 // labels looks for open issues that bear a trigger label and have no run for it.
 func (c *comparison) labels(ctx context.Context) error {
-	process := stage.Default()
-	for _, s := range process.Stages {
-		for _, label := range []string{process.LabelOf(s.Name, false), process.LabelOf(s.Name, true)} {
+	for _, s := range c.process.Stages {
+		for _, label := range []string{c.process.LabelOf(s.Name, false), c.process.LabelOf(s.Name, true)} {
 			opts := &gh.IssueListByRepoOptions{State: "open", Labels: []string{label}, ListOptions: gh.ListOptions{PerPage: 100}}
 			for {
 				issues, resp, err := c.client.Issues.ListByRepo(ctx, c.owner, c.name, opts)

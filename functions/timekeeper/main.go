@@ -1,24 +1,30 @@
-// Command timekeeper makes sure that nothing is lost. A tick wakes it once a
-// minute; then it
+// Command timekeeper makes sure that nothing is lost. A tick wakes it every few
+// minutes; then it
 //
 //   - sends what is due: timers, and events that a function has not recorded in
 //     time, until after twelve such deliveries they become dead letters;
 //   - compares GitHub with what arrived: webhook deliveries that never came are
-//     taken from GitHub's own list, and an issue that bears a trigger label
-//     without a run becomes label.observed;
-//   - seals the audit.
+//     taken from GitHub's own lists (of the App's hook, and of each repository's),
+//     and an issue that bears a trigger label without a run becomes
+//     label.observed;
+//   - seals the audit;
+//   - measures what is outstanding, while those whose work it is sleep.
 //
 // It is also the Broker's dead-letter sink. A refusal for good (400, 413, 422) is
-// kept for a person to look at and replay; a delivery that failed otherwise stays
-// outstanding and is sent again, because the outage will end.
+// kept for a person to look at and replay (functions/doctor), until its event is handled after all; a
+// delivery that failed otherwise stays outstanding and is sent again, because the
+// outage will end. A function that knows until when it can't, as with a rate limit,
+// has said so (store.PutOff): the event rests until then.
 package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 )
 
@@ -28,17 +34,27 @@ type env struct {
 	AppID       int64  `envconfig:"GITHUB_APP_ID"`                                   // the GitHub App to act as
 	AppKey      string `envconfig:"GITHUB_APP_PRIVATE_KEY"`                          // its private key, PEM
 	Token       string `envconfig:"GITHUB_TOKEN"`                                    // instead of an App; without either, GitHub is not compared
+
+	ProcessFile     string   `envconfig:"PROCESS_FILE"`     // as stage-router's
+	UnloggedSources []string `envconfig:"UNLOGGED_SOURCES"` // as stage-router's
 }
 
 func main() { serve.Main("timekeeper", run) }
 
 func run(ctx context.Context, s *serve.Server, env env) error {
+	process, err := serve.FromFile("PROCESS_FILE", env.ProcessFile, stage.Default(), stage.Parse)
+	if err != nil {
+		return err
+	}
 	db, err := store.Open(ctx, "timekeeper", env.DatabaseURL)
 	if err != nil {
 		return err
 	}
 	s.OnStop(db.Close)
-	h := &handler{db: db, send: s.Send}
+	if err := db.AllowUnlogged(env.UnloggedSources); err != nil {
+		return fmt.Errorf("UNLOGGED_SOURCES: %w", err)
+	}
+	h := &handler{db: db, send: s.Send, process: process}
 	if env.AppID == 0 && env.Token == "" {
 		slog.Info("no GitHub credential: GitHub is not compared with what arrived")
 	} else if h.clients, err = github.Open(github.Config{URL: env.APIURL, AppID: env.AppID, AppKey: []byte(env.AppKey), Token: env.Token}); err != nil {

@@ -56,7 +56,7 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 				continueTrace(ctx, &e)
 			}
 			arrivals[i] = store.Arrival{
-				Event: e, Correlation: events.Extension(e, events.ExtCorrelation), Actor: "source:" + from.Name, SHA256: sha256.Sum256(e.Data()),
+				Event: e, Actor: "source:" + from.Name, SHA256: sha256.Sum256(e.Data()),
 			}
 		}
 		outcomes, err = h.commits.commit(ctx, arrivals)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/metrics"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
@@ -30,11 +30,10 @@ type handler struct {
 	sources []source
 	commits *committer
 	tracer  trace.Tracer
-	metrics *metrics
 }
 
 func newHandler(secrets github.Secrets, sources []source, commits *committer) *handler {
-	return &handler{secrets: secrets, sources: sources, commits: commits, tracer: otel.Tracer("codexk8s.dev"), metrics: newMetrics()}
+	return &handler{secrets: secrets, sources: sources, commits: commits, tracer: otel.Tracer(metrics.Scope)}
 }
 
 func (h *handler) routes(s *serve.Server) {
@@ -82,8 +81,8 @@ func (h *handler) github(w http.ResponseWriter, r *http.Request) {
 		if d, err = github.Classify(d.Event, d.GUID, payload); err != nil {
 			return refuse(http.StatusBadRequest, "malformed", err)
 		}
-		arrival := arrivalOf(d, payload, start)
-		arrival.GitHub.HookID, _ = strconv.ParseInt(r.Header.Get("X-GitHub-Hook-ID"), 10, 64)
+		hook, _ := strconv.ParseInt(r.Header.Get(github.HeaderHook), 10, 64)
+		arrival := store.Delivered(d.CloudEvent(payload, start), hook, github.SamePayload)
 		ctx, span := h.tracer.Start(r.Context(), "POST /github", trace.WithSpanKind(trace.SpanKindServer))
 		defer span.End()
 		continueTrace(ctx, &arrival.Event)
@@ -149,40 +148,6 @@ func payloadOf(contentType string, body []byte) ([]byte, error) {
 		fmt.Errorf("content type %q, want application/json or application/x-www-form-urlencoded", contentType))
 }
 
-// arrivalOf makes the delivery's event, with the envelope that Knative's GitHubSource gives it and a few extensions to
-// filter by.
-func arrivalOf(d github.Delivery, payload []byte, now time.Time) store.Arrival {
-	e := event.New(event.CloudEventsVersionV1)
-	e.SetID(d.GUID)
-	e.SetType(d.Type())
-	e.SetSource(d.Source())
-	e.SetTime(now.UTC())
-	e.SetDataContentType(event.ApplicationJSON)
-	e.DataEncoded = payload
-	if s := d.Subject(); s != "" {
-		e.SetSubject(s)
-	}
-	var correlation string
-	if d.Number > 0 && d.Repository != "" {
-		item := events.WorkItem(d.Repository, int(d.Number))
-		e.SetExtension(events.ExtPartition, item)
-		// A pull request is not a work item: it belongs to one, and stage-router knows to which.
-		if d.Event == "issues" {
-			correlation = item
-			e.SetExtension(events.ExtCorrelation, item)
-		}
-	}
-	for _, x := range [...][2]string{{"action", d.Action}, {"owner", d.Owner}, {"repository", d.Repository}, {"sender", d.Sender}} {
-		if x[1] != "" {
-			e.SetExtension(x[0], x[1])
-		}
-	}
-	return store.Arrival{
-		Event: e, Correlation: correlation, Actor: "github:" + d.Sender, SHA256: sha256.Sum256(payload),
-		GitHub: &store.GitHubDelivery{Event: d.Event, Action: d.Action, Repository: d.Repository},
-	}
-}
-
 // continueTrace puts the trace of the request on the event; without tracing it does nothing.
 func continueTrace(ctx context.Context, e *event.Event) {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
@@ -224,7 +189,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, route string, s
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n'))
-	h.metrics.count(r.Context(), route, reason)
+	metrics.WebhookRequests.Add(r.Context(), 1, route, reason, strconv.Itoa(status))
 	attrs = append(attrs, slog.String("id", said.Delivery), slog.String("outcome", reason), slog.Int("status", status), slog.Duration("took", time.Since(start)))
 	slog.LogAttrs(r.Context(), level, "delivery on /"+route, attrs...)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,7 +20,6 @@ import (
 	"github.com/google/uuid"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
-	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/serve"
@@ -36,16 +34,6 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
-}
-
-func migrate(ctx context.Context, url string) error {
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	_, err = migrations.Up(ctx, db)
-	return err
 }
 
 // A fixture is the function over HTTP, with a database of its own and a Broker that notes what it gets.
@@ -108,7 +96,7 @@ func setup(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{t: t, dbURL: pgtest.New(t, migrate), broker: newBroker(t)}
+	f := &fixture{t: t, dbURL: pgtest.New(t), broker: newBroker(t)}
 	if f.db, err = store.Open(t.Context(), "webhook-adapter", f.dbURL); err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func TestKilledBetweenCommitAndSend(t *testing.T) {
 	broker := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached <- struct{}{}; <-hang }))
 	defer broker.Close()
 	defer close(hang)
-	dbURL := pgtest.New(t, migrate)
+	dbURL := pgtest.New(t)
 	cmd, url := process(t, dbURL, broker.URL)
 	if code := deliver(t, url, "g-1"); code != http.StatusAccepted {
 		t.Fatalf("answered %d", code)
@@ -114,7 +114,7 @@ func TestGracefulDrain(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	defer broker.Close()
-	cmd, url := process(t, pgtest.New(t, migrate), broker.URL)
+	cmd, url := process(t, pgtest.New(t), broker.URL)
 	for i := range 30 {
 		if code := deliver(t, url, fmt.Sprint("g-", i)); code != http.StatusAccepted {
 			t.Fatalf("answered %d", code)

@@ -36,7 +36,7 @@ type Clients struct {
 	url       *url.URL
 	transport http.RoundTripper
 	plain     *Client // with Config.Token; nil for an App
-	app       *gh.Client
+	app       *Client // as the App itself; nil for a plain token
 
 	mu            sync.Mutex
 	login         string            // who we are; "" until asked
@@ -47,7 +47,7 @@ type Clients struct {
 // Client calls GitHub with one credential.
 type Client struct {
 	*gh.Client
-	// Credential names who calls, without being a secret, e.g. "installation:123". Limits are GitHub's per credential, so
+	// Credential names who calls, without being a secret, "installation:123", "app:7" or "token:<hash>". Limits are GitHub's per credential, so
 	// pauses are kept under it.
 	Credential string
 }
@@ -64,8 +64,9 @@ func Open(c Config) (*Clients, error) {
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, fmt.Errorf("the GitHub API's address %q is no http(s) URL", c.URL)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 16
+	plain := http.DefaultTransport.(*http.Transport).Clone()
+	plain.MaxIdleConnsPerHost = 16
+	transport := measured{plain}
 	cs := &Clients{
 		config: c, url: base, transport: transport,
 		installations: map[string]int64{}, clients: map[int64]*Client{},
@@ -77,7 +78,7 @@ func Open(c Config) (*Clients, error) {
 			return nil, fmt.Errorf("reading the private key of GitHub App %d, it must be PEM (RSA): %w", c.AppID, err)
 		}
 		apps.BaseURL = strings.TrimRight(base.String(), "/")
-		cs.app = cs.client(apps)
+		cs.app = &Client{Client: cs.client(apps), Credential: fmt.Sprintf("app:%d", c.AppID)}
 	case c.Token != "":
 		sum := sha256.Sum256([]byte(c.Token))
 		cs.plain = &Client{
@@ -126,6 +127,11 @@ func (cs *Clients) For(ctx context.Context, repository string) (*Client, error) 
 	cs.clients[id] = c
 	return c, nil
 }
+
+// App returns the client that acts as the GitHub App itself, with a JSON web token; nil for a plain token. GitHub wants
+// it for what belongs to the App and to no installation, such as the deliveries of the App's own hook.
+// https://docs.github.com/en/rest/apps/webhooks#list-deliveries-for-an-app-webhook
+func (cs *Clients) App() *Client { return cs.app }
 
 // Login is who GitHub shows as the author of what we write: "<app>[bot]", or the token's user. It is asked for once.
 func (cs *Clients) Login(ctx context.Context) (string, error) {

@@ -1,15 +1,19 @@
 package github
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
-)
+	"time"
 
-// TypePrefix and the event's name make the CloudEvent type of a delivery. It is the one of Knative's GitHubSource, so a
-// team that runs that source can wire it to our Broker.
-const TypePrefix = "dev.knative.source.github."
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"codexk8s.dev/shared/events"
+)
 
 // sourceHost stands before owner/name in the CloudEvent source. It is the same for a GitHub Enterprise Server, as in
 // GitHubSource: the source names the repository, it is no link.
@@ -28,8 +32,55 @@ type Delivery struct {
 	Installation int64  // of the App hook; 0 for a repository hook
 }
 
-// Type is the CloudEvent type.
-func (d Delivery) Type() string { return TypePrefix + d.Event }
+// CloudEvent is the delivery's event, with the envelope that Knative's GitHubSource gives it and a few extensions to
+// filter by: action, owner, repository, sender. The payload is its data, byte for byte.
+func (d Delivery) CloudEvent(payload []byte, received time.Time) event.Event {
+	e := event.New(event.CloudEventsVersionV1)
+	e.SetID(d.GUID)
+	e.SetType(events.GitHubType(d.Event))
+	e.SetSource(d.Source())
+	e.SetTime(received.UTC())
+	e.SetDataContentType(event.ApplicationJSON)
+	e.DataEncoded = payload
+	if s := d.Subject(); s != "" {
+		e.SetSubject(s)
+	}
+	if d.Number > 0 && d.Repository != "" {
+		item := events.WorkItem(d.Repository, int(d.Number))
+		e.SetExtension(events.ExtPartition, item)
+		// A pull request is not a work item: it belongs to one, and stage-router knows to which.
+		if d.Event == "issues" {
+			e.SetExtension(events.ExtCorrelation, item)
+		}
+	}
+	for _, x := range [...][2]string{{"action", d.Action}, {"owner", d.Owner}, {"repository", d.Repository}, {"sender", d.Sender}} {
+		if x[1] != "" {
+			e.SetExtension(x[0], x[1])
+		}
+	}
+	return e
+}
+
+// SamePayload reports whether two payloads under one GUID tell of the same event, though their bytes differ. A GUID is
+// an event's, not a delivery's: a repository's hook and an App's hook send it with the same payload, to which the App's
+// adds the member installation. And the deliveries API returns a payload that was written anew.
+// https://docs.github.com/en/rest/apps/webhooks#get-a-delivery-for-an-app-webhook (guid)
+func SamePayload(a, b []byte) bool {
+	var x, y map[string]any
+	if !readObject(a, &x) || !readObject(b, &y) {
+		return false
+	}
+	delete(x, "installation")
+	delete(y, "installation")
+	return reflect.DeepEqual(x, y)
+}
+
+// readObject keeps numbers as they are written: an id has more digits than a float.
+func readObject(data []byte, to *map[string]any) bool {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	return d.Decode(to) == nil
+}
 
 // Source is the CloudEvent source: the repository's address, or GitHub's for an event without one.
 func (d Delivery) Source() string {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -81,11 +82,75 @@ func TestClassify(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
-			envelope := []string{got.Type(), got.Source(), got.Subject()}
+			e := got.CloudEvent([]byte(tt.payload), time.Now())
+			envelope := []string{e.Type(), e.Source(), e.Subject()}
 			if diff := cmp.Diff([]string{tt.typ, tt.source, tt.subject}, envelope); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestCloudEvent(t *testing.T) {
+	received := time.Date(2026, 11, 1, 13, 0, 0, 0, time.FixedZone("", 3600))
+	payload := []byte(" {\"odd\":  1}\n")
+	of := func(d Delivery) map[string]any {
+		e := d.CloudEvent(payload, received)
+		if err := e.Validate(); err != nil {
+			t.Error(err)
+		}
+		return map[string]any{
+			"id": e.ID(), "type": e.Type(), "source": e.Source(), "subject": e.Subject(), "time": e.Time().Format(time.RFC3339),
+			"content type": e.DataContentType(), "data": string(e.Data()), "extensions": e.Extensions(),
+		}
+	}
+	want := map[string]any{
+		"id": testGUID, "type": "dev.knative.source.github.issues", "source": "https://github.com/Acme/api", "subject": "12",
+		"time": "2026-11-01T12:00:00Z", "content type": "application/json", "data": string(payload),
+		"extensions": map[string]any{
+			"action": "labeled", "owner": "Acme", "repository": "Acme/api", "sender": "bob",
+			"correlationid": "acme/api#12", "partitionkey": "acme/api#12",
+		},
+	}
+	d := Delivery{GUID: testGUID, Event: "issues", Action: "labeled", Owner: "Acme", Repository: "Acme/api", Number: 12, Sender: "bob", Installation: 7}
+	if diff := cmp.Diff(want, of(d)); diff != "" {
+		t.Errorf("an issue: %s", diff)
+	}
+	d.Event, d.Action = "pull_request", ""
+	want["type"] = "dev.knative.source.github.pull_request"
+	want["extensions"] = map[string]any{"owner": "Acme", "repository": "Acme/api", "sender": "bob", "partitionkey": "acme/api#12"}
+	if diff := cmp.Diff(want, of(d)); diff != "" {
+		t.Errorf("a pull request, which is no work item: %s", diff)
+	}
+	want["type"], want["source"], want["subject"], want["extensions"] = "dev.knative.source.github.ping", "https://github.com", "", map[string]any(nil)
+	if diff := cmp.Diff(want, of(Delivery{GUID: testGUID, Event: "ping"})); diff != "" {
+		t.Errorf("without a repository: %s", diff)
+	}
+}
+
+func TestSamePayload(t *testing.T) {
+	const payload = `{"action":"opened","issue":{"id":9007199254740993,"title":"a & b"},"labels":["x","y"]}`
+	for _, tt := range []struct {
+		name, other string
+		want        bool
+	}{
+		{"the same bytes", payload, true},
+		{"written anew", `{"labels": ["x", "y"], "issue": {"title": "a \u0026 b", "id": 9007199254740993}, "action": "opened"}`, true},
+		{"through an App's hook", `{"action":"opened","issue":{"id":9007199254740993,"title":"a & b"},"labels":["x","y"],"installation":{"id":7}}`, true},
+		{"another action", strings.Replace(payload, "opened", "closed", 1), false},
+		{"a digit that a float has not", strings.Replace(payload, "993", "992", 1), false},
+		{"another order of a list", strings.Replace(payload, `"x","y"`, `"y","x"`, 1), false},
+		{"a member more", strings.Replace(payload, "{", `{"a":1,`, 1), false},
+		{"an installation elsewhere", strings.Replace(payload, `"id"`, `"installation":1,"id"`, 1), false},
+		{"no JSON", "x", false},
+		{"no object", "[]", false},
+	} {
+		if got := SamePayload([]byte(payload), []byte(tt.other)); got != tt.want {
+			t.Errorf("%s: %t, want %t", tt.name, got, tt.want)
+		}
+		if got := SamePayload([]byte(tt.other), []byte(payload)); got != tt.want {
+			t.Errorf("%s, the other way round: %t, want %t", tt.name, got, tt.want)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ const (
 	HeaderEvent     = "X-GitHub-Event"
 	HeaderDelivery  = "X-GitHub-Delivery"
 	HeaderSignature = "X-Hub-Signature-256"
+	HeaderHook      = "X-GitHub-Hook-ID"
 )
 
 // MaxPayload is the size in bytes above which GitHub itself sends no payload.

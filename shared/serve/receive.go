@@ -67,8 +67,25 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) {
 		err = s.Send(ctx, emitted...)
 	}
 	end(err)
+	s.postpone(ctx, e, err)
 	s.answer(w, ctx, e, len(emitted), start, err)
 	s.sweep.pass(s)
+}
+
+// PutOff makes the function note, with putOff, until when it can't handle an event that it refuses for now. The Broker
+// retries for seconds; a rate limit may last an hour, and the event is not to be sent in vain meanwhile.
+func (s *Server) PutOff(putOff func(ctx context.Context, e event.Event, until time.Time) error) {
+	s.putOff = putOff
+}
+
+func (s *Server) postpone(ctx context.Context, e event.Event, err error) {
+	var later *events.RetryLaterError
+	if s.putOff == nil || !errors.As(err, &later) {
+		return
+	}
+	if err := s.putOff(ctx, e, later.Until); err != nil {
+		slog.Warn("putting off an event; it is sent again sooner", "type", e.Type(), "id", e.ID(), "error", err)
+	}
 }
 
 // ReadEvent reads and validates the one CloudEvent of a request, in binary or
@@ -126,7 +143,7 @@ func (s *Server) answer(w http.ResponseWriter, ctx context.Context, e event.Even
 	} else {
 		w.WriteHeader(status)
 	}
-	s.tel.received(ctx, e.Type(), status, time.Since(start))
+	s.received(ctx, e.Type(), status, time.Since(start))
 	attrs := []slog.Attr{
 		slog.String("type", e.Type()), slog.String("id", e.ID()), slog.String("subject", e.Subject()),
 		slog.String("correlation", events.Extension(e, events.ExtCorrelation)),

@@ -56,7 +56,10 @@ func (s *Server) Send(ctx context.Context, es ...event.Event) error {
 	if s.sink.url == "" {
 		return errors.New("sending events: K_SINK is not set; a SinkBinding sets it to the Broker")
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	// Whoever caused the events may have stopped waiting, as each waits for all that follows in an in-memory channel;
+	// and one that fails is no reason to give up the others.
+	ctx = context.WithoutCancel(ctx)
+	var g errgroup.Group
 	g.SetLimit(16)
 	for _, e := range es {
 		g.Go(func() error { return s.sink.send(ctx, e) })

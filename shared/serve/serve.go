@@ -37,6 +37,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/kelseyhightower/envconfig"
 	_ "golang.org/x/crypto/x509roots/fallback" // images have no CA certificates of their own
 	"knative.dev/pkg/network/handlers"
@@ -62,6 +63,7 @@ type Server struct {
 	sink     *sink
 	tel      *telemetry
 	sweep    *sweeper
+	putOff   func(context.Context, event.Event, time.Time) error
 	closers  []func(context.Context) error
 	deferred sync.WaitGroup
 }

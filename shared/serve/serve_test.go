@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,6 +58,11 @@ func TestAnswers(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			s := New("test", "")
+			putOff := ""
+			s.PutOff(func(_ context.Context, e event.Event, until time.Time) error {
+				putOff = fmt.Sprint(e.ID(), " for ", time.Until(until).Round(time.Minute))
+				return errors.New("connecting to Postgres: refused") // changes nothing about the answer
+			})
 			s.OnType("known", func(context.Context, event.Event) ([]event.Event, error) { return nil, c.handle() })
 			srv := httptest.NewServer(s.Handler())
 			defer srv.Close()
@@ -74,6 +80,9 @@ func TestAnswers(t *testing.T) {
 			}
 			if (c.status == 503) != (resp.Header.Get("Retry-After") != "") {
 				t.Errorf("status %d has Retry-After %q", c.status, resp.Header.Get("Retry-After"))
+			}
+			if want := map[bool]string{true: "1 for 1m0s"}[c.status == 503]; putOff != want {
+				t.Errorf("put off: %q, want %q", putOff, want)
 			}
 		})
 	}
@@ -203,6 +212,53 @@ func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 	}
 	if err := <-stopped; err != nil || !putOff {
 		t.Errorf("stopped with %v, put off work done: %t", err, putOff)
+	}
+}
+
+// TestTheLastMetricsArePushed: a function that scales to zero after one delivery
+// has told of it. The collector's answer is only seen by the exporter.
+func TestTheLastMetricsArePushed(t *testing.T) {
+	var mu sync.Mutex
+	pushed := map[string]string{}
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		pushed[r.URL.Path] += string(body)
+	}))
+	defer collector.Close()
+	t.Setenv("OTEL_SERVICE_NAME", "")
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "")
+	tel, err := openTelemetry(t.Context(), "timekeeper", `{"metrics":{"protocol":"http/protobuf","endpoint":"`+collector.URL+`/v1/metrics"}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New("timekeeper", "")
+	s.tel = tel
+	s.OnStop(tel.shutdown)
+	s.OnType("known", func(context.Context, event.Event) ([]event.Event, error) { return nil, nil })
+	srv := httptest.NewServer(s.Handler())
+	defer srv.Close()
+	post(t, srv.URL, "known", "{}")
+	post(t, srv.URL, "made-up-by-the-sender", "{}")
+	if err := s.stop(srv.Config, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	found := map[string]bool{}
+	for _, text := range []string{"codexk8s.delivery.duration", "timekeeper", "service.instance.id", "known", "202", "other", "422", "made-up-by-the-sender"} {
+		found[text] = strings.Contains(pushed["/v1/metrics"], text)
+	}
+	want := map[string]bool{
+		"codexk8s.delivery.duration": true, "timekeeper": true, "service.instance.id": true, "known": true, "202": true, "other": true, "422": true,
+		"made-up-by-the-sender": false,
+	}
+	if diff := cmp.Diff(want, found); diff != "" {
+		t.Errorf("pushed to %d paths (-want +got):\n%s", len(pushed), diff)
 	}
 }
 

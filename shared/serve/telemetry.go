@@ -5,47 +5,39 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/metric"
-	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"knative.dev/pkg/observability"
-	"knative.dev/pkg/observability/metrics"
+	knative "knative.dev/pkg/observability/metrics"
 	"knative.dev/pkg/observability/tracing"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/metrics"
 )
 
 // telemetry is OpenTelemetry as Knative configures it: off unless
-// K_OBSERVABILITY_CONFIG says otherwise. Metrics (Prometheus or OTLP):
-//
-//	codexk8s.deliveries          events received, by type and status
-//	codexk8s.delivery.duration   seconds from receipt to answer, by type
+// K_OBSERVABILITY_CONFIG says otherwise. What is measured stands in package
+// metrics. A function sleeps when idle, so nobody can count on scraping it: OTLP
+// pushes, and shutdown, the last thing of a drain, sends what is left.
 type telemetry struct {
-	tracer     trace.Tracer
-	deliveries metric.Int64Counter
-	duration   metric.Float64Histogram
-	shutdown   func(context.Context) error
+	tracer   trace.Tracer
+	shutdown func(context.Context) error
 }
 
 func noTelemetry() *telemetry {
-	t, _ := newTelemetry(tracenoop.NewTracerProvider(), metricnoop.NewMeterProvider())
-	t.shutdown = func(context.Context) error { return nil }
-	return t
-}
-
-func newTelemetry(tp trace.TracerProvider, mp metric.MeterProvider) (*telemetry, error) {
-	m := mp.Meter("codexk8s.dev")
-	deliveries, err1 := m.Int64Counter("codexk8s.deliveries", metric.WithDescription("Events received."))
-	duration, err2 := m.Float64Histogram("codexk8s.delivery.duration", metric.WithUnit("s"), metric.WithDescription("From receipt to answer."))
-	return &telemetry{tracer: tp.Tracer("codexk8s.dev"), deliveries: deliveries, duration: duration}, errors.Join(err1, err2)
+	return &telemetry{
+		tracer:   tracenoop.NewTracerProvider().Tracer(metrics.Scope),
+		shutdown: func(context.Context) error { return nil },
+	}
 }
 
 // openTelemetry starts the exporters that the JSON config asks for.
@@ -58,22 +50,43 @@ func openTelemetry(ctx context.Context, function, config string) (*telemetry, er
 	if err := json.Unmarshal([]byte(config), c); err != nil {
 		return nil, fmt.Errorf("reading K_OBSERVABILITY_CONFIG: %w", err)
 	}
+	if err := nameResource(function); err != nil {
+		return nil, err
+	}
 	tp, err := tracing.NewTracerProvider(ctx, c.Tracing)
 	if err != nil {
 		return nil, fmt.Errorf("starting traces of %s: %w", function, err)
 	}
-	mp, err := metrics.NewMeterProvider(ctx, c.Metrics)
+	mp, err := knative.NewMeterProvider(ctx, c.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("starting metrics of %s: %w", function, err)
 	}
 	otel.SetTracerProvider(tp)
 	otel.SetMeterProvider(mp)
-	t, err := newTelemetry(tp, mp)
-	if err != nil {
-		return nil, fmt.Errorf("registering metrics of %s: %w", function, err)
+	return &telemetry{
+		tracer:   tp.Tracer(metrics.Scope),
+		shutdown: func(ctx context.Context) error { return errors.Join(tp.Shutdown(ctx), mp.Shutdown(ctx)) },
+	}, nil
+}
+
+// nameResource says whose traces and metrics they are, by the variables that
+// OpenTelemetry's SDK reads; what the operator has set stays. Two pods of a function
+// must not write the same series, hence the pod's name.
+// https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
+func nameResource(function string) error {
+	pod, _ := os.Hostname()
+	for name, value := range map[string]string{
+		"OTEL_SERVICE_NAME":        function,
+		"OTEL_RESOURCE_ATTRIBUTES": "service.namespace=codexk8s,service.instance.id=" + pod,
+	} {
+		if os.Getenv(name) != "" {
+			continue
+		}
+		if err := os.Setenv(name, value); err != nil {
+			return fmt.Errorf("naming the telemetry of %s: %w", function, err)
+		}
 	}
-	t.shutdown = func(ctx context.Context) error { return errors.Join(tp.Shutdown(ctx), mp.Shutdown(ctx)) }
-	return t, nil
+	return nil
 }
 
 // receiving opens the span of a delivery as a child of the event's own trace
@@ -96,8 +109,11 @@ func (t *telemetry) receiving(ctx context.Context, e *event.Event) (context.Cont
 	}
 }
 
-func (t *telemetry) received(ctx context.Context, eventType string, status int, took time.Duration) {
-	typ := attribute.String("type", eventType)
-	t.deliveries.Add(ctx, 1, metric.WithAttributes(typ, attribute.Int("status", status)))
-	t.duration.Record(ctx, took.Seconds(), metric.WithAttributes(typ))
+// received counts a delivery. A type that the function doesn't handle is whatever
+// the sender wrote, so it is not told apart.
+func (s *Server) received(ctx context.Context, eventType string, status int, took time.Duration) {
+	if s.handlers[eventType] == nil {
+		eventType = "other"
+	}
+	metrics.DeliveryDuration.Record(ctx, took.Seconds(), s.name, eventType, strconv.Itoa(status))
 }

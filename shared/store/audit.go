@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -44,8 +45,14 @@ func sealOf(previous []byte, rows []auditRow) ([]byte, error) {
 	return h.Sum(nil), nil
 }
 
+// longestTx is more than any transaction of ours takes: Knative ends a request after five minutes at most.
+const longestTx = 15 * time.Minute
+
 // SealAudit adds one link to the chain: a hash over up to limit rows that no seal covers yet, and over the hash before.
 // It returns the number of rows. Rows of transactions that may not have ended wait: one with a lower seq could follow.
+//
+// What a seal reached is not looked at again once another seal has come longestTx later: each seq up to there was given
+// out before the first, so its transaction had ended by the second, which took what was left.
 func (db *DB) SealAudit(ctx context.Context, limit int) (sealed int, err error) {
 	err = db.inTx(ctx, func(tx *Tx) error {
 		// The lock is a statement of its own: the next one sees what its last holder has committed.
@@ -55,11 +62,21 @@ func (db *DB) SealAudit(ctx context.Context, limit int) (sealed int, err error) 
 		rows, err := tx.Query(ctx, `
 			SELECT `+auditColumns+`
 			FROM audit a
-			WHERE NOT EXISTS (SELECT 1 FROM audit_sealed s WHERE s.seq = a.seq)
-			  AND a.tx < pg_snapshot_xmin(pg_current_snapshot())
+			-- LATERAL with a LIMIT: one look into the index per row, where an anti-join would read all that is sealed.
+			LEFT JOIN LATERAL (SELECT s.seq FROM audit_sealed s WHERE s.seq = a.seq LIMIT 1) AS sealed ON true
+			WHERE a.seq > coalesce((
+			          SELECT s.seqs[cardinality(s.seqs)]
+			          FROM audit_seals s
+			          WHERE s.sealed_at < (SELECT sealed_at FROM audit_seals ORDER BY batch DESC LIMIT 1) - $2::interval
+			          ORDER BY s.batch DESC
+			          LIMIT 1
+			      ), 0)
+			  AND sealed.seq IS NULL
+			  -- What we see and is not of a past transaction came with a dump out of another cluster.
+			  AND (a.tx < pg_snapshot_xmin(pg_current_snapshot()) OR a.tx >= pg_snapshot_xmax(pg_current_snapshot()))
 			ORDER BY a.seq
 			LIMIT $1
-		`, limit)
+		`, limit, longestTx)
 		if err != nil {
 			return fmt.Errorf("reading the audit: %w", err)
 		}
@@ -105,6 +122,9 @@ func (tx *Tx) seal(ctx context.Context, batch []auditRow) error {
 	}
 	return nil
 }
+
+// ErrAuditChanged says that rows of the audit are not what was sealed.
+var ErrAuditChanged = errors.New("the audit was changed")
 
 // VerifyAudit computes the chain of seals anew. It returns the number of rows that the seals cover, and an error that
 // names the first batch whose rows are not what was sealed.
@@ -154,7 +174,7 @@ func (db *DB) VerifyAudit(ctx context.Context) (rows int, err error) {
 			return rows, err
 		}
 		if len(batch) != l.Rows || !bytes.Equal(hash, l.Previous) || !bytes.Equal(want, l.Hash) {
-			return rows, fmt.Errorf("the audit was changed: batch %d has %d rows of %d, or other ones than were sealed", l.Batch, len(batch), l.Rows)
+			return rows, fmt.Errorf("%w: batch %d has %d rows of %d, or other ones than were sealed", ErrAuditChanged, l.Batch, len(batch), l.Rows)
 		}
 		rows, last, hash = rows+len(batch), l.Batch, l.Hash
 	}

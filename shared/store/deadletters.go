@@ -27,9 +27,19 @@ type DeadLetter struct {
 }
 
 // Bury stores a dead letter for each of the functions that has no receipt of the event, and takes the event out of what
-// they have still to handle. It returns the number of functions.
+// they have still to handle. It returns the number of functions. An event that is not in the log is rejected
+// (not_in_log), or else a dead letter would be a way into the log.
 func (db *DB) Bury(ctx context.Context, e event.Event, functions []string, code int, why string) (buried int, err error) {
 	err = db.inTx(ctx, func(tx *Tx) error {
+		logged := db.MayBeUnlogged(e)
+		if !logged {
+			if err := tx.QueryRow(ctx, isLogged, logKey(e)...).Scan(&logged); err != nil {
+				return fmt.Errorf("looking for %s in the log: %w", e.ID(), err)
+			}
+		}
+		if !logged {
+			return notInLog(e)
+		}
 		buried, err = tx.bury(ctx, e, functions, code, why)
 		return err
 	})
@@ -45,7 +55,7 @@ func (tx *Tx) bury(ctx context.Context, e event.Event, functions []string, code 
 	}
 	correlation := events.Extension(e, events.ExtCorrelation)
 	var b pgx.Batch
-	// A source of Knative's own sends what nobody has stored: without it there would be nothing to replay.
+	// One that need not be in the log: without it there would be nothing to replay.
 	if err := queueEvent(&b, e, origin{correlation: correlation}, time.Time{}); err != nil {
 		return 0, err
 	}
@@ -55,7 +65,7 @@ func (tx *Tx) bury(ctx context.Context, e event.Event, functions []string, code 
 			SELECT $1, $2, $3, $4, $5, $6, $7
 			WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE function = $1 AND source = $2 AND id = $3)
 			ON CONFLICT (function, source, id) DO UPDATE
-			SET code = excluded.code, error = excluded.error, died_at = now(), replayed_at = NULL
+			SET code = excluded.code, error = excluded.error, died_at = now(), replayed_at = NULL, handled_at = NULL
 			WHERE d.replayed_at IS NOT NULL
 		`, f, e.Source(), e.ID(), e.Type(), code, why, string(envelope)).Exec(func(ct pgconnTag) error {
 			buried += int(ct.RowsAffected())
@@ -131,11 +141,30 @@ func (tx *Tx) event(ctx context.Context, source, id string) (event.Event, error)
 	return e, nil
 }
 
-// DeadLetters reads up to limit dead letters, those that nobody has replayed first, each newest first.
+// CloseDeadLetters takes off the list what was handled after all: by a replay, or because the Broker tried once more.
+// It returns the number.
+func (db *DB) CloseDeadLetters(ctx context.Context) (closed int, err error) {
+	ct, err := db.pool.Exec(ctx, `
+		UPDATE dead_letters d
+		SET handled_at = i.handled_at
+		FROM inbox i
+		WHERE d.handled_at IS NULL
+		  AND (i.function, i.source, i.id) = (d.function, d.source, d.id)
+	`)
+	if err != nil {
+		return 0, fmt.Errorf("closing dead letters that were handled: %w", err)
+	}
+	return int(ct.RowsAffected()), nil
+}
+
+// DeadLetters reads up to limit dead letters whose events are not handled yet, those that nobody has replayed first, each
+// newest first.
 func (db *DB) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT function, source, id, type, code, error, envelope, died_at, replayed_at
-		FROM dead_letters
+		FROM dead_letters d
+		WHERE handled_at IS NULL
+		  AND NOT EXISTS (SELECT 1 FROM inbox i WHERE (i.function, i.source, i.id) = (d.function, d.source, d.id))
 		ORDER BY replayed_at IS NOT NULL, died_at DESC, function
 		LIMIT $1
 	`, limit)
@@ -155,7 +184,7 @@ func (db *DB) Replay(ctx context.Context, function, source, id string) (e event.
 	err = db.inTx(ctx, func(tx *Tx) error {
 		marked, err := tx.Exec(ctx, `
 			UPDATE dead_letters
-			SET replayed_at = now()
+			SET replayed_at = now(), handled_at = NULL
 			WHERE function = $1 AND source = $2 AND id = $3
 		`, function, source, id)
 		if err != nil {

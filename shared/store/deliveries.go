@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,11 +21,10 @@ import (
 // An Arrival is an event from outside that has to be kept before anybody may
 // call it received.
 type Arrival struct {
-	Event       event.Event
-	Correlation string          // work item, or ""
-	Actor       string          // for the audit, "github:alice" or "source:ci"
-	SHA256      [32]byte        // of the event's data, to know a redelivery from another event under the same id
-	GitHub      *GitHubDelivery // nil for the event of another system
+	Event  event.Event
+	Actor  string          // for the audit, "github:alice" or "source:ci"
+	SHA256 [32]byte        // of the event's data, to know a redelivery from another event under the same id
+	GitHub *GitHubDelivery // nil for the event of another system
 }
 
 // A GitHubDelivery is what a delivery's row says beside its event, whose id is the GUID.
@@ -33,7 +33,24 @@ type GitHubDelivery struct {
 	Action     string
 	Repository string // "owner/name", or ""
 	HookID     int64  // X-GitHub-Hook-ID, or 0
+
+	// Same reports whether two payloads that differ in their bytes tell the same. It is asked only then.
+	Same func(a, b []byte) bool
 }
+
+// Delivered makes the arrival of a GitHub delivery out of its event (github.Delivery.CloudEvent), whoever took it: the
+// webhook, or a look at GitHub's own list. hook is 0 when it is not known.
+func Delivered(e event.Event, hook int64, same func(a, b []byte) bool) Arrival {
+	return Arrival{
+		Event: e, Actor: "github:" + events.Extension(e, "sender"), SHA256: sha256.Sum256(e.Data()),
+		GitHub: &GitHubDelivery{
+			Event: strings.TrimPrefix(e.Type(), events.GitHubType("")), Action: events.Extension(e, "action"),
+			Repository: events.Extension(e, "repository"), HookID: hook, Same: same,
+		},
+	}
+}
+
+func (a Arrival) correlation() string { return events.Extension(a.Event, events.ExtCorrelation) }
 
 // An Outcome is what became of an Arrival.
 type Outcome int
@@ -214,7 +231,7 @@ func (c *arrivalColumns) add(n int, a Arrival) error {
 	c.subject = append(c.subject, a.Event.Subject())
 	c.extensions = append(c.extensions, string(extensions))
 	c.contentType = append(c.contentType, a.Event.DataContentType())
-	c.correlation = append(c.correlation, a.Correlation)
+	c.correlation = append(c.correlation, a.correlation())
 	c.time = append(c.time, timeOf(a.Event))
 	c.data = append(c.data, notNil(a.Event.Data()))
 	c.sha256 = append(c.sha256, a.SHA256[:])
@@ -262,12 +279,18 @@ func (db *DB) compareArrivals(ctx context.Context, arrivals []Arrival, known []i
 	for _, i := range known {
 		a := arrivals[i]
 		before, found := stored[a.key()]
-		if !found || bytes.Equal(before, a.SHA256[:]) {
+		same := !found || bytes.Equal(before, a.SHA256[:])
+		if !same {
+			if same, err = db.tellsTheSame(ctx, a); err != nil {
+				return err
+			}
+		}
+		if same {
 			outcomes[i] = Duplicate
 			continue
 		}
 		outcomes[i] = Reused
-		queueAudit(&audit, db.function, a.Event, a.Correlation, events.Record{
+		queueAudit(&audit, db.function, a.Event, a.correlation(), events.Record{
 			Actor: a.Actor, Action: "delivery.refused", Reason: "id_reused",
 			Detail: fmt.Sprintf("id %s came before with another payload (sha256 %x, now %x)", a.Event.ID(), before, a.SHA256),
 		})
@@ -278,6 +301,27 @@ func (db *DB) compareArrivals(ctx context.Context, arrivals []Arrival, known []i
 		}
 	}
 	return nil
+}
+
+// tellsTheSame holds a delivery against the one that came before under its GUID. Other bytes need not be another event:
+// GitHub gives an event one GUID for all hooks that hear it, and its list of deliveries writes the payload anew.
+func (db *DB) tellsTheSame(ctx context.Context, a Arrival) (bool, error) {
+	if a.GitHub == nil || a.GitHub.Same == nil {
+		return false, nil
+	}
+	var before []byte
+	err := db.pool.QueryRow(ctx, `
+		SELECT data
+		FROM events
+		WHERE source = $1 AND id = $2
+	`, a.Event.Source(), a.Event.ID()).Scan(&before)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil // the one before was of another repository
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading what came before as %s: %w", a.Event.ID(), err)
+	}
+	return a.GitHub.Same(before, a.Event.Data()), nil
 }
 
 // Unstorable reports whether Postgres refused the data itself, so that storing the

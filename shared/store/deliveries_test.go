@@ -3,7 +3,6 @@ package store_test
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
-	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/store"
 	"codexk8s.dev/test/local/pg/pgtest"
@@ -24,15 +22,7 @@ import (
 // instances opens a new database n times over, as n processes would.
 func instances(t *testing.T, n int) []*store.DB {
 	t.Helper()
-	url := pgtest.New(t, func(ctx context.Context, url string) error {
-		db, err := sql.Open("pgx", url)
-		if err != nil {
-			return err
-		}
-		defer db.Close()
-		_, err = migrations.Up(ctx, db)
-		return err
-	})
+	url := pgtest.New(t)
 	dbs := make([]*store.DB, n)
 	for i := range dbs {
 		db, err := store.Open(t.Context(), "webhook-adapter", url)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,18 +15,15 @@ type BoundRepository struct {
 	Name       string    // lower-case owner/name
 	HookID     int64     // 0 = not known
 	Reconciled time.Time // up to when it was compared; zero = never
-	SeenHooks  []int64   // the hooks whose deliveries arrived
 }
 
 // Unreconciled reads the bound repositories that were not compared since then, the longest waiting first.
 func (db *DB) Unreconciled(ctx context.Context, since time.Time) ([]BoundRepository, error) {
 	rows, err := db.pool.Query(ctx, `
-		SELECT r.full_name, r.hook_id, coalesce(r.reconciled_at, '0001-01-01Z'::timestamptz),
-		       ARRAY(SELECT DISTINCT d.hook_id FROM deliveries d
-		             WHERE r.hook_id = 0 AND d.hook_id <> 0 AND lower(d.repository) = r.full_name)
-		FROM repositories r
-		WHERE r.reconciled_at IS NULL OR r.reconciled_at <= $1
-		ORDER BY r.reconciled_at NULLS FIRST, r.full_name
+		SELECT full_name, hook_id, coalesce(reconciled_at, '0001-01-01Z'::timestamptz)
+		FROM repositories
+		WHERE reconciled_at IS NULL OR reconciled_at <= $1
+		ORDER BY reconciled_at NULLS FIRST, full_name
 	`, since)
 	if err != nil {
 		return nil, fmt.Errorf("reading the repositories: %w", err)
@@ -50,7 +48,50 @@ func (db *DB) Reconciled(ctx context.Context, repository string, hook int64, unt
 	return nil
 }
 
-// MissingDeliveries returns those of the GUIDs that never arrived.
+// AppReconciled reads up to when the hook of a GitHub App, named by its credential, was compared; zero = never.
+func (db *DB) AppReconciled(ctx context.Context, credential string) (until time.Time, err error) {
+	err = db.pool.QueryRow(ctx, `
+		SELECT reconciled_at
+		FROM app_hooks
+		WHERE credential = $1
+	`, credential).Scan(&until)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return time.Time{}, fmt.Errorf("reading when the App's hook was compared: %w", err)
+	}
+	return until, nil
+}
+
+// ReconcileApp notes up to when the hook of a GitHub App was compared.
+func (db *DB) ReconcileApp(ctx context.Context, credential string, until time.Time) error {
+	_, err := db.pool.Exec(ctx, `
+		INSERT INTO app_hooks (credential, reconciled_at)
+		VALUES ($1, $2)
+		ON CONFLICT (credential) DO UPDATE
+		SET reconciled_at = excluded.reconciled_at
+	`, credential, until)
+	if err != nil {
+		return fmt.Errorf("noting that the App's hook was compared: %w", err)
+	}
+	return nil
+}
+
+// HookHeard returns that one of the hooks of which a delivery has arrived before; 0 = of none.
+func (db *DB) HookHeard(ctx context.Context, hooks []int64) (hook int64, err error) {
+	// One look into the index per hook: asked for d.hook_id = h.id, Postgres expects a hit at once and reads the table.
+	err = db.pool.QueryRow(ctx, `
+		SELECT h.id
+		FROM unnest($1::bigint[]) AS h (id)
+		CROSS JOIN LATERAL (SELECT d.hook_id FROM deliveries d WHERE d.hook_id >= h.id ORDER BY d.hook_id LIMIT 1) AS next
+		WHERE next.hook_id = h.id
+		LIMIT 1
+	`, hooks).Scan(&hook)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return 0, fmt.Errorf("looking for deliveries of the hooks %v: %w", hooks, err)
+	}
+	return hook, nil
+}
+
+// MissingDeliveries returns those of the GUIDs that never arrived. Ask for a page at a time: the look-ups are one each.
 func (db *DB) MissingDeliveries(ctx context.Context, guids []string) ([]string, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT DISTINCT g.guid

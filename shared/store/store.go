@@ -12,14 +12,24 @@
 // Broker may forget everything, and the cost of looking is that of what is
 // outstanding, never of history.
 //
+// The log is also what tells our events from forged ones. All Services of a cluster
+// share the address of its ingress, so no network policy keeps a pod that may call
+// one function from calling another, and Knative's Broker proves nothing to whom it
+// delivers. So Step and Handled refuse what is not in the log with the same type and
+// the same data: whoever can write there holds the database's credentials.
+//
 // A transaction's closure sees only the transaction (Tx). The SQL stands at its
 // call site.
 package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -36,20 +46,21 @@ var ErrNotFound = errors.New("not found")
 type DB struct {
 	function string
 	pool     *pgxpool.Pool
+	unlogged []string
 }
 
-// Open prepares the connection pool of the named function. url is a libpq URL or
+// Open prepares the connection pool of the named function. dsn is a libpq URL or
 // DSN; unless it says otherwise the pool is small (4 connections, idle ones closed
 // after half a minute): many functions share one Postgres. Nothing is dialled yet.
-func Open(ctx context.Context, function, url string) (*DB, error) {
-	c, err := pgxpool.ParseConfig(url)
+func Open(ctx context.Context, function, dsn string) (*DB, error) {
+	c, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, errors.New("DATABASE_URL is no Postgres URL (postgres://user:password@host:5432/name)") // the error would show the password
 	}
 	if c.ConnConfig.RuntimeParams["application_name"] == "" {
 		c.ConnConfig.RuntimeParams["application_name"] = function
 	}
-	if c.MaxConns > 4 && !poolSizeSet(url) {
+	if c.MaxConns > 4 && !poolSizeSet(dsn) {
 		c.MaxConns = 4
 	}
 	if c.MaxConnIdleTime > 30*time.Second {
@@ -66,6 +77,30 @@ func Open(ctx context.Context, function, url string) (*DB, error) {
 func (db *DB) Close(context.Context) error {
 	db.pool.Close()
 	return nil
+}
+
+// AllowUnlogged lets events in that are not in the log: those of other systems whose
+// source begins with one of the prefixes, such as "https://github.com/acme/" where a
+// GitHubSource feeds the Broker instead of webhook-adapter. Whoever reaches the
+// function can forge them. Types of ours are never let in this way.
+func (db *DB) AllowUnlogged(prefixes []string) error {
+	for _, p := range prefixes {
+		if u, err := url.Parse(p); err != nil || u.Scheme == "" || u.Host == "" {
+			return fmt.Errorf("source prefix %q would let in too much: give scheme and host, https://github.com/acme/", p)
+		}
+	}
+	db.unlogged = prefixes
+	return nil
+}
+
+// MayBeUnlogged reports whether the event is let in without being in the log.
+func (db *DB) MayBeUnlogged(e event.Event) bool {
+	return !events.IsOurs(e.Type()) && slices.ContainsFunc(db.unlogged, func(p string) bool { return strings.HasPrefix(e.Source(), p) })
+}
+
+// notInLog refuses an event: sent by somebody who is not the platform, or changed on its way.
+func notInLog(e event.Event) error {
+	return events.Reject("not_in_log", fmt.Errorf("event %s of type %s from %s is not in the platform's log of events as it came: it was forged, or sent past webhook-adapter", e.ID(), e.Type(), e.Source()))
 }
 
 // Pool is the connection pool, for readers that need no aggregate.
@@ -85,12 +120,13 @@ func (tx *Tx) Now() time.Time { return tx.now }
 // item, "project/<id>", a run id), and calls decide unless the inbox has the
 // event already. It returns the events to send: those of the decision that are
 // due, or on a redelivery those of the first time that nobody has received yet.
+// An event that is not in the log is rejected: not_in_log.
 //
 // An error of decide rolls everything back and is returned as it is.
 func (db *DB) Step(ctx context.Context, cause event.Event, aggregate string,
 	decide func(context.Context, *Tx) (events.Decision, error)) (emitted []event.Event, err error) {
 	err = db.inTx(ctx, func(tx *Tx) error {
-		fresh, err := tx.receive(ctx, cause, aggregate)
+		fresh, err := tx.receive(ctx, cause, aggregate, db.MayBeUnlogged(cause))
 		if err != nil {
 			return err
 		}
@@ -146,9 +182,10 @@ func (db *DB) inTx(ctx context.Context, f func(*Tx) error) error {
 	return nil
 }
 
-// receive locks the aggregate and writes the receipt, in one round trip. It
-// reports whether this is the first time that the function sees the event.
-func (tx *Tx) receive(ctx context.Context, e event.Event, aggregate string) (fresh bool, err error) {
+// receive locks the aggregate, writes the receipt and looks the event up in the log
+// (unless it need not be there), in one round trip. It reports whether this is the
+// first time that the function sees the event.
+func (tx *Tx) receive(ctx context.Context, e event.Event, aggregate string, logged bool) (fresh bool, err error) {
 	var b pgx.Batch
 	b.Queue(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, aggregate)
 	b.Queue(`
@@ -163,21 +200,47 @@ func (tx *Tx) receive(ctx context.Context, e event.Event, aggregate string) (fre
 		DELETE FROM pending
 		WHERE function = $1 AND source = $2 AND id = $3
 	`, tx.function, e.Source(), e.ID())
+	if !logged {
+		b.Queue(isLogged, logKey(e)...).QueryRow(func(row pgx.Row) error { return row.Scan(&logged) })
+	}
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return false, fmt.Errorf("recording receipt of %s %s: %w", e.Type(), e.ID(), err)
+	}
+	if !logged {
+		return false, notInLog(e) // rolls the receipt back
 	}
 	return fresh, nil
 }
 
-// Handled reports whether the function has recorded the event: a doer whose act
-// is costly asks before it acts.
+// isLogged asks whether an event is in the log as it is, with the arguments of logKey.
+const isLogged = `
+	SELECT EXISTS (
+		SELECT 1
+		FROM events
+		WHERE source = $1 AND id = $2 AND type = $3 AND sha256(data) = $4
+	)
+`
+
+func logKey(e event.Event) []any {
+	sum := sha256.Sum256(e.Data())
+	return []any{e.Source(), e.ID(), e.Type(), sum[:]}
+}
+
+// Handled reports whether the function has recorded the event: whoever acts before
+// Step, at a cost or for good, asks first. An event that is not in the log is
+// rejected: not_in_log.
 func (db *DB) Handled(ctx context.Context, e event.Event) (bool, error) {
-	var handled bool
-	err := db.pool.QueryRow(ctx, `
+	var handled, logged bool
+	var b pgx.Batch
+	b.Queue(`
 		SELECT EXISTS (SELECT 1 FROM inbox WHERE function = $1 AND source = $2 AND id = $3)
-	`, db.function, e.Source(), e.ID()).Scan(&handled)
-	if err != nil {
+	`, db.function, e.Source(), e.ID()).QueryRow(func(row pgx.Row) error { return row.Scan(&handled) })
+	b.Queue(isLogged, logKey(e)...).QueryRow(func(row pgx.Row) error { return row.Scan(&logged) })
+	if err := db.pool.SendBatch(ctx, &b).Close(); err != nil {
 		return false, fmt.Errorf("looking for the receipt of %s: %w", e.ID(), err)
+	}
+	if !logged && !db.MayBeUnlogged(e) {
+		return false, notInLog(e)
 	}
 	return handled, nil
 }

@@ -91,12 +91,12 @@ func queueRun(b *pgx.Batch, repository string, issue int, which RunFor, item *st
 }
 
 const runColumns = `id::text, project_id, stage, revise, role, state, reason, message, engine, model, reasoning,
-	requested_by, intent, namespace, review, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at`
+	requested_by, intent, namespace, attempt, review, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at`
 
 func scanRun(row pgx.Row) (stage.Run, error) {
 	var r stage.Run
 	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Revise, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
-		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Review, &r.ThreadID, &r.Summary,
+		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.Review, &r.ThreadID, &r.Summary,
 		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt))
 	return r, err
 }
@@ -129,9 +129,9 @@ func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was stage.State) error
 		b.Queue(`
 			UPDATE runs
 			SET state = $3, reason = $4, message = $5, namespace = $6, thread_id = $7, summary = $8,
-			    started_at = $9, finished_at = $10
+			    started_at = $9, finished_at = $10, attempt = $11
 			WHERE id = $1 AND state = $2
-		`, r.ID, was, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt)).
+		`, r.ID, was, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt).
 			Exec(mustChange(r.ID))
 	}
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
@@ -163,7 +163,7 @@ func (tx *Tx) Places(ctx context.Context, project string) (s stage.Settings, pla
 	var b pgx.Batch
 	b.Queue(`SELECT settings FROM projects WHERE id = $1`, project).QueryRow(func(row pgx.Row) error { return row.Scan(&s) })
 	b.Queue(`
-		SELECT r.id::text, r.project_id, r.stage, r.role, r.state, r.engine, r.namespace, r.created_at, w.full_name, w.issue
+		SELECT r.id::text, r.project_id, r.stage, r.role, r.state, r.engine, r.namespace, r.attempt, r.created_at, w.full_name, w.issue, w.base_branch
 		FROM runs r
 		JOIN work_items w USING (repository, issue)
 		WHERE r.project_id = $1 AND r.state IN ('requested', 'queued', 'starting', 'running', 'waiting')
@@ -171,7 +171,7 @@ func (tx *Tx) Places(ctx context.Context, project string) (s stage.Settings, pla
 	`, project).Query(func(rows pgx.Rows) error {
 		places, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (stage.Place, error) {
 			var p stage.Place
-			err := row.Scan(&p.ID, &p.Project, &p.Stage, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.CreatedAt, &p.Repository, &p.Issue)
+			err := row.Scan(&p.ID, &p.Project, &p.Stage, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.Attempt, &p.CreatedAt, &p.Repository, &p.Issue, &p.BaseBranch)
 			return p, err
 		})
 		return err

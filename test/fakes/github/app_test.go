@@ -29,6 +29,18 @@ func appClient(t *testing.T, s *Server, options *github.InstallationTokenOptions
 	return gh, tr
 }
 
+// jwtClient is a client of the App itself, by the clock of the server.
+func jwtClient(t *testing.T, s *Server) *github.Client {
+	t.Helper()
+	text, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.RegisteredClaims{
+		Issuer: strconv.FormatInt(s.AppID(), 10), IssuedAt: jwt.NewNumericDate(s.now()), ExpiresAt: jwt.NewNumericDate(s.now().Add(time.Minute)),
+	}).SignedString(s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client(t, s, text)
+}
+
 func TestInstallationToken(t *testing.T) {
 	s, ctx := open(t, Options{}), t.Context()
 	if err := s.CreateRepository("acme/other", map[string]string{"a": "a"}); err != nil {
@@ -170,22 +182,4 @@ func TestStatusesAndCheckRuns(t *testing.T) {
 	}
 	_, _, err = client(t, s, "acme-token").Checks.CreateCheckRun(ctx, "acme", "shop", github.CreateCheckRunOptions{Name: "x", HeadSHA: sha})
 	refused(t, err, http.StatusForbidden, "You must authenticate via a GitHub App")
-}
-
-func TestContents(t *testing.T) {
-	s, ctx := open(t, Options{}), t.Context()
-	gh := client(t, s, "acme-token")
-	file, _, _, err := gh.Repositories.GetContents(ctx, "acme", "shop", "src/cart.go", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text, err := file.GetContent(); err != nil || text != "package src\n\nvar total = 1\n" {
-		t.Errorf("content %q, %v", text, err)
-	}
-	_, dir, _, err := gh.Repositories.GetContents(ctx, "acme", "shop", "src", nil)
-	if err != nil || len(dir) != 1 || dir[0].GetPath() != "src/cart.go" || dir[0].GetType() != "file" {
-		t.Errorf("directory %v, %v", dir, err)
-	}
-	_, _, _, err = gh.Repositories.GetContents(ctx, "acme", "shop", "none.txt", nil)
-	refused(t, err, http.StatusNotFound, "Not Found")
 }

@@ -17,7 +17,7 @@ import (
 type Delivery struct {
 	ID              int64             `json:"id"`
 	Hook            int64             `json:"hook"`
-	GUID            string            `json:"guid"` // the same in all attempts
+	GUID            string            `json:"guid"` // of the event: the same in all attempts and for all hooks
 	Event           string            `json:"event"`
 	Action          string            `json:"action,omitempty"`
 	DeliveredAt     time.Time         `json:"delivered_at"`
@@ -95,7 +95,7 @@ func (l *deliveryLog) remember(d Delivery, length int) {
 }
 
 func (l *deliveryLog) append(d Delivery) error {
-	line, err := json.Marshal(d)
+	line, err := plainJSON(d) // a redelivery has the same bytes
 	if err != nil {
 		return fmt.Errorf("encoding a delivery: %w", err)
 	}
@@ -109,14 +109,14 @@ func (l *deliveryLog) append(d Delivery) error {
 	return nil
 }
 
-// list answers up to n attempts of one hook (0 = of all), newest first, below an id (0 = from the newest);
+// list answers up to n attempts of one hook (0 = of all) after a time, newest first, below an id (0 = from the newest);
 // status is "", "success" or "failure".
-func (l *deliveryLog) list(hook, below int64, status string, n int) []Delivery {
+func (l *deliveryLog) list(hook, below int64, status string, after time.Time, n int) []Delivery {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var out []Delivery
 	for _, d := range l.index {
-		if (hook == 0 || d.Hook == hook) && (below == 0 || d.ID < below) && (status == "" || (status == "success") == d.OK()) {
+		if (hook == 0 || d.Hook == hook) && (below == 0 || d.ID < below) && !d.DeliveredAt.Before(after) && (status == "" || (status == "success") == d.OK()) {
 			out = append(out, d.Delivery)
 		}
 	}

@@ -46,11 +46,14 @@ type dispatcher struct {
 	senders sync.WaitGroup
 }
 
-func newDispatcher(s *Server) *dispatcher {
+func newDispatcher(s *Server, dial func(ctx context.Context, network, address string) (net.Conn, error)) *dispatcher {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: patience}).DialContext
+	}
 	d := &dispatcher{s: s, queues: map[int64][]job{}, idle: make(chan struct{})}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.client = &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, DialContext: (&net.Dialer{Timeout: patience}).DialContext},
+		Transport: &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, DialContext: dial},
 		Timeout:   patience,
 		// GitHub does not follow redirects either.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

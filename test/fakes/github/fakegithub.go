@@ -61,6 +61,9 @@ type Options struct {
 	// nobody is refused.
 	RateLimit int
 
+	// Dial is how webhooks are connected, for receivers whose names this machine can't resolve; nil = net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	Now    func() time.Time // clock for time stamps and expiries; nil = time.Now
 	Logger *slog.Logger     // nil = slog.Default()
 }
@@ -93,12 +96,13 @@ type Server struct {
 	queue    *dispatcher
 	attempts *deliveryLog
 
-	mu     sync.Mutex // guards st, faults, usage, unknown, timer
-	st     *state
-	faults []Fault
-	usage  map[string]*usage
-	timer  *time.Timer
-	saved  sync.Mutex // held while state.json is written
+	mu       sync.Mutex // guards st, faults, usage, unknown, timer, encoding
+	st       *state
+	faults   []Fault
+	usage    map[string]*usage
+	timer    *time.Timer
+	encoding time.Duration // of the state, the last time
+	saved    sync.Mutex    // held while state.json is written
 
 	pushes sync.Map // repository directory → *sync.Mutex: one push or merge at a time
 }
@@ -145,7 +149,7 @@ func (s *Server) open(o Options) error {
 		return err
 	}
 	s.st.NextID = max(s.st.NextID, s.attempts.lastID()+1)
-	s.queue = newDispatcher(s)
+	s.queue = newDispatcher(s, o.Dial)
 	return s.listen(o)
 }
 

@@ -132,8 +132,8 @@ func (g gitRepo) isAncestor(old, sha string) bool {
 }
 
 type treeEntry struct {
-	kind, sha, path string
-	size            int
+	mode, kind, sha, path string
+	size                  int
 }
 
 // tree lists a path: itself, or with a slash at its end what is in it. "" lists the root.
@@ -154,7 +154,7 @@ func (g gitRepo) tree(sha, path string) ([]treeEntry, error) {
 			continue
 		}
 		size, _ := strconv.Atoi(fields[3]) // "-" for directories
-		entries = append(entries, treeEntry{kind: fields[1], sha: fields[2], path: name, size: size})
+		entries = append(entries, treeEntry{mode: fields[0], kind: fields[1], sha: fields[2], path: name, size: size})
 	}
 	return entries, nil
 }

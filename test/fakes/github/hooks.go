@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // hook is a webhook of a repository, or that of the App.
@@ -50,7 +52,8 @@ func (h *hook) wants(event string) bool {
 	return h.Active && h.URL != "" && (event == "ping" || slices.Contains(h.Events, "*") || slices.Contains(h.Events, event))
 }
 
-// hook finds the hook that the path names: one of a repository, or the App's.
+// hook finds the hook that the path names: one of a repository, or the App's, which GitHub shows to the App itself only.
+// https://docs.github.com/en/rest/apps/webhooks
 func (s *Server) hook(c *call) (*hook, error) {
 	if c.repo == nil {
 		if !c.who.app {
@@ -182,7 +185,7 @@ func (s *Server) addHook(r *repository, h *hook, by *User) error {
 }
 
 func (s *Server) ping(r *repository, h *hook, by *User) {
-	s.send(h, r, "ping", "", s.payload(r, "", by, object{
+	s.send(h, r, uuid.NewString(), "ping", "", s.payload(r, "", by, object{
 		"zen": "Keep it logically awesome.", "hook_id": h.ID, "hook": s.hookObject(r, h),
 	}))
 }
@@ -269,6 +272,10 @@ func (s *Server) patchAppHook(c *call) (int, any, error) {
 	return http.StatusOK, h.config(), nil
 }
 
+// deliveryLife is how long GitHub shows a delivery.
+// https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/viewing-webhook-deliveries
+const deliveryLife = 3 * 24 * time.Hour
+
 // listDeliveries pages by cursor, newest first; see
 // https://docs.github.com/en/rest/repos/webhooks#list-deliveries-for-a-repository-webhook.
 func (s *Server) listDeliveries(c *call) (int, any, error) {
@@ -284,7 +291,7 @@ func (s *Server) listDeliveries(c *call) (int, any, error) {
 		}
 	}
 	size := perPage(q)
-	found := s.attempts.list(h.ID, below, q.Get("status"), size+1)
+	found := s.attempts.list(h.ID, below, q.Get("status"), s.now().Add(-deliveryLife), size+1)
 	if len(found) > size {
 		found = found[:size]
 		q.Set("cursor", "v1_"+strconv.FormatInt(found[size-1].ID, 10))
@@ -322,7 +329,7 @@ func (s *Server) delivery(c *call) (Delivery, error) {
 	if err != nil {
 		return Delivery{}, err
 	}
-	if d.Hook != h.ID {
+	if d.Hook != h.ID || d.DeliveredAt.Before(s.now().Add(-deliveryLife)) {
 		return Delivery{}, errNotFound
 	}
 	return d, nil

@@ -92,9 +92,78 @@ func TestAppAndRepositoryHookBothHear(t *testing.T) {
 	if a, r := app.header.Get("X-GitHub-Hook-Installation-Target-Type"), own.header.Get("X-GitHub-Hook-Installation-Target-Type"); a != "integration" || r != "repository" {
 		t.Errorf("targets %q and %q", a, r)
 	}
-	if app.header.Get("X-GitHub-Delivery") == own.header.Get("X-GitHub-Delivery") {
-		t.Error("two hooks must not share a GUID")
+	if a, r := app.header.Get("X-GitHub-Delivery"), own.header.Get("X-GitHub-Delivery"); a != r || a == "" {
+		t.Errorf("GUIDs %q and %q, want that of the event for both hooks", a, r)
 	}
+}
+
+func TestDeliveriesOfTheApp(t *testing.T) {
+	now := time.Now()
+	ofApp := newReceiver(t, "a")
+	s, ctx := open(t, Options{App: AppOptions{HookURL: ofApp.URL, HookSecret: "a"}, Now: func() time.Time { return now }}), t.Context()
+	for _, title := range []string{"One", "Two", "a & b"} {
+		if _, err := s.CreateIssue(repo, title, "", "acme"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flush(t, s)
+	installation, installed := appClient(t, s, nil)
+	if _, err := installed.Token(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for name, other := range map[string]*github.Client{"an installation's token": installation, "a person's token": client(t, s, "acme-token")} {
+		_, _, err := other.Apps.ListHookDeliveries(ctx, nil)
+		refused(t, err, http.StatusUnauthorized, "A JSON web token could not be decoded")
+		_, _, err = other.Apps.GetHookDelivery(ctx, s.Deliveries()[0].ID)
+		refused(t, err, http.StatusUnauthorized, "A JSON web token could not be decoded")
+		if t.Failed() {
+			t.Fatalf("with %s", name)
+		}
+	}
+	app := jwtClient(t, s)
+	var seen []string
+	opts := &github.ListCursorOptions{PerPage: 2}
+	for {
+		page, resp, err := app.Apps.ListHookDeliveries(ctx, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range page {
+			whole, _, err := app.Apps.GetHookDelivery(ctx, d.GetID())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var p struct {
+				Issue        struct{ Title string }
+				Installation struct{ ID int64 }
+			}
+			if err := json.Unmarshal(*whole.Request.RawPayload, &p); err != nil {
+				t.Fatal(err)
+			}
+			seen = append(seen, fmt.Sprint(d.GetEvent(), " ", p.Issue.Title, " ", p.Installation.ID == s.InstallationID("acme") && d.GetInstallationID() == p.Installation.ID))
+		}
+		if opts.Cursor = resp.Cursor; opts.Cursor == "" {
+			break
+		}
+		seen = append(seen, "next page")
+	}
+	if diff := cmp.Diff([]string{"issues a & b true", "issues Two true", "next page", "issues One true"}, seen); diff != "" {
+		t.Errorf("deliveries (-want +got):\n%s", diff)
+	}
+	newest := s.Deliveries()[2].ID
+	whole, _, err := app.Apps.GetHookDelivery(ctx, newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sent := ofApp.last(t, "issues", "opened").raw; string(sent) == string(*whole.Request.RawPayload) {
+		t.Error("the list shows the bytes that were sent; a client must not count on that")
+	}
+	now = now.Add(deliveryLife + time.Minute)
+	if page, _, err := jwtClient(t, s).Apps.ListHookDeliveries(ctx, nil); err == nil && len(page) != 0 {
+		t.Errorf("after three days there are %d deliveries", len(page))
+	}
+	_, _, err = jwtClient(t, s).Apps.GetHookDelivery(ctx, newest)
+	refused(t, err, http.StatusNotFound, "Not Found")
 }
 
 func TestUndeliveredIsRecordedOnClose(t *testing.T) {

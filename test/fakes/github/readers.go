@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The readers return copies, for comparison in tests.
@@ -135,7 +136,7 @@ func (s *Server) Repositories() []string {
 
 // Deliveries returns all attempts to deliver webhooks, of all hooks, oldest first, without headers and payloads.
 func (s *Server) Deliveries() []Delivery {
-	list := s.attempts.list(0, 0, "", 1<<31)
+	list := s.attempts.list(0, 0, "", time.Time{}, 1<<31)
 	slices.Reverse(list)
 	return list
 }

@@ -1,11 +1,9 @@
 package fakegithub
 
 import (
-	"encoding/base64"
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 )
@@ -190,62 +188,4 @@ func (s *Server) deleteRef(c *call) (int, any, error) {
 		return 0, nil, err
 	}
 	return http.StatusNoContent, nil, nil
-}
-
-func (s *Server) getReadme(c *call) (int, any, error) {
-	c.r.SetPathValue("path", "README.md")
-	return s.getContents(c)
-}
-
-// getContents answers a file with its content, or the list of a directory.
-func (s *Server) getContents(c *call) (int, any, error) {
-	path := strings.Trim(c.r.PathValue("path"), "/")
-	ref := c.r.URL.Query().Get("ref")
-	if ref == "" {
-		ref = c.repo.DefaultBranch
-	}
-	g := s.git(c.repo)
-	sha, err := g.commit(ref)
-	if err != nil {
-		return 0, nil, refuse(http.StatusNotFound, "No commit found for the ref "+ref)
-	}
-	entries, err := g.tree(sha, path)
-	if err != nil {
-		return 0, nil, err
-	}
-	if len(entries) == 1 && entries[0].path == path && entries[0].kind == "blob" {
-		content, err := g.run("cat-file", "blob", entries[0].sha)
-		if err != nil {
-			return 0, nil, err
-		}
-		if strings.Contains(c.r.Header.Get("Accept"), "raw") {
-			return http.StatusOK, plain{"application/vnd.github.raw; charset=utf-8", content}, nil
-		}
-		o := s.contentObject(c.repo, entries[0], ref)
-		o["encoding"], o["content"], o["size"] = "base64", base64.StdEncoding.EncodeToString([]byte(content)), len(content)
-		return http.StatusOK, o, nil
-	}
-	if len(entries) == 1 && entries[0].path == path && entries[0].kind == "tree" {
-		if entries, err = g.tree(sha, path+"/"); err != nil {
-			return 0, nil, err
-		}
-	}
-	if len(entries) == 0 {
-		return 0, nil, errNotFound
-	}
-	out := []object{}
-	for _, e := range entries {
-		out = append(out, s.contentObject(c.repo, e, ref))
-	}
-	return http.StatusOK, out, nil
-}
-
-func (s *Server) contentObject(r *repository, e treeEntry, ref string) object {
-	kind := map[string]string{"blob": "file", "tree": "dir", "commit": "submodule"}[e.kind]
-	at := s.api("/repos/%s/contents/%s?ref=%s", r.fullName(), e.path, url.QueryEscape(ref))
-	return object{
-		"type": kind, "name": e.path[strings.LastIndex(e.path, "/")+1:], "path": e.path, "sha": e.sha, "size": e.size, "url": at,
-		"html_url": s.web("/%s/blob/%s/%s", r.fullName(), ref, e.path), "git_url": s.api("/repos/%s/git/blobs/%s", r.fullName(), e.sha),
-		"download_url": nil, "_links": object{"self": at},
-	}
 }

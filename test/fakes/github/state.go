@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// saveDelay is how long a change may wait before state.json is written, so that a burst is one write.
+// saveDelay is how long a change may wait before state.json is written, so that a burst is one write. A large state
+// waits twenty times as long as it took to encode.
 const saveDelay = 500 * time.Millisecond
 
 // state is what state.json holds.
@@ -101,7 +102,7 @@ func (s *Server) changed() {
 	if s.timer != nil {
 		return
 	}
-	s.timer = time.AfterFunc(saveDelay, func() {
+	s.timer = time.AfterFunc(max(saveDelay, 20*s.encoding), func() {
 		if err := s.save(); err != nil {
 			s.log.Error("fake github: saving failed", "error", err)
 		}
@@ -117,7 +118,9 @@ func (s *Server) save() error {
 		s.timer.Stop()
 		s.timer = nil
 	}
+	began := time.Now()
 	data, err := json.Marshal(s.st)
+	s.encoding = time.Since(began)
 	s.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("encoding the state of the fake GitHub: %w", err)

@@ -1,6 +1,7 @@
 package fakegithub
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -10,7 +11,9 @@ import (
 )
 
 // emit tells the subscribed hooks of r and, where it is installed, of the App. The payload shows the state of now; the
-// sending comes later. The mutex must be held.
+// sending comes later. All hooks get the event under one GUID: it is "shared with all deliveries for all webhooks that
+// subscribe to this event", says the schema hook-delivery of https://github.com/github/rest-api-description. The mutex
+// must be held.
 func (s *Server) emit(r *repository, event, action string, by *User, fields object) {
 	var payload object
 	once := func() object {
@@ -19,15 +22,16 @@ func (s *Server) emit(r *repository, event, action string, by *User, fields obje
 		}
 		return payload
 	}
+	guid := uuid.NewString()
 	for _, h := range r.Hooks {
 		if h.wants(event) {
-			s.send(h, r, event, action, once())
+			s.send(h, r, guid, event, action, once())
 		}
 	}
 	if in := s.installationOn(r); in != nil && s.st.App.Hook.wants(event) {
 		forApp := maps.Clone(once())
 		forApp["installation"] = object{"id": in.ID, "node_id": nodeID("MDIzOkludGVncmF0aW9uSW5zdGFsbGF0aW9u", in.ID)}
-		s.send(s.st.App.Hook, r, event, action, forApp)
+		s.send(s.st.App.Hook, r, guid, event, action, forApp)
 	}
 }
 
@@ -45,17 +49,29 @@ func (s *Server) payload(r *repository, action string, by *User, fields object) 
 }
 
 // send queues one payload for one hook.
-func (s *Server) send(h *hook, r *repository, event, action string, payload object) {
-	data, err := json.Marshal(payload)
+func (s *Server) send(h *hook, r *repository, guid, event, action string, payload object) {
+	data, err := plainJSON(payload)
 	if err != nil {
 		s.log.Error("fake github: encoding a webhook failed", "event", event, "error", err)
 		return
 	}
-	d := Delivery{GUID: uuid.NewString(), Event: event, Action: action, RepositoryID: r.ID, Payload: data}
+	d := Delivery{GUID: guid, Event: event, Action: action, RepositoryID: r.ID, Payload: data}
 	if h == s.st.App.Hook {
 		d.InstallationID = s.installationOn(r).ID
 	}
 	s.queue.add(s.job(h, d))
+}
+
+// plainJSON writes &, < and > as they are. The deliveries API of this server escapes them, so the payload that it shows
+// has not the bytes that were sent: a client must not count on that at GitHub either.
+func plainJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // job addresses a delivery.

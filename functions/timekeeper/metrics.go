@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/metrics"
+	"codexk8s.dev/shared/stage"
+)
+
+// silence is after how long without a heartbeat a run counts as silent.
+const silence = 5 * time.Minute
+
+// measure sets the gauges that somebody has to set while everybody else sleeps. Each series is set every time, so that
+// what is over becomes zero.
+func (h *handler) measure(ctx context.Context) error {
+	backlogs, err := h.db.Backlogs(ctx)
+	if err != nil {
+		return err
+	}
+	letters, err := h.db.OpenDeadLetters(ctx)
+	if err != nil {
+		return err
+	}
+	queues, err := h.db.Queues(ctx)
+	if err != nil {
+		return err
+	}
+	silent, err := h.db.SilentRuns(ctx, silence)
+	if err != nil {
+		return err
+	}
+	overdue, oldest := map[string]int{}, map[string]time.Duration{}
+	for _, b := range backlogs {
+		overdue[b.Function] = b.Overdue
+		if b.Overdue > 0 {
+			oldest[b.Function] = time.Since(b.Since)
+		}
+	}
+	for function := range events.Catalog {
+		metrics.ReceiptsOverdue.Set(ctx, float64(overdue[function]), function)
+		metrics.ReceiptsOldest.Set(ctx, oldest[function].Seconds(), function)
+		metrics.DeadLettersOpen.Set(ctx, float64(letters[function]), function)
+	}
+	states := map[stage.State]int{}
+	for _, q := range queues {
+		for state, n := range q.States {
+			states[state] += n
+		}
+	}
+	for _, state := range []stage.State{stage.Requested, stage.Queued, stage.Starting, stage.Running, stage.Waiting} {
+		metrics.Runs.Set(ctx, float64(states[state]), string(state))
+	}
+	metrics.RunsSilent.Set(ctx, float64(len(silent)))
+	return nil
+}
