@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +22,6 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/runtoken"
@@ -40,16 +38,6 @@ const (
 )
 
 var key = []byte("0123456789abcdef0123456789abcdef")
-
-func migrate(ctx context.Context, url string) error {
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	_, err = migrations.Up(ctx, db)
-	return err
-}
 
 // fixture is the gateway with real Postgres, served as in production: h2c and HTTP/1.1 on one port.
 type fixture struct {
@@ -68,7 +56,7 @@ func setup(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
 	var err error
-	if f.db, err = store.Open(t.Context(), "agent-gateway", pgtest.New(t, migrate)); err != nil {
+	if f.db, err = store.Open(t.Context(), "agent-gateway", pgtest.New(t)); err != nil {
 		t.Fatal(err)
 	}
 	f.exec(`INSERT INTO projects (id, name, settings) VALUES ('shop', 'Shop', '{"instructions": "Write Go."}')`)

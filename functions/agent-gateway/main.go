@@ -19,7 +19,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/runtoken"
@@ -35,7 +34,7 @@ type env struct {
 	GitHubAppID  int64  `envconfig:"GITHUB_APP_ID"`                                    // the GitHub App that agents work as; 0 = use GITHUB_TOKEN
 	GitHubAppKey string `envconfig:"GITHUB_APP_PRIVATE_KEY"`                           // its private key, PEM
 	GitHubToken  string `envconfig:"GITHUB_TOKEN"`                                     // without an App: given to agents as it is, for trying out
-	ProcessFile  string `envconfig:"PROCESS_FILE"`                                     // process.yaml with the stages' write scopes; empty = the built-in one
+	ProcessFile  string `envconfig:"PROCESS_FILE"`                                     // as stage-router's
 }
 
 func main() { serve.Main("agent-gateway", run) }
@@ -44,15 +43,9 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	if len(env.RunTokenKey) < runtoken.MinKey {
 		return fmt.Errorf("RUN_TOKEN_KEY has %d bytes, give at least %d", len(env.RunTokenKey), runtoken.MinKey)
 	}
-	process := stage.Default()
-	if env.ProcessFile != "" {
-		data, err := os.ReadFile(env.ProcessFile)
-		if err != nil {
-			return fmt.Errorf("reading PROCESS_FILE: %w", err)
-		}
-		if process, err = stage.Parse(data); err != nil {
-			return err
-		}
+	process, err := serve.FromFile("PROCESS_FILE", env.ProcessFile, stage.Default(), stage.Parse)
+	if err != nil {
+		return err
 	}
 	clients, err := github.Open(github.Config{URL: env.GitHubURL, AppID: env.GitHubAppID, AppKey: []byte(env.GitHubAppKey), Token: env.GitHubToken})
 	if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -21,7 +20,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/kube"
@@ -34,6 +32,8 @@ import (
 const (
 	runA = "7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8"
 	runB = "11111111-3b57-4c0e-9d6a-52b0c1f4a9e8"
+
+	namespace = "codexk8s-run-7f1c8f5e3b57" // of the issue, so of both
 )
 
 var start = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
@@ -74,15 +74,7 @@ func setup(t *testing.T) *fixture {
 
 func database(t *testing.T) *store.DB {
 	t.Helper()
-	url := pgtest.New(t, func(ctx context.Context, url string) error {
-		db, err := sql.Open("pgx", url)
-		if err != nil {
-			return err
-		}
-		defer db.Close()
-		_, err = migrations.Up(ctx, db)
-		return err
-	})
+	url := pgtest.New(t)
 	db, err := store.Open(t.Context(), "agent-launcher", url)
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +117,13 @@ func (f *fixture) deliver(id string, p events.Payload) int {
 	if err != nil {
 		f.Fatal(err)
 	}
+	pgtest.Log(f, f.db.Pool(), events.Source("stage-router"), id, p.EventType(), data)
+	return f.post(id, p, data)
+}
+
+// post sends an event that may be in the log or not.
+func (f *fixture) post(id string, p events.Payload, data []byte) int {
+	f.Helper()
 	body, err := json.Marshal(map[string]any{
 		"specversion": "1.0", "id": id, "type": p.EventType(), "source": events.Source("stage-router"), "subject": p.EventSubject(),
 		"datacontenttype": "application/json", "data": json.RawMessage(data),
@@ -180,7 +179,7 @@ func ref(run string) events.RunRef {
 
 func request(run string, attempt int) events.AgentRequested {
 	return events.AgentRequested{
-		RunRef: ref(run), Namespace: agentpod.Namespace(runA), Stage: "dev", Role: "dev", Engine: "codex", Attempt: attempt,
+		RunRef: ref(run), Namespace: namespace, Stage: "dev", Role: "dev", Engine: "codex", Attempt: attempt,
 		Deadline: start.Add(time.Hour), ExpiresAt: start.Add(24 * time.Hour),
 	}
 }
@@ -200,11 +199,11 @@ func read[T any](f *fixture, r *fakekube.Resource, namespace, name string) *T {
 }
 
 func (f *fixture) job() *batchv1.Job {
-	return read[batchv1.Job](f, fakekube.Jobs, agentpod.Namespace(runA), agentpod.JobName)
+	return read[batchv1.Job](f, fakekube.Jobs, namespace, agentpod.JobName)
 }
 
 func (f *fixture) namespace() *corev1.Namespace {
-	return read[corev1.Namespace](f, fakekube.Namespaces, "", agentpod.Namespace(runA))
+	return read[corev1.Namespace](f, fakekube.Namespaces, "", namespace)
 }
 
 // end gives the Job a status as the Job controller does.

@@ -57,17 +57,16 @@ func (h *handler) agentRequested(ctx context.Context, e event.Event, r events.Ag
 			return skipped(r.RunRef, "agent.not_started", "superseded", err.Error()), nil
 		case errors.As(err, &refusal):
 			return said(r.RunRef, refusal.Reason, events.AgentFailed{
-				RunRef: r.RunRef, Namespace: r.Namespace, Reason: refusal.Reason, Message: refusal.Message,
+				RunRef: r.RunRef, Namespace: r.Namespace, Attempt: r.Attempt, Reason: refusal.Reason, Message: refusal.Message,
 			}), nil
 		case err != nil:
 			return events.Decision{}, err
 		}
-		return said(r.RunRef, "", events.AgentStarted{RunRef: r.RunRef, Namespace: r.Namespace, Job: agentpod.JobName}), nil
+		return said(r.RunRef, "", events.AgentStarted{RunRef: r.RunRef, Namespace: r.Namespace, Job: agentpod.JobName, Attempt: r.Attempt}), nil
 	})
 }
 
-// agentStopRequested deletes the run's Job, which ends its pod with the grace
-// period that the agent needs to save its session.
+// agentStopRequested stops the run's Job.
 func (h *handler) agentStopRequested(ctx context.Context, e event.Event, r events.AgentStopRequested) ([]event.Event, error) {
 	return h.once(ctx, e, r.RunRef, func(ctx context.Context) (events.Decision, error) {
 		job, err := kube.Get[batchv1.Job](ctx, h.cluster, agentpod.Jobs, r.Namespace, agentpod.JobName)
@@ -80,13 +79,7 @@ func (h *handler) agentStopRequested(ctx context.Context, e event.Event, r event
 		if agentpod.Ended(job) {
 			return skipped(r.RunRef, "agent.not_stopped", "job_ended", "the run's Job had ended; it stays for people to look at"), nil
 		}
-		// Marked, so that run-observer doesn't take the deletion for somebody else's.
-		if err := h.cluster.Annotate(ctx, agentpod.Jobs, job, agentpod.AnnotationStopped, r.Reason); err != nil {
-			return events.Decision{}, err
-		}
-		// In the foreground the Job stays until its pod is gone: the run's next Job
-		// can't start beside a pod that is still saving.
-		if err := h.cluster.Delete(ctx, agentpod.Jobs, job, metav1.DeletePropagationForeground); err != nil {
+		if err := h.stop(ctx, job, r.Reason); err != nil {
 			return events.Decision{}, err
 		}
 		return events.Decision{Audit: []events.Record{{
@@ -113,13 +106,19 @@ func (h *handler) environmentExpired(ctx context.Context, e event.Event, r event
 		var refusal *agentpod.Refusal
 		if errors.As(agentpod.Removable(ns, jobs, h.now()), &refusal) {
 			kept := skipped(r.RunRef, "environment.kept", refusal.Reason, refusal.Message)
-			if refusal.Reason == "active_run" {
-				// Nobody else will ask again.
+			// Nobody else will ask again.
+			switch expires, _ := agentpod.Expiry(ns); {
+			case refusal.Reason == "active_run":
 				kept.Emit = []events.Draft{events.At(h.now().Add(keepAway), r)}
+			case refusal.Reason == "not_expired" && agentpod.BelongsTo(ns, r.RunID):
+				// The day was set for a run that uses all its time; this one has ended before.
+				// A later run that renewed the lease asks for itself.
+				kept.Emit = []events.Draft{events.At(expires, r)}
 			}
 			return kept, nil
 		}
-		if err := h.cluster.Delete(ctx, agentpod.Namespaces, ns, metav1.DeletePropagationBackground); err != nil {
+		// Not if its lease was renewed since it was read.
+		if err := h.cluster.DeleteUnchanged(ctx, agentpod.Namespaces, ns, metav1.DeletePropagationBackground); err != nil {
 			return events.Decision{}, err
 		}
 		return gone, nil

@@ -53,6 +53,9 @@ func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 		err = h.furnish(ctx, o)
 	}
 	if err == nil {
+		err = h.serve(ctx, o)
+	}
+	if err == nil {
 		err = h.start(ctx, r, o)
 	}
 	return refusalOf(err)
@@ -62,7 +65,7 @@ func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 var errThere = errors.New("the run's Job exists")
 
 // enter makes a namespace that exists the run's: it is left over from this
-// event's first delivery, or serves the next run of its issue.
+// event's first delivery, or serves the next run of its issue. Its lease begins anew.
 func (h *handler) enter(ctx context.Context, r events.AgentRequested, o agentpod.Objects) error {
 	ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, agentpod.Namespaces, "", r.Namespace)
 	if err != nil {
@@ -105,6 +108,11 @@ func (h *handler) clear(ctx context.Context, r events.AgentRequested) error {
 		return errThere
 	case agentpod.Late:
 		return errLate
+	case agentpod.Stop:
+		if err := h.stop(ctx, job, "superseded"); err != nil {
+			return err
+		}
+		return h.soon("the former Job in namespace %s still ran and was told to stop", r.Namespace)
 	case agentpod.Leaving:
 		return h.soon("the former Job in namespace %s is being stopped", r.Namespace)
 	}
@@ -112,21 +120,52 @@ func (h *handler) clear(ctx context.Context, r events.AgentRequested) error {
 	return h.cluster.Delete(ctx, agentpod.Jobs, job, metav1.DeletePropagationBackground)
 }
 
+// stop deletes a Job, which ends its pod with the grace period that the agent needs to
+// save its session.
+func (h *handler) stop(ctx context.Context, job *batchv1.Job, reason string) error {
+	// Marked, so that run-observer doesn't take the deletion for somebody else's.
+	if err := h.cluster.Annotate(ctx, agentpod.Jobs, job, agentpod.AnnotationStopped, reason); err != nil {
+		return err
+	}
+	// In the foreground the Job stays until its pod is gone: the issue's next Job
+	// can't start beside a pod that is still saving.
+	return h.cluster.Delete(ctx, agentpod.Jobs, job, metav1.DeletePropagationForeground)
+}
+
 // furnish puts everything but the Job into the namespace, side by side. The
 // namespace is ours, so an object that is there is one of ours and is overwritten:
 // it may hold the token and the limits of an earlier run.
+//
+// A RoleBinding waits for its Role: who binds a Role must hold its rights, so the API
+// server reads it, and finds none if it comes later.
 func (h *handler) furnish(ctx context.Context, o agentpod.Objects) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, object := range o.Support {
+		if object.Resource == agentpod.RoleBindings {
+			continue
+		}
 		g.Go(func() error {
-			err := h.cluster.Create(ctx, object.Resource, object.Value)
-			if apierrors.IsAlreadyExists(err) {
-				return h.cluster.Update(ctx, object.Resource, object.Value)
+			err := h.put(ctx, object)
+			if err != nil || object.Resource != agentpod.Roles {
+				return err
+			}
+			for _, binding := range o.Support {
+				if binding.Resource == agentpod.RoleBindings {
+					err = errors.Join(err, h.put(ctx, binding))
+				}
 			}
 			return err
 		})
 	}
 	return g.Wait()
+}
+
+func (h *handler) put(ctx context.Context, o agentpod.Object) error {
+	err := h.cluster.Create(ctx, o.Resource, o.Value)
+	if apierrors.IsAlreadyExists(err) {
+		return h.cluster.Update(ctx, o.Resource, o.Value)
+	}
+	return err
 }
 
 // start creates the Job. Another instance may have been faster, on the same event.

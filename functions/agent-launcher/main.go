@@ -2,7 +2,8 @@
 // Job, and removes what has expired. It decides nothing: what a run looks like,
 // and when a namespace may go, is shared/agentpod.
 //
-//	agent.requested       namespace → everything else at once → Job    agent.started, or agent.failed
+//	agent.requested       namespace → everything else at once →        agent.started, or agent.failed
+//	                      the project's services, if any → Job
 //	agent.stop.requested  mark the Job as stopped by us → delete it
 //	environment.expired   guards → delete the namespace                environment.removed
 //
@@ -11,17 +12,16 @@
 // is the run's. What Kubernetes will never accept becomes agent.failed with what it
 // said; what it can't do now is an error, and the event comes again.
 //
-// The Job comes last, when the network policies are there: no agent ever runs in
-// an open namespace. That is three round trips from the event to the Job.
+// The Job comes last, when the network policies are there, and its first container
+// proves that they hold: no agent ever runs in an open namespace. That is three round
+// trips from the event to the Job.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
-	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/kube"
 	"codexk8s.dev/shared/runtoken"
 	"codexk8s.dev/shared/serve"
@@ -40,6 +40,10 @@ type env struct {
 	DNSPeers     string `envconfig:"DNS_PEERS"`                         // where names are resolved, also address ranges; empty = kube-dns
 	GitCIDRs     string `envconfig:"GIT_CIDRS"`                         // address ranges of Git hosting; empty = the internet
 	GitPorts     string `envconfig:"GIT_PORTS"`                         // its ports; empty = 443,22
+
+	Probe     string   `envconfig:"ISOLATION_PROBE" default:"required"` // required: an agent starts only where its pod proves to be isolated; off: it is taken on trust
+	Forbidden []string `envconfig:"ISOLATION_FORBIDDEN"`                // host:port that an agent must not reach, beside the database, the Broker, the API server and the metadata service
+	Sink      string   `envconfig:"K_SINK"`                             // the Broker, injected by a SinkBinding; agents must not reach it
 }
 
 func main() { serve.Main("agent-launcher", run) }
@@ -63,35 +67,6 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	s.OnStop(db.Close)
 	h := &handler{db: db, cluster: cluster, platform: platform, key: []byte(env.RunTokenKey), now: time.Now}
 	h.routes(s)
-	return nil
-}
-
-// platformFrom is the default platform with what the environment says otherwise.
-func platformFrom(env env) (agentpod.Platform, error) {
-	p := agentpod.DefaultPlatform()
-	p.Image, p.GatewayURL, p.LLMURL = env.Image, env.GatewayURL, env.LLMURL
-	err := errors.Join(
-		set(&p.Gateways, env.GatewayPeers, agentpod.ParsePeers),
-		set(&p.GatewayPorts, env.GatewayPorts, agentpod.ParsePorts),
-		set(&p.DNS, env.DNSPeers, agentpod.ParsePeers),
-		set(&p.GitCIDRs, env.GitCIDRs, agentpod.ParseCIDRs),
-		set(&p.GitPorts, env.GitPorts, agentpod.ParsePorts),
-		p.Validate(),
-	)
-	if err != nil {
-		return p, fmt.Errorf("describing the platform to agents: %w", err)
-	}
-	return p, nil
-}
-
-func set[T any](into *T, value string, parse func(string) (T, error)) error {
-	if value == "" {
-		return nil
-	}
-	parsed, err := parse(value)
-	if err != nil {
-		return err
-	}
-	*into = parsed
+	s.PutOff(db.PutOff)
 	return nil
 }

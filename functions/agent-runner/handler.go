@@ -119,7 +119,9 @@ func (r *runner) work(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go r.log.run(ctx)
-	go r.heartbeat(ctx, stop)
+	beat, still := context.WithCancel(ctx)
+	defer still()
+	go r.heartbeat(beat, stop)
 
 	result, err := r.carryOut(ctx, stop, a)
 	var f *failure
@@ -139,8 +141,10 @@ func (r *runner) work(ctx context.Context) error {
 	}
 	r.enter(phaseReport)
 	r.flush(ctx)
+	// The report ends the run before it is answered, and a heartbeat would hear of that as an order to stop.
+	still()
 	if _, err := r.gateway.Report(ctx, result); err != nil {
-		return fmt.Errorf("report the result: %w", err)
+		return fmt.Errorf("report the result: %w", errors.Join(err, context.Cause(ctx)))
 	}
 	if f != nil && f.reason == reasonNoPull {
 		return f

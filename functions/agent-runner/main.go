@@ -10,6 +10,8 @@
 // session snapshot (conversation, uncommitted changes, whether the engine had finished), the pushed commit (it
 // carries the run id as a trailer) and the pull request (found by its head branch). Each step looks before it acts.
 //
+// Called as "agent-runner probe" it is the pod's first container instead, and finds out whether the pod is isolated.
+//
 // The exit code tells the Job what to do: 0 the run's result is reported, or the platform asked to stop; 42 it can
 // never work (no retry); 143 terminated by SIGTERM with the session saved; any other code: try again.
 package main
@@ -28,6 +30,9 @@ func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("function", "agent-runner"))
 	if len(os.Args) > 1 && os.Args[1] == credentialCommand {
 		os.Exit(gitCredential(context.Background(), os.Args[2:], os.Stdin, os.Stdout))
+	}
+	if len(os.Args) > 1 && os.Args[1] == probeCommand {
+		os.Exit(probe(context.Background()))
 	}
 	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt) // until the process ends
 	os.Exit(run(ctx))

@@ -9,14 +9,19 @@ import (
 	"github.com/kelseyhightower/envconfig"
 )
 
-// env is what the pod gives, see shared/agentpod.
-type env struct {
-	RunID      string `envconfig:"RUN_ID" required:"true"`            // UUID, for logs and names; the token says who we are
-	RunToken   string `envconfig:"RUN_TOKEN" required:"true"`         // the pod's only secret
+// Places are what an agent may reach of the platform.
+type Places struct {
 	GatewayURL string `envconfig:"AGENT_GATEWAY_URL" required:"true"` // where agent-gateway listens
 	LLMURL     string `envconfig:"LLM_URL" required:"true"`           // OpenAI-compatible, ends in /v1
-	WorkDir    string `envconfig:"WORK_DIR" required:"true"`          // writable, for the checkout and the session
-	CodexBin   string `envconfig:"CODEX_BIN" default:"codex"`         // the Codex CLI
+}
+
+// env is what the pod gives, see shared/agentpod.
+type env struct {
+	Places
+	RunID    string `envconfig:"RUN_ID" required:"true"`    // UUID, for logs and names; the token says who we are
+	RunToken string `envconfig:"RUN_TOKEN" required:"true"` // the pod's only secret
+	WorkDir  string `envconfig:"WORK_DIR" required:"true"`  // writable, for the checkout and the session
+	CodexBin string `envconfig:"CODEX_BIN" default:"codex"` // the Codex CLI
 
 	HeartbeatInterval time.Duration `envconfig:"HEARTBEAT_INTERVAL" default:"15s"` // how soon a stop is noticed
 	SnapshotInterval  time.Duration `envconfig:"SNAPSHOT_INTERVAL" default:"10s"`  // how much work a lost pod may lose

@@ -214,7 +214,7 @@ func promptInput(a *agentapi.Assignment) (prompt.Input, error) {
 		Repository: a.GetRepository(), BaseBranch: a.GetBaseBranch(), Branch: a.GetBranch(),
 		Stage: a.GetStage(), Role: a.GetRole(), Revise: a.GetRevise(), PullRequest: int(a.GetPullRequest()),
 		Issue:      prompt.Issue{Number: int(a.GetIssueNumber()), Title: a.GetIssueTitle(), Body: a.GetIssueBody(), URL: a.GetIssueUrl()},
-		WriteScope: a.GetWriteScope(), Instructions: a.GetInstructions(), Nonce: hex.EncodeToString(nonce),
+		WriteScope: a.GetWriteScope(), Instructions: a.GetInstructions(), Nonce: hex.EncodeToString(nonce), Services: services(os.Environ()),
 	}
 	if review := a.GetReview(); review != nil {
 		in.Review = &prompt.Review{Author: review.GetAuthor(), Body: review.GetBody()}

@@ -129,6 +129,7 @@ func (h *handler) save(ctx context.Context, tx *store.Tx, e event.Event, p event
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return fmt.Errorf("recording the model call: %w", err)
 	}
+	measure(ctx, p.Model, a.status, time.Since(a.started), a.usage, cost)
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/test/fakes/model"
+	"codexk8s.dev/test/local/pg/pgtest"
 )
 
 // broker takes every event.
@@ -48,6 +49,7 @@ func (b *broker) sent() []string {
 // deliver sends an event as the Broker does, and checks that a success has no body.
 func (f *fixture) deliver(id, data string) *http.Response {
 	f.t.Helper()
+	pgtest.Log(f.t, f.db.Pool(), events.Source("stage-router"), id, events.LLMRequested{}.EventType(), []byte(data))
 	res := f.ask(f.url+"/", "", strings.NewReader(data), "Content-Type", "application/json", "Ce-Specversion", "1.0", "Ce-Id", id,
 		"Ce-Type", events.LLMRequested{}.EventType(), "Ce-Source", events.Source("stage-router"), "Ce-Correlationid", "acme/shop#12")
 	if body := text(f.t, res); res.StatusCode/100 == 2 && body != "" {
@@ -81,6 +83,16 @@ func TestAQuestionIsAnsweredOnce(t *testing.T) {
 	want := []row{{"", "gpt-5.4", "chat/completions", 200, asked.Input, 0, asked.Output, 64, (asked.Input*2500 + asked.Output*15000 + 500) / 1000, "chatc"}}
 	if diff := cmp.Diff(want, f.rows()); diff != "" {
 		t.Errorf("recorded (-want +got):\n%s", diff)
+	}
+}
+
+// Whoever reaches this function's address could make the platform pay.
+func TestAForgedQuestionIsNotAsked(t *testing.T) {
+	f := setup(t)
+	res := f.ask(f.url+"/", "", strings.NewReader(question), "Content-Type", "application/json", "Ce-Specversion", "1.0", "Ce-Id", "e1",
+		"Ce-Type", events.LLMRequested{}.EventType(), "Ce-Source", events.Source("stage-router"))
+	if res.StatusCode != http.StatusUnprocessableEntity || len(f.openai.Requests()) != 0 || len(f.rows()) != 0 {
+		t.Errorf("got %d, the model was asked %d times", res.StatusCode, len(f.openai.Requests()))
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -51,12 +50,8 @@ func newHandler(env env) (*handler, error) {
 		return nil, fmt.Errorf("OPENAI_BASE_URL %q is no URL like https://api.openai.com/v1", env.BaseURL)
 	}
 	prices, err := llm.DefaultPrices()
-	if env.PricesFile != "" {
-		var text []byte
-		if text, err = os.ReadFile(env.PricesFile); err != nil {
-			return nil, fmt.Errorf("reading PRICES_FILE: %w", err)
-		}
-		prices, err = llm.ParsePrices(text)
+	if err == nil {
+		prices, err = serve.FromFile("PRICES_FILE", env.PricesFile, prices, llm.ParsePrices)
 	}
 	if err != nil {
 		return nil, err

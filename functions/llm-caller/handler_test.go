@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"io"
@@ -18,7 +17,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
-	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/runtoken"
 	"codexk8s.dev/shared/serve"
@@ -56,7 +54,7 @@ func setup(t *testing.T) *fixture {
 	if f.h, err = newHandler(env{RunTokenKey: string(key), APIKey: openAIKey, BaseURL: upstream.URL + "/v1/"}); err != nil {
 		t.Fatal(err)
 	}
-	f.db, err = store.Open(context.Background(), "llm-caller", pgtest.New(t, migrate))
+	f.db, err = store.Open(context.Background(), "llm-caller", pgtest.New(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,16 +78,6 @@ func setup(t *testing.T) *fixture {
 	f.exec(`INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at)
 		VALUES ($1, 'acme/shop', 12, 'shop', 'dev', 'dev', 'running', 'codex', 'gpt-5.4', 'olga', 'i1', $2, now())`, runID, namespace)
 	return f
-}
-
-func migrate(ctx context.Context, url string) error {
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	_, err = migrations.Up(ctx, db)
-	return err
 }
 
 func (f *fixture) exec(query string, args ...any) {

@@ -48,5 +48,6 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	s.OnStop(h.db.Close)
 	h.routes(s)
 	s.SendDue(h.db.Due)
+	s.PutOff(h.db.PutOff)
 	return nil
 }

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"codexk8s.dev/shared/llm"
+	"codexk8s.dev/shared/metrics"
 	"codexk8s.dev/shared/store"
 )
 
@@ -61,6 +63,7 @@ func (c *call) end(ctx context.Context, status int, result llm.Result, broken bo
 	if cost != nil {
 		attrs = append(attrs, "cost_microusd", *cost)
 	}
+	measure(ctx, c.model, status, took, usage, cost)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	defer cancel()
 	_, err := c.h.db.Pool().Exec(ctx, `
@@ -74,6 +77,17 @@ func (c *call) end(ctx context.Context, status int, result llm.Result, broken bo
 		return
 	}
 	slog.InfoContext(ctx, "model call", attrs...)
+}
+
+// measure adds a call to the metrics. The model is one that the platform allows, not any name.
+func measure(ctx context.Context, model string, status int, took time.Duration, u llm.Usage, microUSD *int64) {
+	metrics.ModelCallDuration.Record(ctx, took.Seconds(), model, strconv.Itoa(status))
+	for kind, n := range map[string]int64{"input": u.Input, "cached": u.Cached, "output": u.Output, "reasoning": u.Reasoning} {
+		metrics.ModelTokens.Add(ctx, float64(n), model, kind)
+	}
+	if microUSD != nil {
+		metrics.ModelCost.Add(ctx, float64(*microUSD)/1e6, model)
+	}
 }
 
 // bytesPerToken is the usual rough measure: https://help.openai.com/en/articles/4936856-what-are-tokens-and-how-to-count-them

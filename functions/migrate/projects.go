@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,7 +23,8 @@ import (
 //	projects:
 //	  - id: shop
 //	    name: The shop
-//	    settings: {engine: codex, model: gpt-5.4, parallel: 2, keep: 24h, instructions: "Write tests."}
+//	    settings: {engine: codex, model: gpt-5.4, parallel: 2, keep: 24h, runtimeClass: gvisor, instructions: "Write tests.",
+//	      modes: {dev: full-env}, servicesFile: deploy/services.yaml}
 //	    repositories: [acme/shop]
 //	    members: {bob: maintainer}   # owner, admin, maintainer or reader
 type projects struct {
@@ -42,15 +44,31 @@ type project struct {
 type settings struct {
 	Engine       word   `yaml:"engine" json:"engine,omitzero"`
 	Model        word   `yaml:"model" json:"model,omitzero"`
-	Parallel     *int   `yaml:"parallel" json:"parallel,omitempty"` // runs at a time
-	Keep         word   `yaml:"keep" json:"keep,omitzero"`          // how long a run's namespace stays, "24h"
+	Parallel     *int   `yaml:"parallel" json:"parallel,omitempty"`        // runs at a time
+	Keep         word   `yaml:"keep" json:"keep,omitzero"`                 // how long a run's namespace stays, "24h"
+	RuntimeClass word   `yaml:"runtimeClass" json:"runtimeClass,omitzero"` // of agents' pods, such as gvisor or kata; the cluster must have it
 	Instructions string `yaml:"instructions" json:"instructions,omitempty"`
+
+	Modes        words `yaml:"modes" json:"modes,omitempty"`              // of roles, full-env or code-only
+	ServicesFile word  `yaml:"servicesFile" json:"servicesFile,omitzero"` // of full-env roles, its path in the repository
 }
 
 // A word is a string that knows its line, for errors that say where.
 type word struct {
 	text string
 	line int
+}
+
+// words are names and values.
+type words map[word]word
+
+// MarshalJSON is the plain object.
+func (ws words) MarshalJSON() ([]byte, error) {
+	plain := map[string]string{}
+	for name, value := range ws {
+		plain[name.text] = value.text
+	}
+	return json.Marshal(plain)
 }
 
 // UnmarshalYAML reads a scalar.
@@ -69,6 +87,7 @@ var (
 	projectID  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`) // as the table's CHECK has it
 	repository = regexp.MustCompile(`^[a-z0-9_.-]{1,100}/[a-z0-9_.-]{1,100}$`)
 	login      = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*(\[bot\])?$`)
+	objectName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`) // of Kubernetes
 	roles      = []string{"owner", "admin", "maintainer", "reader"}
 )
 
@@ -128,6 +147,17 @@ func (p *project) check(bad func(word, string, ...any)) {
 		if d, err := time.ParseDuration(k.text); err != nil || d < 0 {
 			bad(k, "keep %q: want a duration such as 24h", k.text)
 		}
+	}
+	if c := p.Settings.RuntimeClass; !c.IsZero() && !objectName.MatchString(c.text) {
+		bad(c, "runtimeClass %q: want the name of a RuntimeClass, such as gvisor", c.text)
+	}
+	for role, mode := range p.Settings.Modes {
+		if mode.text != "full-env" && mode.text != "code-only" {
+			bad(mode, "mode %q of role %s: want full-env or code-only", mode.text, role.text)
+		}
+	}
+	if f := p.Settings.ServicesFile; !f.IsZero() && (!fs.ValidPath(f.text) || f.text == "." || strings.Contains(f.text, "..")) {
+		bad(f, "servicesFile %q: want a file's path in the repository, such as deploy/services.yaml", f.text)
 	}
 	members := map[word]word{}
 	seen := map[string]int{}

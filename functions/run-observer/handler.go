@@ -32,6 +32,10 @@ var (
 // while Kubernetes is away, its request comes again and again.
 const startingRounds = 3
 
+// startingPause is how soon a Job's deletion is looked at again, when its creation
+// is not known yet.
+const startingPause = 3 * time.Second
+
 type handler struct {
 	db      *store.DB
 	cluster *kube.Client
@@ -45,38 +49,60 @@ func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.runCheck)
 }
 
-// jobChanged hears of a Job; the data is the Job as it is now, or last was.
+// jobChanged hears of a Job; the data is the Job as it is now, or last was. That is a
+// hint, for it is in no log of ours and an agent's pod could make it up: what is told
+// comes from the cluster, and from the database where the cluster has nothing to show.
 func (h *handler) jobChanged(ctx context.Context, e event.Event) ([]event.Event, error) {
-	var job batchv1.Job
-	if err := json.Unmarshal(e.Data(), &job); err != nil {
+	var told batchv1.Job
+	if err := json.Unmarshal(e.Data(), &told); err != nil {
 		return nil, events.Malformed(fmt.Errorf("event %s: data is no Job: %w", e.ID(), err))
 	}
-	run, ok := agentpod.RunOf(&job)
-	if !ok {
-		return nil, events.Reject("not_ours", fmt.Errorf("Job %s/%s has our label and names no run: who made it?", job.Namespace, job.Name))
+	run, ok := agentpod.RunOf(&told)
+	if _, err := uuid.Parse(run.RunID); !ok || err != nil {
+		return nil, events.Reject("not_ours", fmt.Errorf("Job %s/%s has our label and names no run: who made it?", told.Namespace, told.Name))
 	}
-	switch {
-	case e.Type() == events.TypeResourceDeleted:
-		return h.jobDeleted(ctx, run, &job)
-	case agentpod.JobSucceeded(&job):
-		return h.tell(ctx, run, job.Namespace, string(job.UID), agentpod.Outcome{State: agentpod.Succeeded})
-	case agentpod.Ended(&job):
-		outcome, err := h.judge(ctx, &job)
+	if e.Type() != events.TypeResourceDeleted && !agentpod.Ended(&told) {
+		return nil, nil // at work
+	}
+	emitted, err := h.look(ctx, run, &told)
+	return emitted, h.sorted(err)
+}
+
+// look tells what became of a Job that is said to have ended, or to be gone.
+func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job) ([]event.Event, error) {
+	job, err := kube.Get[batchv1.Job](ctx, h.cluster, agentpod.Jobs, told.Namespace, agentpod.JobName)
+	if err != nil {
+		return nil, err
+	}
+	if job != nil && job.UID == told.UID {
+		run, ours := agentpod.RunOf(job)
+		if !ours || !agentpod.Ended(job) {
+			return nil, nil
+		}
+		outcome, err := h.judge(ctx, job)
 		if err != nil {
 			return nil, err
 		}
-		return h.tell(ctx, run, job.Namespace, string(job.UID), outcome)
+		return h.tell(ctx, run, job.Namespace, agentpod.Attempt(job), string(job.UID), outcome)
 	}
-	return nil, nil // at work
-}
-
-// jobDeleted hears that a Job is gone. That is no news when it had ended, or when
-// agent-launcher deleted it because it was told to.
-func (h *handler) jobDeleted(ctx context.Context, run events.RunRef, job *batchv1.Job) ([]event.Event, error) {
-	if _, ours := job.Annotations[agentpod.AnnotationStopped]; ours || agentpod.Ended(job) {
+	// A deletion is no news when the Job had ended, when agent-launcher was told to
+	// do it, or when the run is at its next Job.
+	_, stopped := told.Annotations[agentpod.AnnotationStopped]
+	if stopped || agentpod.Ended(told) || job != nil && agentpod.BelongsTo(job, run.RunID) {
 		return nil, nil
 	}
-	return h.tell(ctx, run, job.Namespace, string(job.UID), gone(job.Namespace))
+	known, err := h.runOf(ctx, run.RunID)
+	switch {
+	case err != nil:
+		return nil, err
+	case known.namespace != told.Namespace || known.attempt != agentpod.Attempt(told):
+		return nil, nil
+	case known.state == "starting":
+		return nil, events.RetryAt(h.now().Add(startingPause), fmt.Errorf("the Job of run %s is gone, and the news of its start is still under way", run.RunID))
+	case known.state != "running":
+		return nil, nil
+	}
+	return h.tell(ctx, run, told.Namespace, known.attempt, string(told.UID), gone(told.Namespace))
 }
 
 func gone(namespace string) agentpod.Outcome {
@@ -89,26 +115,35 @@ func (h *handler) runCheck(ctx context.Context, e event.Event, c events.RunCheck
 	if _, err := uuid.Parse(c.RunID); err != nil {
 		return nil, events.Malformed(fmt.Errorf("event %s: run id %q is no UUID", e.ID(), c.RunID))
 	}
+	// What a check finds is stored before its receipt, under an id of its own, so
+	// checking twice does no harm. But it must be a check of ours.
+	if _, err := h.db.Handled(ctx, e); err != nil {
+		return nil, err
+	}
 	emitted, err := h.check(ctx, e, c)
 	if err != nil {
-		if kube.Refused(err) {
-			return nil, events.Reject("kubernetes_refused", err)
-		}
-		return nil, kube.Later(err, h.now())
+		return nil, h.sorted(err)
 	}
-	// The receipt. What the check has found is stored by then, under an id of its own.
 	_, err = h.db.Step(ctx, e, c.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
 		return events.Decision{}, nil
 	})
 	return emitted, err
 }
 
+// sorted gives an error of the cluster its kind: refused for good, or later.
+func (h *handler) sorted(err error) error {
+	if err != nil && kube.Refused(err) {
+		return events.Reject("kubernetes_refused", err)
+	}
+	return kube.Later(err, h.now())
+}
+
 func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) ([]event.Event, error) {
-	state, err := h.runState(ctx, c.RunID)
+	known, err := h.runOf(ctx, c.RunID)
 	if err != nil {
 		return nil, err
 	}
-	if state != "" && state != "starting" && state != "running" {
+	if known.state != "" && known.state != "starting" && known.state != "running" {
 		return nil, nil // it waits and holds no pod, or it is over
 	}
 	job, err := kube.Get[batchv1.Job](ctx, h.cluster, agentpod.Jobs, c.Namespace, agentpod.JobName)
@@ -116,11 +151,11 @@ func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) (
 		return nil, err
 	}
 	if job == nil || !agentpod.BelongsTo(job, c.RunID) {
-		if state == "starting" && c.Round < startingRounds {
+		if known.state == "starting" && c.Round < startingRounds {
 			return nil, nil
 		}
 		// No UID tells this Job from the run's others, so each check speaks for itself.
-		return h.tell(ctx, c.RunRef, c.Namespace, e.ID(), gone(c.Namespace))
+		return h.tell(ctx, c.RunRef, c.Namespace, known.attempt, e.ID(), gone(c.Namespace))
 	}
 	if job.DeletionTimestamp != nil {
 		return nil, nil // its deletion will tell
@@ -129,7 +164,7 @@ func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) (
 	if err != nil {
 		return nil, err
 	}
-	return h.tell(ctx, c.RunRef, c.Namespace, string(job.UID), outcome)
+	return h.tell(ctx, c.RunRef, c.Namespace, agentpod.Attempt(job), string(job.UID), outcome)
 }
 
 // judge reads the Job's own pods, and the warnings where there are none.
@@ -155,15 +190,15 @@ func (h *handler) judge(ctx context.Context, job *batchv1.Job) (agentpod.Outcome
 }
 
 // tell emits an outcome, once for what it is about: a Job's UID, or a check's id.
-func (h *handler) tell(ctx context.Context, run events.RunRef, namespace, about string, o agentpod.Outcome) ([]event.Event, error) {
+func (h *handler) tell(ctx context.Context, run events.RunRef, namespace string, attempt int, about string, o agentpod.Outcome) ([]event.Event, error) {
 	var p events.Payload
 	switch o.State {
 	case agentpod.Running:
 		return nil, nil
 	case agentpod.Succeeded:
-		p = events.AgentFinished{RunRef: run, Namespace: namespace}
+		p = events.AgentFinished{RunRef: run, Namespace: namespace, Attempt: attempt}
 	default:
-		p = events.AgentFailed{RunRef: run, Namespace: namespace, Reason: o.Reason, Message: o.Message}
+		p = events.AgentFailed{RunRef: run, Namespace: namespace, Attempt: attempt, Reason: o.Reason, Message: o.Message}
 	}
 	seen := event.New()
 	seen.SetSource(events.Source("run-observer"))
@@ -174,16 +209,21 @@ func (h *handler) tell(ctx context.Context, run events.RunRef, namespace, about 
 	})
 }
 
-// runState is the run's state, "" for a run that the database doesn't know.
-func (h *handler) runState(ctx context.Context, runID string) (string, error) {
-	var state string
-	err := h.db.Pool().QueryRow(ctx, `
-		SELECT state
+// knownRun is what the database says of a run; zero for one that it doesn't know.
+type knownRun struct {
+	state     string
+	namespace string
+	attempt   int
+}
+
+func (h *handler) runOf(ctx context.Context, runID string) (r knownRun, err error) {
+	err = h.db.Pool().QueryRow(ctx, `
+		SELECT state, namespace, attempt
 		FROM runs
 		WHERE id = $1
-	`, runID).Scan(&state)
+	`, runID).Scan(&r.state, &r.namespace, &r.attempt)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return "", fmt.Errorf("reading the state of run %s: %w", runID, err)
+		return knownRun{}, fmt.Errorf("reading the state of run %s: %w", runID, err)
 	}
-	return state, nil
+	return r, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -23,7 +22,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
-	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/kube"
@@ -36,7 +34,7 @@ import (
 const runID = "7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8"
 
 var (
-	namespace = agentpod.Namespace(runID)
+	namespace = "codexk8s-run-7f1c8f5e3b57"
 	ref       = events.RunRef{RunID: runID, Project: "acme", Repository: "Acme/Shop", Issue: 12}
 )
 
@@ -72,15 +70,7 @@ func setup(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := pgtest.New(t, func(ctx context.Context, url string) error {
-		db, err := sql.Open("pgx", url)
-		if err != nil {
-			return err
-		}
-		defer db.Close()
-		_, err = migrations.Up(ctx, db)
-		return err
-	})
+	url := pgtest.New(t)
 	if f.db, err = store.Open(t.Context(), "run-observer", url); err != nil {
 		t.Fatal(err)
 	}
@@ -146,6 +136,14 @@ func (f *fixture) job(conditions ...batchv1.JobCondition) *batchv1.Job {
 	return stored
 }
 
+// remove takes the Job away.
+func (f *fixture) remove() {
+	f.Helper()
+	if _, err := f.objects.Delete(fakekube.Jobs, namespace, "agent", metav1.DeleteOptions{}); err != nil {
+		f.Fatal(err)
+	}
+}
+
 // pod creates a pod of the Job, or with another owner one of a former Job.
 func (f *fixture) pod(name string, owner types.UID, status corev1.PodStatus) {
 	f.Helper()
@@ -171,6 +169,19 @@ func condition(kind batchv1.JobConditionType, reason string) batchv1.JobConditio
 
 // deliver posts an event in structured mode and returns the status of the answer.
 func (f *fixture) deliver(id, eventType string, data any) int {
+	f.Helper()
+	if events.IsOurs(eventType) {
+		logged, err := json.Marshal(data)
+		if err != nil {
+			f.Fatal(err)
+		}
+		pgtest.Log(f, f.db.Pool(), "https://kubernetes", id, eventType, logged)
+	}
+	return f.post(id, eventType, data)
+}
+
+// post sends an event that may be in the log or not.
+func (f *fixture) post(id, eventType string, data any) int {
 	f.Helper()
 	body, err := json.Marshal(map[string]any{
 		"specversion": "1.0", "id": id, "type": eventType, "source": "https://kubernetes", "datacontenttype": "application/json", "data": data,
@@ -207,6 +218,28 @@ func (f *fixture) expect(what string, status, want int, emitted ...events.Payloa
 	f.sent = nil
 	if diff := cmp.Diff(wanted, got); diff != "" {
 		f.Errorf("%s: emitted (-want +got):\n%s", what, diff)
+	}
+}
+
+// run puts the run into the database.
+func (f *fixture) run(state string) {
+	f.Helper()
+	_, err := f.db.Pool().Exec(f.Context(), `
+		INSERT INTO projects (id, name) VALUES ('acme', 'acme');
+		INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 12, 'Acme/Shop');
+		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, finished_at)
+		VALUES ('`+runID+`', 'acme/shop', 12, 'acme', 'dev', 'dev', '`+state+`', 'codex', 'm', 'ann', 'i', '`+namespace+`', now(),
+		        CASE WHEN '`+state+`' = 'succeeded' THEN now() END);
+	`)
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fixture) state(state string) {
+	f.Helper()
+	if _, err := f.db.Pool().Exec(f.Context(), `UPDATE runs SET state = $1`, state); err != nil {
+		f.Fatal(err)
 	}
 }
 
@@ -260,6 +293,7 @@ func TestOneOutcomeIsOneEvent(t *testing.T) {
 	f.mu.Lock()
 	f.sent = nil
 	f.mu.Unlock()
+	f.remove()
 	f.expect("deleted when it had ended", f.deliver("5", events.TypeResourceDeleted, job), 202)
 }
 
@@ -274,10 +308,43 @@ func TestFailureIsExplainedByThePod(t *testing.T) {
 func TestDeletion(t *testing.T) {
 	f := setup(t)
 	job := f.job()
+	f.run("starting")
+	f.expect("that didn't happen", f.deliver("1", events.TypeResourceDeleted, job), 202)
+	f.remove()
 	stopped := job.DeepCopy()
 	stopped.Annotations[agentpod.AnnotationStopped] = "aborted"
-	f.expect("by us", f.deliver("1", events.TypeResourceDeleted, stopped), 202)
-	f.expect("by somebody", f.deliver("2", events.TypeResourceDeleted, job), 202, deleted)
+	f.expect("by us", f.deliver("2", events.TypeResourceDeleted, stopped), 202)
+	f.expect("before its creation was told", f.deliver("3", events.TypeResourceDeleted, job), 503)
+	f.state("running")
+	f.expect("by somebody", f.deliver("3", events.TypeResourceDeleted, job), 202, deleted)
+	f.state("waiting")
+	f.expect("of a run that waits", f.deliver("4", events.TypeResourceDeleted, job), 202)
+}
+
+// Kubernetes' events are in no log of ours: whoever reaches the function's address can post one. All that it achieves
+// is that we look.
+func TestForgedEvents(t *testing.T) {
+	f := setup(t)
+	f.run("running")
+	job := f.job()
+	ended := job.DeepCopy()
+	ended.Status.Conditions = []batchv1.JobCondition{condition(batchv1.JobComplete, "CompletionsReached")}
+	f.expect("a Job at work is said to be complete", f.post("1", events.TypeResourceUpdated, ended), 202)
+	elsewhere := job.DeepCopy()
+	elsewhere.Namespace = "codexk8s-run-000000000000"
+	f.expect("the run is said to have had a Job elsewhere", f.post("2", events.TypeResourceDeleted, elsewhere), 202)
+	former := job.DeepCopy()
+	former.UID = "another"
+	f.expect("another Job is said to be gone", f.post("3", events.TypeResourceDeleted, former), 202)
+	check := events.RunCheck{RunRef: ref, Namespace: elsewhere.Namespace}
+	f.expect("a check of another namespace", f.post("4", check.EventType(), check), 422)
+	if n := f.stored(); n != 0 {
+		t.Errorf("%d outcomes are in the log", n)
+	}
+	f.remove()
+	other := f.job(condition(batchv1.JobComplete, "CompletionsReached"))
+	other.Labels[agentpod.LabelRun] = "22222222-3b57-4c0e-9d6a-52b0c1f4a9e8"
+	f.expect("a Job is said to be another run's", f.post("5", events.TypeResourceUpdated, other), 202, finished)
 }
 
 func TestCheckOfAStuckPod(t *testing.T) {
@@ -315,16 +382,7 @@ func TestCheckOfAJobThatIsGone(t *testing.T) {
 	for state, want := range map[string][]events.Payload{"waiting": nil, "succeeded": nil, "starting": nil, "running": {deleted}} {
 		t.Run(state, func(t *testing.T) {
 			f := setup(t)
-			_, err := f.db.Pool().Exec(t.Context(), `
-				INSERT INTO projects (id, name) VALUES ('acme', 'acme');
-				INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 12, 'Acme/Shop');
-				INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, finished_at)
-				VALUES ('`+runID+`', 'acme/shop', 12, 'acme', 'dev', 'dev', '`+state+`', 'codex', 'm', 'ann', 'i', 'n', now(),
-				        CASE WHEN '`+state+`' = 'succeeded' THEN now() END);
-			`)
-			if err != nil {
-				t.Fatal(err)
-			}
+			f.run(state)
 			f.expect("no Job", f.deliver("1", check.EventType(), check), 202, want...)
 		})
 	}

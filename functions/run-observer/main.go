@@ -9,8 +9,9 @@
 //	the Job was deleted, and not by us     agent.failed, job_deleted
 //	the Job is at work                     nothing
 //
-// It goes by what the Job is, not by which event told of it: a source that starts
-// anew tells of every Job again. The id of what it emits is derived from the Job and
+// It goes by what the Job is in the cluster, not by which event told of it: a source
+// that starts anew tells of every Job again, and anybody inside the cluster could send
+// an event that only looks like Kubernetes'. The id of what it emits is derived from the Job and
 // its outcome, so however often and by whatever way an outcome is seen, it is one
 // event. The pods are read only when there is something to explain.
 package main
@@ -43,5 +44,6 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	s.OnStop(db.Close)
 	h := &handler{db: db, cluster: cluster, now: time.Now}
 	h.routes(s)
+	s.PutOff(db.PutOff)
 	return nil
 }

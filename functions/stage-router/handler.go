@@ -36,6 +36,7 @@ func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.agentFinished)
 	serve.On(s, h.agentFailed)
 	serve.On(s, h.agentReported)
+	serve.On(s, h.gitHubLookedUp)
 }
 
 // issue hears everything about an issue: labels, edits, closing.
@@ -126,8 +127,12 @@ func (h *handler) agentReported(ctx context.Context, e event.Event, a events.Age
 	return h.decide(ctx, e, aboutRun(a.RunRef), a)
 }
 
+func (h *handler) gitHubLookedUp(ctx context.Context, e event.Event, l events.GitHubLookedUp) ([]event.Event, error) {
+	return h.decide(ctx, e, aboutRun(l.RunRef), l)
+}
+
 func (h *handler) agentFinished(ctx context.Context, e event.Event, a events.AgentFinished) ([]event.Event, error) {
-	return h.decide(ctx, e, aboutRun(a.RunRef), stage.JobEnded{RunID: a.RunID})
+	return h.decide(ctx, e, aboutRun(a.RunRef), stage.JobEnded{RunID: a.RunID, Attempt: a.Attempt})
 }
 
 // deed is which work item an event is about, and what of it a decision needs.
@@ -144,7 +149,8 @@ func aboutRun(r events.RunRef) deed {
 
 // decide handles one event about a work item: load, decide, save.
 func (h *handler) decide(ctx context.Context, e event.Event, d deed, in any) ([]event.Event, error) {
-	return h.db.Step(ctx, e, events.WorkItem(d.repository, d.issue), func(ctx context.Context, tx *store.Tx) (events.Decision, error) {
+	var before, after *stage.Run
+	emitted, err := h.db.Step(ctx, e, events.WorkItem(d.repository, d.issue), func(ctx context.Context, tx *store.Tx) (events.Decision, error) {
 		item, err := tx.Item(ctx, d.repository, d.issue, d.run, d.sender, d.intent)
 		if err != nil {
 			return events.Decision{}, err
@@ -162,8 +168,13 @@ func (h *handler) decide(ctx context.Context, e event.Event, d deed, in any) ([]
 		if err != nil {
 			return events.Decision{}, err
 		}
+		before, after = item.Run, next.Run
 		return decision, tx.SaveItem(ctx, next, stateBefore(item, next))
 	})
+	if err == nil {
+		measure(ctx, before, after)
+	}
+	return emitted, err
 }
 
 // note records the receipt of an event that means nothing to any run: without it
@@ -199,7 +210,8 @@ func report(ctx context.Context, tx *store.Tx, runID string) (*events.AgentRepor
 
 // admit gives the project's free places to those of its runs that wait.
 func (h *handler) admit(ctx context.Context, e event.Event, project string) ([]event.Event, error) {
-	return h.db.Step(ctx, e, "project/"+project, func(ctx context.Context, tx *store.Tx) (d events.Decision, err error) {
+	var admitted []admission
+	emitted, err := h.db.Step(ctx, e, "project/"+project, func(ctx context.Context, tx *store.Tx) (d events.Decision, err error) {
 		settings, places, err := tx.Places(ctx, project)
 		if err != nil {
 			return d, err
@@ -211,6 +223,7 @@ func (h *handler) admit(ctx context.Context, e event.Event, project string) ([]e
 				return d, err
 			}
 			started[p.ID] = true
+			admitted = append(admitted, admission{p.Stage, tx.Now().Sub(p.CreatedAt)})
 			d.Emit = append(d.Emit, start.Emit...)
 			d.Audit = append(d.Audit, start.Audit...)
 		}
@@ -224,6 +237,16 @@ func (h *handler) admit(ctx context.Context, e event.Event, project string) ([]e
 		}
 		return d, nil
 	})
+	if err == nil {
+		measureAdmitted(ctx, admitted)
+	}
+	return emitted, err
+}
+
+// An admission is how long a run of the stage has waited for its place.
+type admission struct {
+	stage  string
+	waited time.Duration
 }
 
 // agentBranch is the branch of an issue's agent.

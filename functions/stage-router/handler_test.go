@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -16,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
-	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/serve"
@@ -37,9 +35,9 @@ func TestRoutesAreTheCatalogs(t *testing.T) {
 }
 
 func TestNamespaceIsTheLaunchers(t *testing.T) {
-	id := events.DeriveID("run", "any")
-	if stage.Namespace(id) != agentpod.Namespace(id) {
-		t.Errorf("stage says %s, agentpod %s", stage.Namespace(id), agentpod.Namespace(id))
+	one, other := stage.Namespace(events.WorkItem("Acme/Demo", 1)), stage.Namespace(events.WorkItem("acme/demo", 11))
+	if one != "codexk8s-run-0dc61a635cfd" || one == other || !strings.HasPrefix(one, agentpod.NamespacePrefix) {
+		t.Errorf("namespaces %s and %s", one, other)
 	}
 }
 
@@ -55,7 +53,7 @@ type fixture struct {
 
 func setup(t *testing.T) *fixture {
 	f := &fixture{T: t, sent: map[string]int{}}
-	url := pgtest.New(t, migrate)
+	url := pgtest.New(t)
 	db, err := store.Open(t.Context(), function, url)
 	if err != nil {
 		t.Fatal(err)
@@ -91,16 +89,6 @@ func setup(t *testing.T) *fixture {
 	return f
 }
 
-func migrate(ctx context.Context, url string) error {
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	_, err = migrations.Up(ctx, db)
-	return err
-}
-
 const labeled = `{"action":"labeled","label":{"name":"run:dev"},
 	"issue":{"number":1,"title":"A greeting","body":"In French.","html_url":"https://github.example/acme/demo/issues/1",
 	"state":"open","labels":[{"name":"run:dev"}],"updated_at":"2026-11-01T12:00:00Z","user":{"login":"alice","type":"User"}},
@@ -110,12 +98,19 @@ const labeled = `{"action":"labeled","label":{"name":"run:dev"},
 // deliver posts a raw GitHub event as the Broker would, and returns the status.
 func (f *fixture) deliver(id, name, body string) int {
 	f.Helper()
+	pgtest.Log(f, f.db.Pool(), "https://github.com/acme/demo", id, events.GitHubType(name), []byte(body))
+	return f.post(id, events.GitHubType(name), "https://github.com/acme/demo", body)
+}
+
+// post sends an event that may be in the log or not.
+func (f *fixture) post(id, eventType, source, body string) int {
+	f.Helper()
 	req, err := http.NewRequestWithContext(f.Context(), http.MethodPost, f.router.URL, strings.NewReader(body))
 	if err != nil {
 		f.Fatal(err)
 	}
 	for k, v := range map[string]string{
-		"Ce-Specversion": "1.0", "Ce-Id": id, "Ce-Type": events.GitHubType(name), "Ce-Source": "https://github.com/acme/demo",
+		"Ce-Specversion": "1.0", "Ce-Id": id, "Ce-Type": eventType, "Ce-Source": source,
 		"Content-Type": "application/json",
 	} {
 		req.Header.Set(k, v)
@@ -198,6 +193,7 @@ func TestAdmission(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pgtest.Log(t, f.db.Pool(), cause.Source(), cause.ID(), cause.Type(), cause.Data())
 	emitted, err := h.admit(t.Context(), cause, "demo")
 	if err != nil {
 		t.Fatal(err)
@@ -210,6 +206,54 @@ func TestAdmission(t *testing.T) {
 	}
 	if n := f.count(`SELECT count(*) FROM pending WHERE due_at > now() + interval '90 seconds'`); n != 3 {
 		t.Errorf("%d receipts are owed by timers, want 3: the check by two functions, the deadline by one", n)
+	}
+}
+
+// A run of a full-env role first has its services looked up, on the base branch, and gets its agent with the answer.
+func TestServicesAreLookedUpBeforeTheAgent(t *testing.T) {
+	f := setup(t)
+	if _, err := f.db.Pool().Exec(t.Context(), `UPDATE projects SET settings = '{"modes": {"dev": "full-env"}, "servicesFile": "deploy/services.yaml"}'`); err != nil {
+		t.Fatal(err)
+	}
+	f.deliver("guid-1", "issues", fmt.Sprintf(labeled, "alice"))
+	id := events.DeriveID("run", stage.LabelIntent("acme/demo", 1, "run:dev", mustTime(t, "2026-11-01T12:00:00Z"), ""))
+	ref := events.RunRef{RunID: id, Project: "demo", Repository: "acme/demo", Issue: 1}
+	h := &handler{db: f.db, process: stage.Default()}
+	logged := func(n int, p events.Payload) event.Event {
+		cause, err := events.New(ping(), "test", n, events.Now(p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pgtest.Log(t, f.db.Pool(), cause.Source(), cause.ID(), cause.Type(), cause.Data())
+		return cause
+	}
+	emitted, err := h.admit(t.Context(), logged(0, events.RunRequested{RunRef: ref}), "demo")
+	if err != nil || len(emitted) != 1 {
+		t.Fatalf("admission emitted %v, %v", emitted, err)
+	}
+	asked, err := events.Decode[events.GitHubLookupRequested](emitted[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(events.GitHubLookupRequested{RunRef: ref, Path: "deploy/services.yaml", Ref: "main"}, asked); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	found := events.GitHubLookedUp{
+		RunRef: ref, Path: asked.Path, Ref: asked.Ref, Found: true,
+		Content: "apiVersion: codexk8s.dev/v1\nservices:\n  - {name: prices, image: ghcr.io/acme/prices:1.4}\n",
+	}
+	answer := logged(1, found)
+	for range 2 { // the second is a redelivery
+		if emitted, err = h.gitHubLookedUp(t.Context(), answer, found); err != nil || len(emitted) != 1 {
+			t.Fatalf("the answer emitted %v, %v", emitted, err)
+		}
+	}
+	request, err := events.Decode[events.AgentRequested](emitted[0])
+	if err != nil || len(request.Services) != 1 || request.Services[0].Name != "prices" || !request.Deadline.After(time.Now()) {
+		t.Errorf("the agent is requested with %+v, %v", request, err)
+	}
+	if n := f.count(`SELECT count(*) FROM events WHERE type = 'dev.codexk8s.agent.requested'`); n != 1 {
+		t.Errorf("the agent was requested %d times", n)
 	}
 }
 
@@ -267,4 +311,58 @@ func mustTime(t *testing.T, s string) time.Time {
 		t.Fatal(err)
 	}
 	return at
+}
+
+// An agent's pod reaches this function's address, as all of the cluster's Services share that of the ingress. What it
+// makes up, or changes, is refused and leaves nothing behind.
+func TestAForgedEventIsRefused(t *testing.T) {
+	f := setup(t)
+	body := fmt.Sprintf(labeled, "alice")
+	github := "https://github.com/acme/demo"
+	run := `{"runId":"7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8","project":"demo","repository":"acme/demo","issue":1,"outcome":"succeeded"}`
+	pgtest.Log(t, f.db.Pool(), github, "known", events.GitHubType("issues"), []byte(body))
+	pgtest.Log(t, f.db.Pool(), github, "other", events.GitHubType("push"), []byte(body))
+	for name, forged := range map[string][4]string{
+		"a label that nobody set":     {"new", events.GitHubType("issues"), github, body},
+		"a report":                    {"new", events.AgentReported{}.EventType(), events.Source("agent-gateway"), run},
+		"a known id with other words": {"known", events.GitHubType("issues"), github, fmt.Sprintf(labeled, "mallory")},
+		"a known id of another type":  {"other", events.GitHubType("issues"), github, body},
+	} {
+		if got := f.post(forged[0], forged[1], forged[2], forged[3]); got != http.StatusUnprocessableEntity {
+			t.Errorf("%s: answered %d, want 422", name, got)
+		}
+	}
+	if n := f.count(`SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM inbox) + (SELECT count(*) FROM audit) + (SELECT count(*) FROM events) - 2`); n != 0 {
+		t.Errorf("forged events left %d rows", n)
+	}
+	if got := f.post("known", events.GitHubType("issues"), github, body); got != http.StatusAccepted {
+		t.Errorf("the event in the log: answered %d", got)
+	}
+}
+
+// A team may feed the Broker by a GitHubSource. The operator says so, and for which owners.
+func TestUnloggedSources(t *testing.T) {
+	f := setup(t)
+	if err := f.db.AllowUnlogged([]string{"https://"}); err == nil {
+		t.Error("a prefix that lets everybody in was accepted")
+	}
+	if err := f.db.AllowUnlogged([]string{"https://github.com/acme/"}); err != nil {
+		t.Fatal(err)
+	}
+	body := fmt.Sprintf(labeled, "alice")
+	for name, c := range map[string]struct {
+		eventType, source, body string
+		want                    int
+	}{
+		"of the owner":   {events.GitHubType("issues"), "https://github.com/acme/demo", body, http.StatusAccepted},
+		"of another":     {events.GitHubType("issues"), "https://github.com/acme-2/demo", body, http.StatusUnprocessableEntity},
+		"a type of ours": {events.RunFinished{}.EventType(), "https://github.com/acme/demo", "{}", http.StatusUnprocessableEntity},
+	} {
+		if got := f.post(name, c.eventType, c.source, c.body); got != c.want {
+			t.Errorf("%s: answered %d, want %d", name, got, c.want)
+		}
+	}
+	if n := f.count(`SELECT count(*) FROM events WHERE id = 'of the owner'`); n != 1 {
+		t.Errorf("%d rows in the log after the receipt", n)
+	}
 }

@@ -10,7 +10,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
@@ -22,26 +21,25 @@ const function = "stage-router"
 type env struct {
 	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"` // Postgres
 	ProcessFile string `envconfig:"PROCESS_FILE"`                 // YAML of labels, stages and roles; empty = the built-in process
+
+	UnloggedSources []string `envconfig:"UNLOGGED_SOURCES"` // a GitHubSource's events, by the beginning of their source, https://github.com/acme/; empty = only those of webhook-adapter
 }
 
 func main() { serve.Main(function, run) }
 
 func run(ctx context.Context, s *serve.Server, env env) error {
-	process := stage.Default()
-	if env.ProcessFile != "" {
-		data, err := os.ReadFile(env.ProcessFile)
-		if err != nil {
-			return fmt.Errorf("reading PROCESS_FILE: %w", err)
-		}
-		if process, err = stage.Parse(data); err != nil {
-			return fmt.Errorf("%s: %w", env.ProcessFile, err)
-		}
+	process, err := serve.FromFile("PROCESS_FILE", env.ProcessFile, stage.Default(), stage.Parse)
+	if err != nil {
+		return err
 	}
 	db, err := store.Open(ctx, function, env.DatabaseURL)
 	if err != nil {
 		return err
 	}
 	s.OnStop(db.Close)
+	if err := db.AllowUnlogged(env.UnloggedSources); err != nil {
+		return fmt.Errorf("UNLOGGED_SOURCES: %w", err)
+	}
 	s.SendDue(db.Due)
 	h := &handler{db: db, process: process}
 	h.routes(s)

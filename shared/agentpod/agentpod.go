@@ -2,8 +2,8 @@
 // the outcome of its Job, and the guards under which its namespace may go.
 // It decides; agent-launcher and run-observer talk to the cluster.
 //
-// A run lives in a namespace of its own, "codexk8s-run-" and the first twelve
-// hex digits of the run's id, and its pod is not trusted:
+// The runs of an issue live one after the other in the issue's own namespace, whose
+// name stage.Namespace gives, and their pods are not trusted:
 //
 //	Namespace        Pod Security "restricted" (enforce, audit, warn); expiry as an annotation
 //	ServiceAccount   agent: no token is mounted
@@ -12,12 +12,17 @@
 //	LimitRange       run: defaults for containers that name no resources
 //	NetworkPolicy    default-deny both ways; egress-dns; egress-gateways; egress-git
 //	Secret           run: the run token, the only secret in the namespace
-//	Job              agent: one pod at a time, retried twice, ends at the run's deadline
+//	Job              agent: one pod at a time, retried twice, ends at the run's deadline;
+//	                 its first container, probe, ends it at once where the policies don't hold
+//	Knative Service  one for each of the project's services, if the role is full-env;
+//	                 with a NetworkPolicy ingress-services, and room in the quota
 //
 // Every object carries the labels in [LabelManagedBy] and below, so that each can
-// be told from what somebody else put there. A namespace may serve several runs of
-// one issue, one after the other (a revise, or the next Job of a run that had been
-// waiting): names stay, labels say whose the objects are now.
+// be told from what somebody else put there. When the issue's next run comes (a
+// revise, or the next Job of a run that had been waiting) the names stay, labels say
+// whose the objects are now, and the lease begins anew: the expiry of the former run
+// finds a namespace that is not expired. As there is one Job of that name, two agents
+// never work on one issue's branch at a time.
 //
 // Names are fixed because they are the idempotency of agent-launcher: doing the
 // same run twice meets "already exists".
@@ -81,17 +86,6 @@ func (r *Refusal) Error() string { return r.Reason + ": " + r.Message }
 
 func refuse(reason, format string, args ...any) *Refusal {
 	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
-}
-
-// Namespace is the name of a run's own namespace. An id that is no UUID is
-// hashed, so that any id gives a valid name of 25 characters.
-func Namespace(runID string) string {
-	digits := strings.ToLower(strings.ReplaceAll(runID, "-", ""))
-	if _, err := hex.DecodeString(digits); err != nil || len(digits) != 32 {
-		sum := sha256.Sum256([]byte(runID))
-		digits = hex.EncodeToString(sum[:])
-	}
-	return NamespacePrefix + digits[:12]
 }
 
 // LabelValue makes a valid label value out of s: letters, digits, "-", "_" and

@@ -57,11 +57,11 @@ func job(meta metav1.ObjectMeta, r events.AgentRequested, p Platform, s Size, no
 					OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
 				},
 				{
+					// Of the probe as well as of the agent.
 					Action: batchv1.PodFailurePolicyActionFailJob,
 					OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{
-						ContainerName: ptr(JobName),
-						Operator:      batchv1.PodFailurePolicyOnExitCodesOpIn,
-						Values:        []int32{ExitPrecondition},
+						Operator: batchv1.PodFailurePolicyOnExitCodesOpIn,
+						Values:   []int32{ExitPrecondition},
 					},
 				},
 			}},
@@ -111,13 +111,7 @@ func podSpec(r events.AgentRequested, p Platform, s Size) corev1.PodSpec {
 					corev1.ResourceEphemeralStorage: resource.MustParse("1Gi"),
 				},
 			},
-			SecurityContext: &corev1.SecurityContext{
-				AllowPrivilegeEscalation: &no,
-				ReadOnlyRootFilesystem:   &yes,
-				RunAsNonRoot:             &yes,
-				Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-				SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-			},
+			SecurityContext: restricted(),
 			VolumeMounts: []corev1.VolumeMount{
 				{Name: "work", MountPath: workDir},
 				{Name: "home", MountPath: homeDir},
@@ -128,10 +122,24 @@ func podSpec(r events.AgentRequested, p Platform, s Size) corev1.PodSpec {
 			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		}},
 	}
+	if p.Probe {
+		spec.InitContainers = []corev1.Container{probe(r, p)}
+	}
 	if r.Runtime != "" {
 		spec.RuntimeClassName = ptr(r.Runtime)
 	}
 	return spec
+}
+
+func restricted() *corev1.SecurityContext {
+	no, yes := false, true
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: &no,
+		ReadOnlyRootFilesystem:   &yes,
+		RunAsNonRoot:             &yes,
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
 }
 
 func emptyDir(name, limit string) corev1.Volume {

@@ -53,15 +53,17 @@ func policies(meta func(string) metav1.ObjectMeta, p Platform) []*networkingv1.N
 		egress("egress-dns", peers(p.DNS), append(ports(corev1.ProtocolUDP, 53), ports(corev1.ProtocolTCP, 53)...)),
 		egress("egress-gateways", peers(p.Gateways), ports(corev1.ProtocolTCP, p.GatewayPorts...)),
 	}
-	// A rule without peers or without ports would allow all of them.
-	if len(p.GitCIDRs) > 0 && len(p.GitPorts) > 0 {
-		var to []networkingv1.NetworkPolicyPeer
-		for _, cidr := range p.GitCIDRs {
-			to = append(to, ipBlock(cidr))
-		}
-		all = append(all, egress("egress-git", to, ports(corev1.ProtocolTCP, p.GitPorts...)))
+	var to []networkingv1.NetworkPolicyPeer
+	for _, cidr := range p.GitCIDRs {
+		to = append(to, ipBlock(cidr))
 	}
-	return all
+	git := egress("egress-git", to, ports(corev1.ProtocolTCP, p.GitPorts...))
+	if len(p.GitCIDRs) == 0 || len(p.GitPorts) == 0 {
+		// A rule without peers or without ports would allow all of them. The policy is
+		// there nevertheless, to overwrite what an earlier run of the issue was allowed.
+		git.Spec.Egress = nil
+	}
+	return append(all, git)
 }
 
 func peers(ps []Peer) []networkingv1.NetworkPolicyPeer {

@@ -39,13 +39,16 @@ type Object struct {
 }
 
 // Objects are all objects of a run. They are created in this order: the namespace
-// first, the support in any order or at once, and the Job when all of that is
-// there, so that no pod ever runs without its network policy.
+// first, the support in any order or at once, and the services and the Job when all
+// of that is there, so that no pod ever runs without its network policy.
 type Objects struct {
 	Namespace Object
 	Support   []Object
+	Services  []Object // the project's, beside an agent of a full-env role; *servingv1.Service
 	Job       Object
 }
+
+func (o *Objects) agent() *batchv1.Job { return o.Job.Value.(*batchv1.Job) }
 
 // Build makes the objects of a run's Job; token is the run token.
 // A request that can't be met is a *Refusal: invalid_request, namespace_invalid
@@ -86,6 +89,9 @@ func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Ob
 	}
 	for _, policy := range policies(meta, p) {
 		o.Support = append(o.Support, Object{NetworkPolicies, policy})
+	}
+	if err := addServices(&o, r, p, meta); err != nil {
+		return Objects{}, err
 	}
 	for _, object := range append(o.Support, o.Namespace, o.Job) {
 		setKind(object)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
@@ -28,7 +29,7 @@ const runID = "7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8"
 func request() events.AgentRequested {
 	return events.AgentRequested{
 		RunRef:    events.RunRef{RunID: runID, Project: "acme/shop & more", Repository: "Acme/Shop", Issue: 12},
-		Namespace: agentpod.Namespace(runID),
+		Namespace: "codexk8s-run-7f1c8f5e3b57",
 		Stage:     "dev",
 		Role:      "dev",
 		Engine:    "codex",
@@ -177,19 +178,6 @@ func TestRefusedRequests(t *testing.T) {
 	}
 }
 
-func TestNamespace(t *testing.T) {
-	for id, want := range map[string]string{
-		runID:                                  "codexk8s-run-7f1c8f5e3b57",
-		"7F1C8F5E-3B57-4C0E-9D6A-52B0C1F4A9E8": "codexk8s-run-7f1c8f5e3b57",
-		"not a uuid":                           "codexk8s-run-85ef961aad8c",
-		"":                                     "codexk8s-run-e3b0c44298fc",
-	} {
-		if got := agentpod.Namespace(id); got != want {
-			t.Errorf("Namespace(%q) = %s, want %s", id, got, want)
-		}
-	}
-}
-
 func FuzzLabelValue(f *testing.F) {
 	for _, s := range []string{"", "dev", "acme/shop", "-a-", "é", strings.Repeat("x", 63), strings.Repeat("x", 64), "////"} {
 		f.Add(s)
@@ -216,6 +204,51 @@ func TestGitRanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "networkpolicy-egress-git-own-server", o.Support[len(o.Support)-1])
+	p := platform()
+	p.GitCIDRs = nil
+	if o, err = agentpod.Build(request(), p, "token", now); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "networkpolicy-egress-git-nowhere", o.Support[len(o.Support)-1])
+}
+
+// What the probe must not reach follows from what the policies allow.
+func TestForbidden(t *testing.T) {
+	const everywhere = "169.254.169.254:80,[fd00:ec2::254]:80,db.example:5432"
+	for name, test := range map[string]struct {
+		change func(*agentpod.Platform)
+		want   string
+	}{
+		"git anywhere":             {func(*agentpod.Platform) {}, everywhere + ",1.1.1.1:80"},
+		"git on its own server":    {func(p *agentpod.Platform) { p.GitCIDRs = []netip.Prefix{netip.MustParsePrefix("10.250.1.1/32")} }, everywhere + ",1.1.1.1:443,1.1.1.1:80"},
+		"git anywhere by any port": {func(p *agentpod.Platform) { p.GitPorts = []int32{80, 443} }, everywhere},
+	} {
+		p := platform()
+		p.Forbidden = []string{"db.example:5432"}
+		test.change(&p)
+		o, err := agentpod.Build(request(), p, "token", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		probe := o.Job.Value.(*batchv1.Job).Spec.Template.Spec.InitContainers[0]
+		if got := probe.Env[len(probe.Env)-1]; got.Name != "PROBE_FORBIDDEN" || got.Value != test.want {
+			t.Errorf("%s: %+v, want %s", name, got, test.want)
+		}
+		for _, e := range probe.Env {
+			if e.ValueFrom != nil {
+				t.Errorf("%s: the probe gets %s", name, e.Name)
+			}
+		}
+	}
+	p := platform()
+	p.Probe = false
+	o, err := agentpod.Build(request(), p, "token", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first := o.Job.Value.(*batchv1.Job).Spec.Template.Spec.InitContainers; first != nil {
+		t.Errorf("without the probe: %v", first)
+	}
 }
 
 func TestPlatformIsChecked(t *testing.T) {
@@ -226,6 +259,7 @@ func TestPlatformIsChecked(t *testing.T) {
 		"no image":         func(p *agentpod.Platform) { p.Image = "" },
 		"no gateways":      func(p *agentpod.Platform) { p.Gateways = nil },
 		"no default size":  func(p *agentpod.Platform) { delete(p.Sizes, "") },
+		"no port":          func(p *agentpod.Platform) { p.Forbidden = []string{"db.example"} },
 		"metadata service": func(p *agentpod.Platform) { p.GitCIDRs = []netip.Prefix{netip.MustParsePrefix("169.254.169.254/32")} },
 	} {
 		p := platform()

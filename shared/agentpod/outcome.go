@@ -21,19 +21,21 @@ const (
 
 // Reasons of a failed outcome. Each tells a person where to look.
 const (
-	ReasonImagePull     = "image_pull"         // the agent's image can't be had
-	ReasonConfig        = "config_error"       // the pod can't be made as written
-	ReasonOOM           = "oom_killed"         // more memory than allowed
-	ReasonDeadline      = "deadline_exceeded"  // the run's time is up
-	ReasonEvicted       = "evicted"            // the node threw the pod out: disk, memory, drain
-	ReasonPreempted     = "preempted"          // a more important pod took the place
-	ReasonNodeLost      = "node_lost"          // the node is gone or silent
-	ReasonQuota         = "quota_exceeded"     // the namespace's or the cluster's quota is used up
-	ReasonUnschedulable = "unschedulable"      // no node has room
-	ReasonPrecondition  = "precondition"       // the agent itself says that trying again is useless
-	ReasonAgent         = "agent_error"        // the agent ended with an error, three times
-	ReasonJobDeleted    = "job_deleted"        // somebody deleted the Job
-	ReasonRefused       = "kubernetes_refused" // the API server refused an object of the run
+	ReasonImagePull     = "image_pull"          // the agent's image can't be had
+	ReasonConfig        = "config_error"        // the pod can't be made as written
+	ReasonOOM           = "oom_killed"          // more memory than allowed
+	ReasonDeadline      = "deadline_exceeded"   // the run's time is up
+	ReasonEvicted       = "evicted"             // the node threw the pod out: disk, memory, drain
+	ReasonPreempted     = "preempted"           // a more important pod took the place
+	ReasonNodeLost      = "node_lost"           // the node is gone or silent
+	ReasonQuota         = "quota_exceeded"      // the namespace's or the cluster's quota is used up
+	ReasonUnschedulable = "unschedulable"       // no node has room
+	ReasonIsolation     = "isolation_broken"    // the pod could reach what it must not: its agent never started
+	ReasonGateway       = "gateway_unreachable" // the pod could not reach what it must
+	ReasonPrecondition  = "precondition"        // the agent itself says that trying again is useless
+	ReasonAgent         = "agent_error"         // the agent ended with an error, three times
+	ReasonJobDeleted    = "job_deleted"         // somebody deleted the Job
+	ReasonRefused       = "kubernetes_refused"  // the API server refused an object of the run
 )
 
 // How long a pod may be stuck before the run is given up. Registries have bad
@@ -89,7 +91,12 @@ func judgeFailed(job *batchv1.Job, condition *batchv1.JobCondition, pod *corev1.
 	case batchv1.JobReasonDeadlineExceeded:
 		return failed(ReasonDeadline, "The run's time was up and its pod was stopped. Raise the role's deadline, or make the issue smaller.")
 	case batchv1.JobReasonPodFailurePolicy:
-		// Our policy fails a Job for one exit code only.
+		// Our policy fails a Job for one exit code only, that of two containers. The
+		// pod may be gone, but the condition begins with the container's name.
+		// https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy
+		if probing(pod) || strings.HasPrefix(condition.Message, "Container "+ProbeName+" ") {
+			return notIsolated(lastWords(pod, condition.Message))
+		}
 		return failed(ReasonPrecondition, "The agent can't do this run, and trying again would not help: %s", lastWords(pod, condition.Message))
 	}
 	if pod != nil {
@@ -123,6 +130,11 @@ func judgePod(pod *corev1.Pod) (Outcome, bool) {
 		return failed(ReasonOOM, "The agent used more memory than %s and was killed. Give the role more memory, or let it run fewer things at once.", memoryLimit(pod)), true
 	case ended.Reason == "ContainerCannotRun" || ended.Reason == "StartError":
 		return failed(ReasonConfig, "The agent's container could not be started: %s. Look at the agent's image.", ended.Message), true
+	case ended.ExitCode == ExitPrecondition && probing(pod):
+		return notIsolated(lastWords(pod, "")), true
+	case ended.ExitCode != 0 && probing(pod):
+		return failed(ReasonGateway, "The run's pod can't work from its namespace, so its agent was not started: %s Check the platform's GATEWAY_PEERS, GATEWAY_PORTS and DNS_PEERS, and that agent-gateway and llm-caller are ready.",
+			sentence(lastWords(pod, ended.Reason))), true
 	case ended.ExitCode == ExitPrecondition:
 		return failed(ReasonPrecondition, "The agent can't do this run, and trying again would not help: %s", lastWords(pod, "")), true
 	case ended.ExitCode != 0:
@@ -130,6 +142,13 @@ func judgePod(pod *corev1.Pod) (Outcome, bool) {
 	}
 	return Outcome{}, false
 }
+
+func notIsolated(found string) Outcome {
+	return failed(ReasonIsolation, "The run's namespace is not isolated, so its agent was not started: %s Let the cluster's network plugin enforce NetworkPolicy, for IPv6 too; what is allowed is agent-launcher's GIT_CIDRS, GATEWAY_PEERS and DNS_PEERS.",
+		sentence(found))
+}
+
+func sentence(s string) string { return strings.TrimRight(s, ".\n ") + "." }
 
 // disrupted explains a pod that the cluster took away.
 // https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
@@ -226,13 +245,29 @@ func podCondition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCond
 	return nil
 }
 
+// containerStatus is that of the container on which the pod depends now: the probe
+// until it has ended well, then the agent.
 func containerStatus(pod *corev1.Pod) *corev1.ContainerStatus {
+	for i, c := range pod.Status.InitContainerStatuses {
+		if c.Name == ProbeName && (c.State.Terminated == nil || c.State.Terminated.ExitCode != 0) {
+			return &pod.Status.InitContainerStatuses[i]
+		}
+	}
 	for i, c := range pod.Status.ContainerStatuses {
 		if c.Name == JobName {
 			return &pod.Status.ContainerStatuses[i]
 		}
 	}
 	return nil
+}
+
+// probing reports whether the pod got no further than its probe.
+func probing(pod *corev1.Pod) bool {
+	if pod == nil {
+		return false
+	}
+	c := containerStatus(pod)
+	return c != nil && c.Name == ProbeName
 }
 
 func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {

@@ -28,10 +28,11 @@ func jobCondition(kind batchv1.JobConditionType, reason, message string) batchv1
 
 // Conditions as the Job controller of Kubernetes 1.35 writes them.
 var (
-	complete = jobCondition(batchv1.JobComplete, "CompletionsReached", "Reached expected number of succeeded pods")
-	backoff  = jobCondition(batchv1.JobFailed, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
-	overdue  = jobCondition(batchv1.JobFailed, "DeadlineExceeded", "Job was active longer than specified deadline")
-	policy   = jobCondition(batchv1.JobFailed, "PodFailurePolicy", "Container agent for pod codexk8s-run-7f1c8f5e3b57/agent-x7k2p failed with exit code 42 matching FailJob rule at index 1")
+	complete    = jobCondition(batchv1.JobComplete, "CompletionsReached", "Reached expected number of succeeded pods")
+	backoff     = jobCondition(batchv1.JobFailed, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
+	overdue     = jobCondition(batchv1.JobFailed, "DeadlineExceeded", "Job was active longer than specified deadline")
+	notIsolated = jobCondition(batchv1.JobFailed, "PodFailurePolicy", "Container probe for pod codexk8s-run-7f1c8f5e3b57/agent-x7k2p failed with exit code 42 matching FailJob rule at index 1")
+	policy      = jobCondition(batchv1.JobFailed, "PodFailurePolicy", "Container agent for pod codexk8s-run-7f1c8f5e3b57/agent-x7k2p failed with exit code 42 matching FailJob rule at index 1")
 )
 
 // pod is one of the Job's, a minute younger than age says for each index.
@@ -65,6 +66,18 @@ func waiting(reason, message string) func(*corev1.Pod) {
 	}
 }
 
+// probed is a pod whose probe ended, or waits; the agent's own container waits for it.
+func probed(state corev1.ContainerState) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		waiting("PodInitializing", "")(p)
+		p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "probe", State: state}}
+	}
+}
+
+func probeExited(code int32, message string) func(*corev1.Pod) {
+	return probed(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: "Error", Message: message}})
+}
+
 func disrupted(reason, message string) func(*corev1.Pod) {
 	return func(p *corev1.Pod) {
 		p.Status.Phase = corev1.PodFailed
@@ -80,6 +93,7 @@ func warning(reason, message string) corev1.Event {
 }
 
 func TestJudge(t *testing.T) {
+	const closeIt = "Let the cluster's network plugin enforce NetworkPolicy, for IPv6 too; what is allowed is agent-launcher's GIT_CIDRS, GATEWAY_PEERS and DNS_PEERS."
 	const pull = `Back-off pulling image "registry.example/agent-runner:v9": ErrImagePull: not found`
 	type outcome = agentpod.Outcome
 	running := outcome{State: agentpod.Running}
@@ -93,7 +107,39 @@ func TestJudge(t *testing.T) {
 		want     outcome
 	}{
 		"just created": {job: job(0), want: running},
-		"complete":     {job: job(time.Hour, complete), want: outcome{State: agentpod.Succeeded}},
+		"not isolated": {
+			job:  job(time.Minute, notIsolated),
+			pods: []corev1.Pod{pod(time.Minute, probeExited(42, "reachable: 169.254.169.254:80\n"))},
+			want: failed("isolation_broken", "The run's namespace is not isolated, so its agent was not started: reachable: 169.254.169.254:80. "+closeIt),
+		},
+		"not isolated, pod gone": {
+			job:  job(time.Minute, notIsolated),
+			want: failed("isolation_broken", "The run's namespace is not isolated, so its agent was not started: "+notIsolated.Message+". "+closeIt),
+		},
+		"isolated too well": {
+			job:  job(time.Hour, backoff),
+			pods: []corev1.Pod{pod(time.Minute, probeExited(1, "no answer from http://agent-gateway"))},
+			want: failed("gateway_unreachable", "The run's pod can't work from its namespace, so its agent was not started: no answer from http://agent-gateway. Check the platform's GATEWAY_PEERS, GATEWAY_PORTS and DNS_PEERS, and that agent-gateway and llm-caller are ready."),
+		},
+		"isolated, and the agent can't do it": {
+			job: job(time.Minute, policy),
+			pods: []corev1.Pod{pod(time.Minute, func(p *corev1.Pod) {
+				probeExited(0, "")(p)
+				exited(42, "Error", "repository_access")(p)
+			})},
+			want: failed("precondition", "The agent can't do this run, and trying again would not help: repository_access"),
+		},
+		"image can't be pulled for the probe": {
+			job:  job(time.Hour),
+			pods: []corev1.Pod{pod(time.Hour, probed(corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: pull}}))},
+			want: failed("image_pull", "The agent's image can't be pulled: "+pull+". Check the platform's AGENT_IMAGE and the cluster's access to that registry."),
+		},
+		"probing": {
+			job:  job(time.Minute),
+			pods: []corev1.Pod{pod(time.Minute, probed(corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}))},
+			want: running,
+		},
+		"complete": {job: job(time.Hour, complete), want: outcome{State: agentpod.Succeeded}},
 		"complete after two failures": {
 			job:  job(time.Hour, jobCondition(batchv1.JobSuccessCriteriaMet, "CompletionsReached", ""), complete),
 			pods: []corev1.Pod{pod(time.Hour, exited(1, "Error", "lost"))},

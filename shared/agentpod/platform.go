@@ -33,6 +33,12 @@ type Platform struct {
 	GitCIDRs []netip.Prefix
 	GitPorts []int32
 
+	// Probe makes a run's pod prove that it is isolated before its agent starts.
+	Probe bool
+	// Forbidden is what the probe must not reach, host:port, beside the addresses that
+	// are forbidden everywhere: the database, the Broker, hosts that the operator names.
+	Forbidden []string
+
 	Sizes  map[string]Size // by role; "" is every other role's
 	JobTTL time.Duration   // how long a finished Job stays for people to look at
 	Grace  time.Duration   // from SIGTERM to SIGKILL: time to save the session
@@ -65,6 +71,7 @@ func DefaultPlatform() Platform {
 		DNS:          []Peer{{Namespace: "kube-system", Labels: map[string]string{"k8s-app": "kube-dns"}}},
 		GitCIDRs:     []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")},
 		GitPorts:     []int32{443, 22},
+		Probe:        true,
 		Sizes: map[string]Size{
 			"":    {CPU: resource.MustParse("1"), Memory: resource.MustParse("2Gi")},
 			"dev": {CPU: resource.MustParse("2"), Memory: resource.MustParse("4Gi")},
@@ -83,6 +90,12 @@ func (p Platform) Validate() error {
 	}
 	if len(p.Gateways) == 0 || len(p.GatewayPorts) == 0 || len(p.DNS) == 0 {
 		return fmt.Errorf("without gateway peers, gateway ports and DNS peers an agent reaches nothing")
+	}
+	for _, address := range p.Forbidden {
+		colon := strings.LastIndexByte(address, ':')
+		if ports, err := ParsePorts(address[colon+1:]); colon < 1 || err != nil || len(ports) != 1 {
+			return fmt.Errorf("forbidden address %q: want host:port, [address]:port for IPv6", address)
+		}
 	}
 	for _, cidr := range p.GitCIDRs {
 		if linkLocal.Overlaps(cidr) && cidr.Bits() >= linkLocal.Bits() {

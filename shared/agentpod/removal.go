@@ -22,8 +22,8 @@ func Removable(ns *corev1.Namespace, jobs []batchv1.Job, now time.Time) error {
 	if !IsOurs(ns) || ns.Labels[LabelRun] == "" {
 		return refuse("not_ours", "namespace %s lacks the labels that the platform gives its namespaces", ns.Name)
 	}
-	expires, err := time.Parse(time.RFC3339, ns.Annotations[AnnotationExpiresAt])
-	if err != nil {
+	expires, ok := Expiry(ns)
+	if !ok {
 		return refuse("no_expiry", "namespace %s has no readable expiry in %s: %q", ns.Name, AnnotationExpiresAt, ns.Annotations[AnnotationExpiresAt])
 	}
 	if now.Before(expires) {
@@ -35,6 +35,12 @@ func Removable(ns *corev1.Namespace, jobs []batchv1.Job, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// Expiry is until when a namespace is to be kept; false when it doesn't say.
+func Expiry(ns metav1.Object) (time.Time, bool) {
+	expires, err := time.Parse(time.RFC3339, ns.GetAnnotations()[AnnotationExpiresAt])
+	return expires, err == nil
 }
 
 // Reusable says whether a namespace that exists may serve the run: nil, or a
@@ -56,12 +62,17 @@ type Succession int
 const (
 	Keep    Succession = iota // it is the requested Job
 	Replace                   // it has ended: it makes room
+	Stop                      // its run has gone on without it: it is told to go
 	Leaving                   // it is being deleted: its pod may still be at work
 	Late                      // it is a later Job of the run: the request is old
 )
 
-// Succeed compares the Job that has the name with the one requested. A Job that
-// is not ours, or one of another run that still runs, is a *Refusal.
+// Succeed compares the Job that has the name with the one requested, whose run is
+// not over. A Job that is not ours is a *Refusal.
+//
+// An issue has one active run. So a Job of another run of it has had its time, also
+// where its pod still works: after its report it is about to exit, or it was told to
+// stop, or it hangs. And of one run only the last Job counts.
 func Succeed(existing *batchv1.Job, r events.AgentRequested) (Succession, error) {
 	if !IsOurs(existing) {
 		return Keep, refuse("job_taken", "namespace %s has a Job %s that is not the platform's", existing.Namespace, existing.Name)
@@ -78,7 +89,7 @@ func Succeed(existing *batchv1.Job, r events.AgentRequested) (Succession, error)
 	case existing.DeletionTimestamp != nil:
 		return Leaving, nil
 	case !Ended(existing):
-		return Keep, refuse("namespace_busy", "namespace %s still runs a Job of run %s", existing.Namespace, existing.Labels[LabelRun])
+		return Stop, nil
 	}
 	return Replace, nil
 }

@@ -29,6 +29,7 @@ var Catalog = map[string][]string{
 		AgentFinished{}.EventType(),
 		AgentFailed{}.EventType(),
 		AgentReported{}.EventType(),
+		GitHubLookedUp{}.EventType(),
 	},
 	"agent-launcher": {
 		AgentRequested{}.EventType(),
@@ -46,6 +47,7 @@ var Catalog = map[string][]string{
 	},
 	"github-caller": {
 		GitHubChangeRequested{}.EventType(),
+		GitHubLookupRequested{}.EventType(),
 	},
 	"timekeeper": {
 		TypePing,

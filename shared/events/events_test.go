@@ -28,12 +28,15 @@ var examples = []Payload{
 	RunCheck{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Round: 2},
 	AgentRequested{
 		RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Stage: "dev", Role: "dev", Engine: "codex",
-		Deadline: at, ExpiresAt: at.Add(time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Attempt: 1,
+		Deadline: at, ExpiresAt: at.Add(time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Attempt: 1, Services: []Service{{
+			Name: "prices", Image: "ghcr.io/acme/prices:1.4", Port: 9000, Protocol: "h2c", Command: []string{"/prices"}, Args: []string{"--demo"},
+			Env: map[string]string{"CURRENCY": "EUR"}, CPU: "500m", Memory: "512Mi", MaxScale: 2, Ready: "/healthz",
+		}},
 	},
 	AgentStopRequested{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Reason: "aborted"},
-	AgentStarted{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Job: "agent"},
-	AgentFinished{RunRef: ref, Namespace: "codexk8s-run-0123456789ab"},
-	AgentFailed{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Reason: "image_pull", Message: "The image can't be pulled."},
+	AgentStarted{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Job: "agent", Attempt: 1},
+	AgentFinished{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Attempt: 1},
+	AgentFailed{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Attempt: 1, Reason: "image_pull", Message: "The image can't be pulled."},
 	AgentReported{
 		RunRef: ref, Outcome: "failed", Reason: "write_scope", Summary: "Done.", Branch: "codexk8s/issue-12", HeadSHA: "c0ffee",
 		PullRequest: 13, PullRequestURL: "https://github.com/acme/demo/pull/13", ThreadID: "t-1", ChangedFiles: []string{"main.go"},
@@ -48,6 +51,11 @@ var examples = []Payload{
 		Status: &CommitStatus{SHA: "c0ffee", State: "success", Context: "codexk8s/dev", Description: "Done."},
 	},
 	GitHubChanged{Repository: "acme/demo", Issue: 12, RunID: ref.RunID, CommentID: 99},
+	GitHubLookupRequested{RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main"},
+	GitHubLookedUp{
+		RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main", Found: true, Content: "services: []", SHA: "c0ffee",
+		Reason: "too_large", Message: "The file has 70000 bytes.",
+	},
 	LabelObserved{
 		Repository: "acme/demo", Issue: 12, Title: "T", Body: "B", URL: "https://github.com/acme/demo/issues/12", Label: "run:dev",
 		Labels: []string{"run:dev"}, Sender: "alice", SenderType: "User", LabeledAt: at, DefaultBase: "main", CloneURL: "https://github.com/acme/demo.git",

@@ -55,6 +55,8 @@ type AgentRequested struct {
 	Memory    string    `json:"memory,omitempty"`  // Kubernetes quantity
 	Runtime   string    `json:"runtime,omitempty"` // RuntimeClass, "gvisor"; "" = the cluster's default
 	Attempt   int       `json:"attempt,omitempty"` // 0 for the first Job of the run
+	// Services come up beside the agent, for a run of a full-env role.
+	Services []Service `json:"services,omitempty"`
 }
 
 // AgentStopRequested asks for the run's Job to be stopped.
@@ -69,19 +71,22 @@ type AgentStarted struct {
 	RunRef
 	Namespace string `json:"namespace"`
 	Job       string `json:"job"`
+	Attempt   int    `json:"attempt,omitempty"` // of AgentRequested
 }
 
 // AgentFinished says that the run's Job completed. The agent's own report is AgentReported.
 type AgentFinished struct {
 	RunRef
 	Namespace string `json:"namespace"`
+	Attempt   int    `json:"attempt,omitempty"`
 }
 
 // AgentFailed says that the run's Job could not start or ended badly.
 type AgentFailed struct {
 	RunRef
 	Namespace string `json:"namespace,omitempty"`
-	Reason    string `json:"reason"`  // image_pull, oom_killed, deadline_exceeded, evicted, quota_exceeded, …
+	Attempt   int    `json:"attempt,omitempty"`
+	Reason    string `json:"reason"`  // image_pull, oom_killed, deadline_exceeded, evicted, quota_exceeded, isolation_broken, …
 	Message   string `json:"message"` // for a person, with what to do
 }
 

@@ -130,10 +130,18 @@ func (c *Client) Annotate(ctx context.Context, r schema.GroupVersionResource, o 
 // UID is a conflict. That it is gone already is success.
 func (c *Client) Delete(ctx context.Context, r schema.GroupVersionResource, o metav1.Object, propagation metav1.DeletionPropagation) error {
 	uid := o.GetUID()
-	err := c.in(r, o.GetNamespace()).Delete(ctx, o.GetName(), metav1.DeleteOptions{
-		Preconditions:     &metav1.Preconditions{UID: &uid},
-		PropagationPolicy: &propagation,
-	})
+	return c.delete(ctx, r, o, propagation, &metav1.Preconditions{UID: &uid})
+}
+
+// DeleteUnchanged is Delete for what must be as it was read: if somebody changed it
+// since, it is a conflict.
+func (c *Client) DeleteUnchanged(ctx context.Context, r schema.GroupVersionResource, o metav1.Object, propagation metav1.DeletionPropagation) error {
+	uid, version := o.GetUID(), o.GetResourceVersion()
+	return c.delete(ctx, r, o, propagation, &metav1.Preconditions{UID: &uid, ResourceVersion: &version})
+}
+
+func (c *Client) delete(ctx context.Context, r schema.GroupVersionResource, o metav1.Object, propagation metav1.DeletionPropagation, p *metav1.Preconditions) error {
+	err := c.in(r, o.GetNamespace()).Delete(ctx, o.GetName(), metav1.DeleteOptions{Preconditions: p, PropagationPolicy: &propagation})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting %s %s: %w", r.Resource, o.GetName(), err)
 	}

@@ -84,7 +84,11 @@ func TestLifeOfAnObject(t *testing.T) {
 	if err := c.Delete(ctx, agentpod.Namespaces, other, metav1.DeletePropagationBackground); !apierrors.IsConflict(err) {
 		t.Errorf("deleted an object with another UID: %v", err)
 	}
-	must(c.Delete(ctx, agentpod.Namespaces, ns, metav1.DeletePropagationBackground))
+	must(c.Annotate(ctx, agentpod.Namespaces, ns, "a", "c"))
+	if err := c.DeleteUnchanged(ctx, agentpod.Namespaces, ns, metav1.DeletePropagationBackground); !apierrors.IsConflict(err) {
+		t.Errorf("deleted an object that was changed since: %v", err)
+	}
+	must(c.DeleteUnchanged(ctx, agentpod.Namespaces, get(), metav1.DeletePropagationBackground))
 	for deadline := time.Now().Add(10 * time.Second); get() != nil && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -39,8 +39,16 @@ type Input struct {
 	Review       *Review  // on a revise; nil when the run was started by label alone
 	WriteScope   []string // globs; empty = the whole repository
 	Instructions string   // the project's own rules, trusted
+	Services     []Service
 	// Nonce makes the fences unguessable. At least 16 characters, fresh per prompt.
 	Nonce string
+}
+
+// Service is one of the project's services beside the agent, reviewed by people.
+type Service struct {
+	Name     string
+	URL      string
+	Variable string // of the environment that holds the URL
 }
 
 // Issue is the work item. Title and Body are untrusted.

@@ -43,6 +43,12 @@ func TestPromptsReadAsTheyShould(t *testing.T) {
 			in.WriteScope = []string{"src/**", "*.md"}
 			in.Instructions = "Write Go.\nNo new dependencies."
 		},
+		"dev-services": func(in *Input) {
+			in.Services = []Service{
+				{Name: "prices", URL: "http://prices.codexk8s-run-0123456789ab.svc.cluster.local", Variable: "SERVICE_PRICES_URL"},
+				{Name: "cart-v2", URL: "http://cart-v2.codexk8s-run-0123456789ab.svc.cluster.local", Variable: "SERVICE_CART_V2_URL"},
+			}
+		},
 		"dev-revise":           func(in *Input) { in.Revise, in.PullRequest, in.Review = true, 34, review() },
 		"dev-revise-no-review": func(in *Input) { in.Revise, in.PullRequest = true, 34 },
 		"stage-design":         func(in *Input) { in.Stage, in.Role = "design", "sa" },

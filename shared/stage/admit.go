@@ -10,21 +10,27 @@ import (
 // defaultParallel is how many runs a project may have at a time unless it says otherwise.
 const defaultParallel = 10
 
+// Limit is how many runs the project may have at a time.
+func (s Settings) Limit() int {
+	if s.Parallel == 0 {
+		return defaultParallel
+	}
+	return s.Parallel
+}
+
 // Place is a run of a project that holds a place, or waits for one.
 type Place struct {
 	Run
 	Repository string
 	Issue      int
+	BaseBranch string
 }
 
 // Admit decides, over all active runs of one project, which of those that wait
 // may start. Each role has its limit and the project has one for all; a run
 // whose role is full holds nobody else up. Within a role the oldest comes first.
 func Admit(p *Process, s Settings, places []Place) (start []Place) {
-	limit := s.Parallel
-	if limit == 0 {
-		limit = defaultParallel
-	}
+	limit := s.Limit()
 	busy, byRole := 0, map[string]int{}
 	var waiting []Place
 	for _, q := range places {
@@ -53,16 +59,13 @@ func Admit(p *Process, s Settings, places []Place) (start []Place) {
 	return start
 }
 
-// Start turns an admitted run into the request for its agent, with its timers.
+// Start turns an admitted run into the request for its agent, or for what must be
+// known before, with its timers.
 func Start(p *Process, s Settings, q Place, now time.Time) (deadline time.Time, d events.Decision) {
-	stage, role := p.Stage(q.Stage), p.Role(q.Role)
-	deadline = now.Add(stage.Timeout)
+	deadline = now.Add(p.Stage(q.Stage).Timeout)
 	ref := events.RunRef{RunID: q.ID, Project: q.Project, Repository: q.Repository, Issue: q.Issue}
 	d.Emit = []events.Draft{
-		events.Now(events.AgentRequested{
-			RunRef: ref, Namespace: q.Namespace, Stage: q.Stage, Role: q.Role, Engine: q.Engine,
-			Deadline: deadline, ExpiresAt: deadline.Add(stage.Keep), CPU: role.CPU, Memory: role.Memory, Runtime: s.Runtime,
-		}),
+		events.Now(begin(p, s, q, deadline)),
 		events.At(now.Add(checkEvery), events.RunCheck{RunRef: ref, Namespace: q.Namespace}),
 		events.At(deadline, events.RunDeadline{RunRef: ref}),
 	}

@@ -1,6 +1,8 @@
 package stage
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,8 +41,12 @@ func Decide(p *Process, item Item, in any, now time.Time) (Item, events.Decision
 		d.started(in)
 	case events.AgentReported:
 		d.reported(in)
+	case events.GitHubLookedUp:
+		d.lookedUp(in)
 	case events.AgentFailed:
-		d.failed(in.Reason, in.Message)
+		if !d.ofEarlierJob("agent.failed", in.Attempt) {
+			d.failed(in.Reason, in.Message)
+		}
 	case JobEnded:
 		d.jobEnded(in)
 	case events.RunDeadline:
@@ -186,16 +192,18 @@ func (d *decision) request(t Trigger, by, intent string, review *Review) {
 		Model:       or(model, settings.Model, d.p.Models.Default),
 		Reasoning:   d.p.Reasoning.Allowed[or(effort, d.p.Reasoning.Default)],
 		RequestedBy: by, Intent: intent, Review: review, CreatedAt: d.now,
-		Namespace: Namespace(id),
+		Namespace: Namespace(d.item.Key()),
 	}
 	d.audit("github:"+by, "run.requested", "", "%s", d.p.LabelOf(t.Stage, t.Revise))
 	d.emit(events.RunRequested{RunRef: d.item.Ref(), Stage: t.Stage, Revise: t.Revise, RequestedBy: by})
 	d.tell("", events.GitHubChangeRequested{})
 }
 
-// Namespace is the Kubernetes namespace of a run.
-func Namespace(runID string) string {
-	return "codexk8s-run-" + strings.ReplaceAll(runID, "-", "")[:12]
+// Namespace is the Kubernetes namespace of a work item's runs: a revise finds it as
+// the run before has left it, if its time to be kept is not over.
+func Namespace(workItem string) string {
+	sum := sha256.Sum256([]byte(workItem))
+	return "codexk8s-run-" + hex.EncodeToString(sum[:6])
 }
 
 // see takes over what GitHub says of the issue.
@@ -277,7 +285,20 @@ func (d *decision) pullRequestClosed(in PullRequestClosed) {
 	}
 }
 
+// ofEarlierJob reports whether news is of a Job that the run has left behind: a run
+// that had waited is at its next one, whose fate is another.
+func (d *decision) ofEarlierJob(what string, attempt int) bool {
+	if attempt >= d.item.Run.Attempt {
+		return false
+	}
+	d.audit(platform, what+".late", "earlier_job", "of Job %d of the run, which is at Job %d", attempt+1, d.item.Run.Attempt+1)
+	return true
+}
+
 func (d *decision) started(in events.AgentStarted) {
+	if d.ofEarlierJob("agent.started", in.Attempt) {
+		return
+	}
 	if d.item.Run.State != Starting {
 		d.audit(platform, "agent.started.late", "run_"+string(d.item.Run.State), "")
 		return
@@ -306,6 +327,7 @@ func (d *decision) reported(in events.AgentReported) {
 
 func (d *decision) jobEnded(in JobEnded) {
 	switch {
+	case d.ofEarlierJob("agent.finished", in.Attempt):
 	case !d.item.active():
 		d.audit(platform, "agent.finished.late", "run_"+string(d.item.Run.State), "")
 	case in.Report != nil:
@@ -365,8 +387,11 @@ func (d *decision) finish(s State, reason, message string, alsoRemove []string) 
 	d.audit(platform, "run."+string(s), reason, "%s", message)
 	d.emit(events.RunFinished{RunRef: d.item.Ref(), State: string(s), Reason: reason})
 	if started {
-		keep := d.p.Stage(run.Stage).Keep
-		d.later(keep, events.EnvironmentExpired{RunRef: d.item.Ref(), Namespace: run.Namespace})
+		var settings Settings
+		if d.item.Project != nil {
+			settings = d.item.Project.Settings
+		}
+		d.later(settings.keep(d.p.Stage(run.Stage)), events.EnvironmentExpired{RunRef: d.item.Ref(), Namespace: run.Namespace})
 	}
 	c := events.GitHubChangeRequested{RemoveLabels: append(alsoRemove, d.p.LabelOf(run.Stage, run.Revise))}
 	if s == Succeeded {

@@ -80,8 +80,20 @@ type Settings struct {
 	Engine       string `json:"engine,omitempty"`       // codex or builtin
 	Model        string `json:"model,omitempty"`        // the default model
 	Parallel     int    `json:"parallel,omitempty"`     // runs at a time, of all roles; 0 = 10
-	Runtime      string `json:"runtime,omitempty"`      // RuntimeClass of the agent's pod
+	Keep         string `json:"keep,omitempty"`         // how long a run's namespace stays, a Go duration
+	RuntimeClass string `json:"runtimeClass,omitempty"` // of the agent's pod: gVisor, Kata
 	Instructions string `json:"instructions,omitempty"` // rules for the agent
+
+	Modes        map[string]string `json:"modes,omitempty"`        // by role, full-env or code-only; else the role's own
+	ServicesFile string            `json:"servicesFile,omitempty"` // of full-env roles, its path in the repository; "" = services.yaml
+}
+
+// keep is how long the namespace of a run stays after it.
+func (s Settings) keep(stage Stage) time.Duration {
+	if d, err := time.ParseDuration(s.Keep); err == nil {
+		return d
+	}
+	return stage.Keep
 }
 
 // Run is one execution of a stage for an issue.
@@ -100,6 +112,7 @@ type Run struct {
 	RequestedBy string // GitHub login
 	Intent      string
 	Namespace   string
+	Attempt     int // how many Jobs it had before this one
 	Review      *Review
 	ThreadID    string
 	Summary     string
@@ -173,8 +186,9 @@ type PullRequestClosed struct {
 // JobEnded says that the run's Job completed. The agent reports before it exits,
 // so the report, if there ever will be one, is known by now.
 type JobEnded struct {
-	RunID  string
-	Report *events.AgentReported
+	RunID   string
+	Attempt int
+	Report  *events.AgentReported
 }
 
 // LabelIntent is the meaning of a label being set: which, where, and when to the

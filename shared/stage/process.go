@@ -64,6 +64,7 @@ type Role struct {
 	Parallel int    `yaml:"parallel"` // runs at a time in one project
 	CPU      string `yaml:"cpu"`      // Kubernetes quantity
 	Memory   string `yaml:"memory"`   // Kubernetes quantity
+	Mode     string `yaml:"mode"`     // code-only or full-env; "" = code-only
 	line     int
 }
 
@@ -178,6 +179,9 @@ func (p *Process) checkRoles(bad func(int, string, ...any)) {
 		seen[r.Name] = true
 		if r.Parallel < 1 {
 			bad(r.line, "role %s: parallel is %d, at least 1 is needed", r.Name, r.Parallel)
+		}
+		if r.Mode != "" && r.Mode != CodeOnly && r.Mode != FullEnv {
+			bad(r.line, "role %s: mode is %q, want %s or %s", r.Name, r.Mode, CodeOnly, FullEnv)
 		}
 		for field, quantity := range map[string]string{"cpu": r.CPU, "memory": r.Memory} {
 			if _, err := resource.ParseQuantity(quantity); err != nil {

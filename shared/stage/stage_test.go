@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"codexk8s.dev/shared/events"
 )
 
 func TestDefaultProcessIsValid(t *testing.T) {
@@ -17,15 +19,16 @@ func TestDefaultProcessIsValid(t *testing.T) {
 func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 	cases := map[string]struct{ old, new, want string }{
 		"unknown field":     {"    timeout: 60m", "    timeout: 60m\n    colour: red", "field colour not found"},
-		"no time-out":       {"    timeout: 60m\n", "", "line 33: stage dev has no timeout"},
-		"unknown role":      {"    role: dev\n", "    role: devil\n", `line 33: stage dev: role "devil" does not exist`},
-		"unknown next":      {"    next: []", "    next: [qa]", `line 33: stage dev: next stage "qa" does not exist`},
-		"unreachable":       {"    needs: []", "    needs: [plan]", `line 33: stage dev needs "plan", which no stage makes`},
-		"makes nothing":     {"    makes: [pull_request]", "    makes: []", "line 33: stage dev makes nothing"},
-		"label owned twice": {"    label: run:dev\n", "    label: run:abort\n", `line 33: label "run:abort" belongs to both abort and stage dev`},
+		"no time-out":       {"    timeout: 60m\n", "", "line 36: stage dev has no timeout"},
+		"unknown role":      {"    role: dev\n", "    role: devil\n", `line 36: stage dev: role "devil" does not exist`},
+		"unknown next":      {"    next: []", "    next: [qa]", `line 36: stage dev: next stage "qa" does not exist`},
+		"unreachable":       {"    needs: []", "    needs: [plan]", `line 36: stage dev needs "plan", which no stage makes`},
+		"makes nothing":     {"    makes: [pull_request]", "    makes: []", "line 36: stage dev makes nothing"},
+		"label owned twice": {"    label: run:dev\n", "    label: run:abort\n", `line 36: label "run:abort" belongs to both abort and stage dev`},
 		"agent may set it":  {"    label: run:dev\n", "    label: state:dev\n", `label "state:dev" does not begin with "run:"`},
 		"no parallel":       {"    parallel: 2\n", "    parallel: 0\n", "line 27: role dev: parallel is 0"},
 		"bad quantity":      {"    memory: 2Gi", "    memory: lots", `memory "lots" is no Kubernetes quantity`},
+		"bad mode":          {"    mode: code-only", "    mode: full", "line 27: role dev: mode is \"full\", want code-only or full-env"},
 		"default model":     {"  default: gpt-5.4", "  default: gpt-0", `models.default "gpt-0" is not among`},
 		"version":           {"version: 1", "version: 2", "version is 2, this release reads 1"},
 	}
@@ -110,6 +113,25 @@ func TestAdmitIsFairAndNobodyBlocks(t *testing.T) {
 	}
 	if got := ids(Admit(p, Settings{Parallel: 2}, places)); got != nil {
 		t.Errorf("the project is full, yet %v started", got)
+	}
+}
+
+// What the project's settings, the role and the run before say reaches agent-launcher.
+func TestStart(t *testing.T) {
+	p := Default()
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	q := Place{
+		Run:        Run{ID: "r", Project: "shop", Stage: "dev", Role: "dev", Engine: "codex", Namespace: "codexk8s-run-0dc61a635cfd", Attempt: 1},
+		Repository: "acme/demo", Issue: 1,
+	}
+	want := events.AgentRequested{
+		RunRef:    events.RunRef{RunID: "r", Project: "shop", Repository: "acme/demo", Issue: 1},
+		Namespace: "codexk8s-run-0dc61a635cfd", Stage: "dev", Role: "dev", Engine: "codex",
+		Deadline: now.Add(time.Hour), ExpiresAt: now.Add(3 * time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Attempt: 1,
+	}
+	deadline, d := Start(p, Settings{Keep: "2h", RuntimeClass: "gvisor"}, q, now)
+	if diff := cmp.Diff(want, d.Emit[0].Payload); diff != "" || !deadline.Equal(want.Deadline) {
+		t.Errorf("deadline %s, request (-want +got):\n%s", deadline, diff)
 	}
 }
 

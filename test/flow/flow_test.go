@@ -5,13 +5,16 @@
 // A script has one act a line; the answer is compared with the file's want
 // section, and written there by go test -update. Acts:
 //
-//	bind REPO PROJECT [parallel=N]       the repository belongs to the project
+//	bind REPO PROJECT [parallel=N] [full-env]  the repository belongs to the project; full-env is the mode of role dev
 //	member LOGIN ROLE
 //	label REPO#N LABEL LOGIN [other labels on the issue …]
 //	edit REPO#N ACTION LOGIN             closed, reopened, …
 //	review REPO#N STATE LOGIN ID
-//	started|finished REPO#N              what Kubernetes says of the run's Job
-//	failed REPO#N REASON
+//	started|finished REPO#N [JOB]        what Kubernetes says of the run's Job, the first unless said
+//	failed REPO#N REASON [JOB]
+//	restart REPO#N                       the run waited, and an answer starts its next Job
+//	lookup REPO#N none|REASON            there is no services.yaml, or it can't be had
+//	lookup REPO#N found NAME=IMAGE … [JOB]     services.yaml, with these services
 //	report REPO#N OUTCOME [REASON]       the agent's word
 //	advance DURATION                     time passes, timers come due
 //	again                                the act before, delivered a second time
@@ -111,17 +114,23 @@ func (w *world) play(line string) {
 	switch f[0] {
 	case "bind":
 		w.projects[f[1]] = f[2]
-		if len(f) > 3 {
-			n, err := strconv.Atoi(strings.TrimPrefix(f[3], "parallel="))
+		var s stage.Settings
+		for _, word := range f[3:] {
+			if word == stage.FullEnv {
+				s.Modes = map[string]string{"dev": word}
+				continue
+			}
+			n, err := strconv.Atoi(strings.TrimPrefix(word, "parallel="))
 			w.check(err)
-			w.settings[f[2]] = stage.Settings{Parallel: n}
+			s.Parallel = n
 		}
+		w.settings[f[2]] = s
 	case "member":
 		w.roles[f[1]] = f[2]
 	case "label":
 		item := w.item(f[1], f[3])
 		intent := stage.LabelIntent(item.Repository, item.Issue, f[2], w.now, "")
-		about := stage.Issue{Title: "Title", Labels: append([]string{f[2]}, f[4:]...), Closed: item.Closed}
+		about := stage.Issue{Title: "Title", BaseBranch: "main", Labels: append([]string{f[2]}, f[4:]...), Closed: item.Closed}
 		w.decide(item, active(w.newest(item)), intent, stage.Labeled{Issue: about, Label: f[2], Sender: sender(f[3]), Intent: intent})
 	case "edit":
 		item := w.item(f[1], f[3])
@@ -138,13 +147,20 @@ func (w *world) play(line string) {
 		})
 	case "started":
 		item, ref := w.ofRun(f[1])
-		w.about(item, events.AgentStarted{RunRef: ref, Namespace: stage.Namespace(ref.RunID), Job: "agent"})
+		w.about(item, events.AgentStarted{RunRef: ref, Namespace: item.Run.Namespace, Job: "agent", Attempt: w.attempt(f, 2)})
 	case "finished":
 		item, ref := w.ofRun(f[1])
-		w.about(item, stage.JobEnded{RunID: ref.RunID})
+		w.about(item, stage.JobEnded{RunID: ref.RunID, Attempt: w.attempt(f, 2)})
 	case "failed":
 		item, ref := w.ofRun(f[1])
-		w.about(item, events.AgentFailed{RunRef: ref, Reason: f[2], Message: "What happened."})
+		w.about(item, events.AgentFailed{RunRef: ref, Attempt: w.attempt(f, 3), Reason: f[2], Message: "What happened."})
+	case "restart":
+		item, _ := w.ofRun(f[1])
+		item.Run.State, item.Run.Attempt = stage.Starting, item.Run.Attempt+1
+		_, d := stage.Start(w.p, w.settings[item.Run.Project], stage.Place{Run: *item.Run, Repository: item.Repository, Issue: item.Issue, BaseBranch: item.BaseBranch}, w.now)
+		w.follow(d)
+	case "lookup":
+		w.lookup(f)
 	case "report":
 		item, ref := w.ofRun(f[1])
 		r := events.AgentReported{RunRef: ref, Outcome: f[2], Summary: "Summary.", ThreadID: "thread-1"}
@@ -161,6 +177,38 @@ func (w *world) play(line string) {
 	default:
 		w.t.Fatalf("unknown act %q", line)
 	}
+}
+
+// lookup is github-caller's answer.
+func (w *world) lookup(f []string) {
+	item, ref := w.ofRun(f[1])
+	l := events.GitHubLookedUp{RunRef: ref, Attempt: item.Run.Attempt, Path: "services.yaml", Ref: "main"}
+	switch f[2] {
+	case "none":
+	case "found":
+		l.Found, l.SHA, l.Content = true, "c0ffee", "apiVersion: codexk8s.dev/v1\nservices:\n"
+		for _, word := range f[3:] {
+			name, image, service := strings.Cut(word, "=")
+			if !service {
+				l.Attempt = w.attempt([]string{word}, 0)
+				break
+			}
+			l.Content += "  - {name: " + name + ", image: " + image + "}\n"
+		}
+	default:
+		l.Reason, l.Message = f[2], "What GitHub said."
+	}
+	w.about(item, l)
+}
+
+// attempt is which Job of the run an act is about, from its optional word at i that counts from 1.
+func (w *world) attempt(f []string, i int) int {
+	if len(f) <= i {
+		return 0
+	}
+	n, err := strconv.Atoi(f[i])
+	w.check(err)
+	return n - 1
 }
 
 func (w *world) check(err error) {
@@ -281,7 +329,7 @@ func (w *world) admit(project string) {
 			repository, number, _ := strings.Cut(strings.Fields(r.Intent)[1], "#")
 			issue, err := strconv.Atoi(number)
 			w.check(err)
-			places = append(places, stage.Place{Run: *r, Repository: repository, Issue: issue})
+			places = append(places, stage.Place{Run: *r, Repository: repository, Issue: issue, BaseBranch: "main"})
 		}
 	}
 	for _, p := range stage.Admit(w.p, w.settings[project], places) {
@@ -332,14 +380,21 @@ func short(p events.Payload) string { return strings.TrimPrefix(p.EventType(), e
 
 // detail is what a reader of the specification wants to see of an event.
 func detail(p events.Payload) string {
+	var b strings.Builder
 	c, ok := p.(events.GitHubChangeRequested)
 	if !ok {
-		if f, ok := p.(events.RunFinished); ok {
-			return " " + strings.TrimSpace(f.State+" "+f.Reason)
+		switch p := p.(type) {
+		case events.RunFinished:
+			return " " + strings.TrimSpace(p.State+" "+p.Reason)
+		case events.GitHubLookupRequested:
+			return " " + p.Path + " at " + p.Ref
+		case events.AgentRequested:
+			for _, s := range p.Services {
+				b.WriteString(" " + s.Name + "=" + s.Image)
+			}
 		}
-		return ""
+		return b.String()
 	}
-	var b strings.Builder
 	for _, l := range c.AddLabels {
 		b.WriteString(" +" + l)
 	}

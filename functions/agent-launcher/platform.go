@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"codexk8s.dev/shared/agentpod"
+)
+
+// platformFrom is the default platform with what the environment says otherwise.
+func platformFrom(env env) (agentpod.Platform, error) {
+	p := agentpod.DefaultPlatform()
+	p.Image, p.GatewayURL, p.LLMURL = env.Image, env.GatewayURL, env.LLMURL
+	p.Forbidden = env.Forbidden
+	err := errors.Join(
+		set(&p.Gateways, env.GatewayPeers, agentpod.ParsePeers),
+		set(&p.GatewayPorts, env.GatewayPorts, agentpod.ParsePorts),
+		set(&p.DNS, env.DNSPeers, agentpod.ParsePeers),
+		set(&p.GitCIDRs, env.GitCIDRs, agentpod.ParseCIDRs),
+		set(&p.GitPorts, env.GitPorts, agentpod.ParsePorts),
+		set(&p.Probe, env.Probe, parseProbe),
+		p.Validate(),
+	)
+	if err != nil {
+		return p, fmt.Errorf("describing the platform to agents: %w", err)
+	}
+	p.Forbidden = append(p.Forbidden, neighbours(env)...)
+	return p, nil
+}
+
+func set[T any](into *T, value string, parse func(string) (T, error)) error {
+	if value == "" {
+		return nil
+	}
+	parsed, err := parse(value)
+	if err != nil {
+		return err
+	}
+	*into = parsed
+	return nil
+}
+
+func parseProbe(s string) (bool, error) {
+	if s != "required" && s != "off" {
+		return true, fmt.Errorf("ISOLATION_PROBE is %q, want required or off", s)
+	}
+	return s == "required", nil
+}
+
+// neighbours are what this function itself talks to and an agent must not: the
+// Broker and the database, host:port. Their addresses are no secrets.
+func neighbours(env env) (all []string) {
+	if u, err := url.Parse(env.Sink); err == nil && u.Hostname() != "" {
+		port := u.Port()
+		switch {
+		case port == "" && u.Scheme == "https":
+			port = "443"
+		case port == "":
+			port = "80"
+		}
+		all = append(all, net.JoinHostPort(u.Hostname(), port))
+	}
+	// A Unix socket is in no pod's reach.
+	if db, err := pgconn.ParseConfig(env.DatabaseURL); err == nil && !strings.HasPrefix(db.Host, "/") {
+		all = append(all, net.JoinHostPort(db.Host, strconv.Itoa(int(db.Port))))
+	}
+	return all
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
+
+	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/events"
+)
+
+// An issue has one active run, and its namespace one Job: what is left of the run before is told to go, and the next
+// starts when it has gone.
+func TestFormerJobStillRuns(t *testing.T) {
+	for name, next := range map[string]events.AgentRequested{"the run's next Job": request(runA, 1), "a revise": request(runB, 0)} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t)
+			f.expect("first", f.deliver("1", request(runA, 0)), 202, startedA)
+			first := f.job().UID
+			changes, unwatch := f.objects.Watch()
+			defer unwatch()
+			f.expect("too early", f.deliver("2", next), 503)
+			stopped := ""
+			for deadline := time.After(10 * time.Second); stopped == ""; {
+				select {
+				case c := <-changes:
+					if c.Object.GetUID() == first && c.Type == watch.Deleted {
+						stopped = c.Object.GetAnnotations()[agentpod.AnnotationStopped]
+					}
+				case <-deadline:
+					t.Fatal("the former Job is still there, or was not marked as stopped by us")
+				}
+			}
+			if got := f.deliver("2", next); got != 202 {
+				t.Errorf("afterwards: answered %d", got)
+			}
+			if job := f.job(); job == nil || job.UID == first || !agentpod.BelongsTo(job, next.RunID) || stopped != "superseded" {
+				t.Errorf("stopped for %q, the Job is now %+v", stopped, job)
+			}
+		})
+	}
+}
+
+// The lease that a revise renews is not ended by the timer of the run before.
+func TestRenewedLease(t *testing.T) {
+	f := setup(t)
+	f.expect("run A", f.deliver("1", request(runA, 0)), 202, startedA)
+	f.end()
+	f.clock = start.Add(23 * time.Hour)
+	revise := request(runB, 0)
+	revise.Deadline, revise.ExpiresAt = f.clock.Add(time.Hour), f.clock.Add(25*time.Hour)
+	f.expect("a revise, in the last hour", f.deliver("2", revise), 202, startedB)
+	f.end()
+	f.clock = start.Add(25 * time.Hour)
+	f.expect("the timer of run A", f.deliver("3", events.EnvironmentExpired{RunRef: ref(runA), Namespace: namespace}), 202)
+	if n := f.namespace(); n == nil || n.DeletionTimestamp != nil {
+		t.Fatal("the timer of run A removed the namespace of run B")
+	}
+	var later int
+	if err := f.db.Pool().QueryRow(t.Context(), `SELECT count(*) FROM events WHERE type = $1 AND function = 'agent-launcher'`,
+		events.EnvironmentExpired{}.EventType()).Scan(&later); err != nil || later != 0 {
+		t.Errorf("run A asks %d times more (%v)", later, err)
+	}
+	f.clock = start.Add(48 * time.Hour)
+	f.expect("the timer of run B", f.deliver("4", events.EnvironmentExpired{RunRef: ref(runB), Namespace: namespace}), 202,
+		strings.ReplaceAll(removedA, runA, runB))
+}

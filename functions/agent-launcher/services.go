@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
+
+	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/kube"
+)
+
+// serve brings the project's services up, side by side, and waits for none of them:
+// an image takes its time, and the agent's first call to a service waits for it.
+// What a run before has left and this one doesn't name stays until the namespace
+// goes; asleep, it costs nothing.
+func (h *handler) serve(ctx context.Context, o agentpod.Objects) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, object := range o.Services {
+		g.Go(func() error {
+			err := h.cluster.Create(ctx, object.Resource, object.Value)
+			if apierrors.IsAlreadyExists(err) {
+				err = h.renew(ctx, object.Value.(*servingv1.Service))
+			}
+			return serviceRefused(object.Value.GetName(), err)
+		})
+	}
+	return g.Wait()
+}
+
+// renew changes a service that exists, if there is anything to change. Unlike
+// Kubernetes' own objects it can't be overwritten unread, and Knative keeps
+// annotations on it that must stay.
+func (h *handler) renew(ctx context.Context, asked *servingv1.Service) error {
+	existing, err := kube.Get[servingv1.Service](ctx, h.cluster, agentpod.KnativeServices, asked.Namespace, asked.Name)
+	if err != nil {
+		return err
+	}
+	if existing == nil || existing.DeletionTimestamp != nil {
+		return h.soon("service %s in namespace %s is being removed", asked.Name, asked.Namespace)
+	}
+	changed, err := agentpod.RenewService(existing, asked)
+	if err != nil || !changed {
+		return err
+	}
+	return h.cluster.Update(ctx, agentpod.KnativeServices, existing)
+}
+
+// serviceRefused says what to do where the API server, or Knative's webhook behind
+// it, will never accept a service.
+func serviceRefused(name string, err error) error {
+	switch {
+	case err == nil || !kube.Refused(err) || agentpod.IsQuota(kube.Message(err)):
+		return err
+	case apierrors.IsForbidden(err):
+		return &agentpod.Refusal{Reason: agentpod.ReasonRefused, Message: fmt.Sprintf("Kubernetes refuses the project's service %s: %s. "+
+			"Runs of full-env roles need agent-launcher's rights on Knative Services: install config/overlays/full-env.", name, kube.Message(err))}
+	}
+	return &agentpod.Refusal{Reason: agentpod.ReasonRefused, Message: fmt.Sprintf("Knative refuses the project's service %s: %s. Correct it in the project's list of services.", name, kube.Message(err))}
+}

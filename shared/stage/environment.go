@@ -1,0 +1,72 @@
+package stage
+
+import (
+	"fmt"
+	"time"
+
+	"codexk8s.dev/shared/environment"
+	"codexk8s.dev/shared/events"
+)
+
+// Modes of a role.
+const (
+	// CodeOnly: the agent has its checkout and nothing beside it. The default.
+	CodeOnly = "code-only"
+	// FullEnv: the project's services come up beside the agent.
+	FullEnv = "full-env"
+)
+
+// mode is that of a role in a project.
+func (s Settings) mode(r Role) string { return or(s.Modes[r.Name], r.Mode, CodeOnly) }
+
+// begin is what gets an admitted run its agent: the request for it, or for a
+// full-env role first the project's list of services. The list is read from the
+// base branch, never from the agent's own, which an agent could write.
+func begin(p *Process, s Settings, q Place, deadline time.Time) events.Payload {
+	ref := events.RunRef{RunID: q.ID, Project: q.Project, Repository: q.Repository, Issue: q.Issue}
+	if s.mode(p.Role(q.Role)) == FullEnv {
+		return events.GitHubLookupRequested{RunRef: ref, Attempt: q.Attempt, Path: or(s.ServicesFile, environment.DefaultFile), Ref: q.BaseBranch}
+	}
+	return agentRequest(p, s, ref, q.Run, deadline, nil)
+}
+
+func agentRequest(p *Process, s Settings, ref events.RunRef, r Run, deadline time.Time, services []events.Service) events.AgentRequested {
+	role := p.Role(r.Role)
+	return events.AgentRequested{
+		RunRef: ref, Namespace: r.Namespace, Stage: r.Stage, Role: r.Role, Engine: r.Engine,
+		Deadline: deadline, ExpiresAt: deadline.Add(s.keep(p.Stage(r.Stage))),
+		CPU: role.CPU, Memory: role.Memory, Runtime: s.RuntimeClass, Attempt: r.Attempt, Services: services,
+	}
+}
+
+// lookedUp goes on with a run that waits for its list of services. No file is no
+// services; one that can't be read or is wrong ends the run, for an agent that
+// tests against half an environment finds out the wrong things.
+func (d *decision) lookedUp(in events.GitHubLookedUp) {
+	if d.ofEarlierJob("github.looked_up", in.Attempt) {
+		return
+	}
+	run := d.item.Run
+	if run.State != Starting {
+		d.audit(platform, "github.looked_up.late", "run_"+string(run.State), "%s", in.Path)
+		return
+	}
+	if in.Reason != "" {
+		d.finish(Failed, "services_unreadable", fmt.Sprintf("The project's services are not known: %s", in.Message), nil)
+		return
+	}
+	var services []events.Service
+	if in.Found {
+		var err error
+		if services, err = environment.Parse([]byte(in.Content)); err != nil {
+			d.finish(Failed, "services_invalid", fmt.Sprintf("`%s` on branch `%s` is invalid: %s. Correct it there.", in.Path, in.Ref, err), nil)
+			return
+		}
+	}
+	var settings Settings
+	if d.item.Project != nil {
+		settings = d.item.Project.Settings
+	}
+	d.audit(platform, "services.known", "", "%d of %s", len(services), or(in.SHA, "no "+in.Path))
+	d.emit(agentRequest(d.p, settings, d.item.Ref(), *run, run.Deadline, services))
+}
