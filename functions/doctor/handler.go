@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/store"
+)
+
+// namespace is the platform's.
+const namespace = "codexk8s"
+
+// errUnwell says that a check has found something; it is in the report.
+var errUnwell = errors.New("the platform is not well")
+
+// patience bounds a whole run; the longest check reads all of the audit.
+const patience = 5 * time.Minute
+
+func run(ctx context.Context, e env, args []string, out io.Writer) error {
+	command := "check"
+	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
+		command, args = args[0], args[1:]
+	}
+	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the error says it
+	format := flags.String("o", "text", "")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("reading the arguments: %w", err)
+	}
+	if *format != "text" && *format != "json" {
+		return fmt.Errorf("no output format %q: want text or json", *format)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	db, err := store.Open(ctx, "doctor", e.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close(ctx) }()
+	h := &handler{db: db, without: e.Without, out: out, json: *format == "json"}
+	switch {
+	case command == "check" && flags.NArg() == 0:
+		h.cluster, h.noCluster = kube.Open(e.Kubeconfig)
+		return h.check(ctx)
+	case command == "dead-letters" && flags.NArg() == 0:
+		return h.deadLetters(ctx)
+	case command == "replay" && flags.NArg() == 1:
+		return h.replay(ctx, flags.Arg(0))
+	}
+	return fmt.Errorf("no command %q with %d arguments: want nothing, dead-letters, or replay 'function=…&source=…&id=…'", command, flags.NArg())
+}
+
+type handler struct {
+	db        *store.DB
+	cluster   *kube.Client
+	noCluster error // why there is no client
+	without   []string
+	out       io.Writer
+	json      bool
+}
+
+// check makes the report.
+func (h *handler) check(ctx context.Context) error {
+	r := report{At: time.Now().UTC().Truncate(time.Second), Checks: append(h.checkCluster(ctx), h.checkDatabase(ctx)...)}
+	r.Well = r.faults() == 0
+	var err error
+	if h.json {
+		err = h.print(r)
+	} else {
+		_, err = io.WriteString(h.out, r.text())
+	}
+	if err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	if !r.Well {
+		return errUnwell
+	}
+	return nil
+}
+
+func (h *handler) print(v any) error {
+	e := json.NewEncoder(h.out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// listed bounds the list; who has more than that has another problem.
+const listed = 1000
+
+func (h *handler) deadLetters(ctx context.Context) error {
+	letters, err := h.db.DeadLetters(ctx, listed)
+	if err != nil {
+		return err
+	}
+	if h.json {
+		if letters == nil {
+			letters = []store.DeadLetter{}
+		}
+		return h.print(letters)
+	}
+	if len(letters) == 0 {
+		_, err = fmt.Fprintln(h.out, "No dead letters.")
+		return err
+	}
+	for _, l := range letters {
+		state := ""
+		if l.ReplayedAt != nil {
+			state = ", replayed " + l.ReplayedAt.UTC().Format(time.RFC3339)
+		}
+		query := url.Values{"function": {l.Function}, "source": {l.Source}, "id": {l.ID}}.Encode()
+		if _, err := fmt.Fprintf(h.out, "%s  %s at %s, code %d%s\n    %s\n    make replay QUERY='%s'\n",
+			l.DiedAt.UTC().Format(time.RFC3339), l.Type, l.Function, l.Code, state, oneLine(l.Error), query); err != nil {
+			return fmt.Errorf("writing the list: %w", err)
+		}
+	}
+	return nil
+}
+
+// replay makes the event outstanding again; whoever is awake first sends it.
+func (h *handler) replay(ctx context.Context, query string) error {
+	q, err := url.ParseQuery(query)
+	if err != nil || q.Get("function") == "" || q.Get("source") == "" || q.Get("id") == "" {
+		return fmt.Errorf("no dead letter is named by %q: want function=…&source=…&id=… as dead-letters prints it", query)
+	}
+	e, err := h.db.Replay(ctx, q.Get("function"), q.Get("source"), q.Get("id"))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(h.out, "%s %s will be sent to %s again, in a minute or with the next tick.\n", e.Type(), e.ID(), q.Get("function"))
+	return err
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"codexk8s.dev/migrations"
+	"codexk8s.dev/shared/store"
+	"codexk8s.dev/test/local/manifest"
+)
+
+const wellText = `ok    services          8 ready
+ok    brokers           1 ready
+ok    triggers          6 ready
+ok    sinkbindings      8 ready
+ok    apiserversources  1 ready
+ok    pingsources       1 ready
+ok    configmaps        2 there
+ok    pods              0 there
+ok    run namespaces    0 there
+ok    schema            version N
+ok    last tick         Ns ago
+ok    last webhook      never
+ok    projects          1 with 1 repository
+ok    runs              none active
+ok    heartbeats        0 silent runs
+ok    receipts          0 overdue, 0 planned or under way
+ok    dead letters      0
+ok    GitHub's limit    not met
+ok    audit             0 rows sealed and verified, 0 not sealed yet
+
+All is well.
+`
+
+func TestAWellPlatform(t *testing.T) {
+	w := newWorld(t)
+	text, err := w.doctor()
+	if err != nil {
+		t.Error(err)
+	}
+	text = regexp.MustCompile(`\b[0-9]+s ago|version [0-9]+`).ReplaceAllStringFunc(text, func(s string) string {
+		return regexp.MustCompile(`[0-9]+`).ReplaceAllString(s, "N")
+	})
+	if diff := cmp.Diff(wellText, text); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	asJSON, err := w.doctor("-o", "json")
+	if err != nil {
+		t.Error(err)
+	}
+	var r report
+	if err := json.Unmarshal([]byte(asJSON), &r); err != nil || !r.Well || len(r.Checks) != strings.Count(wellText, "\nok ")+1 {
+		t.Errorf("%v\n%s", err, asJSON)
+	}
+}
+
+// TestWhatCanBeWrong breaks a well platform in one way at a time: each is found, and
+// nothing else.
+func TestWhatCanBeWrong(t *testing.T) {
+	run := `INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 1, 'acme/shop');
+		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, started_at)
+		VALUES ('11111111-1111-1111-1111-111111111111', 'acme/shop', 1, 'shop', 'dev', 'dev', '%', 'codex', 'm', 'bob', 'i', 'n', now() - interval '1 hour', now() - interval '1 hour')`
+	event := `INSERT INTO events (source, id, type, time, data, stored_at) VALUES ('/s', 'e', 't', now(), '{}', now() - interval '1 hour');`
+	for name, c := range map[string]struct {
+		spoil func(*world)
+		check string
+		want  []string
+	}{
+		"a Service is not ready": {func(w *world) {
+			w.set("serving.knative.dev", "services", "timekeeper", ready("False", "RevisionMissing", "secret \"codexk8s-database\"\nnot found"))
+		}, "services", []string{`timekeeper: RevisionMissing: secret "codexk8s-database" not found`}},
+		"Knative is behind": {func(w *world) { w.set("eventing.knative.dev", "brokers", "default", map[string]any{}) },
+			"brokers", []string{"default: Knative has not looked at it yet"}},
+		"a Trigger is missing": {func(w *world) { w.remove("eventing.knative.dev", "triggers", "stage-router") },
+			"triggers", []string{"stage-router: missing"}},
+		"a ConfigMap is missing": {func(w *world) { w.remove("", "configmaps", "codexk8s-settings") },
+			"configmaps", []string{"codexk8s-settings: missing"}},
+		"a Secret is missing": {func(w *world) {
+			w.put(`{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: codexk8s}, spec: {containers: [{name: user-container, image: i}]}, status: {containerStatuses: [
+				{name: user-container, image: i, imageID: i, lastState: {}, ready: false, restartCount: 0, state: {waiting: {reason: CreateContainerConfigError, message: 'secret "codexk8s-github" not found'}}}]}}`)
+		}, "pods", []string{`p, container user-container: CreateContainerConfigError: secret "codexk8s-github" not found`}},
+		"a namespace is past its time": {func(w *world) {
+			w.put(`{apiVersion: v1, kind: Namespace, metadata: {name: codexk8s-run-a, labels: {app.kubernetes.io/managed-by: codexk8s},
+				annotations: {codexk8s.dev/expires-at: "` + time.Now().Add(-50*time.Hour).UTC().Format(time.RFC3339) + `", codexk8s.dev/correlation-id: "acme/shop#1"}}}`)
+			w.put(`{apiVersion: v1, kind: Namespace, metadata: {name: somebody-elses}}`)
+		}, "run namespaces", []string{"codexk8s-run-a: expired 2 days ago, acme/shop#1"}},
+		"no tick": {func(w *world) { w.exec(`DELETE FROM ticks`) }, "last tick", []string{"nothing that is due is sent, no loss is found"}},
+		"no repository": {func(w *world) { w.exec(`DELETE FROM repositories`) },
+			"projects", []string{"no repository belongs to a project, so no label starts anything"}},
+		"an agent is silent": {func(w *world) { w.exec(strings.Replace(run, "%", "running", 1)) },
+			"heartbeats", []string{"run 11111111-1111-1111-1111-111111111111 of acme/shop#1 was heard of 1h00m ago"}},
+		"nobody admits": {func(w *world) { w.exec(strings.Replace(run, "%", "queued", 1)) },
+			"runs", []string{"shop: 1 run for a place though none is taken, the oldest since 1h00m"}},
+		"a timer is not sent": {func(w *world) {
+			w.exec(strings.Replace(event, "now() - interval '1 hour'", "now()", 1) + `INSERT INTO pending (function, source, id, due_at) VALUES ('stage-router', '/s', 'e', now() - interval '13 minutes')`)
+		}, "receipts", []string{"stage-router: 1 event due and not sent"}},
+		"a receipt is late": {func(w *world) {
+			w.exec(event + `INSERT INTO pending (function, source, id, due_at, attempts) VALUES ('stage-router', '/s', 'e', now() + interval '3 minutes', 4)`)
+		}, "receipts", []string{"stage-router: 1 event without receipt, the oldest since 1h00m"}},
+		"a dead letter": {func(w *world) {
+			w.exec(`INSERT INTO dead_letters (function, source, id, type, envelope) VALUES ('stage-router', '/s', 'e', 't', '{}')`)
+		}, "dead letters", []string{"stage-router: 1"}},
+		"the schema is old": {func(w *world) { w.exec(`DELETE FROM goose_db_version WHERE version_id > 1`) },
+			"schema", []string{fmt.Sprintf("this release needs version %d", migrations.Latest())}},
+		"the audit is not sealed": {func(w *world) {
+			w.exec(`INSERT INTO audit (at, actor, action, function) VALUES (now() - interval '1 hour', 'a', 'b', 'c')`)
+		}, "audit", []string{"the oldest row that is not sealed is of 1h00m ago"}},
+		"the audit was changed": {func(w *world) {
+			w.exec(`INSERT INTO audit (actor, action, function) VALUES ('bob', 'b', 'c')`)
+			db, err := store.Open(w.Context(), "timekeeper", w.env.DatabaseURL)
+			if err != nil {
+				w.Fatal(err)
+			}
+			defer func() { _ = db.Close(w.Context()) }()
+			if _, err := db.SealAudit(w.Context(), 10); err != nil {
+				w.Fatal(err)
+			}
+			w.exec(`ALTER TABLE audit DISABLE TRIGGER ALL; UPDATE audit SET actor = 'eve'`)
+		}, "audit", []string{"the audit was changed: batch 1 has 1 rows of 1, or other ones than were sealed"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c.spoil(w)
+			text, err := w.doctor("-o", "json")
+			if !errors.Is(err, errUnwell) {
+				t.Fatalf("%v\n%s", err, text)
+			}
+			var r report
+			if err := json.Unmarshal([]byte(text), &r); err != nil {
+				t.Fatal(err)
+			}
+			got := map[string][]string{}
+			for _, check := range r.Checks {
+				for _, f := range check.Faults {
+					got[check.Name] = append(got[check.Name], f.What)
+					if f.Do == "" {
+						t.Errorf("%s: nothing to do", f.What)
+					}
+				}
+			}
+			if diff := cmp.Diff(map[string][]string{c.check: c.want}, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestWhatAnOverlayLeavesOutIsNotMissed: config/overlays/github-source has no webhook-adapter, and says so.
+func TestWhatAnOverlayLeavesOutIsNotMissed(t *testing.T) {
+	w := newWorld(t)
+	w.remove("serving.knative.dev", "services", "webhook-adapter")
+	w.remove("sources.knative.dev", "sinkbindings", "webhook-adapter")
+	w.remove("", "configmaps", "codexk8s-event-sources")
+	overlay, err := os.ReadFile("../../config/overlays/github-source/Kustomization")
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := regexp.MustCompile(`name: WITHOUT, value: "([^"]*)"`).FindSubmatch(overlay)
+	if value == nil {
+		t.Fatal("the overlay sets no WITHOUT")
+	}
+	w.env.Without = strings.Split(string(value[1]), ",")
+	if text, err := w.doctor(); err != nil {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+// TestAnOutageIsAFaultLikeAnother: what can be asked is.
+func TestAnOutageIsAFaultLikeAnother(t *testing.T) {
+	w := newWorld(t)
+	w.api.SetOutage(true)
+	text, err := w.doctor()
+	if !errors.Is(err, errUnwell) || !strings.Contains(text, "BAD   services") || !strings.Contains(text, "could not be checked: listing services") || !strings.Contains(text, "ok    audit") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	w.api.SetOutage(false)
+	w.env.DatabaseURL = "postgres://user:secret@127.0.0.1:1/none"
+	text, err = w.doctor()
+	if !errors.Is(err, errUnwell) || !strings.Contains(text, "ok    services") || !strings.Contains(text, "BAD   database") || strings.Contains(text, "secret@") {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+func TestDeadLettersAreListedAndReplayed(t *testing.T) {
+	w := newWorld(t)
+	if text, err := w.doctor("dead-letters"); err != nil || text != "No dead letters.\n" {
+		t.Errorf("%v %s", err, text)
+	}
+	w.exec(`INSERT INTO events (source, id, type, time, data) VALUES ('https://github.com/acme/shop', 'e''1', 'dev.codexk8s.run.requested', now(), '{}')`)
+	w.exec(`INSERT INTO dead_letters (function, source, id, type, code, error, envelope, died_at)
+		VALUES ('stage-router', 'https://github.com/acme/shop', 'e''1', 'dev.codexk8s.run.requested', 422, E'no\n\x1b[2Jsuch project', '{}', '2026-11-23T10:00:00Z')`)
+	text, err := w.doctor("dead-letters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const query = "function=stage-router&id=e%271&source=https%3A%2F%2Fgithub.com%2Facme%2Fshop"
+	want := "2026-11-23T10:00:00Z  dev.codexk8s.run.requested at stage-router, code 422\n    no [2Jsuch project\n    make replay QUERY='" + query + "'\n"
+	if diff := cmp.Diff(want, text); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if text, err := w.doctor("replay", query); err != nil || !strings.Contains(text, "will be sent to stage-router again") {
+		t.Errorf("%v %s", err, text)
+	}
+	if text, err := w.doctor(); err == nil || !strings.Contains(text, "0 overdue, 1 planned or under way") {
+		t.Errorf("after the replay: %v\n%s", err, text)
+	}
+	if text, err := w.doctor("dead-letters", "-o", "json"); err != nil || !strings.Contains(text, `"replayedAt"`) {
+		t.Errorf("%v %s", err, text)
+	}
+	for _, args := range [][]string{{"replay"}, {"replay", "function=x"}, {"replay", "function=x&source=y&id=z"}, {"-o", "xml"}, {"cure"}, {"-x"}} {
+		if text, err := w.doctor(args...); err == nil || errors.Is(err, errUnwell) {
+			t.Errorf("%v: %v %s", args, err, text)
+		}
+	}
+}
+
+// TestTheReleasesParts holds the names that are looked for against the manifests.
+func TestTheReleasesParts(t *testing.T) {
+	set, err := manifest.Load("../../config", "../../eventing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{}
+	add := func(plural string, o metav1.Object) { want[plural] = append(want[plural], o.GetName()) }
+	for _, o := range set.Services {
+		add("services", o)
+	}
+	for _, o := range set.Brokers {
+		add("brokers", o)
+	}
+	for _, o := range set.Triggers {
+		add("triggers", o)
+	}
+	for _, o := range set.SinkBindings {
+		add("sinkbindings", o)
+	}
+	for _, o := range set.APIServerSources {
+		add("apiserversources", o)
+	}
+	for _, o := range set.PingSources {
+		add("pingsources", o)
+	}
+	for _, o := range set.ConfigMaps {
+		add("configmaps", o)
+	}
+	got := map[string][]string{"configmaps": settings}
+	for _, p := range parts {
+		got[p.resource.Resource] = p.names
+	}
+	for _, names := range want {
+		slices.Sort(names)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-manifests +doctor):\n%s", diff)
+	}
+}

@@ -1,0 +1,47 @@
+// Command doctor says whether the platform is well, and if not, what to do.
+//
+//	doctor [-o text|json]                        all checks; exit status 1 when one has found something
+//	doctor dead-letters [-o text|json]           the events that failed for good and are not handled yet
+//	doctor replay 'function=…&source=…&id=…'     have one of them sent again
+//
+// A check asks the Kubernetes API or Postgres, and reports in one line what it saw
+// and per fault what is wrong and what to do. One that can't ask says so, which is a
+// fault too; the others go on. Nothing is changed, but by replay.
+//
+// It is no Service: it must work when nothing else does. In a cluster the suspended
+// CronJob "doctor" is its template, and `make doctor` makes a Job of it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/kelseyhightower/envconfig"
+)
+
+type env struct {
+	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"` // Postgres, postgres://user:password@host/name
+	Kubeconfig  string `envconfig:"KUBECONFIG"`                   // file that names another cluster than the one it runs in
+	// Objects of a release that this installation leaves out, by name, separated by commas: an overlay says so.
+	Without []string `envconfig:"WITHOUT"`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	var e env
+	err := envconfig.Process("", &e)
+	if err == nil {
+		err = run(ctx, e, os.Args[1:], os.Stdout)
+	}
+	if err != nil {
+		if !errors.Is(err, errUnwell) { // the report has said it
+			fmt.Fprintln(os.Stderr, "doctor:", err)
+		}
+		os.Exit(1)
+	}
+}
