@@ -10,13 +10,11 @@ VULNDB     ?= $(realpath ../shared/vulndb)
 VULNFLAGS  := $(if $(VULNDB),-db file://$(VULNDB))
 SUDO       := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
-export KO_CONFIG_PATH := $(CURDIR)/ko.yaml
-
 .DEFAULT_GOAL := help
-.PHONY: help run demo tools test check bench generate preflight deploy undeploy status cluster test-cluster dead-letters replay
+.PHONY: help run demo tools test check chaos bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster doctor dead-letters replay
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## the whole platform on this machine, with a demo repository; FRESH=1 starts over
 	go run ./test/local/run
@@ -62,6 +60,11 @@ $(BIN)/golangci-lint: test/tools.mod
 $(BIN)/govulncheck: test/tools.mod
 	go build $(TOOLS_MOD) -o $@ golang.org/x/vuln/cmd/govulncheck
 
+ISSUES ?= 500
+
+chaos: tools ## the kill test at length: 500 labelled issues while everything dies; ISSUES=…
+	go test ./test/chaos -v -count=1 -timeout 60m -issues $(ISSUES)
+
 bench: tools ## the benchmarks, packages one after the other
 	go test -p 1 -run '^$$' -bench . -benchtime 2s -timeout 20m \
 	  $$(grep -rl --include='*_test.go' --exclude-dir=node_modules '^func Benchmark' . | xargs -n 1 dirname | sort -u)
@@ -75,50 +78,133 @@ generate: ## the Session API's Go code from its proto file (needs protoc)
 
 # --- a cluster -------------------------------------------------------------------
 
+# Components to deploy besides config/ and eventing/: names in config/overlays, or paths of
+# your own. OVERLAY="try full-env ../ours"
+OVERLAY           ?=
+# Flags for ko besides ko.yaml, say KO_FLAGS="--platform linux/amd64"
+KO_FLAGS          ?=
+GITHUB_REPOSITORY ?=
+# The images that `make agent-image` and `make postgres-image` pushed last, or yours.
+AGENT_BASE        ?= $(shell cat $(BIN)/agent-base 2>/dev/null)
+POSTGRES_IMAGE    ?= $(shell cat $(BIN)/postgres 2>/dev/null)
+# A cluster on this machine, where there is such a kit: see its README.
+CLUSTER_KIT       ?= $(realpath ../shared/cluster)
+CLUSTER_HOME      ?= $(HOME)/.cache/codexk8s-cluster
+QUERY             ?=
+comma             := ,
+export QUERY OVERLAY AGENT_BASE GITHUB_REPOSITORY POSTGRES_IMAGE
+
+$(BIN)/crane: test/tools.mod
+	go build $(TOOLS_MOD) -o $@ github.com/google/go-containerregistry/cmd/crane
+
+# push SCRIPT,NAME: builds and pushes an image, and remembers its digest.
+define push
+	@[ -n "$${KO_DOCKER_REPO:-}" ] || { echo "Set KO_DOCKER_REPO to the registry that images go to." >&2; exit 1; }
+	@CRANE=$(BIN)/crane $(1) "$$KO_DOCKER_REPO/$(2)" >$(BIN)/$(2).new
+	@mv $(BIN)/$(2).new $(BIN)/$(2)
+	@cat $(BIN)/$(2)
+endef
+
+agent-image: $(BIN)/crane ## build and push the base image of agents' pods; PACKAGES="golang-go make" or FROM=<image> adds tools
+	$(call push,functions/agent-runner/image/build,agent-base)
+
+postgres-image: $(BIN)/crane ## build and push the Postgres of OVERLAY=try, where Docker Hub can't be reached
+	$(call push,config/overlays/try/image,postgres)
+
 preflight: # names everything that is missing, at once
-	@missing=; miss() { missing="$$missing"$$'\n  '"$$1"; }; \
-	command -v ko >/dev/null || miss "ko: https://ko.build/install/"; \
-	[ -n "$${KO_DOCKER_REPO:-}" ] || miss "KO_DOCKER_REPO: the registry that ko pushes to, for example ghcr.io/you/codexk8s"; \
-	! grep -q 'registry\.example\.com' ko.yaml || miss "the agent's base image: build functions/agent-runner/base.Dockerfile, name it in ko.yaml"; \
-	if ! command -v kubectl >/dev/null; then miss "kubectl: https://kubernetes.io/docs/tasks/tools/"; \
-	elif ! kubectl version --request-timeout=10s >/dev/null 2>&1; then miss "a cluster: kubectl reaches none, see KUBECONFIG"; \
-	else \
-	  for crd in services.serving.knative.dev brokers.eventing.knative.dev triggers.eventing.knative.dev sinkbindings.sources.knative.dev; do \
-	    kubectl get crd $$crd >/dev/null 2>&1 || miss "Knative's $$crd: https://knative.dev/docs/install/"; done; \
-	  for secret in codexk8s-database codexk8s-github codexk8s-openai codexk8s-run-token; do \
-	    kubectl -n $(NAMESPACE) get secret $$secret >/dev/null 2>&1 || miss "Secret $$secret in namespace $(NAMESPACE): see config/100-namespace.yaml"; done; \
-	fi; \
-	[ -z "$$missing" ] || { echo "Can't deploy. Missing:$$missing" >&2; exit 1; }
+	@config/preflight
 
-deploy: preflight ## build the images and apply config/ and eventing/ to the cluster of KUBECONFIG
+# What is deployed, as one kustomization.
+RENDER = $(BIN)/overlay/kustomization.yaml
+$(RENDER): FORCE
+	@mkdir -p $(@D)
+	@config/overlays/compose >$@
+
+render: $(RENDER) ## print the manifests of OVERLAY, before ko
+	@kubectl kustomize $(BIN)/overlay
+
+# ko.yaml with the agents' base image.
+$(BIN)/ko.yaml: ko.yaml FORCE
+	@mkdir -p $(@D)
+	@sed 's#agent-base\.invalid/[^ ]*#$(AGENT_BASE)#' $< >$@
+FORCE:
+
+# Plain config/ and eventing/ go to ko as they are, overlays through kustomize.
+KO_APPLY = $(if $(OVERLAY),kubectl kustomize $(BIN)/overlay |) KO_CONFIG_PATH=$(BIN)/ko.yaml ko apply $(KO_FLAGS) $(if $(OVERLAY),-f -,-f config/ -f eventing/)
+
+deploy: $(RENDER) preflight $(BIN)/ko.yaml ## build the images and apply config/, eventing/ and OVERLAY to the cluster of KUBECONFIG
+	kubectl apply -f config/100-namespace.yaml
+	$(if $(filter try,$(OVERLAY)),@$(MAKE) --no-print-directory try-secrets)
 	kubectl -n $(NAMESPACE) delete job migrate --ignore-not-found # a Job's pod template can't be changed
-	ko apply -f config/ -f eventing/
+	$(KO_APPLY) --selector codexk8s.dev/phase=migrate
+	kubectl -n $(NAMESPACE) wait --for=condition=Complete job/migrate --timeout=5m || \
+	  { kubectl -n $(NAMESPACE) logs job/migrate --tail=20; exit 1; }
+	$(KO_APPLY)
 
-undeploy: ## remove the platform with its Secrets, but not its database
-	kubectl delete --ignore-not-found -f eventing/ -f config/
+# What OVERLAY=try needs and nobody outside knows, at random, once.
+try-secrets:
+	@has() { kubectl -n $(NAMESPACE) get secret $$1 >/dev/null 2>&1; }; create() { kubectl -n $(NAMESPACE) create secret generic "$$@"; }; \
+	password=$$(openssl rand -hex 24); \
+	has codexk8s-database || { \
+	  create codexk8s-postgres --from-file=password=<(printf %s "$$password") --dry-run=client -o yaml | kubectl apply -f -; \
+	  create codexk8s-database --from-file=url=<(printf %s "postgres://codexk8s:$$password@postgres.$(NAMESPACE).svc.cluster.local:5432/codexk8s?sslmode=disable"); }; \
+	has codexk8s-run-token || create codexk8s-run-token --from-file=key=<(printf %s "$$(openssl rand -hex 32)")
+
+undeploy: ## remove the platform with its Secrets and its runs, but not its database, unless it is the one of OVERLAY=try
+	@$(if $(filter try,$(OVERLAY)),,! kubectl -n $(NAMESPACE) get statefulset postgres >/dev/null 2>&1 || \
+	  { echo "This would remove the database too, which OVERLAY=try made. If you mean it: make undeploy OVERLAY=try" >&2; exit 1; })
+	kubectl delete --ignore-not-found -f eventing/ # no new runs from here on
+	@kubectl get namespace -l app.kubernetes.io/managed-by=codexk8s -o name | { grep ^namespace/codexk8s-run- || true; } | xargs -r kubectl delete
+	kubectl delete --ignore-not-found -f config/
+	@for file in config/overlays/*/*.yaml; do kubectl delete --ignore-not-found -f $$file 2>/dev/null || true; done # of whichever there were
+	@left=$$(kubectl get namespace,clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding -o name | grep /codexk8s || true); \
+	  [ -z "$$left" ] || { printf 'Left behind:\n%s\n' "$$left" >&2; exit 1; }
 
 status: ## what the platform looks like in the cluster
 	kubectl -n $(NAMESPACE) get ksvc,broker,trigger,sinkbinding,apiserversource,pingsource,job,pod
 	kubectl get namespace -l app.kubernetes.io/managed-by=codexk8s
 
-cluster: ## say which cluster the commands here go to, and whether Knative runs there
+cluster: ## start a cluster on this machine if CLUSTER_KIT is here, else say which one KUBECONFIG names
+ifneq ($(CLUSTER_KIT),)
+	$(CLUSTER_KIT)/build
+	$(CLUSTER_KIT)/up
+	@echo "Use it: . $(CLUSTER_HOME)/env   Stop it: $(CLUSTER_KIT)/down"
+else
 	kubectl config current-context
 	kubectl -n knative-serving get deployment
 	kubectl -n knative-eventing get deployment
+endif
 
-test-cluster: ## deploy, wait until every part is ready, show it
-	@[ -n "$${KUBECONFIG:-}" ] || { echo "Set KUBECONFIG to a cluster with Knative Serving and Eventing that you may change." >&2; exit 1; }
-	$(MAKE) deploy
-	kubectl -n $(NAMESPACE) wait --for=condition=Complete job/migrate --timeout=5m
-	kubectl -n $(NAMESPACE) wait --for=condition=Ready ksvc,broker,trigger --all --timeout=5m
-	$(MAKE) status
+test-cluster: $(BIN)/crane ## the tests on a real cluster: that of KUBECONFIG, else that of make cluster
+	@[ -n "$${KUBECONFIG:-}" ] || [ ! -f $(CLUSTER_HOME)/env ] || . $(CLUSTER_HOME)/env; \
+	[ -n "$${KUBECONFIG:-}" ] || { echo "No cluster: set KUBECONFIG to one with Knative that you may change, or make cluster." >&2; exit 1; }; \
+	kubectl version >/dev/null || exit; \
+	export TEST_HOST_IP=$${TEST_HOST_IP:-$${CLUSTER_HOST_IP:-}}; \
+	go test -tags cluster -count 1 -timeout 60m ./test/manifests ./test/cluster/...
 
-# timekeeper is local to the cluster, so a short-lived pod asks it.
-ASK = kubectl -n default run ask-timekeeper-$$RANDOM --rm -i --quiet --restart=Never --image=curlimages/curl:8.11.1 -- curl -sS --fail-with-body
+# doctor ARGUMENTS, as JSON strings: makes a Job of the CronJob doctor, prints what it says and removes it. Fails as it does.
+define doctor
+	@job=doctor-$$RANDOM$$RANDOM; k() { kubectl -n $(NAMESPACE) "$$@"; }; \
+	k create job $$job --from=cronjob/doctor --dry-run=client -o json | \
+	  kubectl patch --local -f - --type=json -o json -p '[{"op": "add", "path": "/spec/template/spec/containers/0/args", "value": ['$(1)']}]' | \
+	  k create -f - >/dev/null; \
+	trap 'k delete job $$job --wait=false >/dev/null' EXIT; \
+	until end=$$(k get job $$job -o jsonpath='{.status.succeeded}/{.status.failed}'); [ "$$end" != / ]; do \
+	  if ((SECONDS > 90)) && [ "$$(k get pod -l job-name=$$job -o jsonpath='{.items[*].status.phase}')" != Running ]; then \
+	    echo "The doctor does not start:" >&2; k describe pod -l job-name=$$job | sed -n '/^Events/,$$p' >&2; exit 1; fi; \
+	  sleep 1; done; \
+	k logs job/$$job; [ "$$end" = 1/ ]
+endef
 
-dead-letters: ## the events that failed for good, as JSON
-	@$(ASK) http://timekeeper.$(NAMESPACE).svc.cluster.local/dead-letters
+doctor: ## is all well? names what is wrong and what to do; O=json for programs
+	@for secret in codexk8s-database codexk8s-run-token codexk8s-github; do \
+	  kubectl -n $(NAMESPACE) get secret $$secret -o name >/dev/null || missing=1; done; \
+	[ -z "$${missing:-}" ] || { echo "Make these Secrets: config/100-namespace.yaml says how. Pods can't start without." >&2; exit 1; }
+	$(call doctor,$(if $(O),'"-o"$(comma) "$(O)"'))
+
+dead-letters: ## the events that failed for good, with the command to replay each; O=json for programs
+	$(call doctor,'"dead-letters"$(if $(O),$(comma) "-o"$(comma) "$(O)")')
 
 replay: ## send one dead letter again: QUERY='function=…&source=…&id=…' from make dead-letters
-	@[ -n "$(QUERY)" ] || { echo "Say which: make replay QUERY='function=…&source=…&id=…'" >&2; exit 1; }
-	@$(ASK) -X POST 'http://timekeeper.$(NAMESPACE).svc.cluster.local/dead-letters/replay?$(QUERY)'
+	@[[ "$$QUERY" =~ ^[A-Za-z0-9%=\&_.~:/+@#-]+$$ ]] || { echo "Say which, as make dead-letters prints it: make replay QUERY='function=…&source=…&id=…'" >&2; exit 1; }
+	$(call doctor,'"replay"$(comma) "'"$$QUERY"'"')

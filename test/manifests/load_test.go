@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -44,39 +45,58 @@ type tree struct {
 	clusterRoles map[string]*rbacv1.ClusterRole
 	accounts     map[string]*corev1.ServiceAccount
 	jobs         map[string]*batchv1.Job
+	cronJobs     map[string]*batchv1.CronJob
+	roles        map[string]*rbacv1.Role
 	settings     map[string]*corev1.ConfigMap
-	rest         map[string]metav1.Object
+	policies     map[string]*networkingv1.NetworkPolicy
+	statefulSets map[string]*appsv1.StatefulSet
+	// Who has a role: the first account of each binding, by the role's name.
+	clusterHolders, holders map[string]string
 }
 
 // load reads config/ and eventing/ strictly: a field that the API doesn't have is
 // an error here, as on a cluster with strict validation.
 func load(t *testing.T) tree {
 	t.Helper()
-	m := tree{
-		map[string]*servingv1.Service{}, map[string]*eventingv1.Broker{}, map[string]*eventingv1.Trigger{},
-		map[string]*sourcesv1.PingSource{}, map[string]*sourcesv1.ApiServerSource{}, map[string]*sourcesv1.SinkBinding{},
-		map[string]*rbacv1.ClusterRole{}, map[string]*corev1.ServiceAccount{}, map[string]*batchv1.Job{},
-		map[string]*corev1.ConfigMap{}, map[string]metav1.Object{},
-	}
-	for _, dir := range []string{"config", "eventing"} {
-		files, err := filepath.Glob(filepath.Join(root, dir, "*.yaml"))
+	return loadFiles(t, "config/*.yaml", "eventing/*.yaml")
+}
+
+// loadFiles is load for files of other patterns below root.
+func loadFiles(t *testing.T, patterns ...string) tree {
+	t.Helper()
+	m := newTree()
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil || len(files) == 0 {
-			t.Fatalf("no manifests in %s: %v", dir, err)
+			t.Fatalf("no manifests in %s: %v", pattern, err)
 		}
 		for _, file := range files {
-			if filepath.Base(file) == "kustomization.yaml" {
-				continue
-			}
 			data, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for doc := range bytes.SplitSeq(data, []byte("\n---\n")) {
-				m.add(t, file, doc)
-			}
+			m.addAll(t, file, data)
 		}
 	}
 	return m
+}
+
+func newTree() tree {
+	return tree{
+		map[string]*servingv1.Service{}, map[string]*eventingv1.Broker{}, map[string]*eventingv1.Trigger{},
+		map[string]*sourcesv1.PingSource{}, map[string]*sourcesv1.ApiServerSource{}, map[string]*sourcesv1.SinkBinding{},
+		map[string]*rbacv1.ClusterRole{}, map[string]*corev1.ServiceAccount{}, map[string]*batchv1.Job{},
+		map[string]*batchv1.CronJob{}, map[string]*rbacv1.Role{}, map[string]*corev1.ConfigMap{},
+		map[string]*networkingv1.NetworkPolicy{}, map[string]*appsv1.StatefulSet{}, map[string]string{}, map[string]string{},
+	}
+}
+
+// addAll adds each document of a file or stream.
+func (m tree) addAll(t *testing.T, file string, data []byte) {
+	t.Helper()
+	for doc := range bytes.SplitSeq(data, []byte("\n---\n")) {
+		m.add(t, file, doc)
+	}
 }
 
 func (m tree) add(t *testing.T, file string, doc []byte) {
@@ -104,14 +124,32 @@ func (m tree) add(t *testing.T, file string, doc []byte) {
 		decode(t, file, doc, m.accounts)
 	case "batch/v1 Job":
 		decode(t, file, doc, m.jobs)
+	case "batch/v1 CronJob":
+		decode(t, file, doc, m.cronJobs)
+	case "rbac.authorization.k8s.io/v1 Role":
+		decode(t, file, doc, m.roles)
+	case "rbac.authorization.k8s.io/v1 RoleBinding":
+		for _, b := range decode(t, file, doc, map[string]*rbacv1.RoleBinding{}) {
+			m.holders[b.RoleRef.Name] = b.Subjects[0].Name
+		}
 	case "v1 ConfigMap":
 		decode(t, file, doc, m.settings)
 	case "v1 Namespace":
 		decode(t, file, doc, map[string]*corev1.Namespace{})
 	case "rbac.authorization.k8s.io/v1 ClusterRoleBinding":
-		decode(t, file, doc, map[string]*rbacv1.ClusterRoleBinding{})
+		for _, b := range decode(t, file, doc, map[string]*rbacv1.ClusterRoleBinding{}) {
+			m.clusterHolders[b.RoleRef.Name] = b.Subjects[0].Name
+		}
 	case "networking.k8s.io/v1 NetworkPolicy":
-		decode(t, file, doc, map[string]*networkingv1.NetworkPolicy{})
+		decode(t, file, doc, m.policies)
+	case "apps/v1 StatefulSet":
+		decode(t, file, doc, m.statefulSets)
+	case "v1 Service":
+		decode(t, file, doc, map[string]*corev1.Service{})
+	case "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy", "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding":
+		// Read by TestAdmission.
+	case "eventing.knative.dev/v1alpha1 RabbitmqBrokerConfig", "sources.knative.dev/v1alpha1 GitHubSource":
+		// Their types are in modules that nothing else here needs.
 	default:
 		t.Fatalf("%s: this test doesn't know %s %s: teach it", file, kind.APIVersion, kind.Kind)
 	}
@@ -120,7 +158,7 @@ func (m tree) add(t *testing.T, file string, doc []byte) {
 func decode[T any, P interface {
 	*T
 	metav1.Object
-}](t *testing.T, file string, doc []byte, into map[string]P) {
+}](t *testing.T, file string, doc []byte, into map[string]P) map[string]P {
 	t.Helper()
 	o := P(new(T))
 	if err := yaml.UnmarshalStrict(doc, o); err != nil {
@@ -134,6 +172,7 @@ func decode[T any, P interface {
 		t.Errorf("%s: %s is in namespace %q", file, o.GetName(), o.GetNamespace())
 	}
 	into[o.GetName()] = o
+	return into
 }
 
 // functions are the directories of functions/, sorted.
@@ -197,7 +236,10 @@ func variables(t *testing.T, dir string) []variable {
 // and none that it doesn't read. What a Secret need not have is marked optional.
 func TestEnvironment(t *testing.T) {
 	m := load(t)
-	containers := map[string]corev1.Container{"migrate": m.jobs["migrate"].Spec.Template.Spec.Containers[0]}
+	containers := map[string]corev1.Container{
+		"migrate": m.jobs["migrate"].Spec.Template.Spec.Containers[0],
+		"doctor":  m.cronJobs["doctor"].Spec.JobTemplate.Spec.Template.Spec.Containers[0],
+	}
 	for name, s := range m.services {
 		containers[name] = s.Spec.Template.Spec.Containers[0]
 	}

@@ -32,8 +32,8 @@ import (
 
 const root = "../.."
 
-// Programs in functions/ that are no Knative Service: one runs in agents' pods, one is a Job.
-var noService = []string{"agent-runner", "migrate"}
+// Programs in functions/ that are no Knative Service: one runs in agents' pods, the others are Jobs.
+var noService = []string{"agent-runner", "doctor", "migrate"}
 
 // validatable is what all of Knative's kinds are.
 type validatable interface {
@@ -44,8 +44,10 @@ type validatable interface {
 
 // TestKnativeAccepts runs Knative's own defaulting and validation, as its webhooks
 // do on a cluster. Warnings count: each is a gap in a security context.
-func TestKnativeAccepts(t *testing.T) {
-	tree := load(t)
+func TestKnativeAccepts(t *testing.T) { load(t).accepted(t) }
+
+func (tree tree) accepted(t *testing.T) {
+	t.Helper()
 	ctx := apis.WithinCreate(context.Background())
 	check := func(o validatable) {
 		t.Helper()
@@ -258,12 +260,50 @@ func TestPodsAreLikeEachOther(t *testing.T) {
 	}
 }
 
+// TestJobsAreLikeEachOther: what every Job's pod must have, the security of a function's among it.
+func TestJobsAreLikeEachOther(t *testing.T) {
+	tree := load(t)
+	pods := map[string]corev1.PodSpec{}
+	for name, j := range tree.jobs {
+		pods[name] = j.Spec.Template.Spec
+	}
+	for name, j := range tree.cronJobs {
+		pods[name] = j.Spec.JobTemplate.Spec.Template.Spec
+		if j.Spec.Suspend == nil || !*j.Spec.Suspend {
+			t.Errorf("CronJob %s runs by itself", name)
+		}
+	}
+	want := tree.services["timekeeper"].Spec.Template.Spec.Containers[0].SecurityContext
+	for name, spec := range pods {
+		c := spec.Containers[0]
+		if c.Image != "ko://codexk8s.dev/functions/"+name || spec.ServiceAccountName != name {
+			t.Errorf("%s: image %s, account %s", name, c.Image, spec.ServiceAccountName)
+		}
+		if diff := cmp.Diff(want, c.SecurityContext); diff != "" {
+			t.Errorf("%s: security (-timekeeper's +its own):\n%s", name, diff)
+		}
+		for _, list := range []corev1.ResourceList{c.Resources.Requests, c.Resources.Limits} {
+			if list.Cpu().IsZero() || list.Memory().IsZero() {
+				t.Errorf("%s: CPU or memory is not given: %v", name, list)
+			}
+		}
+	}
+}
+
 // TestRights: agent-launcher holds what it grants, nobody reads Secrets, and no
 // rule has a wildcard.
 func TestRights(t *testing.T) {
-	roles := load(t).clusterRoles
+	tree := load(t)
+	roles := tree.clusterRoles
+	rules := map[string][]rbacv1.PolicyRule{}
 	for name, role := range roles {
-		for _, rule := range role.Rules {
+		rules["ClusterRole "+name] = role.Rules
+	}
+	for name, role := range tree.roles {
+		rules["Role "+name] = role.Rules
+	}
+	for name, all := range rules {
+		for _, rule := range all {
 			if slices.Contains(slices.Concat(rule.Verbs, rule.Resources, rule.APIGroups), "*") {
 				t.Errorf("%s: wildcard in %+v", name, rule)
 			}
@@ -284,7 +324,7 @@ func TestLauncherMayWriteWhatItBuilds(t *testing.T) {
 	rules := load(t).clusterRoles["codexk8s-agent-launcher"].Rules
 	p := agentpod.DefaultPlatform()
 	p.Image, p.GatewayURL, p.LLMURL = "image", "http://gateway", "http://llm/v1"
-	r := events.AgentRequested{RunRef: events.RunRef{RunID: "r", Repository: "o/r", Issue: 1}, Namespace: agentpod.Namespace("r"), Deadline: now.Add(1)}
+	r := events.AgentRequested{RunRef: events.RunRef{RunID: "r", Repository: "o/r", Issue: 1}, Namespace: agentpod.NamespacePrefix + "r", Deadline: now.Add(1)}
 	o, err := agentpod.Build(r, p, "token", now)
 	if err != nil {
 		t.Fatal(err)
@@ -318,6 +358,7 @@ func TestDefaultNetworkIsTheManifests(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	got.Probe = env["ISOLATION_PROBE"] == "required"
 	if diff := cmp.Diff(want, got, comparePrefixes); diff != "" {
 		t.Errorf("agent-launcher's manifest against agentpod.DefaultPlatform (-code +manifest):\n%s", diff)
 	}

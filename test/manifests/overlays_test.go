@@ -1,0 +1,106 @@
+package manifests_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+)
+
+// kustomization is what these tests ask of kustomize's file.
+type kustomization struct {
+	Kind       string
+	Resources  []string
+	Components []string
+	Patches    []struct{ Path string }
+}
+
+// kustomizations are those of the repository by folder, config/ and eventing/ among them.
+func kustomizations(t *testing.T) map[string]kustomization {
+	t.Helper()
+	all := map[string]kustomization{}
+	for _, pattern := range []string{"config/Kustomization", "eventing/Kustomization", "config/overlays/*/Kustomization"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no %s: %v", pattern, err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir, _ := filepath.Rel(root, filepath.Dir(file))
+			k := kustomization{}
+			if err := yaml.Unmarshal(data, &k); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			all[dir] = k
+		}
+	}
+	return all
+}
+
+// TestKustomizationsListTheirFolders: ko applies whatever is in a folder, kustomize
+// what its file lists; both must be the same. A patch's name ends in .patch, so that
+// it can't be taken for a manifest.
+func TestKustomizationsListTheirFolders(t *testing.T) {
+	for dir, k := range kustomizations(t) {
+		want := "Component"
+		if dir == "config" || dir == "eventing" {
+			want = "Kustomization"
+		}
+		if k.Kind != want {
+			t.Errorf("%s: kind %s, want %s", dir, k.Kind, want)
+		}
+		compare := func(what, pattern string, listed []string) {
+			files, err := filepath.Glob(filepath.Join(root, dir, pattern))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var there []string
+			for _, file := range files {
+				there = append(there, filepath.Base(file))
+			}
+			if diff := cmp.Diff(there, listed); diff != "" {
+				t.Errorf("%s: %s in the folder against its Kustomization (-folder +Kustomization):\n%s", dir, what, diff)
+			}
+		}
+		compare("manifests", "*.yaml", k.Resources)
+		var patches []string
+		for _, p := range k.Patches {
+			if p.Path != "" {
+				patches = append(patches, p.Path)
+			}
+		}
+		compare("patches", "*.patch", patches)
+	}
+}
+
+// TestOverlaysAreStrict: what an overlay adds is decoded like everything else, gives
+// nobody the right to read Secrets, and its pods are as guarded as ours.
+func TestOverlaysAreStrict(t *testing.T) {
+	want := load(t).services["timekeeper"].Spec.Template.Spec.Containers[0].SecurityContext
+	for dir, k := range kustomizations(t) {
+		if len(k.Resources) == 0 || k.Kind != "Component" {
+			continue
+		}
+		m := loadFiles(t, filepath.Join(dir, "*.yaml"))
+		for name, s := range m.statefulSets {
+			for _, c := range s.Spec.Template.Spec.Containers {
+				if diff := cmp.Diff(want, c.SecurityContext); diff != "" {
+					t.Errorf("%s: StatefulSet %s: security (-a function's +its own):\n%s", dir, name, diff)
+				}
+			}
+		}
+		for name, role := range m.clusterRoles {
+			for _, rule := range role.Rules {
+				if slices.Contains(slices.Concat(rule.Verbs, rule.Resources, rule.APIGroups), "*") || slices.Contains(rule.Resources, "secrets") {
+					t.Errorf("%s: %s: %+v", dir, name, rule)
+				}
+			}
+		}
+	}
+}
