@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,12 +69,10 @@ func benchmarkWebhook(b *testing.B, payload []byte) {
 	for wait := time.Now(); sent.Load() < int64(b.N+200) && time.Since(wait) < 10*time.Second; {
 		time.Sleep(10 * time.Millisecond)
 	}
-	slices.Sort(took)
-	at := func(q float64) float64 { return took[int(q*float64(len(took)-1))].Seconds() * 1e3 }
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "acks/s")
-	b.ReportMetric(at(0.50), "p50-ms")
-	b.ReportMetric(at(0.99), "p99-ms")
-	b.ReportMetric(at(1), "max-ms")
+	b.ReportMetric(quantile(took, 0.50), "p50-ms")
+	b.ReportMetric(quantile(took, 0.99), "p99-ms")
+	b.ReportMetric(quantile(took, 1), "max-ms")
 	b.ReportMetric(float64(cpu.Microseconds())/float64(b.N), "cpu-µs/ack")
 	if n := count(b, dbURL); n != b.N+200 {
 		b.Errorf("%d deliveries are stored, %d were acknowledged", n, b.N+200)
@@ -122,35 +119,9 @@ type adapter struct {
 	addr string
 }
 
-// buildDir is where the binaries are, once one was built.
-var buildDir string
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if buildDir != "" {
-		_ = os.RemoveAll(buildDir)
-	}
-	os.Exit(code)
-}
-
-// binary builds the function once per process: a benchmark is called with growing N.
-var binary = sync.OnceValues(func() (path string, err error) {
-	if buildDir, err = os.MkdirTemp("", "codexk8s-load-"); err != nil {
-		return "", err
-	}
-	path = filepath.Join(buildDir, "webhook-adapter")
-	if said, err := exec.Command("go", "build", "-trimpath", "-o", path, "codexk8s.dev/functions/webhook-adapter").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building webhook-adapter: %w\n%s", err, said)
-	}
-	return path, nil
-})
-
 func startAdapter(b *testing.B, dbURL, sink string) *adapter {
 	b.Helper()
-	path, err := binary()
-	if err != nil {
-		b.Fatal(err)
-	}
+	path := binary(b, "webhook-adapter")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
