@@ -4,7 +4,6 @@
 package conventions_test
 
 import (
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -101,7 +100,7 @@ func TestPackageComment(t *testing.T) {
 
 // TestImports keeps the direction in which packages depend on each other.
 func TestImports(t *testing.T) {
-	pure := []string{"shared/events", "shared/stage", "shared/agentpod", "shared/prompt", "shared/runtoken"}
+	pure := []string{"shared/events", "shared/stage", "shared/agentpod", "shared/prompt", "shared/runtoken", "shared/environment"}
 	io := []string{"shared/serve", "shared/store", "shared/github", "shared/llm", "shared/kube"}
 	for _, s := range sources(t) {
 		if s.isTest() {
@@ -139,44 +138,94 @@ func impure(path string) bool {
 	return path != "net/netip" && slices.Contains([]string{"net", "os", "context", "database"}, first)
 }
 
-// TestEnvironment: the README lists exactly the variables that the sources read, with their defaults.
+// TestEnvironment: the README lists exactly the variables that the sources read, with their defaults. What is read by
+// os.Getenv has its default, if any, elsewhere in the code.
 func TestEnvironment(t *testing.T) {
-	var want []string
+	want, plain := map[string]string{}, map[string]bool{}
 	for _, s := range sources(t) {
-		where := strings.TrimPrefix(s.dir, "functions/")
-		if s.isTest() || where == s.dir && s.dir != "shared/serve" {
+		where := reader(s.dir)
+		if s.isTest() || where == "" {
 			continue
 		}
-		if s.dir == "shared/serve" {
-			where = "every function"
-		}
 		ast.Inspect(s.file, func(n ast.Node) bool {
-			field, ok := n.(*ast.Field)
-			if !ok || field.Tag == nil {
-				return true
-			}
-			text, _ := strconv.Unquote(field.Tag.Value) // the parser accepted it
-			tag := reflect.StructTag(text)
-			if name := tag.Get("envconfig"); name != "" {
-				value := tag.Get("default")
-				if tag.Get("required") == "true" {
-					value = "required"
+			switch n := n.(type) {
+			case *ast.Field:
+				if name, value, ok := variable(n); ok {
+					want[where+" "+name] = value
 				}
-				want = append(want, fmt.Sprintf("%s %s %s", where, name, value))
+			case *ast.CallExpr:
+				if name, ok := getenv(n); ok && name != "PATH" {
+					plain[where+" "+name] = true
+				}
 			}
 			return true
 		})
 	}
 	row := regexp.MustCompile("(?m)^\\| ([a-z -]+) \\| `([A-Z_]+)` \\| `?([^|`]*?)`? \\|")
-	var got []string
+	got := map[string]string{}
 	for _, m := range row.FindAllStringSubmatch(read(t, "README.md"), -1) {
-		got = append(got, fmt.Sprintf("%s %s %s", m[1], m[2], m[3]))
+		at := m[1] + " " + m[2]
+		if _, twice := got[at]; twice {
+			t.Errorf("README has %s twice", at)
+		}
+		got[at] = m[3]
+		if _, tagged := want[at]; plain[at] && !tagged {
+			want[at] = m[3]
+		}
 	}
-	slices.Sort(want)
-	slices.Sort(got)
+	for at := range plain {
+		if _, known := want[at]; !known {
+			t.Errorf("README lacks %s", at)
+		}
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("README's variables (-sources +README):\n%s", diff)
 	}
+}
+
+// reader is how the README calls whoever reads variables in a folder, empty for those it does not list.
+func reader(dir string) string {
+	function, ok := strings.CutPrefix(dir, "functions/")
+	switch {
+	case ok:
+		return function
+	case dir == "shared/serve":
+		return "every function"
+	case dir == "test/local/run" || dir == "test/local/stack":
+		return "make run"
+	case strings.HasPrefix(dir, "test/"):
+		return "tests"
+	}
+	return ""
+}
+
+// variable reads the tags of an environment's field.
+func variable(field *ast.Field) (name, value string, ok bool) {
+	if field.Tag == nil {
+		return "", "", false
+	}
+	text, _ := strconv.Unquote(field.Tag.Value) // the parser accepted it
+	tag := reflect.StructTag(text)
+	value = tag.Get("default")
+	if tag.Get("required") == "true" {
+		value = "required"
+	}
+	name = tag.Get("envconfig")
+	return name, value, name != ""
+}
+
+// getenv is the variable that a call of os.Getenv or os.LookupEnv names.
+func getenv(call *ast.CallExpr) (string, bool) {
+	f, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok || len(call.Args) != 1 || f.Sel.Name != "Getenv" && f.Sel.Name != "LookupEnv" {
+		return "", false
+	}
+	text, ok := call.Args[0].(*ast.BasicLit)
+	if !ok {
+		return "", false
+	}
+	name, err := strconv.Unquote(text.Value)
+	return name, err == nil
 }
 
 // TestTopLevel: names beginning with a dot are free.

@@ -55,12 +55,13 @@ func (p *Platform) fill(store *kube.Store) error {
 			return err
 		}
 	}
-	for _, j := range p.set.Jobs {
-		if account := j.Spec.Template.Spec.ServiceAccountName; account != "" {
-			if err := ensure(store, kube.Accounts, "v1", j.Namespace, account, nil); err != nil {
-				return err
-			}
+	for _, a := range p.set.Accounts {
+		if err := ensure(store, kube.Accounts, "v1", a.Namespace, a.Name, nil); err != nil {
+			return err
 		}
+	}
+	if err := store.SetRules(namespace, p.set.Rules); err != nil {
+		return err
 	}
 	configMaps := map[string]map[string]string{}
 	for _, c := range p.set.ConfigMaps {

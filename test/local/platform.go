@@ -7,11 +7,12 @@
 //	                              └─► kube    (ConfigMaps, Secrets, Jobs) ─► job (pods as processes)
 //	                      build ─► binaries        pg ─► Postgres
 //
-// Everything listens on 127.0.0.1. A process sees the environment that its manifest gives it in a cluster, addresses
-// translated (package pod), and K_SINK, K_SERVICE and the like as Knative injects them. What a cluster adds by itself is
-// played, too: a function finds the API server, here by KUBECONFIG.
+// Everything listens on 127.0.0.1 unless Options.Hosts says otherwise. A process sees the environment that its manifest
+// gives it in a cluster, addresses translated (package pod), and K_SINK, K_SERVICE and the like as Knative injects them.
+// What a cluster adds by itself is played, too: a function whose account mounts its token finds the API server, here by
+// KUBECONFIG, and may do there what the manifests' roles allow.
 //
-// The state is below one directory: postgres/, kube.json, pods/, logs/, bin/, kubeconfig. A second Start on it goes on
+// The state is below one directory: postgres/, kube.json, pods/, services/, sources/, logs/, bin/, kubeconfig. A second Start on it goes on
 // where the first ended. One Platform at a time may use it. When the Platform stops, and also when its process is
 // killed, every process that it started is ended.
 package local
@@ -63,6 +64,11 @@ type Options struct {
 	JobEnv map[string]map[string]string
 	// Ports are fixed ports by Service name, or "broker" and "kubernetes"; the others are free ones.
 	Ports map[string]int
+	// Hosts are addresses to listen on by Service name; the others listen on 127.0.0.1.
+	Hosts map[string]string
+	// Kubeconfig is a file that names the cluster in which functions and ApiServerSources work; empty means the one that
+	// is played here, which runs the manifests' own Jobs in any case.
+	Kubeconfig string
 	// IdleAfter is when a Service scales to zero; 0 means a minute.
 	IdleAfter time.Duration
 	// Grace is the time that a Service's program has to end; 0 means 10 s.
@@ -139,7 +145,7 @@ func Start(ctx context.Context, o Options) (_ *Platform, err error) {
 	if err := p.listen(); err != nil {
 		return nil, err
 	}
-	if err := p.startEventing(); err != nil {
+	if err := p.startEventing(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.runManifestJobs(ctx); err != nil {

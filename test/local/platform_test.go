@@ -149,13 +149,16 @@ func TestThePlatformPlaysItsManifests(t *testing.T) {
 	}
 	want := map[string]string{
 		"FROM_OUTSIDE": "yes", "GREETING": "hello", "K_SERVICE": "echo", "K_REVISION": "echo-00001", "K_SINK": p.Broker().URL(),
-		"DATABASE_URL": p.DatabaseURL(), "KUBECONFIG": p.Kubeconfig(), "PEER_URL": p.URL("sleeper") + "/hello",
+		"DATABASE_URL": p.DatabaseURL(), "KUBECONFIG": filepath.Join(p.Dir(), "services", "echo", "kubeconfig"), "PEER_URL": p.URL("sleeper") + "/hello",
 	}
 	if diff := cmp.Diff(want, env); diff != "" {
 		t.Errorf("environment (-want +got):\n%s", diff)
 	}
 	if sink := get(t, p.URL("sleeper")+"/env?name=K_SINK"); sink != "" {
 		t.Errorf("a service that no binding selects has K_SINK %s", sink)
+	}
+	if config := get(t, p.URL("sleeper")+"/env?name=KUBECONFIG"); config != "" {
+		t.Errorf("a service whose account mounts no token has KUBECONFIG %s", config)
 	}
 	if greeting, err := os.ReadFile(get(t, echo+"/env?name=GREETING_FILE")); err != nil || string(greeting) != "hello from a file" {
 		t.Errorf("the mounted file holds %q, %v", greeting, err)

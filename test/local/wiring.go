@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +24,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/tools/clientcmd"
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
+	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 )
@@ -69,6 +72,7 @@ func (p *Platform) serviceOptions(manifest *servingv1.Service) (serving.Options,
 	o := serving.Options{
 		Name:      manifest.Name,
 		Command:   func() (*exec.Cmd, error) { return p.serviceCommand(manifest) },
+		Host:      p.options.Hosts[manifest.Name],
 		Port:      p.options.Ports[manifest.Name],
 		IdleAfter: p.options.IdleAfter,
 		Grace:     p.options.Grace,
@@ -101,8 +105,15 @@ func (p *Platform) serviceOptions(manifest *servingv1.Service) (serving.Options,
 func (p *Platform) serviceCommand(manifest *servingv1.Service) (*exec.Cmd, error) {
 	template := &manifest.Spec.Template
 	container := template.Spec.Containers[0].DeepCopy()
+	dir := filepath.Join(p.dir, "services", manifest.Name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the directory of service %s: %w", manifest.Name, err)
+	}
+	access, err := p.access(dir, manifest.Namespace, template.Spec.ServiceAccountName, template.Spec.AutomountServiceAccountToken)
+	if err != nil {
+		return nil, err
+	}
 	extra := map[string]string{
-		"KUBECONFIG":      p.Kubeconfig(),
 		"K_SERVICE":       manifest.Name,
 		"K_CONFIGURATION": manifest.Name,
 		"K_REVISION":      manifest.Name + "-00001",
@@ -111,20 +122,39 @@ func (p *Platform) serviceCommand(manifest *servingv1.Service) (*exec.Cmd, error
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(extra, access)
 	maps.Copy(extra, bound)
 	maps.Copy(extra, p.options.Env[""])
 	maps.Copy(extra, p.options.Env[manifest.Name])
 	// What is set from outside need not be found in the manifest's Secrets.
 	container.Env = slices.DeleteFunc(container.Env, func(e corev1.EnvVar) bool { _, ok := extra[e.Name]; return ok })
-	dir := filepath.Join(p.dir, "services", manifest.Name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the directory of service %s: %w", manifest.Name, err)
-	}
 	id := pod.Identity{
 		Namespace: manifest.Namespace, Name: manifest.Name + "-00001-local", ServiceAccount: template.Spec.ServiceAccountName,
 		Labels: template.Labels, Annotations: template.Annotations,
 	}
 	return p.cluster.Command(dir, id, &template.Spec.PodSpec, container, extra)
+}
+
+// access returns KUBECONFIG, the way to the cluster that a pod has by its account's token: none if neither the pod nor the
+// account wants the token mounted. With a cluster from outside it is the way that the person has who gave it.
+func (p *Platform) access(dir, namespace, account string, automount *bool) (map[string]string, error) {
+	account = or(account, "default")
+	for _, a := range p.set.Accounts {
+		if a.Namespace == namespace && a.Name == account && automount == nil {
+			automount = a.AutomountServiceAccountToken
+		}
+	}
+	if automount != nil && !*automount {
+		return nil, nil
+	}
+	if p.options.Kubeconfig != "" {
+		return map[string]string{"KUBECONFIG": p.options.Kubeconfig}, nil
+	}
+	file := filepath.Join(dir, "kubeconfig")
+	if err := p.Kube.WriteAccountConfig(file, namespace, account); err != nil {
+		return nil, err
+	}
+	return map[string]string{"KUBECONFIG": file}, nil
 }
 
 // binding returns K_SINK and K_CE_OVERRIDES if a SinkBinding selects the Service.
@@ -194,7 +224,7 @@ func (p *Platform) resolve(d *duckv1.Destination, namespace string) (string, err
 }
 
 // startEventing starts the brokers and then the sources, which send to them.
-func (p *Platform) startEventing() error {
+func (p *Platform) startEventing(ctx context.Context) error {
 	used := 0
 	for _, manifest := range p.set.Brokers {
 		var triggers []*eventingv1.Trigger
@@ -221,10 +251,10 @@ func (p *Platform) startEventing() error {
 	if used != len(p.set.Triggers) {
 		return fmt.Errorf("of %d triggers only %d name a broker that is among the manifests", len(p.set.Triggers), used)
 	}
-	return p.startSources()
+	return p.startSources(ctx)
 }
 
-func (p *Platform) startSources() error {
+func (p *Platform) startSources(ctx context.Context) error {
 	for _, manifest := range p.set.PingSources {
 		sink, err := p.resolve(&manifest.Spec.Sink, manifest.Namespace)
 		if err != nil {
@@ -245,11 +275,29 @@ func (p *Platform) startSources() error {
 		if err != nil {
 			return fmt.Errorf("apiserversource %s: %w", manifest.Name, err)
 		}
-		watch, err := source.StartAPIServer(manifest, p.Kube.Store, p.Kube.URL(), sink)
+		watch, err := p.watchAPIServer(ctx, manifest, sink)
 		if err != nil {
 			return err
 		}
 		p.watches = append(p.watches, watch)
 	}
 	return nil
+}
+
+// watchAPIServer starts the source with the rights of its account, or on the cluster from outside.
+func (p *Platform) watchAPIServer(ctx context.Context, manifest *sourcesv1.ApiServerSource, sink string) (*source.APIServer, error) {
+	dir := filepath.Join(p.dir, "sources", manifest.Name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the directory of apiserversource %s: %w", manifest.Name, err)
+	}
+	always := true // its pod is Knative's, which mounts the token
+	access, err := p.access(dir, manifest.Namespace, manifest.Spec.ServiceAccountName, &always)
+	if err != nil {
+		return nil, err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", access["KUBECONFIG"])
+	if err != nil {
+		return nil, fmt.Errorf("apiserversource %s: reading the kubeconfig: %w", manifest.Name, err)
+	}
+	return source.StartAPIServer(ctx, manifest, config, sink)
 }

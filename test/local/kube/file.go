@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -78,12 +79,29 @@ func (s *Store) load() error {
 	return nil
 }
 
-// save writes everything; a reader sees the old file or the new one. The cluster is small and changes are rare, so
-// this is simpler than a log and costs a millisecond. The caller holds the lock.
+// save sees to it that the file is written soon: everything at once, so that a reader sees the old file or the new one.
+// It waits in proportion to what the last writing cost; in a large cluster it would else be all that is done. The caller
+// holds the lock.
 func (s *Store) save() {
-	if s.file == "" {
+	if s.file == "" || s.saving != nil {
 		return
 	}
+	s.saving = time.AfterFunc(max(20*time.Millisecond, 20*s.cost), func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.write()
+	})
+}
+
+// write writes what has been changed since it was called last. The caller holds the lock.
+func (s *Store) write() {
+	if s.saving == nil {
+		return
+	}
+	s.saving.Stop()
+	s.saving = nil
+	began := time.Now()
+	defer func() { s.cost = time.Since(began) }()
 	kept := state{Version: s.version, Applied: s.applied}
 	for _, o := range s.objects {
 		kept.Objects = append(kept.Objects, o.Object)

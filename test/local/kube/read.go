@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/version"
-	"k8s.io/apimachinery/pkg/watch"
 )
 
 // list answers a list request. limit is not honoured: everything comes on the first page.
@@ -68,7 +67,7 @@ func (f fieldSet) Get(path string) string {
 }
 
 // watch streams changes. A watch that names a resourceVersion gets what is newer, one that names none gets what is
-// there first. Versions that are gone are not remembered: a deletion before the watch began is not reported.
+// there first.
 func (v *Server) watch(w http.ResponseWriter, r *http.Request, q request) error {
 	selector, err := selectorOf(r)
 	if err != nil {
@@ -78,8 +77,10 @@ func (v *Server) watch(w http.ResponseWriter, r *http.Request, q request) error 
 	if err != nil {
 		return err
 	}
-	since, _ := strconv.ParseInt(r.URL.Query().Get("resourceVersion"), 10, 64)
-	changes, stop := v.Store.Watch()
+	changes, stop, err := v.changes(r)
+	if err != nil {
+		return err
+	}
 	defer stop()
 	end := time.After(time.Hour)
 	if seconds, err := strconv.Atoi(r.URL.Query().Get("timeoutSeconds")); err == nil {
@@ -98,7 +99,7 @@ func (v *Server) watch(w http.ResponseWriter, r *http.Request, q request) error 
 			if !ok {
 				return nil
 			}
-			if !wanted(c, q, since, selector, field) {
+			if !wanted(c, q, selector, field) {
 				continue
 			}
 			line := map[string]any{"type": c.Type, "object": c.Object.Object}
@@ -109,11 +110,17 @@ func (v *Server) watch(w http.ResponseWriter, r *http.Request, q request) error 
 	}
 }
 
-func wanted(c Change, q request, since int64, selector labels.Selector, field fields.Selector) bool {
-	if c.Resource != q.resource || q.namespace != "" && c.Object.GetNamespace() != q.namespace {
-		return false
+func (v *Server) changes(r *http.Request) (<-chan Change, func(), error) {
+	since, _ := strconv.ParseInt(r.URL.Query().Get("resourceVersion"), 10, 64)
+	if since == 0 {
+		changes, stop := v.Store.Watch()
+		return changes, stop, nil
 	}
-	if version, _ := strconv.ParseInt(c.Object.GetResourceVersion(), 10, 64); c.Type != watch.Deleted && version <= since {
+	return v.Store.WatchFrom(since)
+}
+
+func wanted(c Change, q request, selector labels.Selector, field fields.Selector) bool {
+	if c.Resource != q.resource || q.namespace != "" && c.Object.GetNamespace() != q.namespace {
 		return false
 	}
 	return selector.Matches(labels.Set(c.Object.GetLabels())) && field.Matches(fieldSet{c.Object})

@@ -5,10 +5,11 @@
 // Objects are checked as the real server does with fieldValidation=Strict: unknown fields, bad names and bad labels are
 // refused. What is behind the objects is played where somebody could notice: a namespace that is deleted stays
 // Terminating until everything in it is gone, a deleted pod stays until its process has ended (package job sees to
-// that), dependents follow their owners by the deletion's propagation policy. Not played: authorisation, quota,
-// admission and managedFields.
+// that), dependents follow their owners by the deletion's propagation policy. A service account may do what the roles in
+// the store give it (RBAC), and give nobody more than it has. Not played: quota, admission and managedFields. A Knative Service is an object and no more:
+// nobody runs its image, and its status says so.
 //
-// Objects live in memory and, when a file is given, in that file after every change.
+// Objects live in memory and, when a file is given, in that file soon after every change.
 package kube
 
 import (
@@ -26,6 +27,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
+	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/json"
 )
@@ -52,17 +55,26 @@ var (
 	Pods       = &Resource{Version: "v1", Plural: "pods", Kind: "Pod", Status: true, sample: of[corev1.Pod]}
 	Events     = &Resource{Version: "v1", Plural: "events", Kind: "Event", sample: of[corev1.Event]}
 	Jobs       = &Resource{Group: "batch", Version: "v1", Plural: "jobs", Kind: "Job", Status: true, sample: of[batchv1.Job]}
+
+	NetworkPolicies = &Resource{Group: "networking.k8s.io", Version: "v1", Plural: "networkpolicies", Kind: "NetworkPolicy", sample: of[networkingv1.NetworkPolicy]}
+	Roles           = &Resource{Group: rbacv1.GroupName, Version: "v1", Plural: "roles", Kind: "Role", sample: of[rbacv1.Role]}
+	RoleBindings    = &Resource{Group: rbacv1.GroupName, Version: "v1", Plural: "rolebindings", Kind: "RoleBinding", sample: of[rbacv1.RoleBinding]}
+	ClusterRoles    = &Resource{Group: rbacv1.GroupName, Version: "v1", Plural: "clusterroles", Kind: "ClusterRole", Cluster: true, sample: of[rbacv1.ClusterRole]}
+	// KnativeServices are those of runs, beside their agents; nothing runs them.
+	KnativeServices     = &Resource{Group: "serving.knative.dev", Version: "v1", Plural: "services", Kind: "Service", Status: true, dnsLabel: true, sample: of[servingv1.Service]}
+	ClusterRoleBindings = &Resource{Group: rbacv1.GroupName, Version: "v1", Plural: "clusterrolebindings", Kind: "ClusterRoleBinding", Cluster: true, sample: of[rbacv1.ClusterRoleBinding]}
 )
 
 var resources = []*Resource{
-	Namespaces, Secrets, ConfigMaps, Accounts, Pods, Events, Jobs,
+	Namespaces, Secrets, ConfigMaps, Accounts, Pods, Events, Jobs, Roles, RoleBindings, ClusterRoles, ClusterRoleBindings, NetworkPolicies, KnativeServices,
 	{Version: "v1", Plural: "resourcequotas", Kind: "ResourceQuota", Status: true, sample: of[corev1.ResourceQuota]},
 	{Version: "v1", Plural: "limitranges", Kind: "LimitRange", sample: of[corev1.LimitRange]},
 	{Version: "v1", Plural: "services", Kind: "Service", Status: true, dnsLabel: true, sample: of[corev1.Service]},
-	{Group: "rbac.authorization.k8s.io", Version: "v1", Plural: "roles", Kind: "Role", sample: of[rbacv1.Role]},
-	{Group: "rbac.authorization.k8s.io", Version: "v1", Plural: "rolebindings", Kind: "RoleBinding", sample: of[rbacv1.RoleBinding]},
-	{Group: "networking.k8s.io", Version: "v1", Plural: "networkpolicies", Kind: "NetworkPolicy", sample: of[networkingv1.NetworkPolicy]},
-	{Group: "serving.knative.dev", Version: "v1", Plural: "services", Kind: "Service", Status: true, dnsLabel: true, sample: of[servingv1.Service]},
+	{Group: "eventing.knative.dev", Version: "v1", Plural: "brokers", Kind: "Broker", Status: true, sample: of[eventingv1.Broker]},
+	{Group: "eventing.knative.dev", Version: "v1", Plural: "triggers", Kind: "Trigger", Status: true, sample: of[eventingv1.Trigger]},
+	{Group: "sources.knative.dev", Version: "v1", Plural: "apiserversources", Kind: "ApiServerSource", Status: true, sample: of[sourcesv1.ApiServerSource]},
+	{Group: "sources.knative.dev", Version: "v1", Plural: "pingsources", Kind: "PingSource", Status: true, sample: of[sourcesv1.PingSource]},
+	{Group: "sources.knative.dev", Version: "v1", Plural: "sinkbindings", Kind: "SinkBinding", Status: true, sample: of[sourcesv1.SinkBinding]},
 }
 
 func of[T any]() any { return new(T) }
@@ -117,7 +129,7 @@ func (r *Resource) checkMeta(o *unstructured.Unstructured) error {
 	if r.dnsLabel {
 		name = validation.NameIsDNSLabel
 	}
-	if r.Group == "rbac.authorization.k8s.io" {
+	if r.Group == rbacv1.GroupName {
 		name = func(string, bool) []string { return nil } // any path segment
 	}
 	meta := &metav1.ObjectMeta{

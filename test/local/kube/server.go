@@ -1,8 +1,7 @@
 package kube
 
 import (
-	"crypto/rand"
-	"crypto/subtle"
+	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,15 +34,17 @@ type Server struct {
 	// Logs returns the log of a pod's process for GET …/pods/<name>/log; nil when nobody has logs.
 	Logs func(namespace, pod string) (io.ReadCloser, error)
 
-	token    string
 	ca       []byte // PEM
 	listener net.Listener
 	http     *http.Server
 	outage   atomic.Bool
+
+	mu       sync.Mutex
+	accounts map[string]account // by token
 }
 
-// Serve starts serving the store on a port of 127.0.0.1, 0 for a free one. Requests need the token that WriteConfig
-// writes.
+// Serve starts serving the store on a port of 127.0.0.1, 0 for a free one. Requests need a token that WriteConfig or
+// WriteAccountConfig has written.
 func Serve(s *Store, port int) (*Server, error) {
 	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
@@ -53,7 +55,7 @@ func Serve(s *Store, port int) (*Server, error) {
 		_ = listener.Close()
 		return nil, err
 	}
-	v := &Server{Store: s, token: rand.Text(), ca: ca, listener: listener}
+	v := &Server{Store: s, ca: ca, listener: listener, accounts: map[string]account{}}
 	v.http = &http.Server{
 		Handler:           http.HandlerFunc(v.serve),
 		ReadHeaderTimeout: time.Minute,
@@ -73,11 +75,18 @@ func (v *Server) Close() { _ = v.http.Close() }
 // SetOutage makes every request fail with 503, or ends that. Watches under way go on.
 func (v *Server) SetOutage(out bool) { v.outage.Store(out) }
 
-// WriteConfig writes a kubeconfig for clients of this server.
-func (v *Server) WriteConfig(file string) error {
+// WriteConfig writes a kubeconfig with which one may do everything.
+func (v *Server) WriteConfig(file string) error { return v.writeConfig(file, account{}) }
+
+// WriteAccountConfig writes a kubeconfig of a service account, which may do what the roles in the store say.
+func (v *Server) WriteAccountConfig(file, namespace, name string) error {
+	return v.writeConfig(file, account{namespace, name})
+}
+
+func (v *Server) writeConfig(file string, a account) error {
 	config := clientcmdapi.NewConfig()
 	config.Clusters["local"] = &clientcmdapi.Cluster{Server: v.URL(), CertificateAuthorityData: v.ca}
-	config.AuthInfos["local"] = &clientcmdapi.AuthInfo{Token: v.token}
+	config.AuthInfos["local"] = &clientcmdapi.AuthInfo{Token: v.tokenOf(a)}
 	config.Contexts["local"] = &clientcmdapi.Context{Cluster: "local", AuthInfo: "local", Namespace: "codexk8s"}
 	config.CurrentContext = "local"
 	if err := clientcmd.WriteToFile(*config, file); err != nil {
@@ -128,8 +137,10 @@ func (v *Server) serve(w http.ResponseWriter, r *http.Request) {
 		fail(w, apierrors.NewServiceUnavailable("the API server is out"))
 		return
 	}
-	given := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if subtle.ConstantTimeCompare([]byte(given), []byte(v.token)) != 1 {
+	v.mu.Lock()
+	who, known := v.accounts[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
+	v.mu.Unlock()
+	if !known {
 		fail(w, apierrors.NewUnauthorized("Unauthorized"))
 		return
 	}
@@ -141,7 +152,10 @@ func (v *Server) serve(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if err := v.admit(w, r, who, q); err != nil {
+		fail(w, err)
+		return
+	}
 	code, answer, err := v.do(w, r, q)
 	switch {
 	case err != nil:
@@ -149,6 +163,22 @@ func (v *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case answer != nil:
 		write(w, code, answer)
 	}
+}
+
+// admit says whether the account may do it. The body can be read again afterwards.
+func (v *Server) admit(w http.ResponseWriter, r *http.Request, who account, q request) error {
+	if err := v.authorize(who, verb(r, q), q); err != nil {
+		return err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return apierrors.NewBadRequest(err.Error())
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if r.Method == http.MethodGet || r.Method == http.MethodDelete {
+		return nil
+	}
+	return v.escalates(who, q, body)
 }
 
 // do carries out one request. A nil answer means that it has been written.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,8 +16,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -34,7 +37,10 @@ type Store struct {
 	applied  map[string]string // what a field manager applied last, as JSON, by object uid and manager
 	version  int64
 	watchers map[*watcher]bool
-	file     string // empty for none
+	history  []Change      // the latest, for watches that go on where another ended
+	file     string        // empty for none
+	saving   *time.Timer   // nil when the file holds everything
+	cost     time.Duration // of the last writing
 	closed   chan struct{}
 	workers  sync.WaitGroup
 }
@@ -106,6 +112,15 @@ func defaults(r *Resource, o *unstructured.Unstructured) {
 		}
 		set["kubernetes.io/metadata.name"] = o.GetName()
 		o.SetLabels(set)
+	case KnativeServices:
+		if _, ok := o.Object["status"]; ok {
+			break
+		}
+		host := o.GetName() + "." + o.GetNamespace() + ".svc.cluster.local"
+		o.Object["status"] = map[string]any{"url": "http://" + host, "conditions": []any{map[string]any{
+			"type": "Ready", "status": "False", "reason": "NotPlayed",
+			"message": "This is a miniature of Kubernetes, which does not run images: nothing answers at http://" + host + ". On a Knative cluster this service would come up there.",
+		}}}
 	case Secrets:
 		if texts, ok, _ := unstructured.NestedStringMap(o.Object, "stringData"); ok {
 			data, _, _ := unstructured.NestedStringMap(o.Object, "data")
@@ -179,6 +194,11 @@ func (s *Store) update(r *Resource, given *unstructured.Unstructured, status boo
 	if v := given.GetResourceVersion(); v != "" && v != old.GetResourceVersion() {
 		return nil, r.conflict(at.name, "the object has been modified; please apply your changes to the latest version and try again")
 	}
+	if strings.HasSuffix(r.Group, ".knative.dev") && given.GetResourceVersion() == "" && !status { // as of every custom resource
+		return nil, apierrors.NewInvalid(schema.GroupKind{Group: r.Group, Kind: r.Kind}, at.name, field.ErrorList{
+			field.Invalid(field.NewPath("metadata", "resourceVersion"), "", "must be specified for an update"),
+		})
+	}
 	if uid := given.GetUID(); uid != "" && uid != old.GetUID() {
 		return nil, r.conflict(at.name, fmt.Sprintf("Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, old.GetUID()))
 	}
@@ -234,7 +254,14 @@ func (s *Store) put(at key, o *unstructured.Unstructured, what watch.EventType) 
 	s.save()
 }
 
+// remembered is how many changes a watch may be behind, as etcd's compaction bounds it for the real server.
+const remembered = 1000
+
 func (s *Store) tell(c Change) {
+	if len(s.history) >= 2*remembered {
+		s.history = slices.Clone(s.history[remembered:])
+	}
+	s.history = append(s.history, c)
 	for w := range s.watchers {
 		w.add(c)
 	}
@@ -270,13 +297,45 @@ func (w *watcher) take() []Change {
 func (s *Store) Watch() (changes <-chan Change, stop func()) {
 	w := &watcher{wake: make(chan struct{}, 1)}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, at := range slices.SortedFunc(maps.Keys(s.objects), func(a, b key) int {
 		return cmp.Or(cmp.Compare(a.resource.Plural, b.resource.Plural), cmp.Compare(a.namespace, b.namespace), cmp.Compare(a.name, b.name))
 	}) {
 		w.add(Change{watch.Added, at.resource, s.objects[at].DeepCopy()})
 	}
+	return s.serve(w)
+}
+
+// WatchFrom is Watch for one who has seen all up to a version: it begins with what has changed since. What changed so
+// long ago that it is forgotten is an error (apierrors.IsResourceExpired).
+func (s *Store) WatchFrom(version int64) (changes <-chan Change, stop func(), err error) {
+	w := &watcher{wake: make(chan struct{}, 1)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := s.version + 1
+	if len(s.history) > 0 {
+		first = versionOf(s.history[0].Object)
+	}
+	if version+1 < first {
+		return nil, nil, apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %d (%d)", version, first))
+	}
+	for _, c := range s.history {
+		if versionOf(c.Object) > version {
+			w.add(Change{c.Type, c.Resource, c.Object.DeepCopy()})
+		}
+	}
+	changes, stop = s.serve(w)
+	return changes, stop, nil
+}
+
+func versionOf(o *unstructured.Unstructured) int64 {
+	version, _ := strconv.ParseInt(o.GetResourceVersion(), 10, 64)
+	return version
+}
+
+// serve enters the watcher. The caller holds the lock.
+func (s *Store) serve(w *watcher) (changes <-chan Change, stop func()) {
 	s.watchers[w] = true
-	s.mu.Unlock()
 	out := make(chan Change)
 	done := make(chan struct{})
 	var once sync.Once
@@ -320,6 +379,10 @@ func (s *Store) Close() {
 	}
 	s.mu.Unlock()
 	s.workers.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.write()
+	s.file = ""
 }
 
 // after runs f later unless the store is closed before.

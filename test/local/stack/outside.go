@@ -9,43 +9,60 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	fakegithub "codexk8s.dev/test/fakes/github"
 	"codexk8s.dev/test/fakes/model"
+	"github.com/kelseyhightower/envconfig"
 	"sigs.k8s.io/yaml"
 )
 
 // Outside are the real systems that replace fakes. Each part counts on its own; the zero value replaces none.
 type Outside struct {
-	DatabaseURL string // DATABASE_URL
+	DatabaseURL string `envconfig:"DATABASE_URL"` // Postgres, instead of one of its own below the state directory
 
-	// A cluster in which agents run (KUBECONFIG). Its pods need an image and must reach the two gateways.
-	Kubeconfig, AgentImage, GatewayURL, LLMURL string // AGENT_IMAGE, AGENT_GATEWAY_URL, LLM_URL
+	// A cluster in which agents run. Its pods need an image and must reach the two gateways, which stay on this machine.
+	Kubeconfig    string `envconfig:"KUBECONFIG"`        // file that names a cluster in which agents run, instead of this machine
+	AgentImage    string `envconfig:"AGENT_IMAGE"`       // with KUBECONFIG: of agent-runner
+	GatewayURL    string `envconfig:"AGENT_GATEWAY_URL"` // with KUBECONFIG: of agent-gateway on this machine, as pods reach it
+	LLMURL        string `envconfig:"LLM_URL"`           // with KUBECONFIG: of llm-caller on this machine, as pods reach it; ends in /v1
+	ListenAddress string `envconfig:"LISTEN_ADDRESS"`    // with KUBECONFIG: where these two listen, if the URLs lead to something in front
+	GatewayPeers  string `envconfig:"GATEWAY_PEERS"`     // as agent-launcher's; empty = the addresses of the two URLs
+	GatewayPorts  string `envconfig:"GATEWAY_PORTS"`     // as agent-launcher's; empty = the ports of the two URLs
+	DNSPeers      string `envconfig:"DNS_PEERS"`         // as agent-launcher's
+	GitCIDRs      string `envconfig:"GIT_CIDRS"`         // as agent-launcher's
+	GitPorts      string `envconfig:"GIT_PORTS"`         // as agent-launcher's
+	Probe         string `envconfig:"ISOLATION_PROBE"`   // as agent-launcher's
 
-	// GitHub: a token (GITHUB_TOKEN), or an App (GITHUB_APP_ID, GITHUB_APP_PRIVATE_KEY).
-	GitHubToken, GitHubAppID, GitHubAppKey string
-	GitHubAPI, WebhookSecrets              string // GITHUB_API_URL, GITHUB_WEBHOOK_SECRETS
-	ProjectsFile                           string // PROJECTS_FILE: who may do what in which repositories
+	// GitHub: a token, or an App.
+	GitHubToken    string `envconfig:"GITHUB_TOKEN"`           // GitHub instead of the fake one, by a token
+	GitHubAppID    string `envconfig:"GITHUB_APP_ID"`          // or by an App
+	GitHubAppKey   string `envconfig:"GITHUB_APP_PRIVATE_KEY"` // the App's private key, PEM
+	GitHubAPI      string `envconfig:"GITHUB_API_URL"`         // REST API; empty = https://api.github.com
+	WebhookSecrets string `envconfig:"GITHUB_WEBHOOK_SECRETS"` // with GitHub: of the webhook that reaches this machine
+	ProjectsFile   string `envconfig:"PROJECTS_FILE"`          // with GitHub: who may do what in which repositories
 
-	OpenAIKey, OpenAIURL string // OPENAI_API_KEY, OPENAI_BASE_URL
+	OpenAIKey string `envconfig:"OPENAI_API_KEY"`  // OpenAI instead of the fake model
+	OpenAIURL string `envconfig:"OPENAI_BASE_URL"` // empty = OpenAI's
+
+	Engine string `envconfig:"AGENT_ENGINE"` // of the demonstration's agents, codex or builtin; empty = codex where there is one
 }
 
 // FromEnvironment reads the credentials. An incomplete set is an error that says what is missing: guessing would mean to
 // work with the wrong system.
 func FromEnvironment() (Outside, error) {
-	o := Outside{
-		DatabaseURL: os.Getenv("DATABASE_URL"),
-		Kubeconfig:  os.Getenv("KUBECONFIG"), AgentImage: os.Getenv("AGENT_IMAGE"),
-		GatewayURL: os.Getenv("AGENT_GATEWAY_URL"), LLMURL: os.Getenv("LLM_URL"),
-		GitHubToken: os.Getenv("GITHUB_TOKEN"), GitHubAppID: os.Getenv("GITHUB_APP_ID"),
-		GitHubAppKey: os.Getenv("GITHUB_APP_PRIVATE_KEY"), GitHubAPI: os.Getenv("GITHUB_API_URL"),
-		WebhookSecrets: os.Getenv("GITHUB_WEBHOOK_SECRETS"), ProjectsFile: os.Getenv("PROJECTS_FILE"),
-		OpenAIKey: os.Getenv("OPENAI_API_KEY"), OpenAIURL: os.Getenv("OPENAI_BASE_URL"),
+	var o Outside
+	if err := envconfig.Process("", &o); err != nil {
+		return o, fmt.Errorf("reading the environment: %w", err)
 	}
-	if o.Kubeconfig != "" && (o.AgentImage == "" || o.GatewayURL == "" || o.LLMURL == "") {
-		return o, errors.New("KUBECONFIG is set, so agents would run in that cluster: give AGENT_IMAGE, AGENT_GATEWAY_URL and " +
-			"LLM_URL (ends in /v1) as its pods reach them, or unset KUBECONFIG to run agents on this machine")
+	if o.Kubeconfig != "" {
+		if _, err := o.reach(); err != nil {
+			return o, err
+		}
+	}
+	if !slices.Contains([]string{"", "codex", "builtin"}, o.Engine) {
+		return o, fmt.Errorf("AGENT_ENGINE is %q, give codex or builtin", o.Engine)
 	}
 	if (o.GitHubAppID == "") != (o.GitHubAppKey == "") {
 		return o, errors.New("of GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY only one is set: give both, or GITHUB_TOKEN, or neither")
@@ -54,10 +71,19 @@ func FromEnvironment() (Outside, error) {
 		return o, errors.New("GitHub's credentials are set: also give GITHUB_WEBHOOK_SECRETS (of the webhook that reaches this " +
 			"machine) and PROJECTS_FILE (who may do what in which repositories), or unset them to use the fake GitHub")
 	}
-	if o.ProjectsFile != "" {
+	for _, file := range []struct {
+		variable string
+		path     *string
+	}{{"PROJECTS_FILE", &o.ProjectsFile}, {"KUBECONFIG", &o.Kubeconfig}} {
+		if *file.path == "" {
+			continue
+		}
+		if _, err := os.Stat(*file.path); err != nil {
+			return o, fmt.Errorf("%s: %w", file.variable, err)
+		}
 		var err error
-		if o.ProjectsFile, err = filepath.Abs(o.ProjectsFile); err != nil {
-			return o, fmt.Errorf("finding PROJECTS_FILE: %w", err)
+		if *file.path, err = filepath.Abs(*file.path); err != nil { // functions have working directories of their own
+			return o, fmt.Errorf("%s: %w", file.variable, err)
 		}
 	}
 	return o, nil
@@ -178,11 +204,9 @@ func (s *Stack) serviceEnv() map[string]map[string]string {
 	case o.OpenAIURL != "":
 		env["llm-caller"] = map[string]string{"OPENAI_BASE_URL": o.OpenAIURL}
 	}
-	if o.Kubeconfig != "" {
-		env["agent-launcher"] = map[string]string{
-			"KUBECONFIG": o.Kubeconfig, "AGENT_IMAGE": o.AgentImage, "AGENT_GATEWAY_URL": o.GatewayURL, "LLM_URL": o.LLMURL,
-		}
-		env["run-observer"] = map[string]string{"KUBECONFIG": o.Kubeconfig}
+	env["agent-launcher"] = map[string]string{"ISOLATION_PROBE": "off"} // agents are processes here, in the machine's network
+	if s.reach != nil {
+		env["agent-launcher"] = s.reach.env
 	}
 	return env
 }

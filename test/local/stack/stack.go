@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -28,6 +29,7 @@ import (
 	"codexk8s.dev/test/local"
 	"codexk8s.dev/test/local/broker"
 	"codexk8s.dev/test/local/build"
+	"codexk8s.dev/test/local/child"
 	"codexk8s.dev/test/local/manifest"
 )
 
@@ -45,6 +47,8 @@ const (
 	webhookPort = 8100
 	githubPort  = 8101
 	modelPort   = 8102
+	gatewayPort = 8103 // for pods of a real cluster only
+	llmPort     = 8104
 )
 
 // Options say what to start. The zero value is a platform of its own on free ports, in a temporary directory.
@@ -61,6 +65,10 @@ type Options struct {
 	Logs io.Writer
 	// OnDelivery is told of each attempt of the broker to deliver; may be nil. It must not block.
 	OnDelivery func(broker.Delivery)
+	// GitHubClock is the fake GitHub's; nil means the time of the machine.
+	GitHubClock func() time.Time
+	// Change changes what the platform is started with; may be nil.
+	Change func(*local.Options)
 }
 
 // Stack is all of it, running.
@@ -78,6 +86,7 @@ type Stack struct {
 
 	options   Options
 	root      string
+	reach     *reach // nil when agents run on this machine
 	kept      kept
 	modelHTTP *http.Server
 	modelURL  string
@@ -87,14 +96,26 @@ type Stack struct {
 // Start starts everything. After an error nothing is left running.
 func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	s := &Stack{options: o, Dir: o.Dir, Engine: "builtin"}
-	if o.Codex != "" {
+	// What the image of a real cluster holds is not known here; the recipe in functions/agent-runner/image brings the CLI.
+	if o.Codex != "" || o.Outside.Kubeconfig != "" {
 		s.Engine = "codex"
+	}
+	if o.Outside.Engine != "" {
+		s.Engine = o.Outside.Engine
+	}
+	if s.Engine == "codex" && o.Codex == "" && o.Outside.Kubeconfig == "" {
+		return nil, errors.New("AGENT_ENGINE is codex, and there is no codex binary: `make tools` installs one")
 	}
 	defer func() {
 		if err != nil {
 			s.Stop()
 		}
 	}()
+	if o.Outside.Kubeconfig != "" {
+		if s.reach, err = o.Outside.reach(); err != nil {
+			return nil, err
+		}
+	}
 	if s.root, err = moduleRoot(); err != nil {
 		return nil, err
 	}
@@ -128,7 +149,7 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 }
 
 func (s *Stack) startPlatform(ctx context.Context) error {
-	dirs := []string{filepath.Join(s.root, "config"), filepath.Join(s.root, "eventing")}
+	dirs := []string{filepath.Join(s.root, "config"), filepath.Join(s.root, "config", "overlays", "full-env"), filepath.Join(s.root, "eventing")}
 	set, err := manifest.Load(dirs...)
 	if err != nil {
 		return fmt.Errorf("reading the manifests: %w", err)
@@ -155,8 +176,23 @@ func (s *Stack) startPlatform(ctx context.Context) error {
 	if s.options.FixedPorts {
 		o.Ports = map[string]int{"webhook-adapter": s.port(webhookPort, "webhook-adapter")}
 	}
-	s.Platform, err = local.Start(ctx, o)
-	return err
+	if s.reach != nil {
+		o.Kubeconfig, o.Hosts = s.options.Outside.Kubeconfig, s.reach.hosts
+		if o.Ports == nil {
+			o.Ports = map[string]int{}
+		}
+		maps.Copy(o.Ports, s.reach.ports)
+	}
+	if s.options.Change != nil {
+		s.options.Change(&o)
+	}
+	if s.Platform, err = local.Start(ctx, o); err != nil {
+		return err
+	}
+	if s.reach != nil {
+		s.Notes = append(s.Notes, s.reach.notReached(ctx)...)
+	}
+	return nil
 }
 
 // startFakes starts the servers for which there are no credentials.
@@ -174,9 +210,14 @@ func (s *Stack) startFakes() error {
 	if s.options.Outside.realGitHub() {
 		return nil
 	}
+	o := fakegithub.Options{Dir: filepath.Join(s.Dir, "github"), Now: s.options.GitHubClock}
+	if s.reach == nil {
+		o.Addr = s.address(githubPort, "the fake GitHub")
+	} else if err := s.addressForPods(&o); err != nil {
+		return err
+	}
 	var err error
-	s.GitHub, err = fakegithub.New(fakegithub.Options{Dir: filepath.Join(s.Dir, "github"), Addr: s.address(githubPort, "the fake GitHub")})
-	if err != nil {
+	if s.GitHub, err = fakegithub.New(o); err != nil {
 		return fmt.Errorf("starting the fake GitHub: %w", err)
 	}
 	return s.fillGitHub()
@@ -192,6 +233,21 @@ func (s *Stack) address(port int, who string) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
+// addressForPods has the fake GitHub listen where agents can reach it from their pods.
+func (s *Stack) addressForPods(o *fakegithub.Options) error {
+	port := githubPort
+	if !s.options.FixedPorts {
+		var err error
+		if port, err = child.FreePort(); err != nil {
+			return fmt.Errorf("starting the fake GitHub: %w", err)
+		}
+	}
+	o.Addr = net.JoinHostPort(s.reach.hosts["agent-gateway"], strconv.Itoa(port))
+	o.URL = "http://" + net.JoinHostPort(s.reach.name, strconv.Itoa(port))
+	s.reach.openGit(s.options.Outside, port)
+	return nil
+}
+
 // port returns the port if it is free, else 0, which stands for any free one.
 func (s *Stack) port(port int, who string) int {
 	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
@@ -201,6 +257,20 @@ func (s *Stack) port(port int, who string) int {
 	}
 	_ = listener.Close()
 	return port
+}
+
+// Kubeconfig is the file that names the cluster in which agents run.
+func (s *Stack) Kubeconfig() string { return or(s.options.Outside.Kubeconfig, s.Platform.Kubeconfig()) }
+
+// Agents says in words what agents run.
+func (s *Stack) Agents() string {
+	switch {
+	case s.Engine == "codex":
+		return "the Codex CLI"
+	case s.options.Outside.Engine != "":
+		return "the builtin engine"
+	}
+	return "the builtin engine, because there is no codex binary (`make tools` installs one)"
 }
 
 // Stop stops everything and removes a temporary directory. It may be called twice.

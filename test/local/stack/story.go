@@ -26,6 +26,22 @@ const (
 	greetingFile  = "greetings/french.txt"
 )
 
+// Story is the demonstration of one issue, on any platform that hears this GitHub's webhooks: that of this package, or
+// one in a cluster.
+type Story struct {
+	GitHub      *fakegithub.Server
+	DatabaseURL string // of the platform's Postgres, as this process reaches it
+	Repository  string
+	Issue       int
+}
+
+func (s *Stack) story() Story { return Story{s.GitHub, s.Platform.DatabaseURL(), Repository, Issue} }
+
+// Play plays the demonstration on this platform.
+func (s *Stack) Play(ctx context.Context, say func(format string, args ...any)) (End, error) {
+	return s.story().Play(ctx, say)
+}
+
 // End is how the story ended.
 type End struct {
 	Runs     []Run // oldest first
@@ -39,9 +55,13 @@ type End struct {
 
 // Play plays the demonstration on the fake GitHub: a label makes a run, a run a pull request; a review that asks for
 // changes makes a second run, which resumes the first one's conversation; an approving review ends it. say is told of each step.
-func (s *Stack) Play(ctx context.Context, say func(format string, args ...any)) (End, error) {
-	say("%s labels %s#%d %q with %s", Owner, Repository, Issue, IssueTitle, LabelDev)
-	if err := s.GitHub.AddLabel(Repository, Issue, LabelDev, Owner); err != nil {
+func (s Story) Play(ctx context.Context, say func(format string, args ...any)) (End, error) {
+	issue, err := s.GitHub.Issue(s.Repository, s.Issue)
+	if err != nil {
+		return End{}, fmt.Errorf("reading the issue: %w", err)
+	}
+	say("%s labels %s#%d %q with %s", Owner, s.Repository, s.Issue, issue.Title, LabelDev)
+	if err := s.GitHub.AddLabel(s.Repository, s.Issue, LabelDev, Owner); err != nil {
 		return End{}, fmt.Errorf("labelling the issue: %w", err)
 	}
 	pull, err := s.awaitRun(ctx, 1)
@@ -51,7 +71,7 @@ func (s *Stack) Play(ctx context.Context, say func(format string, args ...any)) 
 	say("pull request #%d %q is in review: %s", pull.Number, pull.Title, s.page("pull", pull.Number))
 	say("%s asks for changes: %s", Owner, ReviewBody)
 	comments := []fakegithub.InlineComment{{Path: greetingFile, Line: 1, Body: InlineComment}}
-	if _, err := s.GitHub.Review(Repository, pull.Number, "REQUEST_CHANGES", ReviewBody, comments, Owner); err != nil {
+	if _, err := s.GitHub.Review(s.Repository, pull.Number, "REQUEST_CHANGES", ReviewBody, comments, Owner); err != nil {
 		return End{}, fmt.Errorf("asking for changes: %w", err)
 	}
 	if pull, err = s.awaitRun(ctx, 2); err != nil {
@@ -59,7 +79,7 @@ func (s *Stack) Play(ctx context.Context, say func(format string, args ...any)) 
 	}
 	say("pull request #%d has %d commits and is in review again", pull.Number, pull.Pull.Commits)
 	say("%s approves", Owner)
-	if _, err := s.GitHub.Review(Repository, pull.Number, "APPROVE", "Thank you.", nil, Owner); err != nil {
+	if _, err := s.GitHub.Review(s.Repository, pull.Number, "APPROVE", "Thank you.", nil, Owner); err != nil {
 		return End{}, fmt.Errorf("approving: %w", err)
 	}
 	if err := s.awaitLabel(ctx, pull.Number, LabelApproved); err != nil {
@@ -71,7 +91,7 @@ func (s *Stack) Play(ctx context.Context, say func(format string, args ...any)) 
 
 // awaitRun waits until the issue has had n runs that succeeded, all is in review, and the trigger labels are gone. A run
 // that ended in another way is an error at once.
-func (s *Stack) awaitRun(ctx context.Context, n int) (pull fakegithub.Issue, err error) {
+func (s Story) awaitRun(ctx context.Context, n int) (pull fakegithub.Issue, err error) {
 	db, err := s.connect(ctx)
 	if err != nil {
 		return pull, err
@@ -79,7 +99,7 @@ func (s *Stack) awaitRun(ctx context.Context, n int) (pull fakegithub.Issue, err
 	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }()
 	var runs []Run
 	err = wait(ctx, func() (bool, string, error) {
-		if runs, err = readRuns(ctx, db); err != nil {
+		if runs, err = readRuns(ctx, db, s.Repository, s.Issue); err != nil {
 			return false, "", err
 		}
 		states := make([]string, 0, len(runs))
@@ -90,11 +110,11 @@ func (s *Stack) awaitRun(ctx context.Context, n int) (pull fakegithub.Issue, err
 				return false, "", fmt.Errorf("run %s %s (%s): %s", r.ID, r.State, r.Reason, r.Message)
 			}
 		}
-		issue, err := s.GitHub.Issue(Repository, Issue)
+		issue, err := s.GitHub.Issue(s.Repository, s.Issue)
 		if err != nil {
 			return false, "", fmt.Errorf("reading the issue: %w", err)
 		}
-		pulls := s.GitHub.PullRequests(Repository)
+		pulls := s.GitHub.PullRequests(s.Repository)
 		missing := fmt.Sprintf("%d runs that succeeded with a pull request and %s; runs are %q, the issue has labels %q, there are %d pull requests",
 			n, LabelInReview, states, issue.Labels, len(pulls))
 		done := len(runs) >= n && runs[len(runs)-1].State == "succeeded" && len(pulls) > 0 && settled(issue)
@@ -116,9 +136,9 @@ func settled(i fakegithub.Issue) bool {
 		!slices.ContainsFunc(i.Labels, func(l string) bool { return strings.HasPrefix(l, "run:") })
 }
 
-func (s *Stack) awaitLabel(ctx context.Context, number int, label string) error {
+func (s Story) awaitLabel(ctx context.Context, number int, label string) error {
 	return wait(ctx, func() (bool, string, error) {
-		i, err := s.GitHub.Issue(Repository, number)
+		i, err := s.GitHub.Issue(s.Repository, number)
 		if err != nil {
 			return false, "", fmt.Errorf("reading #%d: %w", number, err)
 		}
@@ -146,7 +166,7 @@ func wait(ctx context.Context, ask func() (done bool, missing string, err error)
 }
 
 // end collects how it ended, when the last changes on GitHub are made: the status comment is written beside the labels.
-func (s *Stack) end(ctx context.Context, pull fakegithub.Issue) (End, error) {
+func (s Story) end(ctx context.Context, pull fakegithub.Issue) (End, error) {
 	db, err := s.connect(ctx)
 	if err != nil {
 		return End{}, err
@@ -162,20 +182,20 @@ func (s *Stack) end(ctx context.Context, pull fakegithub.Issue) (End, error) {
 	if err != nil {
 		return End{}, err
 	}
-	e := End{Comments: s.GitHub.Comments(Repository, Issue)}
-	if e.Runs, err = readRuns(ctx, db); err != nil {
+	e := End{Comments: s.GitHub.Comments(s.Repository, s.Issue)}
+	if e.Runs, err = readRuns(ctx, db, s.Repository, s.Issue); err != nil {
 		return End{}, err
 	}
 	if e.Usage, err = readUsage(ctx, db); err != nil {
 		return End{}, err
 	}
-	if e.Issue, err = s.GitHub.Issue(Repository, Issue); err != nil {
+	if e.Issue, err = s.GitHub.Issue(s.Repository, s.Issue); err != nil {
 		return End{}, fmt.Errorf("reading the issue: %w", err)
 	}
-	if e.Pull, err = s.GitHub.Issue(Repository, pull.Number); err != nil {
+	if e.Pull, err = s.GitHub.Issue(s.Repository, pull.Number); err != nil {
 		return End{}, fmt.Errorf("reading the pull request: %w", err)
 	}
-	if e.Greeting, err = s.GitHub.File(Repository, e.Pull.Pull.Head, greetingFile); err != nil {
+	if e.Greeting, err = s.GitHub.File(s.Repository, e.Pull.Pull.Head, greetingFile); err != nil {
 		return End{}, fmt.Errorf("reading %s: %w", greetingFile, err)
 	}
 	if e.Diff, err = s.diff(ctx, pull.Number); err != nil {
@@ -185,8 +205,8 @@ func (s *Stack) end(ctx context.Context, pull fakegithub.Issue) (End, error) {
 }
 
 // diff asks as a person with curl would.
-func (s *Stack) diff(ctx context.Context, number int) (string, error) {
-	url := fmt.Sprintf("%srepos/%s/pulls/%d", s.GitHub.APIURL(), Repository, number)
+func (s Story) diff(ctx context.Context, number int) (string, error) {
+	url := fmt.Sprintf("%srepos/%s/pulls/%d", s.GitHub.APIURL(), s.Repository, number)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", fmt.Errorf("reading the diff: %w", err)
@@ -209,14 +229,14 @@ func (s *Stack) diff(ctx context.Context, number int) (string, error) {
 }
 
 // check says what of the story's promises was not kept.
-func (e End) check(s *Stack) error {
+func (e End) check(s Story) error {
 	if len(e.Runs) != 2 {
 		return fmt.Errorf("there are %d runs, not 2", len(e.Runs))
 	}
 	if first, second := e.Runs[0].ThreadID, e.Runs[1].ThreadID; first == "" || first != second {
 		return fmt.Errorf("the second run did not resume the first one's conversation %q but had %q", first, second)
 	}
-	if n := len(s.GitHub.PullRequests(Repository)); n != 1 {
+	if n := len(s.GitHub.PullRequests(s.Repository)); n != 1 {
 		return fmt.Errorf("there are %d pull requests, not 1", n)
 	}
 	if len(e.Comments) != 1 {
@@ -229,9 +249,9 @@ func (e End) check(s *Stack) error {
 }
 
 // page is the address of a page of the fake GitHub; kind is "issues" or "pull".
-func (s *Stack) page(kind string, number int) string {
-	return fmt.Sprintf("%s/%s/%s/%d", s.GitHub.URL(), Repository, kind, number)
+func (s Story) page(kind string, number int) string {
+	return fmt.Sprintf("%s/%s/%s/%d", s.GitHub.URL(), s.Repository, kind, number)
 }
 
 // IssuePage is the address of the demonstration's issue.
-func (s *Stack) IssuePage() string { return s.page("issues", Issue) }
+func (s *Stack) IssuePage() string { return s.story().page("issues", Issue) }

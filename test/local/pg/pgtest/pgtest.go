@@ -8,6 +8,7 @@ package pgtest
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"net/url"
 	"os"
@@ -16,8 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"codexk8s.dev/migrations"
 	"codexk8s.dev/test/local/pg"
 	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib"
 )
 
 // server is the one server of this process: the URL of its maintenance database, or why there is none.
@@ -58,10 +61,8 @@ func URL(t testing.TB) string {
 	return withDatabase(t, admin, name)
 }
 
-// New returns the connection string of a database with the migrations applied, dropped when the test ends. migrate is
-// called once per process, for the first test, so every call of a process must pass the same function; it must close
-// its connections.
-func New(t testing.TB, migrate func(ctx context.Context, url string) error) string {
+// New returns the connection string of a database with the migrations applied, dropped when the test ends.
+func New(t testing.TB) string {
 	t.Helper()
 	admin := adminURL(t)
 	template.Lock()
@@ -69,7 +70,7 @@ func New(t testing.TB, migrate func(ctx context.Context, url string) error) stri
 	if template.name == "" {
 		template.name = prefix + "_template"
 		execute(t, admin, "CREATE DATABASE "+template.name)
-		template.err = migrate(t.Context(), withDatabase(t, admin, template.name))
+		template.err = Migrate(t.Context(), withDatabase(t, admin, template.name))
 	}
 	if template.err != nil {
 		t.Fatalf("applying the migrations to the template database: %v", template.err)
@@ -78,6 +79,17 @@ func New(t testing.TB, migrate func(ctx context.Context, url string) error) stri
 	execute(t, admin, "CREATE DATABASE "+name+" TEMPLATE "+template.name)
 	t.Cleanup(func() { drop(t, admin, name) })
 	return withDatabase(t, admin, name)
+}
+
+// Migrate brings a database of a test's own server up to this release.
+func Migrate(ctx context.Context, url string) error {
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		return fmt.Errorf("opening the template database: %w", err)
+	}
+	defer func() { _ = db.Close() }()
+	_, err = migrations.Up(ctx, db)
+	return err
 }
 
 func adminURL(t testing.TB) string {
