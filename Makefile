@@ -17,10 +17,12 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## the whole platform on this machine, with a demo repository; FRESH=1 starts over
-	go run ./test/local/run
+	@go build -o $(BIN)/run ./test/local/run
+	@exec $(BIN)/run
 
 demo: ## play one story from label to approved pull request, and exit
-	go run ./test/local/run -demo
+	@go build -o $(BIN)/run ./test/local/run
+	@exec $(BIN)/run -demo
 
 # --- tests ---------------------------------------------------------------------
 

@@ -135,13 +135,15 @@ type comparison struct {
 
 // hook takes in what GitHub sent to the repository's own hook and we never got. It returns the hook's id, 0 without one.
 func (c *comparison) hook(ctx context.Context, r store.BoundRepository) (int64, error) {
-	hook, err := r.HookID, error(nil)
+	hook := r.HookID
 	if hook == 0 {
-		if hook, err = c.findHook(ctx); err != nil || hook == 0 {
+		found, err := c.findHook(ctx)
+		if err != nil || found == 0 {
 			return 0, err
 		}
+		hook = found
 	}
-	err = c.takeMissing(ctx, hookLog{
+	err := c.takeMissing(ctx, hookLog{
 		list: func(ctx context.Context, page *gh.ListCursorOptions) ([]*gh.HookDelivery, *gh.Response, error) {
 			return c.client.Repositories.ListHookDeliveries(ctx, c.owner, c.name, hook, page)
 		},

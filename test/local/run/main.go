@@ -17,9 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
-	"time"
 
 	"codexk8s.dev/test/local/stack"
 	"github.com/kelseyhightower/envconfig"
@@ -44,7 +42,6 @@ func main() {
 var errInterrupted = errors.New("interrupted")
 
 // interruptible ends at the first SIGINT or SIGTERM; the second ends the process at once, and its guard the children.
-// Under `go run` it also ends when the go command is gone, which does not pass SIGTERM on.
 func interruptible() context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -56,15 +53,6 @@ func interruptible() context.Context {
 		<-signals
 		os.Exit(130)
 	}()
-	if strings.Contains(os.Args[0], "go-build") {
-		parent := os.Getppid()
-		go func() {
-			for os.Getppid() == parent {
-				time.Sleep(500 * time.Millisecond)
-			}
-			cancel(errInterrupted)
-		}()
-	}
 	return ctx
 }
 
