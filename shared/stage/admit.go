@@ -64,11 +64,7 @@ func Admit(p *Process, s Settings, places []Place) (start []Place) {
 func Start(p *Process, s Settings, q Place, now time.Time) (deadline time.Time, d events.Decision) {
 	deadline = now.Add(p.Stage(q.Stage).Timeout)
 	ref := events.RunRef{RunID: q.ID, Project: q.Project, Repository: q.Repository, Issue: q.Issue}
-	d.Emit = []events.Draft{
-		events.Now(begin(p, s, q, deadline)),
-		events.At(now.Add(checkEvery), events.RunCheck{RunRef: ref, Namespace: q.Namespace}),
-		events.At(deadline, events.RunDeadline{RunRef: ref}),
-	}
+	d.Emit = append(begin(p, s, q, deadline, now), events.At(deadline, events.RunDeadline{RunRef: ref}))
 	d.Audit = []events.Record{{Actor: platform, Action: "run.admitted", Run: q.ID}}
 	return deadline, d
 }

@@ -22,20 +22,28 @@ func (s Settings) mode(r Role) string { return or(s.Modes[r.Name], r.Mode, CodeO
 // begin is what gets an admitted run its agent: the request for it, or for a
 // full-env role first the project's list of services. The list is read from the
 // base branch, never from the agent's own, which an agent could write.
-func begin(p *Process, s Settings, q Place, deadline time.Time) events.Payload {
+func begin(p *Process, s Settings, q Place, deadline, now time.Time) []events.Draft {
 	ref := events.RunRef{RunID: q.ID, Project: q.Project, Repository: q.Repository, Issue: q.Issue}
 	if s.mode(p.Role(q.Role)) == FullEnv {
-		return events.GitHubLookupRequested{RunRef: ref, Attempt: q.Attempt, Path: or(s.ServicesFile, environment.DefaultFile), Ref: q.BaseBranch}
+		return []events.Draft{events.Now(events.GitHubLookupRequested{
+			RunRef: ref, Attempt: q.Attempt, Path: or(s.ServicesFile, environment.DefaultFile), Ref: q.BaseBranch,
+		})}
 	}
-	return agentRequest(p, s, ref, q.Run, deadline, nil)
+	run := q.Run
+	run.Deadline = deadline
+	return agentRequest(p, s, ref, run, nil, now)
 }
 
-func agentRequest(p *Process, s Settings, ref events.RunRef, r Run, deadline time.Time, services []events.Service) events.AgentRequested {
+// agentRequest asks for the run's agent, and from then on for looking after it.
+func agentRequest(p *Process, s Settings, ref events.RunRef, r Run, services []events.Service, now time.Time) []events.Draft {
 	role := p.Role(r.Role)
-	return events.AgentRequested{
-		RunRef: ref, Namespace: r.Namespace, Stage: r.Stage, Role: r.Role, Engine: r.Engine,
-		Deadline: deadline, ExpiresAt: deadline.Add(s.keep(p.Stage(r.Stage))),
-		CPU: role.CPU, Memory: role.Memory, Runtime: s.RuntimeClass, Attempt: r.Attempt, Services: services,
+	return []events.Draft{
+		events.Now(events.AgentRequested{
+			RunRef: ref, Namespace: r.Namespace, Stage: r.Stage, Role: r.Role, Engine: r.Engine,
+			Deadline: r.Deadline, ExpiresAt: r.Deadline.Add(s.keep(p.Stage(r.Stage))),
+			CPU: role.CPU, Memory: role.Memory, Runtime: s.RuntimeClass, Attempt: r.Attempt, Services: services,
+		}),
+		events.At(now.Add(checkEvery), events.RunCheck{RunRef: ref, Namespace: r.Namespace}),
 	}
 }
 
@@ -68,5 +76,5 @@ func (d *decision) lookedUp(in events.GitHubLookedUp) {
 		settings = d.item.Project.Settings
 	}
 	d.audit(platform, "services.known", "", "%d of %s", len(services), or(in.SHA, "no "+in.Path))
-	d.emit(agentRequest(d.p, settings, d.item.Ref(), *run, run.Deadline, services))
+	d.out.Emit = append(d.out.Emit, agentRequest(d.p, settings, d.item.Ref(), *run, services, d.now)...)
 }
