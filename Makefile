@@ -11,7 +11,7 @@ VULNFLAGS  := $(if $(VULNDB),-db file://$(VULNDB))
 SUDO       := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo tools test check chaos bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster doctor dead-letters replay
+.PHONY: help run demo tools test check chaos bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ check: tools $(BIN)/golangci-lint $(BIN)/govulncheck ## what CI runs: format, ve
 	$(GOFLAGS_RACE) $(BIN)/golangci-lint run ./...
 	$(BIN)/govulncheck $(VULNFLAGS) ./...
 	go test -race -p 2 -timeout 15m ./...
+	go vet -tags 'cluster apiserver' ./test/cluster/...
+	@if [ -x $(CLUSTER_HOME)/bin/kubeall ]; then $(MAKE) --no-print-directory test-api; \
+	else echo "Not run, for want of a cluster kit (make cluster): make test-api" >&2; fi
 
 $(BIN)/golangci-lint: test/tools.mod
 	go build $(TOOLS_MOD) -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
@@ -182,7 +185,15 @@ test-cluster: $(BIN)/crane ## the tests on a real cluster: that of KUBECONFIG, e
 	[ -n "$${KUBECONFIG:-}" ] || { echo "No cluster: set KUBECONFIG to one with Knative that you may change, or make cluster." >&2; exit 1; }; \
 	kubectl version >/dev/null || exit; \
 	export TEST_HOST_IP=$${TEST_HOST_IP:-$${CLUSTER_HOST_IP:-}}; \
-	go test -tags cluster -count 1 -timeout 60m ./test/manifests ./test/cluster/...
+	go test -tags 'cluster apiserver' -count 1 -p 1 -v -timeout 90m ./test/cluster/...
+
+# A cluster that runs already is used and left; one that is started for this goes again.
+test-api: ## what a real API server says of manifests, rights and the objects of runs: that of KUBECONFIG, else the cluster kit's
+	@if [ -z "$${KUBECONFIG:-}" ]; then \
+	  [ -n "$(CLUSTER_KIT)" ] && [ -x $(CLUSTER_HOME)/bin/kubeall ] || { echo "No API server: set KUBECONFIG to one that you may change, or make cluster." >&2; exit 1; }; \
+	  [ -e $(CLUSTER_HOME)/state/up.api ] || trap '$(CLUSTER_KIT)/down' EXIT; \
+	  $(CLUSTER_KIT)/up api >/dev/null; . $(CLUSTER_HOME)/env; fi; \
+	go test -tags apiserver -count 1 ./test/cluster/api
 
 # doctor ARGUMENTS, as JSON strings: makes a Job of the CronJob doctor, prints what it says and removes it. Fails as it does.
 define doctor

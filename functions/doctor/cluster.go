@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -162,6 +163,13 @@ func (h *handler) checkNamespaces(ctx context.Context, now time.Time) check {
 		return failed("run namespaces", askForRights, err)
 	}
 	c := check{Name: "run namespaces", Saw: fmt.Sprintf("%d there", len(found))}
+	var runs []string
+	for i := range found {
+		if id, err := uuid.Parse(found[i].Labels[agentpod.LabelRun]); err == nil {
+			runs = append(runs, id.String())
+		}
+	}
+	unknown, _ := h.db.UnknownRuns(ctx, runs) // without a database that is the fault to tell of
 	for i := range found {
 		ns := &found[i]
 		expires, err := time.Parse(time.RFC3339, ns.Annotations[agentpod.AnnotationExpiresAt])
@@ -176,6 +184,9 @@ func (h *handler) checkNamespaces(ctx context.Context, now time.Time) check {
 		case now.Sub(expires) > overTime:
 			c.fault("look for environment.expired among the overdue events and dead letters below, and at agent-launcher's log; kubectl delete namespace NAME is safe when its run has ended",
 				"%s: expired %s, %s", ns.Name, ago(expires, now), ns.Annotations[agentpod.AnnotationCorrelation])
+		case slices.Contains(unknown, ns.Labels[agentpod.LabelRun]):
+			c.fault("the database was restored from a backup? GitHub's list of deliveries brings the run back in ten minutes, if it is of the last three days; else kubectl delete namespace NAME",
+				"%s: its run %s is not in the database, %s", ns.Name, ns.Labels[agentpod.LabelRun], ns.Annotations[agentpod.AnnotationCorrelation])
 		}
 	}
 	return c

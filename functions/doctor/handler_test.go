@@ -94,6 +94,13 @@ func TestWhatCanBeWrong(t *testing.T) {
 				annotations: {codexk8s.dev/expires-at: "` + time.Now().Add(-50*time.Hour).UTC().Format(time.RFC3339) + `", codexk8s.dev/correlation-id: "acme/shop#1"}}}`)
 			w.put(`{apiVersion: v1, kind: Namespace, metadata: {name: somebody-elses}}`)
 		}, "run namespaces", []string{"codexk8s-run-a: expired 2 days ago, acme/shop#1"}},
+		"a run is not in the database": {func(w *world) {
+			for id, name := range map[string]string{"11111111-1111-1111-1111-111111111111": "codexk8s-run-a", "22222222-2222-2222-2222-222222222222": "codexk8s-run-b"} {
+				w.put(`{apiVersion: v1, kind: Namespace, metadata: {name: ` + name + `, labels: {app.kubernetes.io/managed-by: codexk8s, codexk8s.dev/run: ` + id + `},
+					annotations: {codexk8s.dev/expires-at: "` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `", codexk8s.dev/correlation-id: "acme/shop#1"}}}`)
+			}
+			w.exec(strings.Replace(run, "%", "waiting", 1))
+		}, "run namespaces", []string{"codexk8s-run-b: its run 22222222-2222-2222-2222-222222222222 is not in the database, acme/shop#1"}},
 		"no tick": {func(w *world) { w.exec(`DELETE FROM ticks`) }, "last tick", []string{"nothing that is due is sent, no loss is found"}},
 		"no repository": {func(w *world) { w.exec(`DELETE FROM repositories`) },
 			"projects", []string{"no repository belongs to a project, so no label starts anything"}},

@@ -79,6 +79,13 @@ func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job
 		if !ours || !agentpod.Ended(job) {
 			return nil, nil
 		}
+		known, err := h.runOf(ctx, run.RunID)
+		if err != nil {
+			return nil, err
+		}
+		if known.state == "" {
+			return h.forgotten(ctx, run, job)
+		}
 		outcome, err := h.judge(ctx, job)
 		if err != nil {
 			return nil, err
@@ -206,6 +213,23 @@ func (h *handler) tell(ctx context.Context, run events.RunRef, namespace string,
 	seen.SetID(events.DeriveID(run.RunID, about, string(o.State), o.Reason))
 	return h.db.Emit(ctx, seen, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
 		return events.Decision{Emit: []events.Draft{events.Now(p)}}, nil
+	})
+}
+
+// forgotten has the namespace removed of a run that the database doesn't know: it was
+// restored from a backup, and with what came later the timer of that namespace is lost.
+// Should GitHub's list of deliveries bring the run back, the namespace serves it again.
+func (h *handler) forgotten(ctx context.Context, run events.RunRef, job *batchv1.Job) ([]event.Event, error) {
+	seen := event.New()
+	seen.SetSource(events.Source("run-observer"))
+	seen.SetID(events.DeriveID(run.RunID, string(job.UID), "forgotten"))
+	return h.db.Emit(ctx, seen, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
+		return events.Decision{
+			Emit: []events.Draft{events.Now(events.EnvironmentExpired{RunRef: run, Namespace: job.Namespace})},
+			Audit: []events.Record{{
+				Actor: "function:run-observer", Action: "run.unknown", Run: run.RunID, Reason: "not_in_database", Detail: "Job in namespace " + job.Namespace,
+			}},
+		}, nil
 	})
 }
 

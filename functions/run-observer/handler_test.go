@@ -282,6 +282,7 @@ func TestJobAtWork(t *testing.T) {
 
 func TestOneOutcomeIsOneEvent(t *testing.T) {
 	f := setup(t)
+	f.run("running")
 	job := f.job(condition(batchv1.JobComplete, "CompletionsReached"))
 	f.expect("updated", f.deliver("1", events.TypeResourceUpdated, job), 202, finished)
 	f.deliver("2", events.TypeResourceUpdated, job)
@@ -297,8 +298,20 @@ func TestOneOutcomeIsOneEvent(t *testing.T) {
 	f.expect("deleted when it had ended", f.deliver("5", events.TypeResourceDeleted, job), 202)
 }
 
+// The database was restored from a backup that is older than the run.
+func TestTheNamespaceOfARunThatNobodyKnowsExpires(t *testing.T) {
+	f := setup(t)
+	job := f.job(condition(batchv1.JobFailed, "PodFailurePolicy"))
+	f.expect("ended", f.deliver("1", events.TypeResourceUpdated, job), 202, events.EnvironmentExpired{RunRef: ref, Namespace: namespace})
+	f.deliver("2", events.TypeResourceAdded, job)
+	if n := f.stored(); n != 1 {
+		t.Errorf("%d events for one Job", n)
+	}
+}
+
 func TestFailureIsExplainedByThePod(t *testing.T) {
 	f := setup(t)
+	f.run("running")
 	job := f.job(condition(batchv1.JobFailed, "BackoffLimitExceeded"))
 	f.pod("agent-former", "another-job", terminated(1, "Error", "not this one"))
 	f.pod("agent-last", job.UID, terminated(137, "OOMKilled", ""))
@@ -393,6 +406,7 @@ func TestBadInput(t *testing.T) {
 	f.expect("no Job", f.deliver("1", events.TypeResourceAdded, "x"), 400)
 	f.expect("foreign Job", f.deliver("2", events.TypeResourceAdded, &batchv1.Job{}), 422)
 	f.expect("no UUID", f.deliver("3", events.RunCheck{}.EventType(), events.RunCheck{}), 400)
+	f.run("running")
 	job := f.job(condition(batchv1.JobFailed, "BackoffLimitExceeded"))
 	f.api.SetOutage(true)
 	f.expect("no Kubernetes", f.deliver("4", events.TypeResourceUpdated, job), 500)

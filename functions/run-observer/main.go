@@ -8,6 +8,8 @@
 //	the Job has failed, or is stuck        agent.failed, with the reason a person can act on
 //	the Job was deleted, and not by us     agent.failed, job_deleted
 //	the Job is at work                     nothing
+//	the Job has ended, and its run is not  environment.expired: the database was restored, and
+//	in the database                        nobody else would ask for the namespace to go
 //
 // It goes by what the Job is in the cluster, not by which event told of it: a source
 // that starts anew tells of every Job again, and anybody inside the cluster could send

@@ -72,14 +72,16 @@ const (
 //
 // An issue has one active run. So a Job of another run of it has had its time, also
 // where its pod still works: after its report it is about to exit, or it was told to
-// stop, or it hangs. And of one run only the last Job counts.
+// stop, or it hangs. And of one run only the last Job counts. If that has ended and
+// the run has not, nobody knows any more what came of it, as after a restore of the
+// database: it is done again.
 func Succeed(existing *batchv1.Job, r events.AgentRequested) (Succession, error) {
 	if !IsOurs(existing) {
 		return Keep, refuse("job_taken", "namespace %s has a Job %s that is not the platform's", existing.Namespace, existing.Name)
 	}
 	if BelongsTo(existing, r.RunID) {
 		switch attempt := Attempt(existing); {
-		case attempt == r.Attempt:
+		case attempt == r.Attempt && !Ended(existing):
 			return Keep, nil
 		case attempt > r.Attempt:
 			return Late, nil

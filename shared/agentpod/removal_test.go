@@ -100,7 +100,7 @@ func TestSucceed(t *testing.T) {
 		refused string
 	}{
 		"the same":                {there: first, request: first, want: agentpod.Keep},
-		"the same, and done":      {there: first, request: first, change: ended, want: agentpod.Keep},
+		"the same, and done":      {there: first, request: first, change: ended, want: agentpod.Replace},
 		"next attempt":            {there: first, request: second, change: ended, want: agentpod.Replace},
 		"next attempt, too early": {there: first, request: second, want: agentpod.Stop},
 		"stopped, not gone yet": {there: first, request: second, want: agentpod.Leaving,

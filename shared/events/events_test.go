@@ -25,7 +25,7 @@ var examples = []Payload{
 	RunRequested{RunRef: ref, Stage: "dev", Revise: true, RequestedBy: "alice"},
 	RunFinished{RunRef: ref, State: "failed", Reason: "oom_killed"},
 	RunDeadline{RunRef: ref},
-	RunCheck{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Round: 2},
+	RunCheck{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Round: 2, Silent: true},
 	AgentRequested{
 		RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Stage: "dev", Role: "dev", Engine: "codex",
 		Deadline: at, ExpiresAt: at.Add(time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Attempt: 1, Services: []Service{{

@@ -39,7 +39,8 @@ type RunDeadline struct{ RunRef }
 type RunCheck struct {
 	RunRef
 	Namespace string `json:"namespace"`
-	Round     int    `json:"round"` // how many checks came before
+	Round     int    `json:"round"`            // how many checks came before
+	Silent    bool   `json:"silent,omitempty"` // the agent had been silent for too long by the check before
 }
 
 // AgentRequested asks for the run's Job on Kubernetes. It holds all it takes.

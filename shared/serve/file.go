@@ -6,16 +6,20 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 )
 
-// FromFile parses the file that an environment variable names. Without a name, or without the file (a ConfigMap that is
-// mounted as optional and doesn't exist), it is builtin. What can't be read or parsed is an error that names the file.
+// FromFile parses the file that an environment variable names. Without a name it is builtin, and so it is where the
+// folder is empty: that is how Kubernetes mounts an optional ConfigMap that doesn't exist. What can't be read or parsed
+// is an error that names the file.
 func FromFile[T any](variable, path string, builtin T, parse func([]byte) (T, error)) (T, error) {
 	if path == "" {
 		return builtin, nil
 	}
 	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && empty(filepath.Dir(path)) {
 		slog.Info("there is no such file: the built-in one serves", "variable", variable, "path", path)
 		return builtin, nil
 	}
@@ -27,4 +31,10 @@ func FromFile[T any](variable, path string, builtin T, parse func([]byte) (T, er
 		return builtin, fmt.Errorf("%s: %w", path, err)
 	}
 	return parsed, nil
+}
+
+// empty reports whether the folder has nothing but what the kubelet keeps in a mounted ConfigMap for itself.
+func empty(folder string) bool {
+	entries, err := os.ReadDir(folder)
+	return err == nil && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), "..") })
 }

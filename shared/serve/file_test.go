@@ -27,6 +27,8 @@ func TestFromFile(t *testing.T) {
 		"a ConfigMap that isn't there": {filepath.Join(t.TempDir(), "none.yaml"), "built in", ""},
 		"a file":                       {write("mine"), "mine", ""},
 		"a bad file":                   {write("bad"), "", "file.yaml: line 1: bad"},
+		"no folder":                    {filepath.Join(t.TempDir(), "none", "file.yaml"), "", "reading PROCESS_FILE"},
+		"a ConfigMap with another key": {filepath.Join(filepath.Dir(write("mine")), "process.yaml"), "", "reading PROCESS_FILE"},
 		"a folder":                     {t.TempDir(), "", "reading PROCESS_FILE"},
 	} {
 		got, err := FromFile("PROCESS_FILE", test.path, "built in", parse)

@@ -224,12 +224,15 @@ func (d *decision) edited(in Edited) {
 
 // reviewed starts a revise when changes are requested, and records an approval.
 func (d *decision) reviewed(in Reviewed) {
-	if d.item.PullRequest == 0 || in.PullRequest != d.item.PullRequest {
+	if d.item.PullRequest != 0 && in.PullRequest != d.item.PullRequest {
 		d.audit(actor(in.Sender), "review.ignored", "not_our_pull_request", "#%d", in.PullRequest)
 		return
 	}
 	if in.State != "changes_requested" && in.State != "approved" {
 		return
+	}
+	if d.item.PullRequest == 0 { // of our branch, but its run ended before it could tell
+		d.item.PullRequest, d.item.HeadSHA = in.PullRequest, in.HeadSHA
 	}
 	reason, why := d.mayTrigger(in.Sender)
 	if reason == "" && d.item.IntentKnown {
@@ -332,9 +335,31 @@ func (d *decision) jobEnded(in JobEnded) {
 		d.audit(platform, "agent.finished.late", "run_"+string(d.item.Run.State), "")
 	case in.Report != nil:
 		d.reported(*in.Report)
+	case d.item.Run.Reason != reportLost && (d.item.Run.State == Starting || d.item.Run.State == Running):
+		d.again()
 	default:
 		d.failed("no_report", "The agent ended without a report. Its log says why; set the label again to retry.")
 	}
+}
+
+// reportLost is why a run is at its next Job: its last one is complete, and what it reported is not known here.
+const reportLost = "report_lost"
+
+// again starts the run's next Job, once. An agent exits with success only when its
+// report was taken, so the database has lost it: it was restored from a backup. The
+// agent finds the commit that it pushed for this run, and reports that.
+func (d *decision) again() {
+	run := d.item.Run
+	run.State, run.Attempt, run.Reason = Starting, run.Attempt+1, reportLost
+	run.Message = "The agent has ended, and its report is not known here, as after a restore of the database. It is started once more and reports what it has pushed."
+	d.audit(platform, "run.repeated", reportLost, "as Job %d of the run", run.Attempt+1)
+	var settings Settings
+	if d.item.Project != nil {
+		settings = d.item.Project.Settings
+	}
+	place := Place{Run: *run, Repository: d.item.Repository, Issue: d.item.Issue, BaseBranch: d.item.BaseBranch}
+	d.out.Emit = append(d.out.Emit, begin(d.p, settings, place, run.Deadline, d.now)...)
+	d.tell("", events.GitHubChangeRequested{})
 }
 
 func (d *decision) failed(reason, message string) {
@@ -359,11 +384,18 @@ func (d *decision) check(in events.RunCheck) {
 		return
 	}
 	last := d.item.Run.HeartbeatAt
-	if !last.IsZero() && d.now.Sub(last) > silence {
+	silent := d.item.Run.State == Running && !last.IsZero() && d.now.Sub(last) > silence && d.now.Sub(d.item.Run.StartedAt) > silence
+	if silent && in.Silent {
 		d.stop(Failed, "agent_silent", fmt.Sprintf("The agent has not been heard of for %s.", d.now.Sub(last).Round(time.Second)), nil)
 		return
 	}
 	in.Round++
+	in.Silent = silent
+	if silent {
+		// What the cluster knows comes first: the Job may be over, and the news of it lost.
+		d.later(checkEvery, in)
+		return
+	}
 	d.later(min(checkEvery<<min(in.Round, 3), 15*time.Minute), in)
 }
 

@@ -30,7 +30,7 @@ var transitions = map[State][]State{
 	Requested: {Queued, Starting, Failed, Cancelled},
 	Queued:    {Starting, Failed, Cancelled},
 	Starting:  {Running, Succeeded, Failed, Cancelled, TimedOut},
-	Running:   {Waiting, Succeeded, Failed, Cancelled, TimedOut},
+	Running:   {Waiting, Starting, Succeeded, Failed, Cancelled, TimedOut},
 	Waiting:   {Starting, Running, Failed, Cancelled, TimedOut},
 }
 

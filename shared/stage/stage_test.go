@@ -135,6 +135,64 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// A check ends a silent run only after the cluster had its say: the Job may be over, and only the news of it lost.
+func TestASilentAgentIsGivenUpAtTheSecondCheck(t *testing.T) {
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	ref := events.RunRef{RunID: "r", Project: "shop", Repository: "acme/demo", Issue: 1}
+	for name, c := range map[string]struct {
+		state          State
+		started, heard time.Duration // ago
+		check          events.RunCheck
+		want           []events.Draft
+	}{
+		"heard of": {Running, time.Hour, time.Minute, events.RunCheck{Round: 1, Silent: true},
+			[]events.Draft{events.At(now.Add(8*time.Minute), events.RunCheck{Round: 2})}},
+		"silent for the first time": {Running, time.Hour, 20 * time.Minute, events.RunCheck{Round: 5},
+			[]events.Draft{events.At(now.Add(2*time.Minute), events.RunCheck{Round: 6, Silent: true})}},
+		"its next Job has just started": {Running, time.Minute, 20 * time.Minute, events.RunCheck{Round: 1, Silent: true},
+			[]events.Draft{events.At(now.Add(8*time.Minute), events.RunCheck{Round: 2})}},
+		"its next Job has not started": {Starting, time.Hour, 20 * time.Minute, events.RunCheck{Round: 1, Silent: true},
+			[]events.Draft{events.At(now.Add(8*time.Minute), events.RunCheck{Round: 2})}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			item := Item{Repository: "acme/demo", Issue: 1, Run: &Run{
+				ID: "r", Project: "shop", Stage: "dev", State: c.state, StartedAt: now.Add(-c.started), HeartbeatAt: now.Add(-c.heard),
+			}}
+			next, d, err := Decide(Default(), item, c.check, now)
+			if err != nil || next.Run.State != c.state {
+				t.Errorf("the run is %s, %v", next.Run.State, err)
+			}
+			if diff := cmp.Diff(c.want, d.Emit); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	silent := Item{Repository: "acme/demo", Issue: 1, Run: &Run{
+		ID: "r", Project: "shop", Stage: "dev", State: Running, StartedAt: now.Add(-time.Hour), HeartbeatAt: now.Add(-17 * time.Minute),
+	}}
+	next, _, err := Decide(Default(), silent, events.RunCheck{RunRef: ref, Silent: true}, now)
+	if err != nil || next.Run.State != Failed || next.Run.Reason != "agent_silent" {
+		t.Errorf("silent for the second time: the run is %s %s, %v", next.Run.State, next.Run.Reason, err)
+	}
+}
+
+// The run that made it may have ended without a word: out of time, or in a database that was lost.
+func TestAReviewMakesAPullRequestKnown(t *testing.T) {
+	item := Item{
+		Repository: "acme/demo", Issue: 1, Project: &Project{ID: "shop", SenderRole: "maintainer"},
+		Run: &Run{ID: "r", Project: "shop", Stage: "dev", Role: "dev", State: TimedOut},
+	}
+	review := Reviewed{State: "changes_requested", PullRequest: 7, HeadSHA: "abc", Sender: Person{Login: "alice"}, Intent: "review 1"}
+	next, _, err := Decide(Default(), item, review, time.Now())
+	if err != nil || next.PullRequest != 7 || next.HeadSHA != "abc" || next.Run.ID == "r" || !next.Run.Revise {
+		t.Errorf("pull request %d at %s, run %+v, %v", next.PullRequest, next.HeadSHA, next.Run, err)
+	}
+	item.PullRequest = 6
+	if next, _, err = Decide(Default(), item, review, time.Now()); err != nil || next.PullRequest != 6 || next.Run.ID != "r" {
+		t.Errorf("another pull request than ours: %d, run %+v, %v", next.PullRequest, next.Run, err)
+	}
+}
+
 func FuzzTrigger(f *testing.F) {
 	for _, l := range []string{"run:dev", "run:dev:revise", "run:abort", "state:blocked", "run:\x00"} {
 		f.Add(l)

@@ -160,6 +160,23 @@ func (db *DB) SilentRuns(ctx context.Context, silence time.Duration) ([]SilentRu
 	return silent, nil
 }
 
+// UnknownRuns returns those of the run ids (UUIDs) of which the database has no run.
+func (db *DB) UnknownRuns(ctx context.Context, ids []string) ([]string, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT i.id::text
+		FROM unnest($1::uuid[]) AS i (id)
+		WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = i.id)
+	`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("looking for runs: %w", err)
+	}
+	unknown, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("looking for runs: %w", err)
+	}
+	return unknown, nil
+}
+
 // Ticked notes that this function has done its round.
 func (db *DB) Ticked(ctx context.Context) error {
 	_, err := db.pool.Exec(ctx, `
