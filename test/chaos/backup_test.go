@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/test/fakes/model"
 	"codexk8s.dev/test/local/build"
@@ -54,7 +55,10 @@ func TestABackupBringsEverythingBack(t *testing.T) {
 	w.stack.Model.Behave(busy)
 	w.run(4)
 	w.awaitAtWork(4)
-	forgotten := []string{stage.Namespace(stack.Repository + "#3"), stage.Namespace(stack.Repository + "#4")}
+	var forgotten []string
+	for _, issue := range w.issues[2:4] {
+		forgotten = append(forgotten, stage.Namespace(events.WorkItem(stack.Repository, issue)))
+	}
 
 	w.lose()
 	w.run(5) // webhook-adapter can't store it, so GitHub's list says that it failed
@@ -68,12 +72,30 @@ func TestABackupBringsEverythingBack(t *testing.T) {
 		t.Errorf("namespaces of runs that the doctor finds unknown (-want +got):\n%s", diff)
 	}
 	w.settleAfter(20 * time.Minute)
+	w.repeated(2)
 	w.everyWebhookIsKnown()
 	w.drainTimers()
 	w.verifyAudit()
 	w.noDeadLetters()
 	if found := w.forgottenNamespaces(); len(found) > 0 {
 		t.Errorf("the doctor still finds namespaces of unknown runs: %v", found)
+	}
+}
+
+// repeated holds the test to what it is for: only this issue's agent was started again by a decision, to say again what
+// the database had lost.
+func (w *world) repeated(issue int) {
+	w.t.Helper()
+	rows, err := w.db.Query(w.t.Context(), `SELECT work_item FROM audit WHERE action = 'run.repeated'`)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	items, err := texts(rows)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{events.WorkItem(stack.Repository, w.issues[issue-1])}, items); diff != "" {
+		w.t.Errorf("runs that were repeated (-want +got):\n%s", diff)
 	}
 }
 

@@ -1,0 +1,119 @@
+package stage
+
+import (
+	"fmt"
+	"time"
+
+	"codexk8s.dev/shared/events"
+)
+
+// ofEarlierJob reports whether news is of a Job that the run has left behind: a run
+// that had waited is at its next one, whose fate is another.
+func (d *decision) ofEarlierJob(what string, attempt int) bool {
+	if attempt >= d.item.Run.Attempt {
+		return false
+	}
+	d.audit(platform, what+".late", "earlier_job", "of Job %d of the run, which is at Job %d", attempt+1, d.item.Run.Attempt+1)
+	return true
+}
+
+func (d *decision) started(in events.AgentStarted) {
+	if d.ofEarlierJob("agent.started", in.Attempt) {
+		return
+	}
+	if d.item.Run.State != Starting {
+		d.audit(platform, "agent.started.late", "run_"+string(d.item.Run.State), "")
+		return
+	}
+	d.item.Run.State, d.item.Run.StartedAt, d.item.Run.Namespace = Running, d.now, in.Namespace
+	d.audit(platform, "run.started", "", "Job %s/%s", in.Namespace, in.Job)
+	d.tell("", events.GitHubChangeRequested{})
+}
+
+// reported ends the run by the agent's own word.
+func (d *decision) reported(in events.AgentReported) {
+	if !d.item.active() {
+		d.audit("agent:"+in.RunID, "agent.reported.late", "run_"+string(d.item.Run.State), "outcome %s", in.Outcome)
+		return
+	}
+	if in.PullRequest != 0 {
+		d.item.PullRequest, d.item.PullRequestURL, d.item.HeadSHA = in.PullRequest, in.PullRequestURL, in.HeadSHA
+	}
+	d.item.Run.ThreadID, d.item.Run.Summary = in.ThreadID, in.Summary
+	if in.Outcome != "succeeded" {
+		d.finish(Failed, in.Reason, in.Summary, nil)
+		return
+	}
+	d.finish(Succeeded, "", "", nil)
+}
+
+func (d *decision) jobEnded(in JobEnded) {
+	switch {
+	case d.ofEarlierJob("agent.finished", in.Attempt):
+	case !d.item.active():
+		d.audit(platform, "agent.finished.late", "run_"+string(d.item.Run.State), "")
+	case in.Report != nil:
+		d.reported(*in.Report)
+	case d.item.Run.Reason != reportLost && (d.item.Run.State == Starting || d.item.Run.State == Running):
+		d.again()
+	default:
+		d.failed("no_report", "The agent ended without a report. Its log says why; set the label again to retry.")
+	}
+}
+
+// reportLost is why a run is at its next Job: its last one is complete, and what it reported is not known here.
+const reportLost = "report_lost"
+
+// again starts the run's next Job, once. An agent exits with success only when its
+// report was taken, so the database has lost it: it was restored from a backup. The
+// agent finds the commit that it pushed for this run, and reports that.
+func (d *decision) again() {
+	run := d.item.Run
+	run.State, run.Attempt, run.Reason = Starting, run.Attempt+1, reportLost
+	run.Message = "The agent has ended, and its report is not known here, as after a restore of the database. It is started once more and reports what it has pushed."
+	d.audit(platform, "run.repeated", reportLost, "as Job %d of the run", run.Attempt+1)
+	var settings Settings
+	if d.item.Project != nil {
+		settings = d.item.Project.Settings
+	}
+	place := Place{Run: *run, Repository: d.item.Repository, Issue: d.item.Issue, BaseBranch: d.item.BaseBranch}
+	d.out.Emit = append(d.out.Emit, begin(d.p, settings, place, run.Deadline, d.now)...)
+	d.tell("", events.GitHubChangeRequested{})
+}
+
+func (d *decision) failed(reason, message string) {
+	if !d.item.active() || d.item.Run.State == Waiting {
+		d.audit(platform, "agent.failed.late", "run_"+string(d.item.Run.State), "%s: %s", reason, message)
+		return
+	}
+	d.finish(Failed, reason, message, nil)
+}
+
+func (d *decision) deadline() {
+	if !d.item.active() || d.item.Run.State == Waiting {
+		return
+	}
+	d.stop(TimedOut, "deadline", fmt.Sprintf("The run used up its %s.", d.p.Stage(d.item.Run.Stage).Timeout), nil)
+}
+
+// check looks after a run that should show progress. run-observer hears the same
+// event and asks the cluster.
+func (d *decision) check(in events.RunCheck) {
+	if !d.item.active() || d.item.Run.State == Waiting {
+		return
+	}
+	last := d.item.Run.HeartbeatAt
+	silent := d.item.Run.State == Running && !last.IsZero() && d.now.Sub(last) > silence && d.now.Sub(d.item.Run.StartedAt) > silence
+	if silent && in.Silent {
+		d.stop(Failed, "agent_silent", fmt.Sprintf("The agent has not been heard of for %s.", d.now.Sub(last).Round(time.Second)), nil)
+		return
+	}
+	in.Round++
+	in.Silent = silent
+	if silent {
+		// What the cluster knows comes first: the Job may be over, and the news of it lost.
+		d.later(checkEvery, in)
+		return
+	}
+	d.later(min(checkEvery<<min(in.Round, 3), 15*time.Minute), in)
+}
