@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -69,13 +70,15 @@ func (h *handler) agentRequested(ctx context.Context, e event.Event, r events.Ag
 // agentStopRequested stops the run's Job.
 func (h *handler) agentStopRequested(ctx context.Context, e event.Event, r events.AgentStopRequested) ([]event.Event, error) {
 	return h.once(ctx, e, r.RunRef, func(ctx context.Context) (events.Decision, error) {
-		job, err := kube.Get[batchv1.Job](ctx, h.cluster, agentpod.Jobs, r.Namespace, agentpod.JobName)
+		jobs, err := h.agents(ctx, r.Namespace)
 		if err != nil {
 			return events.Decision{}, err
 		}
-		if job == nil || !agentpod.BelongsTo(job, r.RunID) || job.DeletionTimestamp != nil {
+		own := slices.IndexFunc(jobs, func(j *batchv1.Job) bool { return agentpod.BelongsTo(j, r.RunID) && j.DeletionTimestamp == nil })
+		if own < 0 {
 			return skipped(r.RunRef, "agent.not_stopped", "job_gone", "the run has no Job any more"), nil
 		}
+		job := jobs[own]
 		if agentpod.Ended(job) {
 			return skipped(r.RunRef, "agent.not_stopped", "job_ended", "the run's Job had ended; it stays for people to look at"), nil
 		}
@@ -102,6 +105,13 @@ func (h *handler) environmentExpired(ctx context.Context, e event.Event, r event
 		jobs, err := kube.List[batchv1.Job](ctx, h.cluster, agentpod.Jobs, r.Namespace, "")
 		if err != nil {
 			return events.Decision{}, err
+		}
+		sandbox, err := h.sandbox(ctx, r.Namespace)
+		if err != nil {
+			return events.Decision{}, err
+		}
+		if sandbox != nil {
+			jobs = append(jobs, *sandbox)
 		}
 		var refusal *agentpod.Refusal
 		if errors.As(agentpod.Removable(ns, jobs, h.now()), &refusal) {

@@ -95,10 +95,19 @@ func (h *handler) enter(ctx context.Context, r events.AgentRequested, o agentpod
 // clear makes room for the Job: one that has ended goes. errThere if the Job is
 // the requested one.
 func (h *handler) clear(ctx context.Context, r events.AgentRequested) error {
-	job, err := kube.Get[batchv1.Job](ctx, h.cluster, agentpod.Jobs, r.Namespace, agentpod.JobName)
-	if err != nil || job == nil {
+	jobs, err := h.agents(ctx, r.Namespace)
+	if err != nil {
 		return err
 	}
+	for _, job := range jobs {
+		if err := h.makeWay(ctx, job, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *handler) makeWay(ctx context.Context, job *batchv1.Job, r events.AgentRequested) error {
 	what, err := agentpod.Succeed(job, r)
 	if err != nil {
 		return err
@@ -116,6 +125,13 @@ func (h *handler) clear(ctx context.Context, r events.AgentRequested) error {
 	case agentpod.Leaving:
 		return h.soon("the former Job in namespace %s is being stopped", r.Namespace)
 	}
+	if job.Kind == agentpod.SandboxKind {
+		// Its pod has the name of the next one's.
+		if err := h.cluster.Delete(ctx, h.resource(job), job, metav1.DeletePropagationForeground); err != nil {
+			return err
+		}
+		return h.soon("the former Sandbox in namespace %s is being removed", r.Namespace)
+	}
 	// Its pods have ended; Kubernetes collects them by itself.
 	return h.cluster.Delete(ctx, agentpod.Jobs, job, metav1.DeletePropagationBackground)
 }
@@ -124,12 +140,12 @@ func (h *handler) clear(ctx context.Context, r events.AgentRequested) error {
 // save its session.
 func (h *handler) stop(ctx context.Context, job *batchv1.Job, reason string) error {
 	// Marked, so that run-observer doesn't take the deletion for somebody else's.
-	if err := h.cluster.Annotate(ctx, agentpod.Jobs, job, agentpod.AnnotationStopped, reason); err != nil {
+	if err := h.cluster.Annotate(ctx, h.resource(job), job, agentpod.AnnotationStopped, reason); err != nil {
 		return err
 	}
 	// In the foreground the Job stays until its pod is gone: the next Job
 	// can't start beside a pod that is still saving.
-	return h.cluster.Delete(ctx, agentpod.Jobs, job, metav1.DeletePropagationForeground)
+	return h.cluster.Delete(ctx, h.resource(job), job, metav1.DeletePropagationForeground)
 }
 
 // furnish puts everything but the Job into the namespace, side by side. The
@@ -171,6 +187,9 @@ func (h *handler) put(ctx context.Context, o agentpod.Object) error {
 // start creates the Job. Another instance may have been faster, on the same event.
 func (h *handler) start(ctx context.Context, r events.AgentRequested, o agentpod.Objects) error {
 	err := h.cluster.Create(ctx, o.Job.Resource, o.Job.Value)
+	if r.Sandbox != "" {
+		err = sandboxRefused(err)
+	}
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}

@@ -14,7 +14,8 @@
 //
 // The Job comes last, when the network policies are there, and its first container
 // proves that they hold: no agent ever runs in an open namespace. That is three round
-// trips from the event to the Job.
+// trips from the event to the Job. Where the project wants it, a Sandbox of agent-sandbox
+// stands in the Job's place, under the same name and rules.
 package main
 
 import (
@@ -43,6 +44,7 @@ type env struct {
 
 	Probe     string   `envconfig:"ISOLATION_PROBE" default:"required"` // required: an agent starts only where its pod proves to be isolated; off: it is taken on trust
 	Forbidden []string `envconfig:"ISOLATION_FORBIDDEN"`                // host:port that an agent must not reach, beside the database, the Broker, the API server and the metadata service
+	Sandbox   string   `envconfig:"SANDBOX_VERSION"`                    // version of agent-sandbox's API, v1beta1 or v1alpha1; empty = no project may have Sandboxes. The same in run-observer
 	Sink      string   `envconfig:"K_SINK"`                             // the Broker, injected by a SinkBinding; agents must not reach it
 }
 

@@ -17,7 +17,7 @@ import (
 func platformFrom(env env) (agentpod.Platform, error) {
 	p := agentpod.DefaultPlatform()
 	p.Image, p.GatewayURL, p.LLMURL = env.Image, env.GatewayURL, env.LLMURL
-	p.Forbidden = env.Forbidden
+	p.Forbidden, p.SandboxVersion = env.Forbidden, env.Sandbox
 	err := errors.Join(
 		set(&p.Gateways, env.GatewayPeers, agentpod.ParsePeers),
 		set(&p.GatewayPorts, env.GatewayPorts, agentpod.ParsePorts),

@@ -126,9 +126,9 @@ func (f *fixture) put(s *servingv1.Service) {
 	}
 }
 
-// Without the overlay the function's account has no right to Knative Services: the run fails and says what to install.
-func TestWithoutTheOverlay(t *testing.T) {
-	f := setup(t)
+// plain gives the function's account the rights that it has without any overlay.
+func (f *fixture) plain() {
+	f.Helper()
 	role := &rbacv1.ClusterRole{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole"},
 		ObjectMeta: metav1.ObjectMeta{Name: "launcher"},
@@ -143,17 +143,23 @@ func TestWithoutTheOverlay(t *testing.T) {
 	for resource, object := range map[*fakekube.Resource]any{fakekube.ClusterRoles: role, fakekube.ClusterRoleBindings: binding} {
 		m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 		if err != nil {
-			t.Fatal(err)
+			f.Fatal(err)
 		}
 		if _, err := f.objects.Create(resource, &unstructured.Unstructured{Object: m}); err != nil {
-			t.Fatal(err)
+			f.Fatal(err)
 		}
 	}
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	kubeconfig := filepath.Join(f.TempDir(), "kubeconfig")
 	if err := f.api.WriteAccountConfig(kubeconfig, "codexk8s", "agent-launcher"); err != nil {
-		t.Fatal(err)
+		f.Fatal(err)
 	}
 	f.serve(kubeconfig)
+}
+
+// Without the overlay the function's account has no right to Knative Services: the run fails and says what to install.
+func TestWithoutTheOverlay(t *testing.T) {
+	f := setup(t)
+	f.plain()
 	status := f.deliver("1", fullEnv(runA, 0))
 	said := strings.Join(f.emitted(), "\n")
 	if status != 202 || !strings.Contains(said, `"reason":"kubernetes_refused"`) || !strings.Contains(said, "install config/overlays/full-env") {

@@ -23,8 +23,8 @@ import (
 //	projects:
 //	  - id: shop
 //	    name: The shop
-//	    settings: {engine: codex, model: gpt-5.4, parallel: 2, keep: 24h, runtimeClass: gvisor, instructions: "Write tests.",
-//	      modes: {dev: full-env}, servicesFile: deploy/services.yaml}
+//	    settings: {engine: codex, model: gpt-5.4, parallel: 2, keep: 24h, runtimeClass: gvisor, sandbox: agent-sandbox,
+//	      instructions: "Write tests.", modes: {dev: full-env}, servicesFile: deploy/services.yaml}
 //	    repositories: [acme/shop]
 //	    members: {bob: maintainer}   # owner, admin, maintainer or reader
 type projects struct {
@@ -47,6 +47,7 @@ type settings struct {
 	Parallel     *int   `yaml:"parallel" json:"parallel,omitempty"`        // runs at a time
 	Keep         word   `yaml:"keep" json:"keep,omitzero"`                 // how long a run's namespace stays, "24h"
 	RuntimeClass word   `yaml:"runtimeClass" json:"runtimeClass,omitzero"` // of agents' pods, such as gvisor or kata; the cluster must have it
+	Sandbox      word   `yaml:"sandbox" json:"sandbox,omitzero"`           // agent-sandbox: it makes agents' pods, in place of a Job
 	Instructions string `yaml:"instructions" json:"instructions,omitempty"`
 
 	Modes        words `yaml:"modes" json:"modes,omitempty"`              // of roles, full-env or code-only
@@ -150,6 +151,9 @@ func (p *project) check(bad func(word, string, ...any)) {
 	}
 	if c := p.Settings.RuntimeClass; !c.IsZero() && !objectName.MatchString(c.text) {
 		bad(c, "runtimeClass %q: want the name of a RuntimeClass, such as gvisor", c.text)
+	}
+	if s := p.Settings.Sandbox; !s.IsZero() && s.text != "agent-sandbox" {
+		bad(s, "sandbox %q: want agent-sandbox, or leave it out for a Job", s.text)
 	}
 	for role, mode := range p.Settings.Modes {
 		if mode.text != "full-env" && mode.text != "code-only" {

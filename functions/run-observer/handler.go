@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -40,6 +39,8 @@ type handler struct {
 	db      *store.DB
 	cluster *kube.Client
 	now     func() time.Time
+
+	sandboxes schema.GroupVersionResource // zero where agent-sandbox is not set up
 }
 
 func (h *handler) routes(s *serve.Server) {
@@ -53,30 +54,31 @@ func (h *handler) routes(s *serve.Server) {
 // hint, for it is in no log of ours and an agent's pod could make it up: what is told
 // comes from the cluster, and from the database where the cluster has nothing to show.
 func (h *handler) jobChanged(ctx context.Context, e event.Event) ([]event.Event, error) {
-	var told batchv1.Job
-	if err := json.Unmarshal(e.Data(), &told); err != nil {
+	told, err := jobIn(e.Data())
+	if err != nil {
 		return nil, events.Malformed(fmt.Errorf("event %s: data is no Job: %w", e.ID(), err))
 	}
-	run, ok := agentpod.RunOf(&told)
+	run, ok := agentpod.RunOf(told)
 	if _, err := uuid.Parse(run.RunID); !ok || err != nil {
 		return nil, events.Reject("not_ours", fmt.Errorf("Job %s/%s has our label and names no run: who made it?", told.Namespace, told.Name))
 	}
-	if e.Type() != events.TypeResourceDeleted && !agentpod.Ended(&told) {
+	if e.Type() != events.TypeResourceDeleted && !agentpod.Ended(told) {
 		return nil, nil // at work
 	}
-	emitted, err := h.look(ctx, run, &told)
+	emitted, err := h.look(ctx, run, told)
 	return emitted, h.sorted(err)
 }
 
 // look tells what became of a Job that is said to have ended, or to be gone.
 func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job) ([]event.Event, error) {
-	job, err := kube.Get[batchv1.Job](ctx, h.cluster, agentpod.Jobs, told.Namespace, agentpod.JobName)
+	agents, err := h.agents(ctx, told.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	if job != nil && job.UID == told.UID {
+	if i := slices.IndexFunc(agents, func(a agent) bool { return a.UID == told.UID }); i >= 0 {
+		job := agents[i]
 		run, ours := agentpod.RunOf(job)
-		if !ours || !agentpod.Ended(job) {
+		if !ours || !agentpod.Ended(job.Job) {
 			return nil, nil
 		}
 		known, err := h.runOf(ctx, run.RunID)
@@ -84,7 +86,7 @@ func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job
 			return nil, err
 		}
 		if known.state == "" {
-			return h.forgotten(ctx, run, job)
+			return h.forgotten(ctx, run, job.Job)
 		}
 		outcome, err := h.judge(ctx, job)
 		if err != nil {
@@ -95,7 +97,7 @@ func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job
 	// A deletion is no news when the Job had ended, when agent-launcher was told to
 	// do it, or when the run is at its next Job.
 	_, stopped := told.Annotations[agentpod.AnnotationStopped]
-	if stopped || agentpod.Ended(told) || job != nil && agentpod.BelongsTo(job, run.RunID) {
+	if stopped || agentpod.Ended(told) || slices.ContainsFunc(agents, ofRun(run.RunID)) {
 		return nil, nil
 	}
 	known, err := h.runOf(ctx, run.RunID)
@@ -153,17 +155,19 @@ func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) (
 	if known.state != "" && known.state != "starting" && known.state != "running" {
 		return nil, nil // it waits and holds no pod, or it is over
 	}
-	job, err := kube.Get[batchv1.Job](ctx, h.cluster, agentpod.Jobs, c.Namespace, agentpod.JobName)
+	agents, err := h.agents(ctx, c.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	if job == nil || !agentpod.BelongsTo(job, c.RunID) {
+	own := slices.IndexFunc(agents, ofRun(c.RunID))
+	if own < 0 {
 		if known.state == "starting" && c.Round < startingRounds {
 			return nil, nil
 		}
 		// No UID tells this Job from the run's others, so each check speaks for itself.
 		return h.tell(ctx, c.RunRef, c.Namespace, known.attempt, e.ID(), gone(c.Namespace))
 	}
+	job := agents[own]
 	if job.DeletionTimestamp != nil {
 		return nil, nil // its deletion will tell
 	}
@@ -175,9 +179,9 @@ func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) (
 }
 
 // judge reads the Job's own pods, and the warnings where there are none.
-func (h *handler) judge(ctx context.Context, job *batchv1.Job) (agentpod.Outcome, error) {
-	if agentpod.JobSucceeded(job) {
-		return agentpod.Judge(job, nil, nil, h.now()), nil
+func (h *handler) judge(ctx context.Context, job agent) (agentpod.Outcome, error) {
+	if agentpod.JobSucceeded(job.Job) {
+		return agentpod.Judge(job.Job, nil, nil, h.now()), nil
 	}
 	all, err := kube.List[corev1.Pod](ctx, h.cluster, pods, job.Namespace, agentpod.LabelRun+"="+job.Labels[agentpod.LabelRun])
 	if err != nil {
@@ -187,13 +191,16 @@ func (h *handler) judge(ctx context.Context, job *batchv1.Job) (agentpod.Outcome
 	own := slices.DeleteFunc(all, func(p corev1.Pod) bool {
 		return !slices.ContainsFunc(p.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == job.UID })
 	})
+	if job.sandbox != nil {
+		return agentpod.JudgeSandbox(job.sandbox, own, h.now()), nil
+	}
 	var told []corev1.Event
-	if len(own) == 0 && !agentpod.Ended(job) {
+	if len(own) == 0 && !agentpod.Ended(job.Job) {
 		if told, err = kube.List[corev1.Event](ctx, h.cluster, warnings, job.Namespace, ""); err != nil {
 			return agentpod.Outcome{}, err
 		}
 	}
-	return agentpod.Judge(job, own, told, h.now()), nil
+	return agentpod.Judge(job.Job, own, told, h.now()), nil
 }
 
 // tell emits an outcome, once for what it is about: a Job's UID, or a check's id.

@@ -44,6 +44,7 @@ type fixture struct {
 	api     *fakekube.Server
 	objects *fakekube.Store
 	db      *store.DB
+	h       *handler
 	server  *serve.Server
 	later   time.Duration // how far the function's clock is ahead
 
@@ -87,8 +88,8 @@ func setup(t *testing.T) *fixture {
 	}))
 	t.Cleanup(sink.Close)
 	f.server = serve.New("run-observer", sink.URL)
-	h := &handler{db: f.db, cluster: cluster, now: func() time.Time { return time.Now().Add(f.later) }}
-	h.routes(f.server)
+	f.h = &handler{db: f.db, cluster: cluster, now: func() time.Time { return time.Now().Add(f.later) }}
+	f.h.routes(f.server)
 	f.put(fakekube.Namespaces, &corev1.Namespace{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: namespace},
 	}, nil)

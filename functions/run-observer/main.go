@@ -11,6 +11,9 @@
 //	the Job has ended, and its run is not  environment.expired: the database was restored, and
 //	in the database                        nobody else would ask for the namespace to go
 //
+// A Sandbox of agent-sandbox, where it is set up, is heard of and looked at like the
+// Job in whose place it stands.
+//
 // It goes by what the Job is in the cluster, not by which event told of it: a source
 // that starts anew tells of every Job again, and anybody inside the cluster could send
 // an event that only looks like Kubernetes'. The id of what it emits is derived from the Job and
@@ -22,6 +25,7 @@ import (
 	"context"
 	"time"
 
+	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/kube"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
@@ -30,6 +34,7 @@ import (
 type env struct {
 	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"` // Postgres, postgres://user:password@host/name
 	Kubeconfig  string `envconfig:"KUBECONFIG"`                   // file that names another cluster than the one it runs in
+	Sandbox     string `envconfig:"SANDBOX_VERSION"`              // as agent-launcher's
 }
 
 func main() { serve.Main("run-observer", run) }
@@ -44,7 +49,7 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 		return err
 	}
 	s.OnStop(db.Close)
-	h := &handler{db: db, cluster: cluster, now: time.Now}
+	h := &handler{db: db, cluster: cluster, now: time.Now, sandboxes: agentpod.Sandboxes(env.Sandbox)}
 	h.routes(s)
 	s.PutOff(db.PutOff)
 	return nil

@@ -14,6 +14,7 @@
 //	Secret           run: the run token, the only secret in the namespace
 //	Job              agent: one pod at a time, retried twice, ends at the run's deadline;
 //	                 its first container, probe, ends it at once where the policies don't hold
+//	Sandbox          agent: in place of the Job, with the same pod, where the project wants it
 //	Knative Service  one for each of the project's services, if the role is full-env;
 //	                 with a NetworkPolicy ingress-services, and room in the quota
 //

@@ -45,14 +45,14 @@ type Objects struct {
 	Namespace Object
 	Support   []Object
 	Services  []Object // the project's, beside an agent of a full-env role; *servingv1.Service
-	Job       Object
+	Job       Object   // or the Sandbox in its place, if the project wants that
 }
 
 func (o *Objects) agent() *batchv1.Job { return o.Job.Value.(*batchv1.Job) }
 
 // Build makes the objects of a run's Job; token is the run token.
-// A request that can't be met is a *Refusal: invalid_request, namespace_invalid
-// or deadline_exceeded.
+// A request that can't be met is a *Refusal: invalid_request, namespace_invalid,
+// deadline_exceeded, or kubernetes_refused for what this platform is not set up for.
 func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Objects, error) {
 	if r.RunID == "" || r.Repository == "" || r.Issue <= 0 {
 		return Objects{}, refuse("invalid_request", "the request names no run, repository or issue")
@@ -62,6 +62,9 @@ func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Ob
 	}
 	if !r.Deadline.After(now) {
 		return Objects{}, refuse("deadline_exceeded", "the run's deadline %s had passed before its pod was started", rfc3339(r.Deadline))
+	}
+	if err := p.offers(r.Sandbox); err != nil {
+		return Objects{}, err
 	}
 	size, err := sizeOf(r, p)
 	if err != nil {
@@ -95,6 +98,9 @@ func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Ob
 	}
 	for _, object := range append(o.Support, o.Namespace, o.Job) {
 		setKind(object)
+	}
+	if r.Sandbox != "" {
+		o.Job = Object{Sandboxes(p.SandboxVersion), sandbox(o.agent(), r, p.SandboxVersion)}
 	}
 	return o, nil
 }

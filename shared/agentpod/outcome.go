@@ -89,7 +89,7 @@ func Judge(job *batchv1.Job, pods []corev1.Pod, warnings []corev1.Event, now tim
 func judgeFailed(job *batchv1.Job, condition *batchv1.JobCondition, pod *corev1.Pod) Outcome {
 	switch condition.Reason {
 	case batchv1.JobReasonDeadlineExceeded:
-		return failed(ReasonDeadline, "The run's time was up and its pod was stopped. Raise the role's deadline, or make the issue smaller.")
+		return deadlineExceeded()
 	case batchv1.JobReasonPodFailurePolicy:
 		// Our policy fails a Job for one exit code only, that of two containers. The
 		// pod may be gone, but the condition begins with the container's name.
@@ -109,6 +109,10 @@ func judgeFailed(job *batchv1.Job, condition *batchv1.JobCondition, pod *corev1.
 		tries, strings.TrimSuffix(lastWords(pod, condition.Message), "."))
 }
 
+func deadlineExceeded() Outcome {
+	return failed(ReasonDeadline, "The run's time was up and its pod was stopped. Raise the role's deadline, or make the issue smaller.")
+}
+
 // judgePod finds the reason in a pod that has ended; false when it shows none.
 func judgePod(pod *corev1.Pod) (Outcome, bool) {
 	if c := podCondition(pod, corev1.DisruptionTarget); c != nil && c.Status == corev1.ConditionTrue {
@@ -117,6 +121,9 @@ func judgePod(pod *corev1.Pod) (Outcome, bool) {
 	// The kubelet's own evictions carry no container status worth reading.
 	if pod.Status.Reason == "Evicted" {
 		return failed(ReasonEvicted, "The node evicted the agent's pod: %s", pod.Status.Message), true
+	}
+	if pod.Status.Reason == "DeadlineExceeded" { // its own, which it has in a Sandbox
+		return deadlineExceeded(), true
 	}
 	if pod.Status.Reason == "NodeLost" {
 		return failed(ReasonNodeLost, "The node %s of the agent's pod is gone or does not answer. Set the label again to run anew.", pod.Spec.NodeName), true

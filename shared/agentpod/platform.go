@@ -39,6 +39,10 @@ type Platform struct {
 	// are forbidden everywhere: the database, the Broker, hosts that the operator names.
 	Forbidden []string
 
+	// SandboxVersion is agent-sandbox's version of its API, v1beta1 or v1alpha1; "" = it
+	// is not set up, and projects that want it are refused.
+	SandboxVersion string
+
 	Sizes  map[string]Size // by role; "" is every other role's
 	JobTTL time.Duration   // how long a finished Job stays for people to look at
 	Grace  time.Duration   // from SIGTERM to SIGKILL: time to save the session
@@ -101,6 +105,9 @@ func (p Platform) Validate() error {
 		if linkLocal.Overlaps(cidr) && cidr.Bits() >= linkLocal.Bits() {
 			return fmt.Errorf("git range %s is link-local, where clouds keep the credentials of the machine", cidr)
 		}
+	}
+	if v := p.SandboxVersion; v != "" && v != "v1beta1" && v != "v1alpha1" {
+		return fmt.Errorf("agent-sandbox's API %q is not known: want v1beta1 or v1alpha1", v)
 	}
 	if _, ok := p.Sizes[""]; !ok {
 		return fmt.Errorf("there is no default size of an agent")

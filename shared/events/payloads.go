@@ -55,6 +55,7 @@ type AgentRequested struct {
 	CPU       string    `json:"cpu,omitempty"`     // Kubernetes quantity; "" = the role's default
 	Memory    string    `json:"memory,omitempty"`  // Kubernetes quantity
 	Runtime   string    `json:"runtime,omitempty"` // RuntimeClass, "gvisor"; "" = the cluster's default
+	Sandbox   string    `json:"sandbox,omitempty"` // "agent-sandbox": its Sandbox makes the pod; "" = a Job does
 	Attempt   int       `json:"attempt,omitempty"` // 0 for the first Job of the run
 	// Services come up beside the agent, for a run of a full-env role.
 	Services []Service `json:"services,omitempty"`

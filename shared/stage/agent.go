@@ -86,7 +86,9 @@ func (d *decision) failed(reason, message string) {
 		d.audit(platform, "agent.failed.late", "run_"+string(d.item.Run.State), "%s: %s", reason, message)
 		return
 	}
-	d.finish(Failed, reason, message, nil)
+	// A Job that can't begin (no image, no quota, no room) would go on trying until its deadline, and hold what it asked
+	// for. One that has ended is left alone.
+	d.stop(Failed, reason, message, nil)
 }
 
 func (d *decision) deadline() {

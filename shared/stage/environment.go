@@ -41,7 +41,7 @@ func agentRequest(p *Process, s Settings, ref events.RunRef, r Run, services []e
 		events.Now(events.AgentRequested{
 			RunRef: ref, Namespace: r.Namespace, Stage: r.Stage, Role: r.Role, Engine: r.Engine,
 			Deadline: r.Deadline, ExpiresAt: r.Deadline.Add(s.keep(p.Stage(r.Stage))),
-			CPU: role.CPU, Memory: role.Memory, Runtime: s.RuntimeClass, Attempt: r.Attempt, Services: services,
+			CPU: role.CPU, Memory: role.Memory, Runtime: s.RuntimeClass, Sandbox: s.Sandbox, Attempt: r.Attempt, Services: services,
 		}),
 		events.At(now.Add(checkEvery), events.RunCheck{RunRef: ref, Namespace: r.Namespace}),
 	}

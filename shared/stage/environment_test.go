@@ -12,7 +12,7 @@ import (
 
 func TestTheListOfServicesBecomesPartOfTheRequest(t *testing.T) {
 	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
-	settings := Settings{Modes: map[string]string{"dev": FullEnv}, ServicesFile: "deploy/agent.yaml", RuntimeClass: "gvisor"}
+	settings := Settings{Modes: map[string]string{"dev": FullEnv}, ServicesFile: "deploy/agent.yaml", RuntimeClass: "gvisor", Sandbox: "agent-sandbox"}
 	run := Run{ID: "r-1", Project: "shop", Stage: "dev", Role: "dev", State: Starting, Engine: "codex", Namespace: "codexk8s-run-1", Attempt: 1}
 	ref := events.RunRef{RunID: "r-1", Project: "shop", Repository: "acme/shop", Issue: 1}
 	deadline, d := Start(Default(), settings, Place{Run: run, Repository: "acme/shop", Issue: 1, BaseBranch: "trunk"}, now)
@@ -30,7 +30,7 @@ func TestTheListOfServicesBecomesPartOfTheRequest(t *testing.T) {
 	}
 	want := []events.Draft{events.Now(events.AgentRequested{
 		RunRef: ref, Namespace: "codexk8s-run-1", Stage: "dev", Role: "dev", Engine: "codex", Deadline: now.Add(time.Hour), ExpiresAt: now.Add(25 * time.Hour),
-		CPU: "1", Memory: "2Gi", Runtime: "gvisor", Attempt: 1,
+		CPU: "1", Memory: "2Gi", Runtime: "gvisor", Sandbox: "agent-sandbox", Attempt: 1,
 		Services: []events.Service{{Name: "prices", Image: "ghcr.io/acme/prices:1.4", Port: 8080, Protocol: "http", CPU: "500m", Memory: "512Mi", MaxScale: 1}},
 	}), events.At(now.Add(2*time.Minute), events.RunCheck{RunRef: ref, Namespace: "codexk8s-run-1"})}
 	if diff := cmp.Diff(want, d.Emit); diff != "" {

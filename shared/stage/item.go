@@ -82,6 +82,7 @@ type Settings struct {
 	Parallel     int    `json:"parallel,omitempty"`     // runs at a time, of all roles; 0 = 10
 	Keep         string `json:"keep,omitempty"`         // how long a run's namespace stays, a Go duration
 	RuntimeClass string `json:"runtimeClass,omitempty"` // of the agent's pod: gVisor, Kata
+	Sandbox      string `json:"sandbox,omitempty"`      // "agent-sandbox" makes the agent's pod; "" = a Job does
 	Instructions string `json:"instructions,omitempty"` // rules for the agent
 
 	Modes        map[string]string `json:"modes,omitempty"`        // by role, full-env or code-only; else the role's own

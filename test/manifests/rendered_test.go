@@ -8,10 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"knative.dev/eventing/pkg/apis/eventing"
+
+	"codexk8s.dev/shared/agentpod"
 )
 
 // TestRenderedOverlays: whatever kubectl makes of an overlay, Knative accepts it
@@ -41,6 +45,7 @@ func TestRenderedOverlays(t *testing.T) {
 				t.Error("agent-launcher has no rights for full-env")
 			}
 		},
+		"agent-sandbox": sandboxes,
 		"github-source": func(t *testing.T, m tree) {
 			if m.services["webhook-adapter"] != nil || m.bindings["webhook-adapter"] != nil || m.accounts["webhook-adapter"] != nil {
 				t.Error("webhook-adapter is still there")
@@ -58,6 +63,41 @@ func TestRenderedOverlays(t *testing.T) {
 			m.accepted(t)
 			check(t, m)
 		})
+	}
+}
+
+// sandboxes: who may make, read and watch them, and who is told of the API's version.
+func sandboxes(t *testing.T, m tree) {
+	holders := map[string]string{}
+	for name, role := range m.clusterRoles {
+		for _, rule := range role.Rules {
+			if slices.Contains(rule.Resources, agentpod.Sandboxes("v1beta1").Resource) {
+				holders[m.clusterHolders[name]] = strings.Join(rule.Verbs, " ")
+			}
+		}
+	}
+	want := map[string]string{"agent-launcher": "get create patch delete", "run-observer": "get", "run-observer-source": "get list watch"}
+	if diff := cmp.Diff(want, holders); diff != "" {
+		t.Errorf("rights on Sandboxes (-want +got):\n%s", diff)
+	}
+	told := map[string]string{}
+	for name, s := range m.services {
+		for _, e := range s.Spec.Template.Spec.Containers[0].Env {
+			if e.Name == "SANDBOX_VERSION" {
+				told[name] = e.Value
+			}
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"agent-launcher": "v1beta1", "run-observer": "v1beta1"}, told); diff != "" {
+		t.Errorf("who knows of agent-sandbox (-want +got):\n%s", diff)
+	}
+	source := m.apiServers["sandboxes"].Spec
+	watched := source.Resources[0]
+	if got := watched.APIVersion + " " + watched.Kind; got != "agents.x-k8s.io/v1beta1 "+agentpod.SandboxKind || len(source.Resources) != 1 {
+		t.Errorf("the source watches %+v", source.Resources)
+	}
+	if diff := cmp.Diff(map[string]string{agentpod.LabelManagedBy: agentpod.ManagedBy}, watched.LabelSelector.MatchLabels); diff != "" {
+		t.Errorf("the source selects other Sandboxes than agentpod makes (-want +got):\n%s", diff)
 	}
 }
 

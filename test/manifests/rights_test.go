@@ -16,7 +16,7 @@ import (
 // TestReadmeNamesEveryRight: README's tables of Kubernetes' rights and of Secrets say
 // what the manifests give, and why for each right.
 func TestReadmeNamesEveryRight(t *testing.T) {
-	m, more := load(t), loadFiles(t, "config/overlays/*/*.yaml")
+	m := load(t)
 	var rights []string
 	grant := func(who, scope string, rules []rbacv1.PolicyRule) {
 		for _, r := range rules {
@@ -36,8 +36,14 @@ func TestReadmeNamesEveryRight(t *testing.T) {
 	for name, role := range m.roles {
 		grant(m.holders[name], "codexk8s", role.Rules)
 	}
-	for name, role := range more.clusterRoles {
-		grant(more.clusterHolders[name], "cluster, full-env", role.Rules)
+	for dir, k := range kustomizations(t) {
+		if k.Kind != "Component" || len(k.Resources) == 0 {
+			continue
+		}
+		more := loadFiles(t, filepath.Join(dir, "*.yaml"))
+		for name, role := range more.clusterRoles {
+			grant(more.clusterHolders[name], "cluster, "+filepath.Base(dir), role.Rules)
+		}
 	}
 
 	var secrets []string

@@ -31,6 +31,8 @@ import (
 	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/json"
+
+	"codexk8s.dev/shared/agentpod"
 )
 
 // Resource is one kind of object that the server knows.
@@ -65,8 +67,11 @@ var (
 	ClusterRoleBindings = &Resource{Group: rbacv1.GroupName, Version: "v1", Plural: "clusterrolebindings", Kind: "ClusterRoleBinding", Cluster: true, sample: of[rbacv1.ClusterRoleBinding]}
 )
 
+// Sandboxes of agent-sandbox; no controller of theirs is played.
+var Sandboxes = &Resource{Group: "agents.x-k8s.io", Version: "v1beta1", Plural: "sandboxes", Kind: "Sandbox", Status: true, sample: of[agentpod.Sandbox]}
+
 var resources = []*Resource{
-	Namespaces, Secrets, ConfigMaps, Accounts, Pods, Events, Jobs, Roles, RoleBindings, ClusterRoles, ClusterRoleBindings, NetworkPolicies, KnativeServices,
+	Namespaces, Secrets, ConfigMaps, Accounts, Pods, Events, Jobs, Roles, RoleBindings, ClusterRoles, ClusterRoleBindings, NetworkPolicies, KnativeServices, Sandboxes,
 	{Version: "v1", Plural: "resourcequotas", Kind: "ResourceQuota", Status: true, sample: of[corev1.ResourceQuota]},
 	{Version: "v1", Plural: "limitranges", Kind: "LimitRange", sample: of[corev1.LimitRange]},
 	{Version: "v1", Plural: "services", Kind: "Service", Status: true, dnsLabel: true, sample: of[corev1.Service]},
