@@ -11,7 +11,7 @@ VULNFLAGS  := $(if $(VULNDB),-db file://$(VULNDB))
 SUDO       := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo tools test check chaos bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay
+.PHONY: help run demo tools test check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,11 @@ ISSUES ?= 500
 
 chaos: tools ## the kill test at length: 500 labelled issues while everything dies; ISSUES=…
 	go test ./test/chaos -v -count=1 -timeout 60m -issues $(ISSUES)
+
+RELEASE ?= HEAD~1
+
+test-upgrade: tools ## upgrade from an earlier release with runs in flight, and go back; RELEASE=<revision>
+	go test -tags upgrade ./test/chaos -run Upgrade -v -count=1 -timeout 20m -from $(RELEASE)
 
 bench: tools ## the benchmarks, packages one after the other
 	go test -p 1 -run '^$$' -bench . -benchtime 2s -timeout 20m \
@@ -180,12 +185,12 @@ else
 	kubectl -n knative-eventing get deployment
 endif
 
-test-cluster: $(BIN)/crane ## the tests on a real cluster: that of KUBECONFIG, else that of make cluster
+test-cluster: $(BIN)/crane ## the tests on a real cluster: that of KUBECONFIG, else that of make cluster; UPGRADE=1 goes back a release and forth
 	@[ -n "$${KUBECONFIG:-}" ] || [ ! -f $(CLUSTER_HOME)/env ] || . $(CLUSTER_HOME)/env; \
 	[ -n "$${KUBECONFIG:-}" ] || { echo "No cluster: set KUBECONFIG to one with Knative that you may change, or make cluster." >&2; exit 1; }; \
 	kubectl version >/dev/null || exit; \
 	export TEST_HOST_IP=$${TEST_HOST_IP:-$${CLUSTER_HOST_IP:-}}; \
-	go test -tags 'cluster apiserver' -count 1 -p 1 -v -timeout 90m ./test/cluster/...
+	go test -tags 'cluster apiserver $(if $(UPGRADE),upgrade)' -count 1 -p 1 -v -timeout 90m $(if $(UPGRADE),-run Upgrade ./test/cluster,./test/cluster/...)
 
 # A cluster that runs already is used and left; one that is started for this goes again.
 test-api: ## what a real API server says of manifests, rights and the objects of runs: that of KUBECONFIG, else the cluster kit's

@@ -72,7 +72,11 @@ func (w *world) problems() map[int]string {
 			got.Pulls++
 			got.PullLabels, got.Commits, got.Status = p.Labels, p.Pull.Commits, w.status(p.Pull.HeadSHA)
 		}
-		if diff := cmp.Diff(good, got); diff != "" {
+		want, ok := w.wants[n]
+		if !ok {
+			want = good
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
 			problems[n] = diff
 		}
 	}

@@ -30,6 +30,7 @@ type world struct {
 	db     *pgxpool.Pool // as the superuser
 	store  *store.DB
 	issues []int
+	wants  map[int]outcome // of issues that should not end as the others
 	seed   uint64
 	chaos  sync.WaitGroup
 	stats  stats
@@ -44,13 +45,13 @@ projects:
     repositories: [%s]
 `
 
-// start starts the platform and opens n issues.
-func start(t *testing.T, n int, seed uint64) *world {
+// start starts the platform and opens n issues. change may change what the platform is started with.
+func start(t *testing.T, n int, seed uint64, change ...func(*local.Options)) *world {
 	t.Helper()
-	w := &world{t: t, seed: seed}
+	w := &world{t: t, seed: seed, wants: map[int]outcome{}}
 	dir := t.TempDir()
 	projectsFile := write(t, dir, "projects.yaml", fmt.Sprintf(projects, stack.Owner, parallel, stack.Repository))
-	processFile := write(t, dir, "process.yaml", process(t))
+	processFile := write(t, dir, "process.yaml", process(t, filepath.Join("..", "..")))
 	s, err := stack.Start(t.Context(), stack.Options{
 		Outside:     stack.Outside{ProjectsFile: projectsFile},
 		OnDelivery:  w.stats.delivery,
@@ -64,6 +65,9 @@ func start(t *testing.T, n int, seed uint64) *world {
 			}
 			o.PingEvery = -1
 			o.JobRetryDelay = 300 * time.Millisecond
+			for _, f := range change {
+				f(o)
+			}
 		},
 	})
 	if err != nil {
@@ -91,10 +95,10 @@ func start(t *testing.T, n int, seed uint64) *world {
 	return w
 }
 
-// process is the platform's own process with places for more agents at a time.
-func process(t *testing.T) string {
+// process is the platform's own process, of the release in that directory, with places for more agents at a time.
+func process(t *testing.T, release string) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "shared", "stage", "process.yaml"))
+	data, err := os.ReadFile(filepath.Join(release, "shared", "stage", "process.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

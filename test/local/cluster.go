@@ -11,6 +11,7 @@ import (
 
 	"codexk8s.dev/test/local/job"
 	"codexk8s.dev/test/local/kube"
+	"codexk8s.dev/test/local/manifest"
 	"codexk8s.dev/test/local/pod"
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,7 +33,7 @@ func (p *Platform) startCluster(binaries map[string]string) error {
 		return err
 	}
 	p.cluster = &pod.Cluster{Secret: store.Data, ConfigMap: store.ConfigMap, Binaries: binaries, Addresses: map[string]string{}}
-	if err := p.fill(store); err != nil {
+	if err := p.fill(store, p.set); err != nil {
 		return err
 	}
 	p.Jobs, err = job.Start(job.Options{
@@ -46,29 +47,29 @@ func (p *Platform) startCluster(binaries map[string]string) error {
 	return nil
 }
 
-// fill puts namespaces, accounts, ConfigMaps and Secrets into the store: those of the manifests, with what Options
+// fill puts namespaces, accounts, roles, ConfigMaps and Secrets into the store: those of the manifests, with what Options
 // say on top.
-func (p *Platform) fill(store *kube.Store) error {
+func (p *Platform) fill(store *kube.Store, set *manifest.Set) error {
 	namespace := p.namespace()
 	for _, name := range []string{"default", "kube-system", namespace} {
 		if err := ensure(store, kube.Namespaces, "v1", "", name, nil); err != nil {
 			return err
 		}
 	}
-	for _, a := range p.set.Accounts {
+	for _, a := range set.Accounts {
 		if err := ensure(store, kube.Accounts, "v1", a.Namespace, a.Name, nil); err != nil {
 			return err
 		}
 	}
-	if err := store.SetRules(namespace, p.set.Rules); err != nil {
+	if err := store.SetRules(namespace, set.Rules); err != nil {
 		return err
 	}
 	configMaps := map[string]map[string]string{}
-	for _, c := range p.set.ConfigMaps {
+	for _, c := range set.ConfigMaps {
 		configMaps[c.Name] = c.Data
 	}
 	secrets := map[string]map[string]string{}
-	for _, s := range p.set.Secrets {
+	for _, s := range set.Secrets {
 		secrets[s.Name] = map[string]string{}
 		for key, value := range s.Data {
 			secrets[s.Name][key] = string(value)

@@ -25,6 +25,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -45,6 +46,9 @@ import (
 type Options struct {
 	// ManifestDirs are read in this order.
 	ManifestDirs []string
+	// Next are the manifests of another release, to be rolled out and back while everything runs: see Apply and Roll. Its
+	// new Services listen from the start; its Brokers and sources are taken to be those of ManifestDirs.
+	Next []string
 	// Module is a directory of the Go module to build the programs in; empty means the current directory.
 	Module string
 	// Binaries is a directory with programs built before, see package build; empty means to build them.
@@ -98,12 +102,16 @@ type Platform struct {
 	options  Options
 	dir      string
 	set      *manifest.Set
+	next     *manifest.Set // of Options.Next; nil without
 	cluster  *pod.Cluster
 	services map[string]*serving.Service // by name.namespace
 	brokers  map[string]*broker.Broker   // by name.namespace
 	pings    []*source.Ping
 	watches  []*source.APIServer
 	database string
+
+	mu        sync.Mutex
+	revisions map[string]revision // that the next program of a Service is started from, by name.namespace
 
 	// Postgres is nil when Database.URL was given.
 	Postgres *pg.Server
@@ -121,7 +129,7 @@ type Platform struct {
 // After an error nothing is left running.
 func Start(ctx context.Context, o Options) (_ *Platform, err error) {
 	p := &Platform{
-		options: o, services: map[string]*serving.Service{}, brokers: map[string]*broker.Broker{},
+		options: o, services: map[string]*serving.Service{}, brokers: map[string]*broker.Broker{}, revisions: map[string]revision{},
 		output: child.NewShared(o.Logs),
 	}
 	defer func() {
@@ -131,6 +139,11 @@ func Start(ctx context.Context, o Options) (_ *Platform, err error) {
 	}()
 	if p.set, err = manifest.Load(o.ManifestDirs...); err != nil {
 		return nil, fmt.Errorf("reading the manifests: %w", err)
+	}
+	if len(o.Next) > 0 {
+		if p.next, err = manifest.Load(o.Next...); err != nil {
+			return nil, fmt.Errorf("reading the next release's manifests: %w", err)
+		}
 	}
 	if err := p.takeStateDir(); err != nil {
 		return nil, err
@@ -199,12 +212,16 @@ func (p *Platform) prepare(ctx context.Context) (map[string]string, error) {
 	var all sync.WaitGroup
 	var binaries map[string]string
 	var buildErr, databaseErr error
+	images := p.set.Images()
+	if p.next != nil {
+		images = slices.Compact(slices.Sorted(slices.Values(append(images, p.next.Images()...))))
+	}
 	all.Go(func() {
 		if p.options.Binaries != "" {
-			binaries, buildErr = build.Prebuilt(p.options.Binaries, p.set.Images())
+			binaries, buildErr = build.Prebuilt(p.options.Binaries, images)
 			return
 		}
-		binaries, buildErr = build.Images(ctx, p.options.Module, filepath.Join(p.dir, "bin"), p.set.Images(), p.options.Race)
+		binaries, buildErr = build.Images(ctx, p.options.Module, filepath.Join(p.dir, "bin"), images, p.options.Race)
 	})
 	all.Go(func() { databaseErr = p.startPostgres(ctx) })
 	all.Wait()

@@ -18,6 +18,7 @@ import (
 
 	"codexk8s.dev/test/local/broker"
 	"codexk8s.dev/test/local/child"
+	"codexk8s.dev/test/local/manifest"
 	"codexk8s.dev/test/local/pod"
 	"codexk8s.dev/test/local/serving"
 	"codexk8s.dev/test/local/source"
@@ -34,20 +35,22 @@ import (
 // listen makes every Service listen. Their programs are started later, when all addresses are known.
 func (p *Platform) listen() error {
 	for _, manifest := range p.set.Services {
-		host := manifest.Name + "." + manifest.Namespace
-		if _, ok := p.services[host]; ok {
-			return fmt.Errorf("there are two services %s", host)
+		if _, ok := p.services[hostOf(manifest)]; ok {
+			return fmt.Errorf("there are two services %s", hostOf(manifest))
 		}
-		o, err := p.serviceOptions(manifest)
-		if err != nil {
-			return fmt.Errorf("service %s: %w", manifest.Name, err)
-		}
-		s, err := serving.Listen(o)
-		if err != nil {
+		if err := p.listenFor(revision{manifest, p.set}); err != nil {
 			return err
 		}
-		p.services[host] = s
-		p.cluster.Addresses[host] = s.Address()
+	}
+	if p.next != nil {
+		for _, manifest := range p.next.Services {
+			if _, ok := p.services[hostOf(manifest)]; ok {
+				continue
+			}
+			if err := p.listenFor(revision{manifest, p.next}); err != nil {
+				return err
+			}
+		}
 	}
 	for name := range p.options.Ports {
 		if _, err := p.Service(name); err != nil && name != "broker" && name != "kubernetes" {
@@ -56,6 +59,23 @@ func (p *Platform) listen() error {
 	}
 	return nil
 }
+
+func (p *Platform) listenFor(r revision) error {
+	host := hostOf(r.service)
+	o, err := p.serviceOptions(r.service)
+	if err != nil {
+		return fmt.Errorf("service %s: %w", r.service.Name, err)
+	}
+	s, err := serving.Listen(o)
+	if err != nil {
+		return err
+	}
+	p.services[host], p.revisions[host] = s, r
+	p.cluster.Addresses[host] = s.Address()
+	return nil
+}
+
+func hostOf(s *servingv1.Service) string { return s.Name + "." + s.Namespace }
 
 // serviceOptions reads what of a Knative Service is played: the first container, its readiness probe,
 // containerConcurrency, timeoutSeconds and the min-scale annotation.
@@ -71,7 +91,7 @@ func (p *Platform) serviceOptions(manifest *servingv1.Service) (serving.Options,
 	p.logs = append(p.logs, file)
 	o := serving.Options{
 		Name:      manifest.Name,
-		Command:   func() (*exec.Cmd, error) { return p.serviceCommand(manifest) },
+		Command:   func() (*exec.Cmd, error) { return p.serviceCommand(hostOf(manifest)) },
 		Host:      p.options.Hosts[manifest.Name],
 		Port:      p.options.Ports[manifest.Name],
 		IdleAfter: p.options.IdleAfter,
@@ -102,14 +122,16 @@ func (p *Platform) serviceOptions(manifest *servingv1.Service) (serving.Options,
 }
 
 // serviceCommand is the program of a Service with all that Kubernetes, Knative and a SinkBinding give it.
-func (p *Platform) serviceCommand(manifest *servingv1.Service) (*exec.Cmd, error) {
+func (p *Platform) serviceCommand(host string) (*exec.Cmd, error) {
+	r := p.revision(host)
+	manifest := r.service
 	template := &manifest.Spec.Template
 	container := template.Spec.Containers[0].DeepCopy()
 	dir := filepath.Join(p.dir, "services", manifest.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the directory of service %s: %w", manifest.Name, err)
 	}
-	access, err := p.access(dir, manifest.Namespace, template.Spec.ServiceAccountName, template.Spec.AutomountServiceAccountToken)
+	access, err := p.access(r.set, dir, manifest.Namespace, template.Spec.ServiceAccountName, template.Spec.AutomountServiceAccountToken)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +140,7 @@ func (p *Platform) serviceCommand(manifest *servingv1.Service) (*exec.Cmd, error
 		"K_CONFIGURATION": manifest.Name,
 		"K_REVISION":      manifest.Name + "-00001",
 	}
-	bound, err := p.binding(manifest)
+	bound, err := p.binding(r)
 	if err != nil {
 		return nil, err
 	}
@@ -137,9 +159,9 @@ func (p *Platform) serviceCommand(manifest *servingv1.Service) (*exec.Cmd, error
 
 // access returns KUBECONFIG, the way to the cluster that a pod has by its account's token: none if neither the pod nor the
 // account wants the token mounted. With a cluster from outside it is the way that the person has who gave it.
-func (p *Platform) access(dir, namespace, account string, automount *bool) (map[string]string, error) {
+func (p *Platform) access(set *manifest.Set, dir, namespace, account string, automount *bool) (map[string]string, error) {
 	account = or(account, "default")
-	for _, a := range p.set.Accounts {
+	for _, a := range set.Accounts {
 		if a.Namespace == namespace && a.Name == account && automount == nil {
 			automount = a.AutomountServiceAccountToken
 		}
@@ -158,8 +180,9 @@ func (p *Platform) access(dir, namespace, account string, automount *bool) (map[
 }
 
 // binding returns K_SINK and K_CE_OVERRIDES if a SinkBinding selects the Service.
-func (p *Platform) binding(manifest *servingv1.Service) (map[string]string, error) {
-	for _, b := range p.set.SinkBindings {
+func (p *Platform) binding(r revision) (map[string]string, error) {
+	manifest := r.service
+	for _, b := range r.set.SinkBindings {
 		subject := b.Spec.Subject
 		if b.Namespace != manifest.Namespace || subject.Kind != "Service" || !strings.HasPrefix(subject.APIVersion, "serving.knative.dev/") {
 			continue
@@ -291,7 +314,7 @@ func (p *Platform) watchAPIServer(ctx context.Context, manifest *sourcesv1.ApiSe
 		return nil, fmt.Errorf("making the directory of apiserversource %s: %w", manifest.Name, err)
 	}
 	always := true // its pod is Knative's, which mounts the token
-	access, err := p.access(dir, manifest.Namespace, manifest.Spec.ServiceAccountName, &always)
+	access, err := p.access(p.set, dir, manifest.Namespace, manifest.Spec.ServiceAccountName, &always)
 	if err != nil {
 		return nil, err
 	}

@@ -100,12 +100,8 @@ func Start(o Options) (*Broker, error) {
 	close(b.resumed)
 	close(b.idle)
 	b.epoch, b.forget = context.WithCancel(context.Background())
-	for _, t := range o.Triggers {
-		compiled, err := b.compile(t)
-		if err != nil {
-			return nil, fmt.Errorf("trigger %s: %w", t.Name, err)
-		}
-		b.triggers = append(b.triggers, compiled)
+	if err := b.SetTriggers(o.Triggers); err != nil {
+		return nil, err
 	}
 	var err error
 	if b.listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", o.Port)); err != nil {
@@ -114,6 +110,22 @@ func Start(o Options) (*Broker, error) {
 	b.server = &http.Server{Handler: http.HandlerFunc(b.ingress), ReadHeaderTimeout: time.Minute}
 	go func() { _ = b.server.Serve(b.listener) }()
 	return b, nil
+}
+
+// SetTriggers replaces the Triggers. What was accepted before goes to those of its time.
+func (b *Broker) SetTriggers(triggers []*eventingv1.Trigger) error {
+	all := make([]*trigger, 0, len(triggers))
+	for _, t := range triggers {
+		compiled, err := b.compile(t)
+		if err != nil {
+			return fmt.Errorf("trigger %s: %w", t.Name, err)
+		}
+		all = append(all, compiled)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.triggers = all
+	return nil
 }
 
 func (b *Broker) compile(t *eventingv1.Trigger) (*trigger, error) {
@@ -279,8 +291,11 @@ func (b *Broker) Stop() {
 func (b *Broker) publish(e event.Event) error {
 	ttl := e.Extensions()[ttlExtension]
 	e.SetExtension(ttlExtension, nil) // filters and subscribers do not see it
+	b.mu.Lock()
+	triggers := b.triggers
+	b.mu.Unlock()
 	var wanted []*trigger
-	for _, t := range b.triggers {
+	for _, t := range triggers {
 		if t.wants(e) {
 			wanted = append(wanted, t)
 		}

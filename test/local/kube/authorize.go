@@ -110,13 +110,16 @@ func (s *Store) rulesOf(a account, namespace string) (rules []rbacv1.PolicyRule)
 	return rules
 }
 
+func roleKey(ref rbacv1.RoleRef, namespace string) key {
+	if ref.Kind == ClusterRoles.Kind {
+		return key{ClusterRoles, "", ref.Name}
+	}
+	return key{Roles, namespace, ref.Name}
+}
+
 // rulesIn are the rules of the role that a binding names. The caller holds the lock.
 func (s *Store) rulesIn(ref rbacv1.RoleRef, namespace string) []rbacv1.PolicyRule {
-	at := key{Roles, namespace, ref.Name}
-	if ref.Kind == ClusterRoles.Kind {
-		at = key{ClusterRoles, "", ref.Name}
-	}
-	o, ok := s.objects[at]
+	o, ok := s.objects[roleKey(ref, namespace)]
 	if !ok {
 		return nil
 	}
@@ -140,16 +143,20 @@ func (v *Server) escalates(a account, q request, body []byte) error {
 	if err := json.Unmarshal(body, &given); err != nil {
 		return apierrors.NewBadRequest(err.Error())
 	}
-	anyway := "escalate"
+	anyway, there := "escalate", true
 	if q.resource == RoleBindings || q.resource == ClusterRoleBindings {
 		anyway = "bind"
 		v.Store.mu.Lock()
 		given.Rules = v.Store.rulesIn(given.RoleRef, q.namespace)
+		_, there = v.Store.objects[roleKey(given.RoleRef, q.namespace)]
 		v.Store.mu.Unlock()
 	}
 	own := v.Store.rulesOf(a, q.namespace)
 	if permits(own, anyway, q.resource.Group, q.resource.Plural, q.name) {
 		return nil
+	}
+	if !there { // a role that comes later can't be judged; the API server says it of the binding, too
+		return apierrors.NewNotFound(q.resource.groupResource(), given.RoleRef.Name)
 	}
 	var missing []error
 	for _, rule := range given.Rules {
