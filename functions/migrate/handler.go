@@ -48,7 +48,7 @@ func connect(ctx context.Context, db *sql.DB, patience time.Duration) error {
 		defer cancel()
 		return struct{}{}, db.PingContext(ctx)
 	}, backoff.WithMaxElapsedTime(patience), backoff.WithNotify(func(err error, wait time.Duration) {
-		slog.Info("postgres does not answer yet", "error", err, "again_in", wait.Round(time.Millisecond))
+		slog.Info("can't connect to Postgres yet", "error", err, "again_in", wait.Round(time.Millisecond))
 	}))
 	if err != nil {
 		return fmt.Errorf("connecting to Postgres, check DATABASE_URL and that it runs: %w", err)
