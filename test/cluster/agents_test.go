@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,10 +33,11 @@ func (w *world) agentRuns(t *testing.T, repo string) corev1.Pod {
 	var pod corev1.Pod
 	until(t, 4*time.Minute, func(ctx context.Context) (string, error) {
 		pods, err := w.agentPods(ctx, repo)
-		if err != nil || len(pods) == 0 || pods[len(pods)-1].Status.Phase != corev1.PodRunning {
+		running := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning })
+		if err != nil || running < 0 {
 			return "the agent's pod to run", err
 		}
-		pod = pods[len(pods)-1]
+		pod = pods[running]
 		for _, r := range w.model.Requests() {
 			if r.At.After(begun) {
 				return "", nil

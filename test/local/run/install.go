@@ -27,8 +27,8 @@ func installMissing(ctx context.Context, out io.Writer, database string) error {
 	if !errors.Is(err, pg.ErrNoBinaries) {
 		return err
 	}
-	if err := aptInstall(ctx, out, "postgresql"); err == nil {
-		return nil
+	if err := aptInstall(ctx, out, "postgresql"); err == nil || ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return pg.Install(ctx, out)
 }
