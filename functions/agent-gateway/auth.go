@@ -47,7 +47,8 @@ func (h *handler) authenticate(next connect.UnaryFunc) connect.UnaryFunc {
 	}
 }
 
-// caller checks the bearer token and loads the run that it names.
+// caller checks the bearer token and loads the run that it names. A token that we signed for a run that isn't there, or
+// hasn't begun, is ahead of the database: that was restored from a backup, and GitHub's deliveries will bring the run back.
 func (h *handler) caller(ctx context.Context, authorization string) (store.AgentRun, error) {
 	kind, token, _ := strings.Cut(authorization, " ")
 	if !strings.EqualFold(kind, "Bearer") || token == "" {
@@ -61,27 +62,23 @@ func (h *handler) caller(ctx context.Context, authorization string) (store.Agent
 		return store.AgentRun{}, err
 	}
 	run, err := h.db.AgentRun(ctx, claims.RunID)
-	if errors.Is(err, store.ErrNotFound) {
-		return store.AgentRun{}, connect.NewError(connect.CodePermissionDenied, fmt.Errorf("run %s does not exist", claims.RunID))
-	}
-	if err == nil && run.Namespace != claims.Namespace {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return store.AgentRun{}, connect.NewError(connect.CodeUnavailable, fmt.Errorf("run %s is not in the database; try again", claims.RunID))
+	case err != nil:
+		return store.AgentRun{}, err
+	case run.Namespace != claims.Namespace:
 		return store.AgentRun{}, connect.NewError(connect.CodeUnauthenticated, errors.New("the run token belongs to another namespace"))
+	case run.State == "requested" || run.State == "queued":
+		return store.AgentRun{}, connect.NewError(connect.CodeUnavailable, fmt.Errorf("run %s is %s; try again", run.ID, run.State))
 	}
-	return run, err
+	return run, nil
 }
 
-// needActive refuses a run that has ended or not begun.
+// needActive refuses a run that has ended.
 func needActive(run store.AgentRun) error {
 	if slices.Contains(active, run.State) {
 		return nil
 	}
 	return connect.NewError(connect.CodePermissionDenied, fmt.Errorf("run %s is %s", run.ID, run.State))
-}
-
-// needBegun lets the last words of a pod through that is being stopped.
-func needBegun(run store.AgentRun) error {
-	if run.State == "requested" || run.State == "queued" {
-		return needActive(run)
-	}
-	return nil
 }

@@ -24,8 +24,8 @@ func TestWhoIsNotTheAgentIsRefused(t *testing.T) {
 		"garbage":           {"garbage", connect.CodeUnauthenticated},
 		"expired":           {token(t, func(c *runtoken.Claims) { c.Expires = time.Now().Add(-time.Second) }), connect.CodeUnauthenticated},
 		"another namespace": {token(t, func(c *runtoken.Claims) { c.Namespace = "default" }), connect.CodeUnauthenticated},
-		"no such run":       {token(t, func(c *runtoken.Claims) { c.RunID = otherRun }), connect.CodePermissionDenied},
-		"no uuid":           {token(t, func(c *runtoken.Claims) { c.RunID = "'; DROP" }), connect.CodePermissionDenied},
+		"no such run":       {token(t, func(c *runtoken.Claims) { c.RunID = otherRun }), connect.CodeUnavailable},
+		"no uuid":           {token(t, func(c *runtoken.Claims) { c.RunID = "'; DROP" }), connect.CodeUnavailable},
 	} {
 		_, err := f.agentWith(c.token).GetGitCredential(t.Context(), &agentapi.GetGitCredentialRequest{})
 		if got := connect.CodeOf(err); got != c.want {
@@ -54,11 +54,11 @@ func TestOnlyAnActiveRunMayAct(t *testing.T) {
 		},
 	}
 	lastWords := []string{"AppendLogs", "SaveSnapshot"}
-	for _, state := range []string{"queued", "cancelled", "succeeded"} {
-		f.exec(`UPDATE runs SET state = $1, finished_at = CASE WHEN $1 = 'queued' THEN NULL ELSE now() END`, state)
+	for _, state := range []string{"cancelled", "succeeded"} {
+		f.exec(`UPDATE runs SET state = $1, finished_at = now()`, state)
 		for name, call := range calls {
 			err := call()
-			if state != "queued" && slices.Contains(lastWords, name) {
+			if slices.Contains(lastWords, name) {
 				if connect.CodeOf(err) == connect.CodePermissionDenied {
 					t.Errorf("%s of a run that is %s: %v; its pod may still say its last words", name, state, err)
 				}
@@ -71,6 +71,17 @@ func TestOnlyAnActiveRunMayAct(t *testing.T) {
 		beat, err := a.Heartbeat(t.Context(), &agentapi.HeartbeatRequest{})
 		if err != nil || !beat.GetStop() || beat.GetReason() != state {
 			t.Errorf("heartbeat of a run that is %s: %v %v", state, beat, err)
+		}
+	}
+
+	// A restored database is behind its agents: they wait for it, and none is told to stop.
+	calls["Heartbeat"] = func() error { _, err := a.Heartbeat(t.Context(), &agentapi.HeartbeatRequest{}); return err }
+	for _, state := range []string{"requested", "queued"} {
+		f.exec(`UPDATE runs SET state = $1, finished_at = NULL`, state)
+		for name, call := range calls {
+			if err := call(); connect.CodeOf(err) != connect.CodeUnavailable || !strings.Contains(fmt.Sprint(err), state) {
+				t.Errorf("%s of a run that is %s: %v", name, state, err)
+			}
 		}
 	}
 }

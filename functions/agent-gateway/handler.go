@@ -130,9 +130,6 @@ func (h *handler) Heartbeat(ctx context.Context, _ *agentapi.HeartbeatRequest) (
 // AppendLogs stores numbered lines.
 func (h *handler) AppendLogs(ctx context.Context, req *agentapi.AppendLogsRequest) (*agentapi.AppendLogsResponse, error) {
 	run := runOf(ctx)
-	if err := needBegun(run); err != nil {
-		return nil, err
-	}
 	if len(req.GetLines()) > maxLines {
 		return nil, invalid("%d lines in one call, send at most %d", len(req.GetLines()), maxLines)
 	}
@@ -185,9 +182,6 @@ func (h *handler) LoadSnapshot(ctx context.Context, _ *agentapi.LoadSnapshotRequ
 // SaveSnapshot replaces the session if the agent has seen the newest one.
 func (h *handler) SaveSnapshot(ctx context.Context, req *agentapi.SaveSnapshotRequest) (*agentapi.SaveSnapshotResponse, error) {
 	run := runOf(ctx)
-	if err := needBegun(run); err != nil {
-		return nil, err
-	}
 	if len(req.GetData()) > maxSnapshot {
 		return nil, invalid("the snapshot has %d bytes, at most %d are kept", len(req.GetData()), maxSnapshot)
 	}

@@ -132,7 +132,8 @@ func allowed(run store.AgentRun) []string { return []string{run.Model} }
 // active are the states in which a run's agent thinks. A run that waits for a person holds no pod and spends nothing.
 var active = []string{"starting", "running"}
 
-// caller finds the run whose pod asks.
+// caller finds the run whose pod asks. A token that we signed for a run that isn't there, or hasn't begun, is ahead of the
+// database: that was restored from a backup, and the run will come back.
 func (h *handler) caller(r *http.Request) (store.AgentRun, error) {
 	kind, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(kind, "Bearer") || token == "" {
@@ -149,11 +150,13 @@ func (h *handler) caller(r *http.Request) (store.AgentRun, error) {
 	run, err := h.db.AgentRun(r.Context(), claims.RunID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return store.AgentRun{}, refusal{status: http.StatusForbidden, code: "run_not_found", message: "run " + claims.RunID + " does not exist"}
+		return store.AgentRun{}, refusal{status: http.StatusServiceUnavailable, code: "run_not_found", message: "run " + claims.RunID + " is not in the database, try again"}
 	case err != nil:
 		return store.AgentRun{}, err
 	case run.Namespace != claims.Namespace:
 		return store.AgentRun{}, refusal{status: http.StatusUnauthorized, code: "invalid_api_key", message: "the run token belongs to another namespace"}
+	case run.State == "requested" || run.State == "queued":
+		return store.AgentRun{}, refusal{status: http.StatusServiceUnavailable, code: "run_not_begun", message: "run " + run.ID + " is " + run.State + ", try again"}
 	case !slices.Contains(active, run.State):
 		return store.AgentRun{}, refusal{status: http.StatusForbidden, code: "run_not_active", message: "run " + run.ID + " is " + run.State + ": its agent may not call models"}
 	}

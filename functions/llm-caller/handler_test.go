@@ -182,16 +182,22 @@ func TestWhoMayAsk(t *testing.T) {
 		"no run token":      {openAIKey, "invalid_api_key", 401},
 		"expired":           {token(t, func(c *runtoken.Claims) { c.Expires = time.Now().Add(-time.Second) }), "invalid_api_key", 401},
 		"another namespace": {token(t, func(c *runtoken.Claims) { c.Namespace = "default" }), "invalid_api_key", 401},
-		"no such run":       {token(t, func(c *runtoken.Claims) { c.RunID = "5f7c1d2e-0000-4000-8000-00000000000f" }), "run_not_found", 403},
+		"no such run":       {token(t, func(c *runtoken.Claims) { c.RunID = "5f7c1d2e-0000-4000-8000-00000000000f" }), "run_not_found", 503},
 	} {
 		for _, path := range []string{"/v1/responses", "/v1/chat/completions"} {
 			res := f.ask(f.url+path, c.bearer, strings.NewReader(body))
 			expectRefusal(t, name+" "+path, res, c.status, c.code)
 		}
 	}
-	for _, state := range []string{"queued", "waiting", "cancelled", "succeeded"} {
-		f.exec(`UPDATE runs SET state = $1, finished_at = CASE WHEN $1 IN ('queued', 'waiting') THEN NULL ELSE now() END`, state)
-		expectRefusal(t, state, f.pod("/v1/responses", body), 403, "run_not_active", state)
+	for state, want := range map[string]struct {
+		code   string
+		status int
+	}{
+		"requested": {"run_not_begun", 503}, "queued": {"run_not_begun", 503},
+		"waiting": {"run_not_active", 403}, "cancelled": {"run_not_active", 403}, "succeeded": {"run_not_active", 403},
+	} {
+		f.exec(`UPDATE runs SET state = $1, finished_at = CASE WHEN $1 IN ('cancelled', 'succeeded') THEN now() END`, state)
+		expectRefusal(t, state, f.pod("/v1/responses", body), want.status, want.code, state)
 	}
 	if got := f.openai.Requests(); len(got) != 0 {
 		t.Errorf("OpenAI was asked %d times", len(got))

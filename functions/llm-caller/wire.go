@@ -29,6 +29,8 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		slog.ErrorContext(r.Context(), "model call failed", "path", r.URL.Path, "error", err)
 		answer = refusal{status: http.StatusServiceUnavailable, code: "unavailable", message: "the platform cannot call the model now, try again"}
+	}
+	if answer.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "5")
 	}
 	kind := "invalid_request_error"

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -42,15 +44,9 @@ func (s *Server) OnType(eventType string, h func(context.Context, event.Event) (
 	s.handlers[eventType] = h
 }
 
-// Types are the event types that the function handles: its routes, to be held
+// Types are the event types that the function handles, sorted: its routes, to be held
 // against the Catalog.
-func (s *Server) Types() []string {
-	types := make([]string, 0, len(s.handlers))
-	for t := range s.handlers {
-		types = append(types, t)
-	}
-	return types
-}
+func (s *Server) Types() []string { return slices.Sorted(maps.Keys(s.handlers)) }
 
 // receive takes one CloudEvent from the Broker: decode, handle, send, answer.
 func (s *Server) receive(w http.ResponseWriter, r *http.Request) {
