@@ -46,7 +46,7 @@ $(NPM_STAMP): test/package-lock.json
 test: tools ## every test that needs no cluster
 	go test ./...
 
-# Vet and lint see the race build, so that they and the tests compile everything once.
+# All see the race build, so that everything is compiled once.
 check: GOFLAGS_RACE := GOFLAGS="$(shell go env GOFLAGS) -race"
 check: tools $(BIN)/golangci-lint $(BIN)/govulncheck ## what CI runs: format, vet, lint, vulnerabilities, tidy, race tests
 	@out=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); [ -z "$$out" ] || { echo "gofmt these: $$out" >&2; exit 1; }
@@ -55,8 +55,8 @@ check: tools $(BIN)/golangci-lint $(BIN)/govulncheck ## what CI runs: format, ve
 	$(GOFLAGS_RACE) $(BIN)/golangci-lint run ./...
 	$(BIN)/govulncheck $(VULNFLAGS) ./...
 	go test -race -p 2 -timeout 15m ./...
-	go vet -tags 'cluster apiserver' ./test/cluster/...
-	@if [ -x $(CLUSTER_HOME)/bin/kubeall ]; then $(MAKE) --no-print-directory test-api; \
+	$(GOFLAGS_RACE) go vet -tags 'cluster apiserver upgrade pressure' ./test/cluster/...
+	@if [ -x $(CLUSTER_HOME)/bin/kubeall ]; then $(GOFLAGS_RACE) $(MAKE) --no-print-directory test-api; \
 	else echo "Not run, for want of a cluster kit (make cluster): make test-api" >&2; fi
 
 $(BIN)/golangci-lint: test/tools.mod
@@ -185,12 +185,15 @@ else
 	kubectl -n knative-eventing get deployment
 endif
 
-test-cluster: $(BIN)/crane ## the tests on a real cluster: that of KUBECONFIG, else that of make cluster; UPGRADE=1 goes back a release and forth
+# Tests that are not part of the whole: each asks for a tag, and has it in its name.
+ALONE = $(if $(UPGRADE),upgrade,$(if $(PRESSURE),pressure))
+
+test-cluster: $(BIN)/crane ## the tests on a real cluster: that of KUBECONFIG, else that of make cluster; UPGRADE=1 or PRESSURE=1 for the two that are not part of it
 	@[ -n "$${KUBECONFIG:-}" ] || [ ! -f $(CLUSTER_HOME)/env ] || . $(CLUSTER_HOME)/env; \
 	[ -n "$${KUBECONFIG:-}" ] || { echo "No cluster: set KUBECONFIG to one with Knative that you may change, or make cluster." >&2; exit 1; }; \
 	kubectl version >/dev/null || exit; \
 	export TEST_HOST_IP=$${TEST_HOST_IP:-$${CLUSTER_HOST_IP:-}}; \
-	go test -tags 'cluster apiserver $(if $(UPGRADE),upgrade)' -count 1 -p 1 -v -timeout 90m $(if $(UPGRADE),-run Upgrade ./test/cluster,./test/cluster/...)
+	go test -tags 'cluster apiserver $(ALONE)' -count 1 -p 1 -v -timeout 90m $(if $(ALONE),-run '(?i)$(ALONE)' ./test/cluster,./test/cluster/...)
 
 # A cluster that runs already is used and left; one that is started for this goes again.
 test-api: ## what a real API server says of manifests, rights and the objects of runs: that of KUBECONFIG, else the cluster kit's

@@ -50,17 +50,18 @@ func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.runCheck)
 }
 
-// jobChanged hears of a Job; the data is the Job as it is now, or last was. That is a
-// hint, for it is in no log of ours and an agent's pod could make it up: what is told
-// comes from the cluster, and from the database where the cluster has nothing to show.
+// jobChanged hears of a Job, or of a Sandbox's pod; the data is the object as it is now,
+// or last was. That is a hint, for it is in no log of ours and an agent's pod could make
+// it up: what is told comes from the cluster, and from the database where the cluster
+// has nothing to show.
 func (h *handler) jobChanged(ctx context.Context, e event.Event) ([]event.Event, error) {
 	told, err := jobIn(e.Data())
 	if err != nil {
-		return nil, events.Malformed(fmt.Errorf("event %s: data is no Job: %w", e.ID(), err))
+		return nil, events.Malformed(fmt.Errorf("event %s: data is neither a Job nor a pod: %w", e.ID(), err))
 	}
 	run, ok := agentpod.RunOf(told)
 	if _, err := uuid.Parse(run.RunID); !ok || err != nil {
-		return nil, events.Reject("not_ours", fmt.Errorf("Job %s/%s has our label and names no run: who made it?", told.Namespace, told.Name))
+		return nil, events.Reject("not_ours", fmt.Errorf("a Job or pod %s/%s has our label and names no run: who made it?", told.Namespace, told.Name))
 	}
 	if e.Type() != events.TypeResourceDeleted && !agentpod.Ended(told) {
 		return nil, nil // at work
@@ -78,8 +79,13 @@ func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job
 	if i := slices.IndexFunc(agents, func(a agent) bool { return a.UID == told.UID }); i >= 0 {
 		job := agents[i]
 		run, ours := agentpod.RunOf(job)
-		if !ours || !agentpod.Ended(job.Job) {
+		// A Sandbox says later than its pod that this has ended.
+		if !ours || job.sandbox == nil && !agentpod.Ended(job.Job) {
 			return nil, nil
+		}
+		outcome, err := h.judge(ctx, job)
+		if err != nil || outcome.State == agentpod.Running {
+			return nil, err
 		}
 		known, err := h.runOf(ctx, run.RunID)
 		if err != nil {
@@ -87,10 +93,6 @@ func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job
 		}
 		if known.state == "" {
 			return h.forgotten(ctx, run, job.Job)
-		}
-		outcome, err := h.judge(ctx, job)
-		if err != nil {
-			return nil, err
 		}
 		return h.tell(ctx, run, job.Namespace, agentpod.Attempt(job), string(job.UID), outcome)
 	}

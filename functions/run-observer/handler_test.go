@@ -239,7 +239,8 @@ func (f *fixture) run(state string) {
 
 func (f *fixture) state(state string) {
 	f.Helper()
-	if _, err := f.db.Pool().Exec(f.Context(), `UPDATE runs SET state = $1`, state); err != nil {
+	_, err := f.db.Pool().Exec(f.Context(), `UPDATE runs SET state = $1, finished_at = CASE WHEN $1 IN ('succeeded', 'cancelled') THEN now() END`, state)
+	if err != nil {
 		f.Fatal(err)
 	}
 }

@@ -11,8 +11,9 @@
 //	the Job has ended, and its run is not  environment.expired: the database was restored, and
 //	in the database                        nobody else would ask for the namespace to go
 //
-// A Sandbox of agent-sandbox, where it is set up, is heard of and looked at like the
-// Job in whose place it stands.
+// A Sandbox of agent-sandbox, where it is set up, is looked at like the Job in whose
+// place it stands. It is heard of by its pod: an ApiServerSource can't watch Sandboxes,
+// as it guesses the name of their resource ("sandboxs").
 //
 // It goes by what the Job is in the cluster, not by which event told of it: a source
 // that starts anew tells of every Job again, and anybody inside the cluster could send

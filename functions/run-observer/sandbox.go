@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"codexk8s.dev/shared/agentpod"
@@ -21,24 +22,39 @@ func ofRun(runID string) func(agent) bool {
 	return func(a agent) bool { return agentpod.BelongsTo(a, runID) }
 }
 
-// jobIn is the Job that Kubernetes told of, or what the Sandbox comes to.
+// jobIn is the Job that Kubernetes told of, or what the pod says of its Sandbox.
 func jobIn(data []byte) (*batchv1.Job, error) {
 	var kind metav1.TypeMeta
 	if err := json.Unmarshal(data, &kind); err != nil {
 		return nil, err
 	}
-	if kind.Kind == agentpod.SandboxKind {
-		var sandbox agentpod.Sandbox
-		if err := json.Unmarshal(data, &sandbox); err != nil {
+	if kind.Kind == "Pod" {
+		var pod corev1.Pod
+		if err := json.Unmarshal(data, &pod); err != nil {
 			return nil, err
 		}
-		return sandbox.AsJob(), nil
+		return sandboxOf(&pod), nil
 	}
 	var job batchv1.Job
 	if err := json.Unmarshal(data, &job); err != nil {
 		return nil, err
 	}
 	return &job, nil
+}
+
+// sandboxOf is the pod's Sandbox, as the Job that it comes to. A pod on its way out says
+// nothing of the Sandbox's end: the next one is made, unless the Sandbox is gone too.
+func sandboxOf(pod *corev1.Pod) *batchv1.Job {
+	job := &batchv1.Job{TypeMeta: metav1.TypeMeta{Kind: agentpod.SandboxKind}, ObjectMeta: pod.ObjectMeta}
+	job.UID = ""
+	if owner := metav1.GetControllerOf(pod); owner != nil {
+		job.UID = owner.UID
+	}
+	end := map[corev1.PodPhase]batchv1.JobConditionType{corev1.PodSucceeded: batchv1.JobComplete, corev1.PodFailed: batchv1.JobFailed}[pod.Status.Phase]
+	if end != "" && pod.DeletionTimestamp == nil {
+		job.Status.Conditions = []batchv1.JobCondition{{Type: end, Status: corev1.ConditionTrue}}
+	}
+	return job
 }
 
 // agents are the Job and the Sandbox in a run's namespace, as far as there are any.

@@ -49,58 +49,106 @@ func ended(reason string) metav1.Condition {
 	return metav1.Condition{Type: "Finished", Status: metav1.ConditionTrue, Reason: reason}
 }
 
-var check = events.RunCheck{RunRef: ref, Namespace: namespace}
+var (
+	check   = events.RunCheck{RunRef: ref, Namespace: namespace}
+	tooMuch = failed("oom_killed", "The agent used more memory than its limit of 4Gi and was killed. Give the role more memory, or let it run fewer things at once.")
+)
+
+// podOf makes the Sandbox's pod anew, as its controller would, and returns it as stored.
+func (f *fixture) podOf(s *agentpod.Sandbox, status corev1.PodStatus) *corev1.Pod {
+	f.Helper()
+	yes := true
+	stored := new(corev1.Pod)
+	f.put(fakekube.Pods, &corev1.Pod{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{Name: s.Name, Namespace: s.Namespace, Labels: s.Spec.PodTemplate.Metadata.Labels, Annotations: s.Spec.PodTemplate.Metadata.Annotations,
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: s.APIVersion, Kind: s.Kind, Name: s.Name, UID: s.UID, Controller: &yes}}},
+		Spec:   s.Spec.PodTemplate.Spec,
+		Status: status,
+	}, stored)
+	return stored
+}
+
+// leaving is the pod as Kubernetes tells of it once it is to go.
+func leaving(pod *corev1.Pod) *corev1.Pod {
+	pod = pod.DeepCopy()
+	now := metav1.Now()
+	pod.DeletionTimestamp = &now
+	return pod
+}
 
 func TestSandboxEnds(t *testing.T) {
 	for name, c := range map[string]struct {
-		condition metav1.Condition
+		condition metav1.Condition // of the Sandbox, by the time that its pod is told of
 		pod       corev1.PodStatus
 		want      events.Payload
 	}{
-		"well":  {ended("PodSucceeded"), corev1.PodStatus{Phase: corev1.PodSucceeded}, finished},
-		"badly": {ended("PodFailed"), terminated(137, "OOMKilled", ""), oom},
-		"as its time is up": {metav1.Condition{Type: "Ready", Status: metav1.ConditionFalse, Reason: "SandboxExpired"}, corev1.PodStatus{Phase: corev1.PodRunning},
-			failed("deadline_exceeded", "The run's time was up and its pod was stopped. Raise the role's deadline, or make the issue smaller.")},
+		"well":                        {ended("PodSucceeded"), corev1.PodStatus{Phase: corev1.PodSucceeded}, finished},
+		"badly":                       {ended("PodFailed"), terminated(137, "OOMKilled", ""), tooMuch},
+		"well, and it is yet to say":  {metav1.Condition{}, corev1.PodStatus{Phase: corev1.PodSucceeded}, finished},
+		"badly, and it is yet to say": {metav1.Condition{}, terminated(137, "OOMKilled", ""), tooMuch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := withSandboxes(t)
 			f.run("running")
 			s := f.sandbox(c.condition)
 			f.pod("agent-of-another", "another", terminated(1, "Error", "not this one"))
-			f.pod("agent", s.UID, c.pod)
-			f.expect("told", f.deliver("1", events.TypeResourceUpdated, s), 202, c.want)
-			f.deliver("2", events.TypeResourceAdded, s)
+			pod := f.podOf(s, c.pod)
+			f.expect("told", f.deliver("1", events.TypeResourceUpdated, pod), 202, c.want)
+			f.deliver("2", events.TypeResourceAdded, pod)
 			f.deliver("3", check.EventType(), check)
 			if n := f.stored(); n != 1 {
 				t.Errorf("%d events for one outcome", n)
 			}
+			f.state("succeeded")
 			f.unbox()
 			f.mu.Lock()
 			f.sent = nil
 			f.mu.Unlock()
-			f.expect("deleted when it had ended", f.deliver("4", events.TypeResourceDeleted, s), 202)
+			f.expect("deleted when it had ended", f.deliver("4", events.TypeResourceDeleted, leaving(pod)), 202)
 		})
 	}
 }
 
-// A controller of an early release says nothing when the pod ends, and nobody tells of a pod that is stuck.
+// At the run's deadline the controller deletes the pod, and says so of the Sandbox, which stays.
+func TestSandboxExpires(t *testing.T) {
+	f := withSandboxes(t)
+	f.run("running")
+	s := f.sandbox(metav1.Condition{Type: "Ready", Status: metav1.ConditionFalse, Reason: "SandboxExpired"})
+	pod := f.podOf(s, corev1.PodStatus{Phase: corev1.PodRunning})
+	f.expect("its pod goes", f.deliver("1", events.TypeResourceUpdated, leaving(pod)), 202)
+	f.expect("its pod is gone", f.deliver("2", events.TypeResourceDeleted, leaving(pod)), 202,
+		failed("deadline_exceeded", "The run's time was up and its pod was stopped. Raise the role's deadline, or make the issue smaller."))
+}
+
+// A pod that is evicted or drained is made anew.
+func TestPodOfASandboxIsDeleted(t *testing.T) {
+	f := withSandboxes(t)
+	f.run("running")
+	s := f.sandbox()
+	pod := f.podOf(s, terminated(143, "Error", ""))
+	if _, err := f.objects.Delete(fakekube.Pods, namespace, pod.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	f.expect("on its way out", f.deliver("1", events.TypeResourceUpdated, leaving(pod)), 202)
+	f.expect("gone", f.deliver("2", events.TypeResourceDeleted, leaving(pod)), 202)
+}
+
+// Nobody tells of a pod that is stuck, and an event may be lost.
 func TestCheckOfASandbox(t *testing.T) {
 	for name, c := range map[string]struct {
 		pod  corev1.PodStatus
 		want []events.Payload
 	}{
-		"at work":       {corev1.PodStatus{Phase: corev1.PodRunning}, nil},
-		"its pod ended": {terminated(137, "OOMKilled", ""), []events.Payload{oom}},
-		"its pod is done": {corev1.PodStatus{Phase: corev1.PodSucceeded},
-			[]events.Payload{finished}},
+		"at work":         {corev1.PodStatus{Phase: corev1.PodRunning}, nil},
+		"its pod ended":   {terminated(137, "OOMKilled", ""), []events.Payload{tooMuch}},
+		"its pod is done": {corev1.PodStatus{Phase: corev1.PodSucceeded}, []events.Payload{finished}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := withSandboxes(t)
 			f.run("running")
-			s := f.sandbox(metav1.Condition{Type: "Ready", Status: metav1.ConditionFalse, Reason: "DependenciesNotReady"})
-			f.pod("agent", s.UID, c.pod)
-			f.expect("told", f.deliver("1", events.TypeResourceUpdated, s), 202)
-			f.expect("checked", f.deliver("2", check.EventType(), check), 202, c.want...)
+			f.podOf(f.sandbox(metav1.Condition{Type: "Ready", Status: metav1.ConditionFalse, Reason: "DependenciesNotReady"}), c.pod)
+			f.expect("checked", f.deliver("1", check.EventType(), check), 202, c.want...)
 		})
 	}
 }
@@ -109,24 +157,25 @@ func TestSandboxIsDeleted(t *testing.T) {
 	f := withSandboxes(t)
 	f.run("running")
 	s := f.sandbox()
-	f.expect("that didn't happen", f.deliver("1", events.TypeResourceDeleted, s), 202)
+	pod := f.podOf(s, corev1.PodStatus{Phase: corev1.PodRunning})
+	f.expect("that didn't happen", f.deliver("1", events.TypeResourceDeleted, leaving(pod)), 202)
 	f.unbox()
-	stopped := s.DeepCopyObject().(*agentpod.Sandbox)
-	stopped.Annotations[agentpod.AnnotationStopped] = "aborted"
-	f.expect("by us", f.deliver("2", events.TypeResourceDeleted, stopped), 202)
-	f.expect("by somebody", f.deliver("3", events.TypeResourceDeleted, s), 202, deleted)
+	f.state("cancelled")
+	f.expect("by us", f.deliver("2", events.TypeResourceDeleted, leaving(pod)), 202)
+	f.state("running")
+	f.expect("by somebody", f.deliver("3", events.TypeResourceDeleted, leaving(pod)), 202, deleted)
 }
 
-// Whoever can reach the function could tell of a Sandbox that never was.
-func TestForgedSandbox(t *testing.T) {
+// Whoever can reach the function could tell of a pod that never was.
+func TestForgedPodOfASandbox(t *testing.T) {
 	for name, f := range map[string]*fixture{"where they are set up": withSandboxes(t), "where they are not": setup(t)} {
 		t.Run(name, func(t *testing.T) {
 			f.run("running")
-			s := agentpod.Sandbox{TypeMeta: metav1.TypeMeta{APIVersion: "agents.x-k8s.io/v1beta1", Kind: "Sandbox"}, ObjectMeta: f.job().ObjectMeta}
-			s.UID = "forged"
-			f.expect("a Sandbox is said to be gone", f.post("1", events.TypeResourceDeleted, s), 202)
-			s.Status.Conditions = []metav1.Condition{ended("PodSucceeded")}
-			f.expect("a Sandbox is said to have ended", f.post("2", events.TypeResourceUpdated, s), 202)
+			pod := corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: f.job().ObjectMeta}
+			pod.UID = "forged"
+			f.expect("a pod is said to be gone", f.post("1", events.TypeResourceDeleted, pod), 202)
+			pod.Status.Phase = corev1.PodSucceeded
+			f.expect("a pod is said to have ended", f.post("2", events.TypeResourceUpdated, pod), 202)
 		})
 	}
 }

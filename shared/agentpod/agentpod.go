@@ -51,6 +51,7 @@ const (
 	LabelProject   = "codexk8s.dev/project"
 	LabelRole      = "codexk8s.dev/role"
 	LabelStage     = "codexk8s.dev/stage"
+	LabelSandbox   = "codexk8s.dev/sandbox" // of pods alone: what makes them in place of a Job
 )
 
 // Annotations: what is needed to tell an event about the run from the object

@@ -1,6 +1,7 @@
 package agentpod
 
 import (
+	"maps"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -66,8 +67,8 @@ type SandboxPodMeta struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// SandboxStatus is what the controller says: Finished when the pod has ended, but not in
-// early releases (0.2); Ready with a reason where the pod can't be made, or its time is up.
+// SandboxStatus is what the controller says: Finished some time after the pod has ended, and
+// not in early releases (0.2); Ready with a reason where the pod can't be made, or its time is up.
 type SandboxStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
@@ -106,6 +107,8 @@ const SandboxSetup = "deploy the platform with OVERLAY=agent-sandbox, and agent-
 // sandbox is what is made in place of the Job.
 func sandbox(job *batchv1.Job, r events.AgentRequested, version string) *Sandbox {
 	template := job.Spec.Template
+	template.Labels = maps.Clone(template.Labels)
+	template.Labels[LabelSandbox] = AgentSandbox
 	// Of the pod by itself; the Sandbox's own end is for pods that were made anew.
 	template.Spec.ActiveDeadlineSeconds = job.Spec.ActiveDeadlineSeconds
 	until := metav1.NewTime(r.Deadline.UTC())

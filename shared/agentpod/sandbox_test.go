@@ -27,7 +27,7 @@ func sandboxed(t *testing.T, r events.AgentRequested, version string) agentpod.O
 }
 
 // The Sandbox stands in the Job's place: all else of the run is the same, and its pod is the Job's, but that the deadline
-// is the pod's own.
+// is the pod's own, and its label tells who made it.
 func TestSandbox(t *testing.T) {
 	r := request()
 	r.Runtime, r.Attempt = "gvisor", 1
@@ -43,6 +43,7 @@ func TestSandbox(t *testing.T) {
 		}
 		pod, job := o.Job.Value.(*agentpod.Sandbox).Spec.PodTemplate, want.Job.Value.(*batchv1.Job).Spec
 		job.Template.Spec.ActiveDeadlineSeconds = job.ActiveDeadlineSeconds
+		job.Template.Labels[agentpod.LabelSandbox] = agentpod.AgentSandbox
 		if diff := cmp.Diff(job.Template, corev1.PodTemplateSpec{
 			ObjectMeta: metav1.ObjectMeta{Labels: pod.Metadata.Labels, Annotations: pod.Metadata.Annotations}, Spec: pod.Spec,
 		}); diff != "" {

@@ -74,8 +74,8 @@ func (w *world) killRunning(t *testing.T, function string) {
 	w.model.Behave(model.Behaviour{})
 }
 
-// TestAnEvictedAgentGoesOnInItsNextPod evicts the agent's pod through the Eviction API, as a drain does. (Pressure on
-// the node would have to be made for all of its pods.)
+// TestAnEvictedAgentGoesOnInItsNextPod evicts the agent's pod through the Eviction API, as a drain does. What
+// pressure on the node does is the matter of pressure_test.go.
 func TestAnEvictedAgentGoesOnInItsNextPod(t *testing.T) {
 	repo := it.repo("evicted")
 	issue := it.newIssue(t, repo, stack.IssueTitle, "")

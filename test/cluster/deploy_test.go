@@ -27,7 +27,7 @@ import (
 )
 
 // overlays are the shipped ones, besides which the test's own is deployed.
-const overlays = "try try-volume"
+const overlays = "try try-volume full-env agent-sandbox"
 
 // prepareNamespace does what the README asks of an operator before make deploy: namespace, Secrets, projects. What a
 // kept deployment has already stays.

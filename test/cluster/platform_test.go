@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -47,6 +48,7 @@ type world struct {
 	db      *pgxpool.Pool
 	dbURL   string
 	overlay string // folder of the test's component
+	service string // image of a project's service
 	hook    string // public URL of webhook-adapter
 	secret  string // of the webhooks
 	stop    []func()
@@ -93,7 +95,7 @@ func start(ctx context.Context) (_ *world, err error) {
 		what string
 		do   func(context.Context) error
 	}{
-		{"starting the fakes", w.startFakes}, {"making what an operator makes", w.prepareNamespace}, {"deploying", w.deploy},
+		{"building a project's service", w.buildService}, {"starting the fakes", w.startFakes}, {"making what an operator makes", w.prepareNamespace}, {"installing agent-sandbox", w.installSandboxes}, {"deploying", w.deploy},
 		{"waiting until all is ready", w.ready}, {"reaching the database", w.openDatabase}, {"connecting the webhooks", w.connectHooks},
 	}
 	for _, s := range steps {
@@ -185,6 +187,8 @@ func (w *world) startFakes(context.Context) error {
 			return err
 		}
 	}
+	files := maps.Clone(files)
+	files["services.yaml"] = fmt.Sprintf(servicesFile, w.service)
 	for _, p := range w.projects() {
 		for _, repo := range p.Repositories {
 			if err := w.github.CreateRepository(repo, files); err != nil {
@@ -216,13 +220,18 @@ type project struct {
 }
 
 func (w *world) projects() []project {
-	names := []string{"zero", "warm", "evicted", "quota", "image", "probed", "expired", "latency", "upgraded"}
+	names := []string{"zero", "warm", "evicted", "quota", "image", "probed", "expired", "latency", "upgraded", "doctor", "pressure"}
 	for _, function := range []string{"stage-router", "agent-launcher", "github-caller", "run-observer", "agent-gateway", "llm-caller"} {
 		names = append(names, "killed-"+function)
 	}
 	var all []project
 	for _, name := range names {
 		all = append(all, project{ID: name + "-" + w.suffix, Repositories: []string{w.repo(name)}, Members: map[string]string{owner: "owner"}})
+	}
+	for name, settings := range map[string]map[string]any{
+		"full-env": {"modes": map[string]string{"dev": "full-env"}}, "sandbox": {"sandbox": "agent-sandbox"},
+	} {
+		all = append(all, project{ID: name + "-" + w.suffix, Repositories: []string{w.repo(name)}, Members: map[string]string{owner: "owner"}, Settings: settings})
 	}
 	for _, name := range []string{"broker", "postgres", "rollout"} {
 		p := project{ID: "crowd-" + name + "-" + w.suffix, Members: map[string]string{owner: "owner"}}

@@ -66,7 +66,7 @@ func TestRenderedOverlays(t *testing.T) {
 	}
 }
 
-// sandboxes: who may make, read and watch them, and who is told of the API's version.
+// sandboxes: who may make and read them, who is told of the API's version, and whose pods are told of.
 func sandboxes(t *testing.T, m tree) {
 	holders := map[string]string{}
 	for name, role := range m.clusterRoles {
@@ -76,7 +76,7 @@ func sandboxes(t *testing.T, m tree) {
 			}
 		}
 	}
-	want := map[string]string{"agent-launcher": "get create patch delete", "run-observer": "get", "run-observer-source": "get list watch"}
+	want := map[string]string{"agent-launcher": "get create patch delete", "run-observer": "get"}
 	if diff := cmp.Diff(want, holders); diff != "" {
 		t.Errorf("rights on Sandboxes (-want +got):\n%s", diff)
 	}
@@ -91,13 +91,14 @@ func sandboxes(t *testing.T, m tree) {
 	if diff := cmp.Diff(map[string]string{"agent-launcher": "v1beta1", "run-observer": "v1beta1"}, told); diff != "" {
 		t.Errorf("who knows of agent-sandbox (-want +got):\n%s", diff)
 	}
-	source := m.apiServers["sandboxes"].Spec
+	source := m.apiServers["sandbox-pods"].Spec
 	watched := source.Resources[0]
-	if got := watched.APIVersion + " " + watched.Kind; got != "agents.x-k8s.io/v1beta1 "+agentpod.SandboxKind || len(source.Resources) != 1 {
+	if got := watched.APIVersion + " " + watched.Kind; got != "v1 Pod" || len(source.Resources) != 1 {
 		t.Errorf("the source watches %+v", source.Resources)
 	}
-	if diff := cmp.Diff(map[string]string{agentpod.LabelManagedBy: agentpod.ManagedBy}, watched.LabelSelector.MatchLabels); diff != "" {
-		t.Errorf("the source selects other Sandboxes than agentpod makes (-want +got):\n%s", diff)
+	made := map[string]string{agentpod.LabelManagedBy: agentpod.ManagedBy, agentpod.LabelSandbox: agentpod.AgentSandbox}
+	if diff := cmp.Diff(made, watched.LabelSelector.MatchLabels); diff != "" {
+		t.Errorf("the source selects other pods than those that agentpod asks for (-want +got):\n%s", diff)
 	}
 }
 

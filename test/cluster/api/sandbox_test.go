@@ -3,8 +3,6 @@
 package api
 
 import (
-	"encoding/json"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,14 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"codexk8s.dev/shared/agentpod"
-)
-
-// Where the definition of Sandboxes comes from, if the cluster has none. It has v1alpha1 only: v1beta1 is tried on a
-// cluster that serves it. What the platform writes is the same in both.
-const (
-	sandboxModule   = "sigs.k8s.io/agent-sandbox"
-	sandboxRelease  = "v0.2.1"
-	sandboxChecksum = "h1:BRrZzBkmoXjzSyCLnv7a2F804uSPQbbinOKtRbKe/94="
+	"codexk8s.dev/test/cluster/agentsandbox"
 )
 
 // TestSandboxesAreAccepted tries a run's Sandbox as agent-launcher makes it, with the rights of the overlay, in each
@@ -115,19 +106,13 @@ func refusesSandboxes(t *testing.T, golden *unstructured.Unstructured) {
 // defineSandboxes makes the resource where it is missing, and returns the versions that are served.
 func defineSandboxes(t *testing.T) map[string]bool {
 	t.Helper()
-	// Outside of our module: the product doesn't depend on this one.
-	download := exec.Command("go", "mod", "download", "-json", sandboxModule+"@"+sandboxRelease)
-	download.Dir = t.TempDir()
-	out, err := download.Output()
-	var module struct{ Dir, Sum, Error string }
-	if jsonErr := json.Unmarshal(out, &module); err != nil || jsonErr != nil {
-		t.Fatalf("%s: %v, %v, %s", download, err, jsonErr, module.Error)
-	}
-	if module.Sum != sandboxChecksum {
-		t.Fatalf("%s %s has the checksum %s", sandboxModule, sandboxRelease, module.Sum)
+	dir, err := agentsandbox.Fetch(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
 	name := "sandboxes." + agentpod.Sandboxes("v1alpha1").Group
-	for _, o := range objectsOf(t, filepath.Join(module.Dir, "k8s", "crds", "agents.x-k8s.io_sandboxes.yaml")) {
+	for _, o := range objectsOf(t, filepath.Join(dir, agentsandbox.Definition)) {
+		unstructured.RemoveNestedField(o.Object, "spec", "conversion") // nobody is there to convert
 		undo, err := ensure(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
