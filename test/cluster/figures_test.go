@@ -34,6 +34,9 @@ func TestAJobFollowsItsLabelQuickly(t *testing.T) {
 	for n := range issues + warmUp {
 		issue := it.newIssue(t, repo, fmt.Sprintf("Wish %d", n), "")
 		it.settled(t)
+		if n == issues/2 {
+			t.Logf("at work, one run at a time:\n%s", it.memory(t))
+		}
 		labelled = time.Now()
 		it.label(t, repo, issue)
 		select {
