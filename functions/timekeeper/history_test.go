@@ -58,6 +58,7 @@ func TestATickDoesNotReadHistory(t *testing.T) {
 	// What a connection has read is counted for all to see when it ends, at the latest.
 	must(t, f.db.Close(context.Background()))
 	f.db = f.as("test")
+	f.awaitGone("timekeeper")
 	f.exec(`SELECT pg_stat_reset()`)
 	db := f.as("timekeeper")
 	h := &handler{db: db, clients: clients, send: f.s.Send, process: f.h.process}
@@ -67,6 +68,7 @@ func TestATickDoesNotReadHistory(t *testing.T) {
 		must(t, h.compare(t.Context(), time.Now().Add(time.Duration(2+n)*compareEvery)))
 	}
 	must(t, db.Close(context.Background()))
+	f.awaitGone("timekeeper")
 	f.want("tables of which much was read", f.lines(`
 		SELECT format('%s: %s rows in %s scans, and %s rows by index', relname, seq_tup_read, seq_scan, idx_tup_fetch)
 		FROM pg_stat_user_tables
@@ -74,6 +76,20 @@ func TestATickDoesNotReadHistory(t *testing.T) {
 		ORDER BY relname
 	`), []string{})
 	f.want("done", f.lines(`SELECT count(*)::text FROM events WHERE stored_at > now() - interval '1 day'`), []string{"4"})
+}
+
+// awaitGone waits until Postgres has ended the function's connections: closing them is no more than asking for it.
+func (f *fixture) awaitGone(function string) {
+	f.t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		there := f.lines(`SELECT state FROM pg_stat_activity WHERE datname = current_database() AND application_name = '` + function + `'`)
+		if len(there) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			f.t.Fatalf("connections of %s are still there: %q", function, there)
+		}
+	}
 }
 
 // A row of the audit may be seen after rows that were numbered later, and even after timekeeper has slept for long.

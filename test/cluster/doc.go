@@ -1,6 +1,7 @@
 // Package cluster plays the product as it is shipped on a real Kubernetes with real Knative: the manifests of config/
-// and eventing/ with the try overlay, the images that ko builds, deployed by make deploy. What is played is the world
-// outside: GitHub (with Git) and OpenAI run in the test's process, on an address that pods reach.
+// and eventing/ with the overlays try, full-env and agent-sandbox, the images that ko builds, deployed by make deploy.
+// What is played is the world outside: GitHub (with Git) and OpenAI run in the test's process, on an address that pods
+// reach. agent-sandbox's controller is installed where the cluster has none.
 //
 //	test process, on the host                            cluster
 //	┌────────────────────────┐  webhook (public URL)    ┌──────────────────────────────────────────┐
@@ -17,11 +18,11 @@
 //
 //	KUBECONFIG            a cluster with Knative Serving and Eventing that may be changed
 //	KO_DOCKER_REPO        where ko pushes; KO_DEFAULTBASEIMAGE for clusters without the internet
-//	AGENT_BASE_IMAGE      what make agent-image made
+//	AGENT_BASE            what make agent-image made, unless it was made in this folder
 //	TEST_HOST_IP          address of this machine as pods reach it
 //	TEST_INGRESS          address of Knative's ingress, where this machine can't resolve the cluster's domain
 //	TEST_GATEWAY_PEERS    the ingress' pods for agents' NetworkPolicies, as GATEWAY_PEERS; empty = as shipped
-//	TEST_POSTGRES_IMAGE   replaces the overlay's image on a cluster without Docker Hub
+//	POSTGRES_IMAGE        what make postgres-image made, for a cluster without Docker Hub; the same
 //	KEEP                  a directory: the deployment and the state of the fakes stay, the next start goes on with them
 //
 // A test says in its name what holds. The tier that needs only an API server is package api.
