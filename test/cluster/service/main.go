@@ -55,6 +55,6 @@ func reach(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "no:", err)
 		return
 	}
-	conn.Close()
+	_ = conn.Close()
 	fmt.Fprintln(w, "yes")
 }
