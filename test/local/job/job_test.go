@@ -162,7 +162,7 @@ func (n *node) pods() []corev1.Pod {
 
 func (n *node) eventually(what string, is func() bool) {
 	n.Helper()
-	for range 500 {
+	for range 3000 {
 		if is() {
 			return
 		}
@@ -297,16 +297,20 @@ func TestAKilledOrDeletedPodIsReplaced(t *testing.T) {
 	n := start(t, "")
 	n.run(`[sleep, 1h]`, "backoffLimit: 5")
 	n.awaitRunning()
+	first, second := n.pods()[0].Name, ""
 	if killed := n.controller.Kill("run"); killed != 1 {
 		t.Errorf("%d processes were killed", killed)
 	}
-	n.eventually("a second pod runs", func() bool { return len(n.pods()) == 2 && n.controller.Running() == 1 })
-	for _, p := range n.pods() {
-		if p.Status.Phase == corev1.PodRunning {
-			if _, err := n.store.Delete(kube.Pods, "run", p.Name, metav1.DeleteOptions{}); err != nil {
-				t.Fatal(err)
+	n.eventually("a second pod runs", func() bool {
+		for _, p := range n.pods() {
+			if p.Name != first && p.Status.Phase == corev1.PodRunning {
+				second = p.Name
 			}
 		}
+		return second != ""
+	})
+	if _, err := n.store.Delete(kube.Pods, "run", second, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
 	}
 	n.eventually("a third pod runs", func() bool { return n.job().Status.Failed == 2 && n.controller.Running() == 1 })
 }
