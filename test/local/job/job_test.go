@@ -162,7 +162,7 @@ func (n *node) pods() []corev1.Pod {
 
 func (n *node) eventually(what string, is func() bool) {
 	n.Helper()
-	for range 3000 {
+	for range 500 {
 		if is() {
 			return
 		}
