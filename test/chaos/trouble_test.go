@@ -88,12 +88,12 @@ func (w *world) killAgents(ctx context.Context, r *rand.Rand) {
 	}
 }
 
-// loseEvents makes the broker lose what it holds, lose what it takes, or take nothing.
+// loseEvents makes the broker, in turn, lose what it holds, lose what it takes, and take nothing.
 func (w *world) loseEvents(ctx context.Context, r *rand.Rand) {
 	broker := w.stack.Platform.Broker()
-	for ctx.Err() == nil {
+	for turn := r.IntN(3); ctx.Err() == nil; turn = (turn + 1) % 3 {
 		sleep(ctx, between(r, 300*time.Millisecond, 2*time.Second))
-		switch r.IntN(3) {
+		switch turn {
 		case 0:
 			w.stats.eventsLost(broker.Forget())
 		case 1:
