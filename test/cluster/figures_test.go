@@ -75,7 +75,7 @@ func TestAnIdlePlatformHoldsNoFunction(t *testing.T) {
 func (w *world) memory(t *testing.T) string {
 	t.Helper()
 	pods, spaces := map[string]float64{}, map[string]float64{}
-	for _, n := range must(list[corev1.Node](t.Context(), w, "v1/nodes", "", "")) {
+	for _, n := range mustList[corev1.Node](t, w, "v1/nodes", "", "") {
 		metrics, err := w.kubectl(t.Context(), "get", "--raw", "/api/v1/nodes/"+n.Name+"/proxy/metrics/resource")
 		if err != nil {
 			t.Fatal(err)
@@ -106,7 +106,7 @@ var podMemory = regexp.MustCompile(`pod_memory_working_set_bytes\{namespace="([^
 func (w *world) images(t *testing.T) []string {
 	t.Helper()
 	sizes := map[string]int64{}
-	for _, n := range must(list[corev1.Node](t.Context(), w, "v1/nodes", "", "")) {
+	for _, n := range mustList[corev1.Node](t, w, "v1/nodes", "", "") {
 		for _, i := range n.Status.Images {
 			for _, function := range []string{"webhook-adapter", "stage-router", "agent-launcher", "run-observer", "agent-gateway", "llm-caller",
 				"github-caller", "timekeeper", "migrate", "agent-runner", "postgres"} {

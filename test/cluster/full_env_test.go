@@ -162,7 +162,7 @@ func (w *world) servicesReachEachOtherOnly(t *testing.T, pod corev1.Pod) {
 func (w *world) services(t *testing.T, in string) map[string]types.UID {
 	t.Helper()
 	all := map[string]types.UID{}
-	for _, s := range must(list[servingv1.Service](t.Context(), w, "serving.knative.dev/v1/services", in, "")) {
+	for _, s := range mustList[servingv1.Service](t, w, "serving.knative.dev/v1/services", in, "") {
 		all[s.Status.LatestCreatedRevisionName] = s.UID
 	}
 	return all

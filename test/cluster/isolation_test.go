@@ -31,10 +31,14 @@ func TestAnAgentReachesItsGatewaysAndGitAndNothingElse(t *testing.T) {
 		service("autoscaler", "knative-serving") + " 8080", service("activator-service", "knative-serving") + " 80",
 		it.hostIP + " " + fmt.Sprint(modelPort), // listens, and is OpenAI: only llm-caller may
 	}
-	for _, p := range must(it.functionPods(t.Context(), "")) {
+	functions, err := it.functionPods(t.Context(), "")
+	if err != nil || len(functions) == 0 {
+		t.Fatalf("there are %d pods of functions to try: %v", len(functions), err)
+	}
+	for _, p := range functions {
 		forbidden = append(forbidden, p.Status.PodIP+" 8012", p.Status.PodIP+" 8080")
 	}
-	for _, n := range must(list[corev1.Node](t.Context(), it, "v1/nodes", "", "")) {
+	for _, n := range mustList[corev1.Node](t, it, "v1/nodes", "", "") {
 		forbidden = append(forbidden, n.Status.Addresses[0].Address+" 10250", n.Status.Addresses[0].Address+" 6443")
 	}
 	if got := it.connects(t, pod, append(slices.Clone(allowed), forbidden...)); !slices.Equal(got, allowed) {
@@ -78,8 +82,12 @@ func (w *world) inside(t *testing.T, pod corev1.Pod, script string) string {
 func (w *world) mayOnlyReadItsNamespace(t *testing.T, in string) {
 	t.Helper()
 	may := func(args ...string) bool {
-		out, _ := w.kubectl(t.Context(), append([]string{"--as=system:serviceaccount:" + in + ":agent", "auth", "can-i"}, args...)...) // "no" is exit code 1
-		return strings.HasPrefix(out, "yes")
+		out, err := w.kubectl(t.Context(), append([]string{"--as=system:serviceaccount:" + in + ":agent", "auth", "can-i"}, args...)...)
+		yes := strings.HasPrefix(out, "yes")
+		if !yes && !strings.HasPrefix(out, "no") { // which is exit code 1
+			t.Fatalf("kubectl auth can-i %s: %q, %v", strings.Join(args, " "), out, err)
+		}
+		return yes
 	}
 	for _, right := range []string{"list pods", "get pods/log"} {
 		if !may(append(strings.Fields(right), "-n", in)...) {

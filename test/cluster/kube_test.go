@@ -54,6 +54,16 @@ func list[T any](ctx context.Context, w *world, path, in, labels string) ([]T, e
 	return all, nil
 }
 
+// mustList is list where an error ends the test.
+func mustList[T any](t *testing.T, w *world, path, in, labels string) []T {
+	t.Helper()
+	all, err := list[T](t.Context(), w, path, in, labels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 // wait asks ten times a second until nothing is missing. An error of the question is told like something missing: the
 // cluster and the database are taken away on purpose here.
 func wait(ctx context.Context, ask func() (missing string, err error)) error {
@@ -128,18 +138,23 @@ func (w *world) tell(t *testing.T) {
 		lines := strings.Split(out, "\n")
 		t.Logf("kubectl %s: %v\n%s", strings.Join(args, " "), err, strings.Join(lines[max(0, len(lines)-25):], "\n"))
 	}
-	for _, p := range must(w.functionPods(ctx, "")) {
+	functions, err := w.functionPods(ctx, "")
+	if err != nil {
+		t.Logf("pods of functions: %v", err)
+	}
+	for _, p := range functions {
 		out, err := w.kubectl(ctx, "-n", namespace, "logs", p.Name, "-c", "user-container", "--tail=15")
 		t.Logf("logs of %s: %v\n%s", p.Name, err, out)
 	}
-	pods, _ := list[corev1.Pod](ctx, w, "v1/pods", "", "app.kubernetes.io/managed-by=codexk8s")
+	pods, err := list[corev1.Pod](ctx, w, "v1/pods", "", "app.kubernetes.io/managed-by=codexk8s")
+	if err != nil {
+		t.Logf("pods of agents: %v", err)
+	}
 	for _, p := range pods[max(0, len(pods)-3):] {
 		out, err := w.kubectl(ctx, "-n", p.Namespace, "logs", p.Name, "--all-containers", "--tail=15")
 		t.Logf("logs of %s/%s: %v\n%s", p.Namespace, p.Name, err, out)
 	}
 }
-
-func must[T any](v T, _ error) T { return v }
 
 // watch calls f for every change of the resource in all namespaces with those labels, until the test ends.
 func (w *world) watch(t *testing.T, path, labels string, f func(at time.Time, what string, o *unstructured.Unstructured)) {

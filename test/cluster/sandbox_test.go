@@ -79,12 +79,14 @@ func TestAnAgentWorksInASandboxInPlaceOfAJob(t *testing.T) {
 	if err := it.db.QueryRow(t.Context(), `SELECT DISTINCT namespace FROM runs WHERE repository = $1`, repo).Scan(&in); err != nil {
 		t.Fatal(err)
 	}
-	if jobs := must(list[batchv1.Job](t.Context(), it, "batch/v1/jobs", in, "")); len(jobs) > 0 {
+	if jobs := mustList[batchv1.Job](t, it, "batch/v1/jobs", in, ""); len(jobs) > 0 {
 		t.Errorf("there are %d Jobs besides", len(jobs))
 	}
 	sandboxes := it.api.Resource(agentpod.Sandboxes("v1beta1"))
-	if all, err := sandboxes.Namespace(in).List(t.Context(), metav1.ListOptions{}); err != nil || len(all.Items) != 1 {
-		t.Errorf("there are %d Sandboxes, want that of the last run: %v", len(all.Items), err)
+	if all, err := sandboxes.Namespace(in).List(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Error(err)
+	} else if len(all.Items) != 1 {
+		t.Errorf("there are %d Sandboxes, want that of the last run", len(all.Items))
 	}
 
 	issue = it.newIssue(t, repo, stack.IssueTitle+" too", "")

@@ -5,6 +5,7 @@ package agentsandbox
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,7 +32,7 @@ func Fetch(ctx context.Context) (dir string, err error) {
 	download.Env = append(os.Environ(), "GONOSUMDB="+module)
 	out, err := download.Output()
 	var got struct{ Dir, Sum, Error string }
-	if jsonErr := json.Unmarshal(out, &got); err != nil || jsonErr != nil {
+	if err := errors.Join(err, json.Unmarshal(out, &got)); err != nil {
 		return "", fmt.Errorf("%s: %w, %s", download, err, got.Error)
 	}
 	if got.Sum != checksum {

@@ -127,7 +127,7 @@ spec:
           image: ko://%s
           args: %s
           env:
-            - {name: HOME, value: /work/home}
+            - {name: HOME, value: /work}
             - name: RUN_TOKEN
               valueFrom: {secretKeyRef: {name: run, key: RUN_TOKEN, optional: true}}
           volumeMounts: [{name: work, mountPath: /work}]`, spec, image, args))

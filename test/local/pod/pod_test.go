@@ -37,7 +37,7 @@ volumes:
 containers:
   - name: agent
     image: ko://codexk8s.dev/functions/agent-runner
-    args: ["--run", "$(RUN_ID)", "/work/in"]
+    args: ["--run", "$(RUN_ID)", "/scratch/in"]
     envFrom:
       - configMapRef: {name: settings}
         prefix: SET_
@@ -54,10 +54,10 @@ containers:
       - {name: TARGET, value: "agent-gateway.codexk8s.svc:80"}
       - {name: OTHER, value: "http://grafana.monitoring.svc.cluster.local"}
       - {name: NOTE, value: "$(RUN_ID) costs $$5, $(UNKNOWN)"}
-      - {name: HOME, value: /work/home}
+      - {name: HOME, value: /scratch/home}
       - {name: PROCESS, value: /etc/codexk8s/process.yaml}
     volumeMounts:
-      - {name: work, mountPath: /work}
+      - {name: work, mountPath: /scratch}
       - {name: settings, mountPath: /etc/codexk8s}
 `
 
