@@ -11,7 +11,7 @@ VULNFLAGS  := $(if $(VULNDB),-db file://$(VULNDB))
 SUDO       := $(if $(filter 0,$(shell id -u)),,sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo tools test check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay
+.PHONY: help run demo tools test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,18 @@ $(NPM_STAMP): test/package-lock.json
 
 test: tools ## every test that needs no cluster
 	go test ./...
+
+# Runs a command on another day: at +400d COMMAND. Each shift compiles everything once.
+CLOCK ?= $(realpath ../shared/clock/at)
+SHIFT ?= +400d -400d +3y
+
+test-clock: ## every test that needs no cluster, on other days; SHIFT="+400d -400d +3y"
+	@[ -x "$(CLOCK)" ] || { echo "Set CLOCK to a program that runs a command with all clocks moved (Go's, Postgres', git's): \$$CLOCK +400d COMMAND" >&2; exit 1; }
+	@$(MAKE) --no-print-directory tools
+	@failed=; for shift in $(SHIFT); do \
+	  echo "== $$shift: $$($(CLOCK) $$shift date -u +%F)"; \
+	  $(CLOCK) $$shift go test -timeout 20m ./... || failed="$$failed $$shift"; done; \
+	[ -z "$$failed" ] || { echo "Tests that depend on the day failed at:$$failed" >&2; exit 1; }
 
 # All see the race build, so that everything is compiled once.
 check: GOFLAGS_RACE := GOFLAGS="$(shell go env GOFLAGS) -race"

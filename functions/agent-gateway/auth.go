@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 
@@ -54,7 +53,7 @@ func (h *handler) caller(ctx context.Context, authorization string) (store.Agent
 	if !strings.EqualFold(kind, "Bearer") || token == "" {
 		return store.AgentRun{}, connect.NewError(connect.CodeUnauthenticated, errors.New("send the run token as Authorization: Bearer"))
 	}
-	claims, err := runtoken.Verify(h.key, strings.TrimSpace(token), time.Now())
+	claims, err := runtoken.Verify(h.key, strings.TrimSpace(token), h.db.Now())
 	if errors.Is(err, runtoken.ErrInvalid) || errors.Is(err, runtoken.ErrExpired) {
 		return store.AgentRun{}, connect.NewError(connect.CodeUnauthenticated, err)
 	}

@@ -141,7 +141,7 @@ func (h *handler) AppendLogs(ctx context.Context, req *agentapi.AppendLogsReques
 		if l.GetStream() != "agent" && l.GetStream() != "runner" {
 			return nil, invalid("stream %q is neither agent nor runner", l.GetStream())
 		}
-		at := time.Now().UTC()
+		at := h.db.Now()
 		if l.GetAt().IsValid() {
 			at = l.GetAt().AsTime()
 		}
@@ -220,7 +220,7 @@ func (h *handler) GetGitCredential(ctx context.Context, _ *agentapi.GetGitCreden
 	}
 	expires := token.Expires
 	if expires.IsZero() {
-		expires = time.Now().Add(tokenLife)
+		expires = h.db.Now().Add(tokenLife)
 	}
 	return &agentapi.GetGitCredentialResponse{Username: "x-access-token", Password: token.Value, ExpiresAt: timestamppb.New(expires)}, nil
 }

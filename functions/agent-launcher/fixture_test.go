@@ -105,7 +105,8 @@ func (f *fixture) serve(kubeconfig string) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.h = &handler{db: f.db, cluster: cluster, platform: platform, key: []byte("0123456789abcdef0123456789abcdef"), now: func() time.Time { return f.clock }}
+	f.h = &handler{db: f.db, cluster: cluster, platform: platform, key: []byte("0123456789abcdef0123456789abcdef")}
+	f.db.SetClock(func() time.Time { return f.clock })
 	f.server = serve.New("agent-launcher", sink.URL)
 	f.h.routes(f.server)
 }

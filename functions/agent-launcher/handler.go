@@ -32,7 +32,6 @@ type handler struct {
 	cluster  *kube.Client
 	platform agentpod.Platform
 	key      []byte
-	now      func() time.Time
 }
 
 func (h *handler) routes(s *serve.Server) {
@@ -114,12 +113,12 @@ func (h *handler) environmentExpired(ctx context.Context, e event.Event, r event
 			jobs = append(jobs, *sandbox)
 		}
 		var refusal *agentpod.Refusal
-		if errors.As(agentpod.Removable(ns, jobs, h.now()), &refusal) {
+		if errors.As(agentpod.Removable(ns, jobs, h.db.Now()), &refusal) {
 			kept := skipped(r.RunRef, "environment.kept", refusal.Reason, refusal.Message)
 			// Nobody else will ask again.
 			switch expires, _ := agentpod.Expiry(ns); {
 			case refusal.Reason == "active_run":
-				kept.Emit = []events.Draft{events.At(h.now().Add(keepAway), r)}
+				kept.Emit = []events.Draft{events.At(h.db.Now().Add(keepAway), r)}
 			case refusal.Reason == "not_expired" && agentpod.BelongsTo(ns, r.RunID):
 				// The day was set for a run that uses all its time; this one has ended before.
 				// A later run that renewed the lease asks for itself.
@@ -155,7 +154,7 @@ func (h *handler) once(ctx context.Context, e event.Event, run events.RunRef, ac
 			if kube.Refused(err) {
 				return nil, events.Reject("kubernetes_refused", err)
 			}
-			return nil, kube.Later(err, h.now())
+			return nil, kube.Later(err, h.db.Now())
 		}
 	}
 	return h.db.Step(ctx, e, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) { return d, nil })

@@ -38,7 +38,7 @@ func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 	if err != nil {
 		return &agentpod.Refusal{Reason: "invalid_request", Message: err.Error()}
 	}
-	o, err := agentpod.Build(r, h.platform, token, h.now())
+	o, err := agentpod.Build(r, h.platform, token, h.db.Now())
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (h *handler) start(ctx context.Context, r events.AgentRequested, o agentpod
 }
 
 func (h *handler) soon(format string, args ...any) error {
-	return events.RetryAt(h.now().Add(tryAgain), fmt.Errorf(format, args...))
+	return events.RetryAt(h.db.Now().Add(tryAgain), fmt.Errorf(format, args...))
 }
 
 // refusalOf turns what the API server will never accept into a refusal that a

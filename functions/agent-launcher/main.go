@@ -21,7 +21,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"codexk8s.dev/shared/kube"
 	"codexk8s.dev/shared/runtoken"
@@ -67,7 +66,7 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 		return err
 	}
 	s.OnStop(db.Close)
-	h := &handler{db: db, cluster: cluster, platform: platform, key: []byte(env.RunTokenKey), now: time.Now}
+	h := &handler{db: db, cluster: cluster, platform: platform, key: []byte(env.RunTokenKey)}
 	h.routes(s)
 	s.PutOff(db.PutOff)
 	return nil

@@ -59,7 +59,7 @@ func (h *handler) checkCluster(ctx context.Context) []check {
 	for _, p := range parts {
 		checks = append(checks, h.ready(ctx, p))
 	}
-	return append(checks, h.checkSettings(ctx), h.checkPods(ctx), h.checkNamespaces(ctx, time.Now()))
+	return append(checks, h.checkSettings(ctx), h.checkPods(ctx), h.checkNamespaces(ctx, h.db.Now()))
 }
 
 // ready looks whether the objects of a kind are there and ready.

@@ -68,7 +68,7 @@ type handler struct {
 
 // check makes the report.
 func (h *handler) check(ctx context.Context) error {
-	r := report{At: time.Now().UTC().Truncate(time.Second), Checks: append(h.checkCluster(ctx), h.checkDatabase(ctx)...)}
+	r := report{At: h.db.Now().Truncate(time.Second), Checks: append(h.checkCluster(ctx), h.checkDatabase(ctx)...)}
 	r.Well = r.faults() == 0
 	var err error
 	if h.json {

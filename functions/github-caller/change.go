@@ -21,6 +21,7 @@ type change struct {
 	owner, name string
 	client      *github.Client
 	login       func(context.Context) (string, error) // who we are on GitHub
+	now         func() time.Time
 	console     string
 	view        *store.GitHubView
 	did         done
@@ -50,7 +51,7 @@ func (c *change) apply(ctx context.Context) error {
 		{"commit status", c.status},
 		{"status comment", c.comment},
 	} {
-		err := github.Sort(part.do(ctx), time.Now())
+		err := github.Sort(part.do(ctx), c.now())
 		if err == nil {
 			continue
 		}
@@ -77,7 +78,7 @@ func (c *change) labels(ctx context.Context, number int, add, remove []string) e
 	for _, label := range remove {
 		// go-github does not escape it.
 		_, err := c.client.Issues.RemoveLabelForIssue(ctx, c.owner, c.name, number, url.PathEscape(label))
-		if err = github.Sort(err, time.Now()); err != nil && !absent(err) {
+		if err = github.Sort(err, c.now()); err != nil && !absent(err) {
 			return err
 		}
 		c.did.steps = append(c.did.steps, fmt.Sprintf("#%d -%s", number, label))

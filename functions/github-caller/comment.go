@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	gh "github.com/google/go-github/v66/github"
 
@@ -34,7 +33,7 @@ func (c *change) comment(ctx context.Context) error {
 	}
 	if id != 0 {
 		_, _, err := c.client.Issues.EditComment(ctx, c.owner, c.name, id, body)
-		if err = github.Sort(err, time.Now()); err != nil && !github.Gone(err) {
+		if err = github.Sort(err, c.now()); err != nil && !github.Gone(err) {
 			return err
 		}
 		if err == nil {

@@ -63,7 +63,7 @@ type done struct {
 // act calls GitHub under the work item's lock.
 func (h *handler) act(ctx context.Context, c *change) (done, error) {
 	err := h.call(ctx, c.Repository, func(ctx context.Context, client *github.Client) error {
-		c.client, c.login, c.console = client, h.clients.Login, h.console
+		c.client, c.login, c.console, c.now = client, h.clients.Login, h.console, h.db.Now
 		return h.db.WithGitHubView(ctx, c.Repository, c.Issue, func(ctx context.Context, view *store.GitHubView) error {
 			c.view = view
 			return c.apply(ctx)
@@ -105,7 +105,7 @@ func (h *handler) explain(ctx context.Context, e event.Event, p events.GitHubCha
 	case errors.As(err, &limited):
 		return events.RetryAt(limited.Until, err)
 	case errors.Is(err, store.ErrLocked):
-		return events.RetryAt(time.Now().Add(2*time.Second), err)
+		return events.RetryAt(h.db.Now().Add(2*time.Second), err)
 	case errors.As(err, &refused) && !temporary(err):
 		reason := "github_refused"
 		if github.Gone(err) {

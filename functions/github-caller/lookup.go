@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -54,7 +53,7 @@ func (h *handler) lookup(ctx context.Context, found *events.GitHubLookedUp) erro
 		if err == nil {
 			return read(file, found)
 		}
-		if err = github.Sort(err, time.Now()); missing(err) {
+		if err = github.Sort(err, h.db.Now()); missing(err) {
 			return nil
 		}
 		return err

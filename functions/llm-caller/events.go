@@ -78,15 +78,15 @@ func actionKey(e event.Event) string { return "llm.requested " + e.Source() + " 
 func (h *handler) claim(ctx context.Context, e event.Event) error {
 	var claimed time.Time
 	err := h.db.Pool().QueryRow(ctx, `
-		INSERT INTO actions AS a (key, function, state)
-		VALUES ($1, 'llm-caller', 'planned')
+		INSERT INTO actions AS a (key, function, state, planned_at)
+		VALUES ($1, 'llm-caller', 'planned', $2)
 		ON CONFLICT (key) DO UPDATE
-		SET planned_at = now()
-		WHERE a.state = 'planned' AND a.planned_at < now() - $2::interval
+		SET planned_at = excluded.planned_at
+		WHERE a.state = 'planned' AND a.planned_at < $3
 		RETURNING planned_at
-	`, actionKey(e), claimFor).Scan(&claimed)
+	`, actionKey(e), h.db.Now(), h.db.Now().Add(-claimFor)).Scan(&claimed)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return events.RetryAt(time.Now().Add(5*time.Second), errors.New("another delivery of the event is asking the model"))
+		return events.RetryAt(h.db.Now().Add(5*time.Second), errors.New("another delivery of the event is asking the model"))
 	}
 	if err != nil {
 		return fmt.Errorf("planning the model call: %w", err)
@@ -117,9 +117,9 @@ func (h *handler) save(ctx context.Context, tx *store.Tx, e event.Event, p event
 	var b pgx.Batch
 	b.Queue(`
 		UPDATE actions
-		SET state = 'done', done_at = now()
+		SET state = 'done', done_at = $2
 		WHERE key = $1
-	`, actionKey(e))
+	`, actionKey(e), tx.Now())
 	b.Queue(`
 		INSERT INTO llm_calls (id, model, endpoint, status, response_id, input_tokens, cached_tokens, output_tokens, reasoning_tokens,
 		                       cost_microusd, started_at, duration_ms)
@@ -136,7 +136,7 @@ func (h *handler) save(ctx context.Context, tx *store.Tx, e event.Event, p event
 // ask makes the call. An error means that it is worth repeating, for good or after a time.
 func (h *handler) ask(ctx context.Context, p events.LLMRequested) (answer, error) {
 	if h.apiKey == "" {
-		return answer{}, events.RetryAt(time.Now().Add(time.Minute), errors.New("OPENAI_API_KEY is not set: set the key of the secret codexk8s-openai"))
+		return answer{}, events.RetryAt(h.db.Now().Add(time.Minute), errors.New("OPENAI_API_KEY is not set: set the key of the secret codexk8s-openai"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
@@ -145,7 +145,7 @@ func (h *handler) ask(ctx context.Context, p events.LLMRequested) (answer, error
 		request.Messages = append(request.Messages, openai.ChatCompletionMessage{Role: m.Role, Content: m.Content})
 	}
 	a := answer{started: time.Now().UTC(), LLMAnswered: events.LLMAnswered{RequestID: p.RequestID, Model: p.Model}}
-	client := llm.NewClient(h.apiKey, h.base.String(), h.client, time.Now)
+	client := llm.NewClient(h.apiKey, h.base.String(), h.client, h.db.Now)
 	said, err := client.CreateChatCompletion(ctx, request)
 	if err != nil {
 		return h.failed(ctx, a, llm.AsFailure(err))
@@ -183,7 +183,7 @@ func (h *handler) failed(ctx context.Context, a answer, f *llm.Failure) (answer,
 		if wait == 0 {
 			wait = limitPause
 		}
-		return answer{}, events.RetryAt(time.Now().Add(wait), f)
+		return answer{}, events.RetryAt(h.db.Now().Add(wait), f)
 	case f.Kind == llm.QuotaExhausted, f.Kind == llm.Permanent && ctx.Err() == nil:
 		a.status = f.Status
 		a.failed = &events.LLMFailed{RequestID: a.RequestID, Reason: string(f.Kind), Message: f.Error()}

@@ -140,7 +140,7 @@ func (h *handler) caller(r *http.Request) (store.AgentRun, error) {
 		return store.AgentRun{}, refusal{status: http.StatusUnauthorized, code: "invalid_api_key",
 			message: "send the run token as the API key: Authorization: Bearer $RUN_TOKEN"}
 	}
-	claims, err := runtoken.Verify(h.key, strings.TrimSpace(token), time.Now())
+	claims, err := runtoken.Verify(h.key, strings.TrimSpace(token), h.db.Now())
 	if errors.Is(err, runtoken.ErrInvalid) || errors.Is(err, runtoken.ErrExpired) {
 		return store.AgentRun{}, refusal{status: http.StatusUnauthorized, code: "invalid_api_key", message: err.Error()}
 	}

@@ -38,7 +38,6 @@ const startingPause = 3 * time.Second
 type handler struct {
 	db      *store.DB
 	cluster *kube.Client
-	now     func() time.Time
 
 	sandboxes schema.GroupVersionResource // zero where agent-sandbox is not set up
 }
@@ -109,7 +108,7 @@ func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job
 	case known.namespace != told.Namespace || known.attempt != agentpod.Attempt(told):
 		return nil, nil
 	case known.state == "starting":
-		return nil, events.RetryAt(h.now().Add(startingPause), fmt.Errorf("the Job of run %s is gone, and the news of its start is still under way", run.RunID))
+		return nil, events.RetryAt(h.db.Now().Add(startingPause), fmt.Errorf("the Job of run %s is gone, and the news of its start is still under way", run.RunID))
 	case known.state != "running":
 		return nil, nil
 	}
@@ -146,7 +145,7 @@ func (h *handler) sorted(err error) error {
 	if err != nil && kube.Refused(err) {
 		return events.Reject("kubernetes_refused", err)
 	}
-	return kube.Later(err, h.now())
+	return kube.Later(err, h.db.Now())
 }
 
 func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) ([]event.Event, error) {
@@ -183,7 +182,7 @@ func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) (
 // judge reads the Job's own pods, and the warnings where there are none.
 func (h *handler) judge(ctx context.Context, job agent) (agentpod.Outcome, error) {
 	if agentpod.JobSucceeded(job.Job) {
-		return agentpod.Judge(job.Job, nil, nil, h.now()), nil
+		return agentpod.Judge(job.Job, nil, nil, h.db.Now()), nil
 	}
 	all, err := kube.List[corev1.Pod](ctx, h.cluster, pods, job.Namespace, agentpod.LabelRun+"="+job.Labels[agentpod.LabelRun])
 	if err != nil {
@@ -194,7 +193,7 @@ func (h *handler) judge(ctx context.Context, job agent) (agentpod.Outcome, error
 		return !slices.ContainsFunc(p.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == job.UID })
 	})
 	if job.sandbox != nil {
-		return agentpod.JudgeSandbox(job.sandbox, own, h.now()), nil
+		return agentpod.JudgeSandbox(job.sandbox, own, h.db.Now()), nil
 	}
 	var told []corev1.Event
 	if len(own) == 0 && !agentpod.Ended(job.Job) {
@@ -202,7 +201,7 @@ func (h *handler) judge(ctx context.Context, job agent) (agentpod.Outcome, error
 			return agentpod.Outcome{}, err
 		}
 	}
-	return agentpod.Judge(job.Job, own, told, h.now()), nil
+	return agentpod.Judge(job.Job, own, told, h.db.Now()), nil
 }
 
 // tell emits an outcome, once for what it is about: a Job's UID, or a check's id.

@@ -88,7 +88,8 @@ func setup(t *testing.T) *fixture {
 	}))
 	t.Cleanup(sink.Close)
 	f.server = serve.New("run-observer", sink.URL)
-	f.h = &handler{db: f.db, cluster: cluster, now: func() time.Time { return time.Now().Add(f.later) }}
+	f.h = &handler{db: f.db, cluster: cluster}
+	f.db.SetClock(func() time.Time { return time.Now().Add(f.later) })
 	f.h.routes(f.server)
 	f.put(fakekube.Namespaces, &corev1.Namespace{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: namespace},

@@ -47,7 +47,7 @@ func (h *handler) routes(s *serve.Server) {
 func (h *handler) tick(ctx context.Context, _ event.Event) ([]event.Event, error) {
 	err := errors.Join(h.giveUp(ctx), h.sendDue(ctx), h.closeHandled(ctx), h.seal(ctx), h.measure(ctx), h.db.Ticked(ctx))
 	// GitHub's troubles must not make the Broker repeat the tick, and with it the calls.
-	if compared := h.compare(ctx, time.Now()); compared != nil {
+	if compared := h.compare(ctx, h.db.Now()); compared != nil {
 		slog.Warn("comparing with GitHub; the next pass tries again", "error", compared)
 	}
 	return nil, err

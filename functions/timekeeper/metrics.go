@@ -35,7 +35,7 @@ func (h *handler) measure(ctx context.Context) error {
 	for _, b := range backlogs {
 		overdue[b.Function] = b.Overdue
 		if b.Overdue > 0 {
-			oldest[b.Function] = time.Since(b.Since)
+			oldest[b.Function] = h.db.Now().Sub(b.Since)
 		}
 	}
 	for function := range events.Catalog {

@@ -61,8 +61,9 @@ func (s *sender) work() {
 // leave logs at most once a second: a broker that is down must not fill the log with one line per event.
 func (s *sender) leave(err error) {
 	s.left.Add(1)
-	last, now := s.logged.Load(), time.Now().UnixNano()
-	if now-last < int64(time.Second) || !s.logged.CompareAndSwap(last, now) {
+	last := s.logged.Load()
+	start := time.Now().UnixNano() // of the second that this line stands for
+	if start-last < int64(time.Second) || !s.logged.CompareAndSwap(last, start) {
 		return
 	}
 	slog.Warn("events were stored but not sent; timekeeper will send them", "events", s.left.Swap(0), "error", err)

@@ -110,14 +110,14 @@ func (tx *Tx) seal(ctx context.Context, batch []auditRow) error {
 	}
 	if _, err := tx.Exec(ctx, `
 		WITH seal AS (
-			INSERT INTO audit_seals (rows, seqs, previous, hash)
-			VALUES (cardinality($1::bigint[]), $1, $2, $3)
+			INSERT INTO audit_seals (rows, seqs, previous, hash, sealed_at)
+			VALUES (cardinality($1::bigint[]), $1, $2, $3, $4)
 			RETURNING batch
 		)
 		INSERT INTO audit_sealed (seq, batch)
 		SELECT seq, batch
 		FROM seal, unnest($1::bigint[]) AS seq
-	`, seqs, notNil(previous), hash); err != nil {
+	`, seqs, notNil(previous), hash, tx.now); err != nil {
 		return fmt.Errorf("sealing %d rows of the audit: %w", len(batch), err)
 	}
 	return nil

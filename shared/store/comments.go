@@ -20,8 +20,8 @@ type GitHubView struct {
 	CommentID int64 // 0 = none yet
 	Version   int64 // that the comment shows
 
+	db         *DB
 	tx         pgx.Tx
-	function   string
 	repository string
 	issue      int
 }
@@ -45,7 +45,7 @@ func (db *DB) WithGitHubView(ctx context.Context, repository string, issue int, 
 		return fmt.Errorf("connecting to Postgres: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it is a no-op
-	v := &GitHubView{tx: tx, function: db.function, repository: repository, issue: issue}
+	v := &GitHubView{db: db, tx: tx, repository: repository, issue: issue}
 	if err := v.lock(ctx); err != nil {
 		return err
 	}
@@ -86,9 +86,9 @@ func (v *GitHubView) lock(ctx context.Context) error {
 func (v *GitHubView) SaveComment(ctx context.Context, id, version int64) error {
 	_, err := v.tx.Exec(ctx, `
 		UPDATE github_comments
-		SET comment_id = $3, version = greatest(version, $4), updated_at = now()
+		SET comment_id = $3, version = greatest(version, $4), updated_at = $5
 		WHERE repository = $1 AND issue = $2
-	`, v.repository, v.issue, id, version)
+	`, v.repository, v.issue, id, version, v.db.Now())
 	if err != nil {
 		return fmt.Errorf("recording comment %d: %w", id, err)
 	}
@@ -111,11 +111,11 @@ func (v *GitHubView) StatusVersion(ctx context.Context, sha, name string) (versi
 func (v *GitHubView) SaveStatus(ctx context.Context, sha, name string, version int64) error {
 	_, err := v.tx.Exec(ctx, `
 		INSERT INTO actions (key, function, state, result, done_at)
-		VALUES ($1, $2, 'done', jsonb_build_object('version', $3::bigint), now())
+		VALUES ($1, $2, 'done', jsonb_build_object('version', $3::bigint), $4)
 		ON CONFLICT (key) DO UPDATE
 		SET result = excluded.result, done_at = excluded.done_at
 		WHERE (actions.result ->> 'version')::bigint < (excluded.result ->> 'version')::bigint
-	`, v.statusKey(sha, name), v.function, version)
+	`, v.statusKey(sha, name), v.db.function, version, v.db.Now())
 	if err != nil {
 		return fmt.Errorf("recording status %s: %w", name, err)
 	}
@@ -148,8 +148,8 @@ func (db *DB) GitHubPause(ctx context.Context, credential string) (time.Time, er
 	err := db.pool.QueryRow(ctx, `
 		SELECT until
 		FROM github_pauses
-		WHERE credential = $1 AND until > now()
-	`, credential).Scan(&until)
+		WHERE credential = $1 AND until > $2
+	`, credential, db.Now()).Scan(&until)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return time.Time{}, nil
 	}

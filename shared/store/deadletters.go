@@ -56,18 +56,18 @@ func (tx *Tx) bury(ctx context.Context, e event.Event, functions []string, code 
 	correlation := events.Extension(e, events.ExtCorrelation)
 	var b pgx.Batch
 	// One that need not be in the log: without it there would be nothing to replay.
-	if err := queueEvent(&b, e, origin{correlation: correlation}, time.Time{}); err != nil {
+	if err := tx.queueEvent(&b, e, origin{correlation: correlation}, time.Time{}); err != nil {
 		return 0, err
 	}
 	for _, f := range functions {
 		b.Queue(`
-			INSERT INTO dead_letters AS d (function, source, id, type, code, error, envelope)
-			SELECT $1, $2, $3, $4, $5, $6, $7
+			INSERT INTO dead_letters AS d (function, source, id, type, code, error, envelope, died_at)
+			SELECT $1, $2, $3, $4, $5, $6, $7, $8
 			WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE function = $1 AND source = $2 AND id = $3)
 			ON CONFLICT (function, source, id) DO UPDATE
-			SET code = excluded.code, error = excluded.error, died_at = now(), replayed_at = NULL, handled_at = NULL
+			SET code = excluded.code, error = excluded.error, died_at = excluded.died_at, replayed_at = NULL, handled_at = NULL
 			WHERE d.replayed_at IS NOT NULL
-		`, f, e.Source(), e.ID(), e.Type(), code, why, string(envelope)).Exec(func(ct pgconnTag) error {
+		`, f, e.Source(), e.ID(), e.Type(), code, why, string(envelope), tx.now).Exec(func(ct pgconnTag) error {
 			buried += int(ct.RowsAffected())
 			return nil
 		})
@@ -89,12 +89,12 @@ func (db *DB) GiveUp(ctx context.Context, attempts, limit int) (buried int, err 
 		rows, err := tx.Query(ctx, `
 			SELECT function, source, id, attempts
 			FROM pending p
-			WHERE attempts > $1 AND due_at <= now()
+			WHERE attempts > $1 AND due_at <= $3
 			  AND EXISTS (SELECT 1 FROM events e WHERE (e.source, e.id) = (p.source, p.id))
 			ORDER BY due_at
 			LIMIT $2
 			FOR UPDATE SKIP LOCKED
-		`, attempts, limit)
+		`, attempts, limit, tx.now)
 		if err != nil {
 			return fmt.Errorf("looking for events without receipt: %w", err)
 		}
@@ -184,9 +184,9 @@ func (db *DB) Replay(ctx context.Context, function, source, id string) (e event.
 	err = db.inTx(ctx, func(tx *Tx) error {
 		marked, err := tx.Exec(ctx, `
 			UPDATE dead_letters
-			SET replayed_at = now(), handled_at = NULL
+			SET replayed_at = $4, handled_at = NULL
 			WHERE function = $1 AND source = $2 AND id = $3
-		`, function, source, id)
+		`, function, source, id, tx.now)
 		if err != nil {
 			return fmt.Errorf("marking the dead letter %s: %w", id, err)
 		}
@@ -203,11 +203,11 @@ func (db *DB) Replay(ctx context.Context, function, source, id string) (e event.
 		`, function, source, id)
 		b.Queue(`
 			INSERT INTO pending (function, source, id, due_at)
-			VALUES ($1, $2, $3, now() + $4::interval)
+			VALUES ($1, $2, $3, $4)
 			ON CONFLICT (function, source, id) DO UPDATE
 			SET due_at = excluded.due_at, attempts = 0
-		`, function, source, id, grace)
-		queueAudit(&b, tx.function, e, events.Extension(e, events.ExtCorrelation), events.Record{
+		`, function, source, id, tx.now.Add(grace))
+		queueAudit(&b, tx.now, tx.function, e, events.Extension(e, events.ExtCorrelation), events.Record{
 			Actor: "function:" + tx.function, Action: "dead_letter.replayed", Detail: e.Type() + " at " + function,
 		})
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {

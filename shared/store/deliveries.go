@@ -131,10 +131,10 @@ func (db *DB) Receive(ctx context.Context, arrivals []Arrival) ([]Outcome, error
 // insertArrivals stores those arrivals whose positions are in order, and reports
 // by position which were new.
 func (db *DB) insertArrivals(ctx context.Context, arrivals []Arrival, order []int) (map[int]bool, error) {
-	var c arrivalColumns
+	c, now := arrivalColumns{}, db.Now()
 	var types []string
 	for _, i := range order {
-		if err := c.add(i, arrivals[i]); err != nil {
+		if err := c.add(i, arrivals[i], now); err != nil {
 			return nil, err
 		}
 		if t := arrivals[i].Event.Type(); !slices.Contains(types, t) {
@@ -158,16 +158,16 @@ func (db *DB) insertArrivals(ctx context.Context, arrivals []Arrival, order []in
 				      content_type, data, correlation,
 				      github, event, action, repository, hook_id, sha256)
 		), delivered AS (
-			INSERT INTO deliveries (guid, event, action, repository, hook_id, sha256, status)
+			INSERT INTO deliveries (guid, event, action, repository, hook_id, sha256, status, received_at)
 			SELECT id, event, action, repository, hook_id, sha256,
-			       CASE WHEN type = ANY ($17::text[]) THEN 'accepted' ELSE 'ignored' END
+			       CASE WHEN type = ANY ($17::text[]) THEN 'accepted' ELSE 'ignored' END, $19
 			FROM arrived
 			WHERE github
 			ON CONFLICT DO NOTHING
 			RETURNING guid
 		), stored AS (
-			INSERT INTO events (source, id, type, subject, time, extensions, content_type, data, correlation)
-			SELECT source, id, type, subject, time, extensions::jsonb, content_type, data, correlation
+			INSERT INTO events (source, id, type, subject, time, extensions, content_type, data, correlation, stored_at)
+			SELECT source, id, type, subject, time, extensions::jsonb, content_type, data, correlation, $19
 			FROM arrived
 			WHERE NOT github OR id IN (SELECT guid FROM delivered)
 			ON CONFLICT DO NOTHING
@@ -180,7 +180,7 @@ func (db *DB) insertArrivals(ctx context.Context, arrivals []Arrival, order []in
 			           ELSE (source, id) IN (SELECT source, id FROM stored) END
 		), outstanding AS (
 			INSERT INTO pending (function, source, id, due_at)
-			SELECT c.function, f.source, f.id, now() + $19::interval
+			SELECT c.function, f.source, f.id, $19::timestamptz + $20::interval
 			FROM fresh f
 			JOIN unnest($17::text[], $18::text[]) AS c (type, function) USING (type)
 			WHERE NOT EXISTS (SELECT 1 FROM inbox i WHERE (i.function, i.source, i.id) = (c.function, f.source, f.id))
@@ -188,7 +188,7 @@ func (db *DB) insertArrivals(ctx context.Context, arrivals []Arrival, order []in
 		)
 		SELECT n FROM fresh
 	`, c.n, c.source, c.id, c.typ, c.subject, c.time, c.extensions, c.contentType, c.data, c.correlation,
-		c.github, c.event, c.action, c.repository, c.hookID, c.sha256, consumedTypes, consumers, grace)
+		c.github, c.event, c.action, c.repository, c.hookID, c.sha256, consumedTypes, consumers, now, grace)
 	if err != nil {
 		return nil, fmt.Errorf("storing %d arrivals: %w", len(order), err)
 	}
@@ -215,7 +215,7 @@ type arrivalColumns struct {
 	hookID                               []int64
 }
 
-func (c *arrivalColumns) add(n int, a Arrival) error {
+func (c *arrivalColumns) add(n int, a Arrival, now time.Time) error {
 	extensions, err := json.Marshal(a.Event.Extensions())
 	if err != nil {
 		return fmt.Errorf("encoding the extensions of %s: %w", a.Event.ID(), err)
@@ -232,7 +232,7 @@ func (c *arrivalColumns) add(n int, a Arrival) error {
 	c.extensions = append(c.extensions, string(extensions))
 	c.contentType = append(c.contentType, a.Event.DataContentType())
 	c.correlation = append(c.correlation, a.correlation())
-	c.time = append(c.time, timeOf(a.Event))
+	c.time = append(c.time, timeOf(a.Event, now))
 	c.data = append(c.data, notNil(a.Event.Data()))
 	c.sha256 = append(c.sha256, a.SHA256[:])
 	c.github = append(c.github, a.GitHub != nil)
@@ -290,7 +290,7 @@ func (db *DB) compareArrivals(ctx context.Context, arrivals []Arrival, known []i
 			continue
 		}
 		outcomes[i] = Reused
-		queueAudit(&audit, db.function, a.Event, a.correlation(), events.Record{
+		queueAudit(&audit, db.Now(), db.function, a.Event, a.correlation(), events.Record{
 			Actor: a.Actor, Action: "delivery.refused", Reason: "id_reused",
 			Detail: fmt.Sprintf("id %s came before with another payload (sha256 %x, now %x)", a.Event.ID(), before, a.SHA256),
 		})

@@ -28,7 +28,7 @@ func (tx *Tx) record(ctx context.Context, cause event.Event, correlation string,
 	var b pgx.Batch
 	var now []event.Event
 	if !events.IsOurs(cause.Type()) && cause.Type() != "" {
-		if err := queueEvent(&b, cause, origin{correlation: correlation}, time.Time{}); err != nil {
+		if err := tx.queueEvent(&b, cause, origin{correlation: correlation}, time.Time{}); err != nil {
 			return nil, err
 		}
 	}
@@ -39,7 +39,7 @@ func (tx *Tx) record(ctx context.Context, cause event.Event, correlation string,
 		}
 		e.SetTime(tx.now)
 		from := origin{tx.function, cause.Source(), cause.ID(), n, events.Extension(e, events.ExtCorrelation)}
-		if err := queueEvent(&b, e, from, draft.NotBefore); err != nil {
+		if err := tx.queueEvent(&b, e, from, draft.NotBefore); err != nil {
 			return nil, err
 		}
 		due := draft.NotBefore
@@ -57,7 +57,7 @@ func (tx *Tx) record(ctx context.Context, cause event.Event, correlation string,
 		}
 	}
 	for _, r := range d.Audit {
-		queueAudit(&b, tx.function, cause, correlation, r)
+		queueAudit(&b, tx.now, tx.function, cause, correlation, r)
 	}
 	if b.Len() == 0 {
 		return nil, nil
@@ -75,31 +75,31 @@ type origin struct {
 	correlation                    string
 }
 
-func queueEvent(b *pgx.Batch, e event.Event, from origin, notBefore time.Time) error {
+func (tx *Tx) queueEvent(b *pgx.Batch, e event.Event, from origin, notBefore time.Time) error {
 	extensions, err := json.Marshal(e.Extensions())
 	if err != nil {
 		return fmt.Errorf("encoding the extensions of %s: %w", e.ID(), err)
 	}
 	b.Queue(`
 		INSERT INTO events (source, id, type, subject, time, extensions, content_type, data,
-		                    function, cause_source, cause_id, n, not_before, correlation)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+		                    function, cause_source, cause_id, n, not_before, correlation, stored_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 		ON CONFLICT DO NOTHING
-	`, e.Source(), e.ID(), e.Type(), e.Subject(), timeOf(e), extensions, e.DataContentType(), notNil(e.Data()),
-		from.function, from.causeSource, from.causeID, from.n, orNull(notBefore), from.correlation)
+	`, e.Source(), e.ID(), e.Type(), e.Subject(), timeOf(e, tx.now), extensions, e.DataContentType(), notNil(e.Data()),
+		from.function, from.causeSource, from.causeID, from.n, orNull(notBefore), from.correlation, tx.now)
 	return nil
 }
 
 // queueAudit appends one line to the audit. Nobody ever changes it again.
-func queueAudit(b *pgx.Batch, function string, cause event.Event, workItem string, r events.Record) {
+func queueAudit(b *pgx.Batch, at time.Time, function string, cause event.Event, workItem string, r events.Record) {
 	var run any
 	if r.Run != "" {
 		run = r.Run
 	}
 	b.Queue(`
-		INSERT INTO audit (actor, action, work_item, run_id, reason, detail, function, event_source, event_id)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-	`, r.Actor, r.Action, workItem, run, r.Reason, r.Detail, function, cause.Source(), cause.ID())
+		INSERT INTO audit (at, actor, action, work_item, run_id, reason, detail, function, event_source, event_id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+	`, at, r.Actor, r.Action, workItem, run, r.Reason, r.Detail, function, cause.Source(), cause.ID())
 }
 
 const eventColumns = `e.source, e.id, e.type, e.subject, e.time, e.extensions, e.content_type, e.data`
@@ -158,14 +158,14 @@ func (db *DB) Due(ctx context.Context, limit int) ([]event.Event, error) {
 		WITH due AS (
 			SELECT function, source, id
 			FROM pending
-			WHERE due_at <= now()
+			WHERE due_at <= $2
 			ORDER BY due_at
 			LIMIT $1
 			FOR UPDATE SKIP LOCKED
 		), claimed AS (
 			UPDATE pending p
 			SET attempts = p.attempts + 1,
-			    due_at = now() + least(interval '1 hour', interval '1 minute' * power(2, least(p.attempts, 10)))
+			    due_at = $2 + least(interval '1 hour', interval '1 minute' * power(2, least(p.attempts, 10)))
 			FROM due
 			WHERE (p.function, p.source, p.id) = (due.function, due.source, due.id)
 			RETURNING p.source, p.id
@@ -173,7 +173,7 @@ func (db *DB) Due(ctx context.Context, limit int) ([]event.Event, error) {
 		SELECT `+eventColumns+`
 		FROM (SELECT DISTINCT source, id FROM claimed) c
 		JOIN events e USING (source, id)
-	`, limit)
+	`, limit, db.Now())
 	if err != nil {
 		return nil, fmt.Errorf("looking for due events: %w", err)
 	}
@@ -199,11 +199,11 @@ func (db *DB) PutOff(ctx context.Context, e event.Event, until time.Time) error 
 	return nil
 }
 
-func timeOf(e event.Event) time.Time {
+func timeOf(e event.Event, otherwise time.Time) time.Time {
 	if t := e.Time(); !t.IsZero() {
 		return t
 	}
-	return time.Now().UTC()
+	return otherwise
 }
 
 func orNull(t time.Time) any {

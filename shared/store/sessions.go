@@ -78,9 +78,9 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 func (db *DB) Heartbeat(ctx context.Context, runID string) error {
 	_, err := db.pool.Exec(ctx, `
 		UPDATE runs
-		SET heartbeat_at = now()
+		SET heartbeat_at = $2
 		WHERE id = $1
-	`, runID)
+	`, runID, db.Now())
 	if err != nil {
 		return fmt.Errorf("noting the heartbeat of run %s: %w", runID, err)
 	}
@@ -91,9 +91,9 @@ func (db *DB) Heartbeat(ctx context.Context, runID string) error {
 func (db *DB) SetProgress(ctx context.Context, runID, text string) error {
 	_, err := db.pool.Exec(ctx, `
 		UPDATE runs
-		SET progress = $2, heartbeat_at = now()
+		SET progress = $2, heartbeat_at = $3
 		WHERE id = $1
-	`, runID, text)
+	`, runID, text, db.Now())
 	if err != nil {
 		return fmt.Errorf("noting the progress of run %s: %w", runID, err)
 	}
@@ -137,15 +137,15 @@ func (db *DB) LoadSession(ctx context.Context, run AgentRun) (Session, error) {
 func (db *DB) SaveSession(ctx context.Context, run AgentRun, expected int64, s Session) (int64, error) {
 	var version int64
 	err := db.pool.QueryRow(ctx, `
-		INSERT INTO sessions AS s (repository, issue, engine, version, thread_id, sha256, data, run_id)
-		SELECT $1, $2, $3, $4::bigint + 1, $5, $6, $7, $8
+		INSERT INTO sessions AS s (repository, issue, engine, version, thread_id, sha256, data, run_id, saved_at)
+		SELECT $1, $2, $3, $4::bigint + 1, $5, $6, $7, $8, $9
 		WHERE $4::bigint = 0 OR EXISTS (SELECT 1 FROM sessions WHERE repository = $1 AND issue = $2 AND engine = $3)
 		ON CONFLICT (repository, issue, engine) DO UPDATE
 		SET version = s.version + 1, thread_id = excluded.thread_id, sha256 = excluded.sha256,
-		    data = excluded.data, run_id = excluded.run_id, saved_at = now()
+		    data = excluded.data, run_id = excluded.run_id, saved_at = excluded.saved_at
 		WHERE s.version = $4
 		RETURNING version
-	`, strings.ToLower(run.Repository), run.Issue, run.Engine, expected, s.ThreadID, s.SHA256, s.Data, run.ID).Scan(&version)
+	`, strings.ToLower(run.Repository), run.Issue, run.Engine, expected, s.ThreadID, s.SHA256, s.Data, run.ID, db.Now()).Scan(&version)
 	if err == nil {
 		return version, nil
 	}
@@ -175,10 +175,10 @@ func (db *DB) SaveReport(ctx context.Context, report events.AgentReported) (even
 			return events.Decision{}, fmt.Errorf("encoding the report: %w", err)
 		}
 		inserted, err := tx.Exec(ctx, `
-			INSERT INTO run_reports (run_id, report)
-			VALUES ($1, $2)
+			INSERT INTO run_reports (run_id, report, reported_at)
+			VALUES ($1, $2, $3)
 			ON CONFLICT DO NOTHING
-		`, report.RunID, data)
+		`, report.RunID, data, tx.now)
 		if err != nil {
 			return events.Decision{}, fmt.Errorf("storing the report of run %s: %w", report.RunID, err)
 		}

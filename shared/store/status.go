@@ -26,7 +26,7 @@ type Backlog struct {
 func (db *DB) Backlogs(ctx context.Context) ([]Backlog, error) {
 	rows, err := db.pool.Query(ctx, `
 		WITH owed AS (
-			SELECT function, source, id, due_at, attempts, due_at <= now() OR attempts > 0 AS overdue
+			SELECT function, source, id, due_at, attempts, due_at <= $1 OR attempts > 0 AS overdue
 			FROM pending
 		), oldest AS (
 			SELECT o.function, min(greatest(e.stored_at, e.not_before)) AS since
@@ -36,13 +36,13 @@ func (db *DB) Backlogs(ctx context.Context) ([]Backlog, error) {
 			GROUP BY o.function
 		)
 		SELECT function, count(*) FILTER (WHERE NOT overdue), count(*) FILTER (WHERE overdue),
-		       count(*) FILTER (WHERE attempts = 0 AND due_at <= now() - interval '12 minutes'),
+		       count(*) FILTER (WHERE attempts = 0 AND due_at <= $1 - interval '12 minutes'),
 		       oldest.since
 		FROM owed
 		LEFT JOIN oldest USING (function)
 		GROUP BY function, oldest.since
 		ORDER BY function
-	`)
+	`, db.Now())
 	if err != nil {
 		return nil, fmt.Errorf("reading what is outstanding: %w", err)
 	}
@@ -147,9 +147,9 @@ func (db *DB) SilentRuns(ctx context.Context, silence time.Duration) ([]SilentRu
 	rows, err := db.pool.Query(ctx, `
 		SELECT id::text, repository, issue, coalesce(heartbeat_at, started_at, created_at) AS heard
 		FROM runs
-		WHERE state = 'running' AND coalesce(heartbeat_at, started_at, created_at) < now() - $1::interval
+		WHERE state = 'running' AND coalesce(heartbeat_at, started_at, created_at) < $1
 		ORDER BY heard
-	`, silence)
+	`, db.Now().Add(-silence))
 	if err != nil {
 		return nil, fmt.Errorf("looking for silent runs: %w", err)
 	}
@@ -181,10 +181,10 @@ func (db *DB) UnknownRuns(ctx context.Context, ids []string) ([]string, error) {
 func (db *DB) Ticked(ctx context.Context) error {
 	_, err := db.pool.Exec(ctx, `
 		INSERT INTO ticks (function, ticked_at)
-		VALUES ($1, now())
+		VALUES ($1, $2)
 		ON CONFLICT (function) DO UPDATE
 		SET ticked_at = excluded.ticked_at
-	`, db.function)
+	`, db.function, db.Now())
 	if err != nil {
 		return fmt.Errorf("noting the tick: %w", err)
 	}
@@ -193,17 +193,17 @@ func (db *DB) Ticked(ctx context.Context) error {
 
 // Seen is when things happened last; zero = never.
 type Seen struct {
-	Now      time.Time `json:"now"`               // by the database's clock
+	Now      time.Time `json:"now"`               // by the clock that all of this was noted with
 	Tick     time.Time `json:"tick,omitzero"`     // timekeeper's last round
 	Delivery time.Time `json:"delivery,omitzero"` // the last webhook of GitHub that was stored
 }
 
 // Seen reads when things happened last.
 func (db *DB) Seen(ctx context.Context) (Seen, error) {
-	var s Seen
+	s := Seen{Now: db.Now()}
 	err := db.pool.QueryRow(ctx, `
-		SELECT now(), (SELECT ticked_at FROM ticks WHERE function = 'timekeeper'), (SELECT max(received_at) FROM deliveries)
-	`).Scan(zero(&s.Now), zero(&s.Tick), zero(&s.Delivery))
+		SELECT (SELECT ticked_at FROM ticks WHERE function = 'timekeeper'), (SELECT max(received_at) FROM deliveries)
+	`).Scan(zero(&s.Tick), zero(&s.Delivery))
 	if err != nil {
 		return s, fmt.Errorf("reading what happened last: %w", err)
 	}
@@ -222,9 +222,9 @@ func (db *DB) Pauses(ctx context.Context) ([]Pause, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT credential, until, reason
 		FROM github_pauses
-		WHERE until > now()
+		WHERE until > $1
 		ORDER BY credential
-	`)
+	`, db.Now())
 	if err != nil {
 		return nil, fmt.Errorf("reading GitHub's pauses: %w", err)
 	}

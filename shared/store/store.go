@@ -18,6 +18,13 @@
 // delivers. So Step and Handled refuse what is not in the log with the same type and
 // the same data: whoever can write there holds the database's credentials.
 //
+// Time has one source, the clock of the function's process (Now, SetClock). What is
+// due, late or over is compared with it, by the store and by the handler alike, and it
+// stamps every row that is compared later. No statement asks Postgres for the time, so
+// there are no two clocks in one decision; a column's DEFAULT now() is for people and
+// for rows of earlier releases. Clocks of several nodes differ by what NTP leaves, which
+// is far below every bound here.
+//
 // A transaction's closure sees only the transaction (Tx). The SQL stands at its
 // call site.
 package store
@@ -46,6 +53,7 @@ var ErrNotFound = errors.New("not found")
 type DB struct {
 	function string
 	pool     *pgxpool.Pool
+	now      func() time.Time
 	unlogged []string
 }
 
@@ -70,7 +78,7 @@ func Open(ctx context.Context, function, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the connection pool: %w", err)
 	}
-	return &DB{function: function, pool: pool}, nil
+	return &DB{function: function, pool: pool, now: time.Now}, nil
 }
 
 // Close closes the pool; its signature is that of serve's OnStop.
@@ -78,6 +86,12 @@ func (db *DB) Close(context.Context) error {
 	db.pool.Close()
 	return nil
 }
+
+// SetClock hands in another clock than the process's.
+func (db *DB) SetClock(now func() time.Time) { db.now = now }
+
+// Now is the time by the function's one clock: UTC, to the microsecond as Postgres keeps it.
+func (db *DB) Now() time.Time { return db.now().UTC().Truncate(time.Microsecond) }
 
 // AllowUnlogged lets events in that are not in the log: those of other systems whose
 // source begins with one of the prefixes, such as "https://github.com/acme/" where a
@@ -173,7 +187,7 @@ func (db *DB) inTx(ctx context.Context, f func(*Tx) error) error {
 		return fmt.Errorf("connecting to Postgres: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it is a no-op
-	if err := f(&Tx{Tx: tx, function: db.function, now: time.Now().UTC().Truncate(time.Microsecond)}); err != nil {
+	if err := f(&Tx{Tx: tx, function: db.function, now: db.Now()}); err != nil {
 		return err
 	}
 	if err := tx.Commit(ctx); err != nil {
@@ -189,10 +203,10 @@ func (tx *Tx) receive(ctx context.Context, e event.Event, aggregate string, logg
 	var b pgx.Batch
 	b.Queue(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, aggregate)
 	b.Queue(`
-		INSERT INTO inbox (function, source, id)
-		VALUES ($1, $2, $3)
+		INSERT INTO inbox (function, source, id, handled_at)
+		VALUES ($1, $2, $3, $4)
 		ON CONFLICT DO NOTHING
-	`, tx.function, e.Source(), e.ID()).Exec(func(ct pgconnTag) error {
+	`, tx.function, e.Source(), e.ID(), tx.now).Exec(func(ct pgconnTag) error {
 		fresh = ct.RowsAffected() == 1
 		return nil
 	})
