@@ -25,7 +25,7 @@ func TestOneClock(t *testing.T) {
 			cause.SetSource("/test")
 			cause.SetID("1")
 			now, err := db.Emit(t.Context(), cause, ref.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
-				return events.Decision{Emit: []events.Draft{events.At(clock.Add(time.Hour), events.RunCheck{RunRef: ref})}, Audit: []events.Record{{Action: "a"}}}, nil
+				return events.Decision{Emit: []events.Draft{events.At(clock.Add(time.Hour), events.EnvironmentExpired{RunRef: ref})}, Audit: []events.Record{{Action: "a"}}}, nil
 			})
 			if err != nil || len(now) != 0 {
 				t.Fatalf("%d events are to be sent at once, %v; want a timer", len(now), err)
@@ -45,11 +45,11 @@ func TestOneClock(t *testing.T) {
 			due(0)
 			clock = clock.Add(time.Minute)
 			due(1)
-			if err := db.Ticked(t.Context()); err != nil {
-				t.Fatal(err)
+			if outcomes, err := db.Receive(t.Context(), []store.Arrival{arrived("2", "dev.knative.source.github.issues", "{}", true)}); err != nil || outcomes[0] != store.Accepted {
+				t.Fatal(outcomes, err)
 			}
-			if seen, err := db.Seen(t.Context()); err != nil || !seen.Tick.Equal(clock) || !seen.Now.Equal(clock) {
-				t.Errorf("seen %+v, %v; want a tick at %s", seen, err, clock)
+			if seen, err := db.Seen(t.Context()); err != nil || !seen.Delivery.Equal(clock) || !seen.Now.Equal(clock) {
+				t.Errorf("seen %+v, %v; want a delivery at %s", seen, err, clock)
 			}
 			if u, err := db.UnsealedAudit(t.Context()); err != nil || !u.Since.Equal(day) {
 				t.Errorf("unsealed %+v, %v; want since %s", u, err, day)
