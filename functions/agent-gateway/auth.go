@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/runtoken"
 	"codexk8s.dev/shared/store"
 )
@@ -39,6 +40,10 @@ func (h *handler) authenticate(next connect.UnaryFunc) connect.UnaryFunc {
 		if coded := new(connect.Error); errors.As(err, &coded) {
 			slog.InfoContext(ctx, "agent's call refused", "call", procedure, "run", run.ID, "code", coded.Code().String(), "error", coded.Message())
 			return nil, coded
+		}
+		if events.Unstorable(err) {
+			slog.WarnContext(ctx, "agent's call holds what can't be stored", "call", procedure, "run", run.ID, "error", err)
+			return nil, invalid("the call holds what can't be stored: a number out of range, or a text that is too long")
 		}
 		// Ours or the database's; details are not the agent's business.
 		slog.ErrorContext(ctx, "agent's call failed", "call", procedure, "run", run.ID, "error", err)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -20,6 +21,7 @@ import (
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
@@ -133,7 +135,7 @@ func (h *handler) AppendLogs(ctx context.Context, req *agentapi.AppendLogsReques
 	if len(req.GetLines()) > maxLines {
 		return nil, invalid("%d lines in one call, send at most %d", len(req.GetLines()), maxLines)
 	}
-	if len(req.GetLines()) > 0 && req.GetFirstSeq() < 1 {
+	if len(req.GetLines()) > 0 && (req.GetFirstSeq() < 1 || req.GetFirstSeq() > math.MaxInt64-maxLines) {
 		return nil, invalid("first_seq is %d, lines count from 1", req.GetFirstSeq())
 	}
 	lines := make([]store.LogLine, 0, len(req.GetLines()))
@@ -145,7 +147,7 @@ func (h *handler) AppendLogs(ctx context.Context, req *agentapi.AppendLogsReques
 		if l.GetAt().IsValid() {
 			at = l.GetAt().AsTime()
 		}
-		lines = append(lines, store.LogLine{Seq: req.GetFirstSeq() + int64(i), At: at, Stream: l.GetStream(), Text: plain(l.GetText(), maxLine)})
+		lines = append(lines, store.LogLine{Seq: req.GetFirstSeq() + int64(i), At: at, Stream: l.GetStream(), Text: plain.Cut(l.GetText(), maxLine)})
 	}
 	next, err := h.db.AppendLogs(ctx, run.ID, lines)
 	if err != nil {
@@ -163,7 +165,7 @@ func (h *handler) ReportProgress(ctx context.Context, req *agentapi.ReportProgre
 	if n := utf8.RuneCountInString(req.GetText()); n > maxProgress {
 		return nil, invalid("progress has %d characters, at most %d are shown", n, maxProgress)
 	}
-	return &agentapi.ReportProgressResponse{}, h.db.SetProgress(ctx, run.ID, plain(req.GetText(), maxLine))
+	return &agentapi.ReportProgressResponse{}, h.db.SetProgress(ctx, run.ID, plain.Cut(req.GetText(), maxLine))
 }
 
 // LoadSnapshot gives the newest session of the work item and engine.
@@ -189,7 +191,7 @@ func (h *handler) SaveSnapshot(ctx context.Context, req *agentapi.SaveSnapshotRe
 		return nil, invalid("sha256 is not that of data; the snapshot was damaged on its way")
 	}
 	version, err := h.db.SaveSession(ctx, run, req.GetExpectedVersion(), store.Session{
-		ThreadID: plain(req.GetThreadId(), 200), SHA256: req.GetSha256(), Data: req.GetData(),
+		ThreadID: plain.Cut(req.GetThreadId(), 200), SHA256: req.GetSha256(), Data: req.GetData(),
 	})
 	if errors.Is(err, store.ErrConflict) {
 		return nil, connect.NewError(connect.CodeAborted, err)
@@ -244,12 +246,12 @@ func (h *handler) Report(ctx context.Context, req *agentapi.ReportRequest) (*age
 	}
 	files := make([]string, 0, min(len(req.GetChangedFiles()), maxFiles))
 	for _, f := range req.GetChangedFiles()[:cap(files)] {
-		files = append(files, plain(f, 4096))
+		files = append(files, plain.Cut(f, 4096))
 	}
 	first, emitted, err := h.db.SaveReport(ctx, events.AgentReported{
-		RunRef: run.Ref(), Outcome: req.GetOutcome(), Reason: plain(req.GetReason(), 100), Summary: plain(req.GetSummary(), maxSummary),
-		Branch: plain(req.GetBranch(), 250), HeadSHA: plain(req.GetHeadSha(), 64), PullRequest: int(req.GetPullRequest()),
-		PullRequestURL: plain(req.GetPullRequestUrl(), 500), ThreadID: plain(req.GetThreadId(), 200), ChangedFiles: files,
+		RunRef: run.Ref(), Outcome: req.GetOutcome(), Reason: plain.Cut(req.GetReason(), 100), Summary: plain.Cut(req.GetSummary(), maxSummary),
+		Branch: plain.Cut(req.GetBranch(), 250), HeadSHA: plain.Cut(req.GetHeadSha(), 64), PullRequest: int(req.GetPullRequest()),
+		PullRequestURL: plain.Cut(req.GetPullRequestUrl(), 500), ThreadID: plain.Cut(req.GetThreadId(), 200), ChangedFiles: files,
 	})
 	if err != nil {
 		return nil, err
@@ -262,13 +264,4 @@ func (h *handler) Report(ctx context.Context, req *agentapi.ReportRequest) (*age
 
 func invalid(format string, args ...any) error {
 	return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf(format, args...))
-}
-
-// plain makes text that Postgres takes (no NUL) of at most max bytes.
-func plain(text string, max int) string {
-	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "")
-	if len(text) > max {
-		text = strings.ToValidUTF8(text[:max], "")
-	}
-	return text
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/plain"
 )
 
 // Bounds of the log: one line, one AppendLogs call, and what is kept while the gateway is away.
@@ -52,8 +53,8 @@ func (l *runLog) add(stream, text string) {
 	at := timestamppb.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for line := range strings.Lines(l.redact.clean(strings.ToValidUTF8(text, "\uFFFD"))) {
-		line = strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\x00", "")
+	for line := range strings.Lines(l.redact.clean(plain.Text(text))) {
+		line = strings.TrimRight(line, "\r\n")
 		if len(line) > maxLine {
 			line = fmt.Sprintf("%s … [%d bytes cut]", strings.ToValidUTF8(line[:maxLine], ""), len(line)-maxLine)
 		}

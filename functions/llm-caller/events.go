@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -14,6 +13,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/llm"
+	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/store"
 )
 
@@ -40,7 +40,7 @@ type answer struct {
 // requested asks the model once and says what it answered. A rate limit, or an OpenAI that is away, is a delivery to be repeated
 // later; what would fail again is the event llm.failed.
 func (h *handler) requested(ctx context.Context, e event.Event, p events.LLMRequested) ([]event.Event, error) {
-	if p.RequestID == "" || p.Model == "" || len(p.Messages) == 0 || strings.Contains(p.Model+p.RequestID, "\x00") {
+	if p.RequestID == "" || p.Model == "" || len(p.Messages) == 0 {
 		return nil, events.Malformed(fmt.Errorf("event %s: requestId, model and messages are required", e.ID()))
 	}
 	var a answer
@@ -63,7 +63,7 @@ func (h *handler) requested(ctx context.Context, e event.Event, p events.LLMRequ
 		}
 		if a.failed != nil {
 			return events.Decision{Emit: []events.Draft{events.Now(*a.failed)}, Audit: []events.Record{{
-				Actor: "function:llm-caller", Action: "llm.failed", Reason: a.failed.Reason, Detail: clean(a.failed.Message)}}}, nil
+				Actor: "function:llm-caller", Action: "llm.failed", Reason: a.failed.Reason, Detail: a.failed.Message}}}, nil
 		}
 		return events.Decision{Emit: []events.Draft{events.Now(a.LLMAnswered)}, Audit: []events.Record{{
 			Actor: "function:llm-caller", Action: "llm.answered",
@@ -124,7 +124,7 @@ func (h *handler) save(ctx context.Context, tx *store.Tx, e event.Event, p event
 		INSERT INTO llm_calls (id, model, endpoint, status, response_id, input_tokens, cached_tokens, output_tokens, reasoning_tokens,
 		                       cost_microusd, started_at, duration_ms)
 		VALUES ($1, $2, 'chat/completions', $3, $4, $5, $6, $7, $8, $9, $10, $11)
-	`, uuid.New(), p.Model, a.status, clean(a.id), a.usage.Input, a.usage.Cached, a.usage.Output, a.usage.Reasoning,
+	`, uuid.New(), p.Model, a.status, plain.Text(a.id), a.usage.Input, a.usage.Cached, a.usage.Output, a.usage.Reasoning,
 		cost, a.started, time.Since(a.started).Milliseconds())
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return fmt.Errorf("recording the model call: %w", err)

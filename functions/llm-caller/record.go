@@ -6,13 +6,13 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"codexk8s.dev/shared/llm"
 	"codexk8s.dev/shared/metrics"
+	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/store"
 )
 
@@ -54,7 +54,7 @@ func (c *call) begin(ctx context.Context, size int) error {
 func (c *call) end(ctx context.Context, status int, result llm.Result, broken bool) {
 	took := time.Since(c.started)
 	usage, cost := c.used(status, result, broken)
-	responseID := clean(result.ID)
+	responseID := plain.Text(result.ID)
 	attrs := []any{
 		"call", c.id, "run", c.run.ID, "endpoint", c.endpoint, "model", c.model, "stream", c.stream, "status", status, "response", responseID,
 		"finish", result.Finish, "upstream_error", result.ErrorCode, "input_tokens", usage.Input, "cached_tokens", usage.Cached,
@@ -114,6 +114,3 @@ func (c *call) used(status int, result llm.Result, broken bool) (llm.Usage, *int
 	}
 	return usage, &micro
 }
-
-// clean makes text that Postgres takes, which has no NUL.
-func clean(s string) string { return strings.ReplaceAll(s, "\x00", "") }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"codexk8s.dev/shared/events"
 )
 
 // refusal is an answer to a pod that is not OpenAI's, in OpenAI's form, so that every client understands it.
@@ -26,6 +28,9 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 		slog.InfoContext(r.Context(), "model call refused", "path", r.URL.Path, "status", answer.status, "code", answer.code, "message", answer.message)
 	case r.Context().Err() != nil:
 		return // nobody is there to be told
+	case events.Unstorable(err):
+		slog.WarnContext(r.Context(), "model call holds what can't be stored", "path", r.URL.Path, "error", err)
+		answer = refusal{status: http.StatusUnprocessableEntity, code: "unstorable", message: "the request holds what can't be stored"}
 	default:
 		slog.ErrorContext(r.Context(), "model call failed", "path", r.URL.Path, "error", err)
 		answer = refusal{status: http.StatusServiceUnavailable, code: "unavailable", message: "the platform cannot call the model now, try again"}

@@ -15,6 +15,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/metrics"
+	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
@@ -44,8 +45,7 @@ func (h *handler) bury(w http.ResponseWriter, r *http.Request) {
 	if plain, err := base64.StdEncoding.DecodeString(said); err == nil {
 		said = string(plain)
 	}
-	// Postgres stores no zero byte in a text.
-	said = strings.ReplaceAll(strings.ToValidUTF8(strings.TrimSpace(said), "?"), "\x00", "?")
+	said = plain.Text(strings.TrimSpace(said))
 	n, err := h.db.Bury(r.Context(), e, functionsOf(destination, e.Type()), status, said)
 	if err != nil {
 		log.Error("keeping a dead letter", "error", err)

@@ -100,7 +100,7 @@ func (h *handler) take(ctx context.Context, log hookLog, id int64, now time.Time
 	hook, _ := strconv.ParseInt(whole.Request.Headers[github.HeaderHook], 10, 64)
 	arrival := store.Delivered(d.CloudEvent(payload, now), hook, github.SamePayload)
 	outcomes, err := h.db.Receive(ctx, []store.Arrival{arrival})
-	if store.Unstorable(err) {
+	if events.Unstorable(err) {
 		slog.Warn("a lost delivery can't be stored", "id", d.GUID, "error", err)
 		return nil
 	}

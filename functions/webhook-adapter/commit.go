@@ -138,7 +138,7 @@ func (c *committer) settle(batch []*ticket) {
 		arrivals = append(arrivals, t.arrivals...)
 	}
 	outcomes, err := c.store(arrivals)
-	if store.Unstorable(err) && len(batch) > 1 {
+	if events.Unstorable(err) && len(batch) > 1 {
 		for _, t := range batch {
 			c.settle([]*ticket{t})
 		}
@@ -167,7 +167,7 @@ func (c *committer) store(arrivals []store.Arrival) ([]store.Outcome, error) {
 	return backoff.Retry(ctx, func() ([]store.Outcome, error) {
 		outcomes, err := c.receive(ctx, arrivals)
 		switch {
-		case store.Unstorable(err):
+		case events.Unstorable(err):
 			return nil, backoff.Permanent(err)
 		case err != nil:
 			failed = true

@@ -175,7 +175,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, route string, s
 		switch {
 		case errors.As(err, &no):
 			status, reason, level = no.status, no.reason, slog.LevelWarn
-		case store.Unstorable(err):
+		case events.Unstorable(err):
 			status, reason, level = http.StatusUnprocessableEntity, "unstorable", slog.LevelWarn
 			said.Error = "the event holds what can't be stored, such as a zero byte in a text"
 		default:

@@ -17,7 +17,6 @@
 package events
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -27,6 +26,8 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/uuid"
+
+	"codexk8s.dev/shared/plain"
 )
 
 // Names of the CloudEvents extension attributes that we set.
@@ -128,13 +129,14 @@ func setExtension(e *event.Event, name, value string) {
 
 // Decode reads the event's data into a payload of type P.
 // It refuses an event of another type and data that does not fit, naming both;
-// unknown fields are allowed, so that a newer release may add some.
+// unknown fields are allowed, so that a newer release may add some. Its texts are fit to
+// be kept: see plain.Unmarshal.
 func Decode[P Payload](e event.Event) (P, error) {
 	var p P
 	if e.Type() != p.EventType() {
 		return p, Reject("unexpected_type", fmt.Errorf("event %s has type %s, not %s", e.ID(), e.Type(), p.EventType()))
 	}
-	if err := json.Unmarshal(e.Data(), &p); err != nil {
+	if err := plain.Unmarshal(e.Data(), &p); err != nil {
 		return p, Malformed(fmt.Errorf("event %s: data is no %s: %w", e.ID(), reflect.TypeFor[P]().Name(), err))
 	}
 	return p, nil

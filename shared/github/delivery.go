@@ -139,6 +139,7 @@ func Classify(event, guid string, payload []byte) (Delivery, error) {
 		}
 		d.Owner = owner
 	}
+	d.Action, d.Sender = attribute(d.Action), attribute(d.Sender)
 	for _, n := range []int64{issue, pull, number} {
 		if n > 0 {
 			d.Number = n
@@ -208,6 +209,15 @@ func isName(s string) bool {
 		}
 	}
 	return true
+}
+
+// attribute keeps what becomes a CloudEvent's attribute, and so a header of HTTP: short, and printable. GitHub's actions
+// and logins are; for anything else there is nothing to filter by.
+func attribute(s string) string {
+	if !isDeliveryID(s) {
+		return ""
+	}
+	return s
 }
 
 func clip(s string) string {

@@ -3,8 +3,11 @@ package github
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"time"
+
+	"codexk8s.dev/shared/plain"
 )
 
 // Actor is who did something.
@@ -112,13 +115,14 @@ type CommentEvent struct {
 }
 
 // IssueFrom decodes an `issues` payload, from our adapter or from GitHubSource, which writes the payload anew with the
-// fields it knows. Only what nothing can be done without is required: the repository's name and the number.
+// fields it knows. Only what nothing can be done without is required: the repository's name and the number. All texts
+// are fit to be kept: see plain.Unmarshal.
 func IssueFrom(payload []byte) (IssueEvent, error) {
 	p, err := decode("issues", payload)
 	if err != nil {
 		return IssueEvent{}, err
 	}
-	if p.Issue.Number <= 0 {
+	if !isNumber(p.Issue.Number) {
 		return IssueEvent{}, missing("issues", "issue.number")
 	}
 	return IssueEvent{
@@ -137,7 +141,7 @@ func PullRequestFrom(payload []byte) (PullRequestEvent, error) {
 		return PullRequestEvent{}, err
 	}
 	pr := p.pullRequest()
-	if pr.Number <= 0 {
+	if !isNumber(pr.Number) {
 		return PullRequestEvent{}, missing("pull_request", "pull_request.number")
 	}
 	return PullRequestEvent{
@@ -152,7 +156,7 @@ func ReviewFrom(payload []byte) (ReviewEvent, error) {
 		return ReviewEvent{}, err
 	}
 	pr := p.pullRequest()
-	if pr.Number <= 0 {
+	if !isNumber(pr.Number) {
 		return ReviewEvent{}, missing("pull_request_review", "pull_request.number")
 	}
 	if p.Review.ID == 0 {
@@ -174,7 +178,7 @@ func CommentFrom(payload []byte) (CommentEvent, error) {
 	if err != nil {
 		return CommentEvent{}, err
 	}
-	if p.Issue.Number <= 0 {
+	if !isNumber(p.Issue.Number) {
 		return CommentEvent{}, missing("issue_comment", "issue.number")
 	}
 	if p.Comment.ID == 0 {
@@ -191,9 +195,14 @@ func missing(event, field string) error {
 	return fmt.Errorf("%s payload without %s", event, field)
 }
 
+// isNumber holds for the numbers that an issue or a pull request can have: GitHub's own API of graphs has 32 bits for
+// them, and so has our database.
+// https://docs.github.com/en/graphql/reference/objects#issue (number: Int!)
+func isNumber(n int64) bool { return n > 0 && n <= math.MaxInt32 }
+
 func decode(event string, data []byte) (*payload, error) {
 	p := new(payload)
-	if err := json.Unmarshal(data, p); err != nil {
+	if err := plain.Unmarshal(data, p); err != nil {
 		return nil, fmt.Errorf("decoding the %s payload: %w", event, err)
 	}
 	if owner, name, ok := strings.Cut(p.Repository.FullName, "/"); !ok || !isName(owner) || !isName(name) {

@@ -29,8 +29,8 @@ type scanner struct {
 	depth int
 }
 
-// plain marks the bytes that may stand in a JSON string as they are.
-var plain = func() (t [256]bool) {
+// bare marks the bytes that may stand in a JSON string as they are.
+var bare = func() (t [256]bool) {
 	for i := range t {
 		t[i] = i >= 0x20 && i != '"' && i != '\\'
 	}
@@ -196,7 +196,7 @@ func (s *scanner) str() ([]byte, error) {
 	s.pos++
 	start, i, data := s.pos, s.pos, s.data
 	for {
-		for i < len(data) && plain[data[i]] {
+		for i < len(data) && bare[data[i]] {
 			i++
 		}
 		s.pos = i

@@ -120,7 +120,7 @@ func (s *Server) handle(ctx context.Context, e event.Event) (emitted []event.Eve
 //	handled          202, empty
 //	can't be read    400  → dead letter
 //	too large        413  → dead letter
-//	refused          422  → dead letter
+//	refused          422  → dead letter (events.Unstorable too)
 //	later            503 with Retry-After → delivered again
 //	anything else    500  → delivered again
 //
@@ -161,7 +161,7 @@ func StatusOf(err error) int {
 		return http.StatusRequestEntityTooLarge
 	case isRejected && rejected.Malformed:
 		return http.StatusBadRequest
-	case isRejected:
+	case isRejected, events.Unstorable(err):
 		return http.StatusUnprocessableEntity
 	case errors.As(err, &later):
 		return http.StatusServiceUnavailable

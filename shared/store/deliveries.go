@@ -13,7 +13,6 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"codexk8s.dev/shared/events"
 )
@@ -322,11 +321,4 @@ func (db *DB) tellsTheSame(ctx context.Context, a Arrival) (bool, error) {
 		return false, fmt.Errorf("reading what came before as %s: %w", a.Event.ID(), err)
 	}
 	return a.GitHub.Same(before, a.Event.Data()), nil
-}
-
-// Unstorable reports whether Postgres refused the data itself, so that storing the
-// same again would fail the same: SQLSTATE class 22, e.g. a zero byte in a text.
-func Unstorable(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && strings.HasPrefix(pgErr.Code, "22")
 }

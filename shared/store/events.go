@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/plain"
 )
 
 type pgconnTag = pgconn.CommandTag
@@ -99,7 +100,7 @@ func queueAudit(b *pgx.Batch, at time.Time, function string, cause event.Event, 
 	b.Queue(`
 		INSERT INTO audit (at, actor, action, work_item, run_id, reason, detail, function, event_source, event_id)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-	`, at, r.Actor, r.Action, workItem, run, r.Reason, r.Detail, function, cause.Source(), cause.ID())
+	`, at, plain.Text(r.Actor), r.Action, workItem, run, r.Reason, plain.Text(r.Detail), function, cause.Source(), cause.ID())
 }
 
 const eventColumns = `e.source, e.id, e.type, e.subject, e.time, e.extensions, e.content_type, e.data`
