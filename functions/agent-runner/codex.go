@@ -230,28 +230,54 @@ func stopGroup(ctx context.Context, pid int, finished <-chan struct{}) {
 
 func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
 
-// tail logs what a process writes to its standard error and keeps the end of it for the error text.
+// tail logs what a process writes to its standard error, line by line, and keeps the end of it for the error text.
+// Whole lines, because a secret that is cut in two is not recognised.
 type tail struct {
 	log  *runLog
 	mu   sync.Mutex
-	last []byte
+	part []byte   // of a line that goes on
+	last []string // lines
+	size int      // bytes in last
 }
 
-const maxTail = 2 << 10
+const (
+	maxTail     = 2 << 10
+	maxTailLine = 64 << 10 // a longer line is told in pieces
+)
 
 func (t *tail) Write(p []byte) (int, error) {
-	t.log.add(streamRunner, string(p))
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.last = append(t.last, p...)
-	if over := len(t.last) - maxTail; over > 0 {
-		t.last = t.last[over:]
+	t.part = append(t.part, p...)
+	end := bytes.LastIndexByte(t.part, '\n') + 1
+	if end == 0 && len(t.part) > maxTailLine {
+		end = len(t.part)
+	}
+	if end > 0 {
+		t.keep(string(t.part[:end]))
+		t.part = append([]byte(nil), t.part[end:]...)
 	}
 	return len(p), nil
 }
 
+// keep takes whole lines.
+func (t *tail) keep(text string) {
+	t.log.add(streamRunner, text)
+	for line := range strings.Lines(text) {
+		t.last, t.size = append(t.last, line), t.size+len(line)
+	}
+	for t.size > maxTail && len(t.last) > 1 {
+		t.last, t.size = t.last[1:], t.size-len(t.last[0])
+	}
+}
+
+// text is the end of what was written, after the process has ended.
 func (t *tail) text() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return strings.TrimSpace(strings.ToValidUTF8(string(t.last), ""))
+	if len(t.part) > 0 {
+		t.keep(string(t.part))
+		t.part = nil
+	}
+	return shortLine(t.log.redact.clean(strings.Join(t.last, "")), maxTail)
 }

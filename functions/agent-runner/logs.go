@@ -42,6 +42,7 @@ type runLog struct {
 	dropped  int
 	progress string
 	told     string
+	cleaners map[string]*cleaner // by stream
 
 	sending []*agentapi.LogLine // the batch in flight; only flush touches it and next
 	next    int64               // number of sending[0]; 0 = not known yet
@@ -53,7 +54,10 @@ func (l *runLog) add(stream, text string) {
 	at := timestamppb.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for line := range strings.Lines(l.redact.clean(plain.Text(text))) {
+	if l.cleaners == nil {
+		l.cleaners = map[string]*cleaner{streamAgent: {redact: l.redact}, streamRunner: {redact: l.redact}}
+	}
+	for line := range strings.Lines(l.cleaners[stream].clean(plain.Text(text))) {
 		line = strings.TrimRight(line, "\r\n")
 		if len(line) > maxLine {
 			line = fmt.Sprintf("%s … [%d bytes cut]", strings.ToValidUTF8(line[:maxLine], ""), len(line)-maxLine)

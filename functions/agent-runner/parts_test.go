@@ -53,17 +53,6 @@ func TestWriteScope(t *testing.T) {
 	}
 }
 
-func TestSecretsAreReplaced(t *testing.T) {
-	r := &redactor{}
-	r.hide("run-token-123")
-	r.hide("short")
-	got := r.clean("a run-token-123 ghs_0123456789abcdefABCD sk-proj-0123456789abcdefghij https://me:pw@host/x short eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.sig-nat end")
-	want := "a [redacted] [redacted] [redacted] https[redacted]host/x short [redacted] end"
-	if got != want {
-		t.Errorf("got  %q\nwant %q", got, want)
-	}
-}
-
 func TestToolsStayInTheWorkspace(t *testing.T) {
 	dir := t.TempDir()
 	outside := filepath.Join(t.TempDir(), "secret")

@@ -50,6 +50,7 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 	go func() { defer close(kept); k.run(saving, r.env.SnapshotInterval, stop) }()
 
 	summary, err := r.drive(ctx, a, begin)
+	summary = r.redact.clean(summary) // it goes into the commit, the pull request and the report
 	stopSaving()
 	<-kept // a save under way would share the index with the check that follows, and could overwrite the last one
 	// Also when the pod is being ended: this is what the next one goes on from.
