@@ -40,7 +40,8 @@ type project struct {
 	Members      map[word]word `yaml:"members"`
 }
 
-// settings are limits and defaults of a project; what is not set is not stored, and the process decides.
+// settings are limits and defaults of a project; what is not set is not stored, and the process decides. config/README.md
+// has a row for each.
 type settings struct {
 	Engine       word   `yaml:"engine" json:"engine,omitzero"`
 	Model        word   `yaml:"model" json:"model,omitzero"`

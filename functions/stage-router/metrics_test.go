@@ -9,7 +9,7 @@ import (
 // TestReasonsAreTheReadmes: each reason that the README explains is told apart in
 // the metrics, and what an agent makes up is not.
 func TestReasonsAreTheReadmes(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile("../../config/observability/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}

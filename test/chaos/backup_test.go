@@ -25,7 +25,7 @@ import (
 	"codexk8s.dev/test/local/stack"
 )
 
-// TestABackupBringsEverythingBack does what the README says under "Backup and restore" to a platform at work:
+// TestABackupBringsEverythingBack does what config/observability/README.md says under "Backup and restore" to a platform at work:
 //
 //	issue 1   finished before the backup
 //	issue 2   at work at the backup, finished afterwards

@@ -27,7 +27,7 @@ import (
 
 var from = flag.String("from", "HEAD~1", "the release to upgrade from, and to go back to: a revision of this repository")
 
-// TestAnUpgradeAndTheWayBackLoseAndDoubleNothing does what the README says under "Upgrade and rollback", to a platform at
+// TestAnUpgradeAndTheWayBackLoseAndDoubleNothing does what config/observability/README.md says under "Upgrade and rollback", to a platform at
 // work: the manifests and programs of an earlier revision first, then those of this tree, then the earlier ones again.
 //
 //	earlier release   one issue in review, two agents at work, one run queued

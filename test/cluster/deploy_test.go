@@ -29,7 +29,7 @@ import (
 // overlays are the shipped ones, besides which the test's own is deployed.
 const overlays = "try try-volume full-env agent-sandbox"
 
-// prepareNamespace does what the README asks of an operator before make deploy: namespace, Secrets, projects. What a
+// prepareNamespace does what config/README.md asks of an operator before make deploy: namespace, Secrets, projects. What a
 // kept deployment has already stays.
 func (w *world) prepareNamespace(ctx context.Context) error {
 	if _, err := w.kubectl(ctx, "apply", "-f", filepath.Join(w.root, "config", "100-namespace.yaml")); err != nil {

@@ -21,7 +21,7 @@ import (
 	"codexk8s.dev/test/local/stack"
 )
 
-// installSandboxes does what the README asks of an operator before OVERLAY=agent-sandbox: its definition and its
+// installSandboxes does what config/README.md asks of an operator before OVERLAY=agent-sandbox: its definition and its
 // controller, built from their module. On a cluster that has Sandboxes nothing is done.
 func (w *world) installSandboxes(ctx context.Context) error {
 	there, err := w.kubectl(ctx, "get", "crd", "sandboxes.agents.x-k8s.io", "--ignore-not-found", "-o", "name")

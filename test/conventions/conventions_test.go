@@ -138,7 +138,7 @@ func impure(path string) bool {
 	return path != "net/netip" && slices.Contains([]string{"net", "os", "context", "database"}, first)
 }
 
-// TestEnvironment: the README lists exactly the variables that the sources read, with their defaults. What is read by
+// TestEnvironment: config/README.md lists exactly the variables that the sources read, with their defaults. What is read by
 // os.Getenv has its default, if any, elsewhere in the code.
 func TestEnvironment(t *testing.T) {
 	want, plain := map[string]string{}, map[string]bool{}
@@ -163,10 +163,10 @@ func TestEnvironment(t *testing.T) {
 	}
 	row := regexp.MustCompile("(?m)^\\| ([a-z -]+) \\| `([A-Z_]+)` \\| `?([^|`]*?)`? \\|")
 	got := map[string]string{}
-	for _, m := range row.FindAllStringSubmatch(read(t, "README.md"), -1) {
+	for _, m := range row.FindAllStringSubmatch(read(t, "config/README.md"), -1) {
 		at := m[1] + " " + m[2]
 		if _, twice := got[at]; twice {
-			t.Errorf("README has %s twice", at)
+			t.Errorf("config/README.md has %s twice", at)
 		}
 		got[at] = m[3]
 		if _, tagged := want[at]; plain[at] && !tagged {
@@ -175,15 +175,15 @@ func TestEnvironment(t *testing.T) {
 	}
 	for at := range plain {
 		if _, known := want[at]; !known {
-			t.Errorf("README lacks %s", at)
+			t.Errorf("config/README.md lacks %s", at)
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("README's variables (-sources +README):\n%s", diff)
+		t.Errorf("variables (-sources +config/README.md):\n%s", diff)
 	}
 }
 
-// reader is how the README calls whoever reads variables in a folder, empty for those it does not list.
+// reader is how config/README.md calls whoever reads variables in a folder, empty for those it does not list.
 func reader(dir string) string {
 	function, ok := strings.CutPrefix(dir, "functions/")
 	switch {
@@ -261,12 +261,8 @@ func TestKo(t *testing.T) {
 	for _, b := range ko.Builds {
 		got = append(got, b.ID+" "+b.Main)
 	}
-	dirs, err := os.ReadDir(filepath.Join(root, "functions"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range dirs {
-		want = append(want, d.Name()+" ./functions/"+d.Name())
+	for _, name := range functions(t) {
+		want = append(want, name+" ./functions/"+name)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ko.yaml's builds (-functions/ +ko.yaml):\n%s", diff)

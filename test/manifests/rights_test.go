@@ -13,7 +13,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// TestReadmeNamesEveryRight: README's tables of Kubernetes' rights and of Secrets say
+// TestReadmeNamesEveryRight: config/README.md's tables of Kubernetes' rights and of Secrets say
 // what the manifests give, and why for each right.
 func TestReadmeNamesEveryRight(t *testing.T) {
 	m := load(t)
@@ -77,17 +77,17 @@ func TestReadmeNamesEveryRight(t *testing.T) {
 	slices.Sort(rights)
 	slices.Sort(secrets)
 	if diff := cmp.Diff(rights, gotRights); diff != "" {
-		t.Errorf("rights (-manifests +README):\n%s", diff)
+		t.Errorf("rights (-manifests +config/README.md):\n%s", diff)
 	}
 	if diff := cmp.Diff(secrets, gotSecrets); diff != "" {
-		t.Errorf("Secrets (-manifests +README):\n%s", diff)
+		t.Errorf("Secrets (-manifests +config/README.md):\n%s", diff)
 	}
 }
 
 // readmeTables are the rows of the section's two tables, sorted; the reason of a right is cut off.
 func readmeTables(t *testing.T) (rights, secrets []string) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(root, "README.md"))
+	data, err := os.ReadFile(filepath.Join(root, "config/README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 // gone, and so is what it pushed.
 const tick = "12m"
 
-// An alert is one rule. Means and Do are its runbook, and its row in the README.
+// An alert is one rule. Means and Do are its runbook, and its row in config/observability/README.md.
 type alert struct {
 	Name, Expr, For, Severity string
 	Means, Do                 string
@@ -108,7 +108,7 @@ func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "
 
 func plain(s string) string { return strings.ReplaceAll(s, "`", "") }
 
-// runbook is the README's table.
+// runbook is the table of config/observability/README.md.
 func runbook() string {
 	var b strings.Builder
 	b.WriteString("| alert | means | do |\n|---|---|---|\n")

@@ -1,7 +1,7 @@
 // Package observability_test generates config/observability from shared/metrics,
 // and keeps the two together: the files are what the table says, each query names
 // only metrics and labels that are exported, each metric is recorded somewhere, and
-// each alert has its line in the README.
+// each alert has its line in config/observability/README.md.
 //
 //	go test ./test/observability -update     writes the files
 package observability_test
@@ -239,9 +239,9 @@ func first(list []ast.Expr) ast.Expr {
 }
 
 func TestEveryAlertHasItsRunbook(t *testing.T) {
-	read(t, "README.md", func(data []byte) error {
+	read(t, "config/observability/README.md", func(data []byte) error {
 		if !strings.Contains(string(data), runbook()) {
-			t.Errorf("README's section Operating lacks this table:\n%s", runbook())
+			t.Errorf("config/observability/README.md lacks this table:\n%s", runbook())
 		}
 		return nil
 	})
