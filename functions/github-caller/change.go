@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,82 +20,108 @@ import (
 type change struct {
 	events.GitHubChangeRequested
 	owner, name string
-	client      *github.Client
 	login       func(context.Context) (string, error) // who we are on GitHub
 	now         func() time.Time
 	console     string
-	view        *store.GitHubView
-	did         done
+
+	client    *github.Client
+	view      *store.GitHubView
+	failed    failures
+	steps     []string // what was changed, for the audit
+	commentID int64    // for whoever waits for it
 }
 
 // failures are the parts that did not work.
 type failures struct {
 	errs      []error
+	limited   bool
 	temporary bool
 }
 
 func (f *failures) Error() string   { return errors.Join(f.errs...).Error() }
 func (f *failures) Unwrap() []error { return f.errs }
 
-// apply brings every part to its state, in the order in which people look: labels, commit status, comment. A rate limit
-// ends it at once; any other failure lets the remaining parts have their try.
-func (c *change) apply(ctx context.Context) error {
-	var failed failures
-	for _, part := range []struct {
-		name string
-		do   func(context.Context) error
-	}{
-		{"labels of the issue", func(ctx context.Context) error { return c.labels(ctx, c.Issue, c.AddLabels, c.RemoveLabels) }},
-		{"labels of the pull request", func(ctx context.Context) error {
-			return c.labels(ctx, c.PullRequest, c.AddLabelsToPR, c.RemoveLabelsOffPR)
-		}},
-		{"commit status", c.status},
-		{"status comment", c.comment},
-	} {
-		err := github.Sort(part.do(ctx), c.now())
-		if err == nil {
-			continue
-		}
-		err = fmt.Errorf("%s of %s: %w", part.name, c.EventSubject(), err)
-		var limited *github.RateLimited
-		if errors.As(err, &limited) {
-			return err
-		}
-		var refused *github.Refused
-		failed.temporary = failed.temporary || !errors.As(err, &refused)
-		failed.errs = append(failed.errs, err)
-	}
-	if len(failed.errs) > 0 {
-		return &failed
-	}
-	return nil
-}
-
-// labels takes off and puts on. Taking off comes first, so that an issue never shows two states.
-func (c *change) labels(ctx context.Context, number int, add, remove []string) error {
-	if number == 0 {
+func (f *failures) err() error {
+	if len(f.errs) == 0 {
 		return nil
 	}
-	for _, label := range remove {
+	return f
+}
+
+// try does one part and keeps its failure. After a rate limit nothing is tried any more.
+func (c *change) try(part string, do func() error) {
+	if c.failed.limited {
+		return
+	}
+	err := github.Sort(do(), c.now())
+	if err == nil {
+		return
+	}
+	var limited *github.RateLimited
+	var refused *github.Refused
+	c.failed.limited = errors.As(err, &limited)
+	c.failed.temporary = c.failed.temporary || !errors.As(err, &refused)
+	c.failed.errs = append(c.failed.errs, fmt.Errorf("%s of %s: %w", part, c.EventSubject(), err))
+}
+
+func (c *change) did(format string, args ...any) {
+	c.steps = append(c.steps, fmt.Sprintf(format, args...))
+}
+
+// labels compares those that are there with those wanted and changes the difference. Taking off comes first, so that
+// nothing ever shows two states. Names of labels have no case.
+func (c *change) labels(ctx context.Context, number int, on, off []string) error {
+	part := fmt.Sprintf("labels #%d", number)
+	if number == 0 || len(on)+len(off) == 0 || c.view.Shows(part, c.Version) {
+		return nil
+	}
+	there, err := c.labelsOf(ctx, number)
+	if err != nil {
+		return err
+	}
+	for _, label := range there {
+		if !contains(off, label) {
+			continue
+		}
 		// go-github does not escape it.
 		_, err := c.client.Issues.RemoveLabelForIssue(ctx, c.owner, c.name, number, url.PathEscape(label))
 		if err = github.Sort(err, c.now()); err != nil && !absent(err) {
 			return err
 		}
-		c.did.steps = append(c.did.steps, fmt.Sprintf("#%d -%s", number, label))
+		c.did("#%d -%s", number, label)
 	}
-	if len(add) == 0 {
-		return nil
+	missing := slices.DeleteFunc(slices.Clone(on), func(label string) bool { return contains(there, label) })
+	if len(missing) > 0 {
+		if _, _, err := c.client.Issues.AddLabelsToIssue(ctx, c.owner, c.name, number, missing); err != nil {
+			return err
+		}
+		c.did("#%d +%s", number, strings.Join(missing, " +"))
 	}
-	if _, _, err := c.client.Issues.AddLabelsToIssue(ctx, c.owner, c.name, number, add); err != nil {
-		return err
-	}
-	c.did.steps = append(c.did.steps, fmt.Sprintf("#%d +%s", number, strings.Join(add, " +")))
-	return nil
+	return c.view.Save(ctx, part, c.Version)
 }
 
-// absent tells "the issue has no such label", which is what we want, from "there is no such issue": both are 404, and
-// only the words differ.
+func (c *change) labelsOf(ctx context.Context, number int) (names []string, err error) {
+	page := &gh.ListOptions{PerPage: 100}
+	for {
+		labels, resp, err := c.client.Issues.ListLabelsByIssue(ctx, c.owner, c.name, number, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range labels {
+			names = append(names, l.GetName())
+		}
+		if page.Page = resp.NextPage; page.Page == 0 {
+			return names, nil
+		}
+	}
+}
+
+func contains(labels []string, label string) bool {
+	return slices.ContainsFunc(labels, func(l string) bool { return strings.EqualFold(l, label) })
+}
+
+// absent tells "the issue has no such label any more", which is what we want, from "there is no such issue": both are
+// 404, and only the words differ.
 // https://docs.github.com/en/rest/issues/labels#remove-a-label-from-an-issue
 func absent(err error) bool {
 	var refused *github.Refused
@@ -105,18 +132,15 @@ func absent(err error) bool {
 // https://docs.github.com/en/rest/commits/statuses#create-a-commit-status
 const maxDescription = 140
 
-// status sets the commit status, unless a newer state of the work item has set it already: the latest wins on GitHub,
-// and events may overtake each other.
+// status sets the commit status: on GitHub the latest of a name wins.
 func (c *change) status(ctx context.Context) error {
 	s := c.Status
 	if s == nil || s.SHA == "" {
 		return nil
 	}
-	if c.CommentVersion > 0 {
-		shown, err := c.view.StatusVersion(ctx, s.SHA, s.Context)
-		if err != nil || shown >= c.CommentVersion {
-			return err
-		}
+	part := fmt.Sprintf("status %s %s", s.SHA, s.Context)
+	if c.view.Shows(part, c.Version) {
+		return nil
 	}
 	status := &gh.RepoStatus{State: &s.State, Context: &s.Context, Description: gh.String(cut(s.Description, maxDescription))}
 	if c.console != "" && c.RunID != "" {
@@ -125,8 +149,8 @@ func (c *change) status(ctx context.Context) error {
 	if _, _, err := c.client.Repositories.CreateStatus(ctx, c.owner, c.name, s.SHA, status); err != nil {
 		return err
 	}
-	c.did.steps = append(c.did.steps, fmt.Sprintf("status %s %s", s.Context, s.State))
-	return c.view.SaveStatus(ctx, s.SHA, s.Context, c.CommentVersion)
+	c.did("status %s %s", s.Context, s.State)
+	return c.view.Save(ctx, part, c.Version)
 }
 
 // cut shortens text to n characters.

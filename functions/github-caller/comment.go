@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	gh "github.com/google/go-github/v66/github"
@@ -18,9 +17,8 @@ func (c *change) mark() string { return "<!-- codexk8s:status " + c.EventSubject
 
 // comment brings the one status comment to the event's version. A comment that somebody deleted is created anew.
 func (c *change) comment(ctx context.Context) error {
-	c.did.comment = c.view.CommentID
-	old := c.view.CommentID != 0 && c.CommentVersion > 0 && c.view.Version >= c.CommentVersion
-	if c.Comment == "" || old {
+	c.commentID = c.view.CommentID
+	if c.Comment == "" || c.view.ShowsComment(c.Version) {
 		return nil
 	}
 	body := &gh.IssueComment{Body: gh.String(cut(c.Comment, maxComment) + "\n\n" + c.mark())}
@@ -48,9 +46,9 @@ func (c *change) comment(ctx context.Context) error {
 }
 
 func (c *change) saved(ctx context.Context, id int64, how string) error {
-	c.did.comment = id
-	c.did.steps = append(c.did.steps, fmt.Sprintf("comment %d %s at version %d", id, how, c.CommentVersion))
-	return c.view.SaveComment(ctx, id, c.CommentVersion)
+	c.commentID = id
+	c.did("comment %d %s at version %d", id, how, c.Version)
+	return c.view.SaveComment(ctx, id, c.Version)
 }
 
 // find looks for a status comment that we created and did not note: the process died in between, or the database was

@@ -133,7 +133,7 @@ func (f *fixture) change(edit func(*events.GitHubChangeRequested)) events.GitHub
 }
 
 func comment(body string, version int64) func(*events.GitHubChangeRequested) {
-	return func(p *events.GitHubChangeRequested) { p.Comment, p.CommentVersion = body, version }
+	return func(p *events.GitHubChangeRequested) { p.Comment, p.Version = body, version }
 }
 
 // comments are the bodies on the issue, without the mark.

@@ -29,66 +29,67 @@ func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.lookupRequested)
 }
 
-// changeRequested does what the event asks for, then says so. All parts are tried: a commit that was force-pushed away
-// must not keep the comment from telling about it.
+// changeRequested brings GitHub to what the event asks for, then says so.
 func (h *handler) changeRequested(ctx context.Context, e event.Event, p events.GitHubChangeRequested) ([]event.Event, error) {
 	owner, name, ok := strings.Cut(p.Repository, "/")
 	if !ok || p.Issue <= 0 {
 		return nil, events.Malformed(fmt.Errorf("event %s: no work item %q #%d", e.ID(), p.Repository, p.Issue))
 	}
-	var did done
+	c := &change{GitHubChangeRequested: p, owner: owner, name: name, login: h.clients.Login, now: h.db.Now, console: h.console}
 	handled, err := h.db.Handled(ctx, e)
 	if err == nil && !handled {
-		did, err = h.act(ctx, &change{GitHubChangeRequested: p, owner: owner, name: name})
+		err = h.act(ctx, c)
 	}
 	if err != nil {
 		return nil, h.explain(ctx, e, p, err)
 	}
 	return h.db.Step(ctx, e, p.EventSubject(), func(context.Context, *store.Tx) (events.Decision, error) {
 		return events.Decision{
-			Emit: []events.Draft{events.Now(events.GitHubChanged{Repository: p.Repository, Issue: p.Issue, RunID: p.RunID, CommentID: did.comment})},
+			Emit: []events.Draft{events.Now(events.GitHubChanged{Repository: p.Repository, Issue: p.Issue, RunID: p.RunID, CommentID: c.commentID})},
 			Audit: []events.Record{{
-				Actor: "function:github-caller", Action: "github.changed", Run: p.RunID, Detail: strings.Join(did.steps, "; "),
+				Actor: "function:github-caller", Action: "github.changed", Run: p.RunID, Detail: strings.Join(c.steps, "; "),
 			}},
 		}, nil
 	})
 }
 
-// done is what was changed, for the audit and for whoever waits for it.
-type done struct {
-	comment int64
-	steps   []string
-}
-
-// act calls GitHub under the work item's lock.
-func (h *handler) act(ctx context.Context, c *change) (done, error) {
-	err := h.call(ctx, c.Repository, func(ctx context.Context, client *github.Client) error {
-		c.client, c.login, c.console, c.now = client, h.clients.Login, h.console, h.db.Now
-		return h.db.WithGitHubView(ctx, c.Repository, c.Issue, func(ctx context.Context, view *store.GitHubView) error {
-			c.view = view
-			return c.apply(ctx)
-		})
-	})
-	return c.did, err
-}
-
-// call lets do call GitHub for the repository, unless a rate limit that was met before still holds; one that it meets
-// is written down for all.
-func (h *handler) call(ctx context.Context, repository string, do func(context.Context, *github.Client) error) error {
+// act takes the work item for itself and brings every part to its state, in the order in which people look. All parts
+// are tried: a commit that was force-pushed away must not keep the comment from telling about it.
+func (h *handler) act(ctx context.Context, c *change) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, actFor)
 	defer cancel()
+	if c.client, err = h.client(ctx, c.Repository); err != nil {
+		return err
+	}
+	if c.view, err = h.db.GitHubView(ctx, c.Repository, c.Issue); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.view.Close(ctx)) }()
+	c.try("labels of the issue", func() error { return c.labels(ctx, c.Issue, c.On, c.Off) })
+	c.try("labels of the pull request", func() error { return c.labels(ctx, c.PullRequest, c.PullOn, c.PullOff) })
+	c.try("commit status", func() error { return c.status(ctx) })
+	c.try("status comment", func() error { return c.comment(ctx) })
+	return h.noteLimit(ctx, c.client, c.failed.err())
+}
+
+// client is the one for the repository, unless a rate limit that was met before still holds.
+func (h *handler) client(ctx context.Context, repository string) (*github.Client, error) {
 	client, err := h.clients.For(ctx, repository)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	until, err := h.db.GitHubPause(ctx, client.Credential)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !until.IsZero() {
-		return events.RetryAt(until, fmt.Errorf("github's rate limit, met before, holds until %s", until.UTC().Format(time.RFC3339)))
+		return nil, events.RetryAt(until, fmt.Errorf("github's rate limit, met before, holds until %s", until.UTC().Format(time.RFC3339)))
 	}
-	err = do(ctx, client)
+	return client, nil
+}
+
+// noteLimit writes down for all instances that err is a rate limit, if it is one.
+func (h *handler) noteLimit(ctx context.Context, client *github.Client, err error) error {
 	var limited *github.RateLimited
 	if errors.As(err, &limited) {
 		err = errors.Join(err, h.db.PauseGitHub(context.WithoutCancel(ctx), client.Credential, limited.Until, limited.Error()))

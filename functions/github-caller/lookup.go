@@ -46,18 +46,12 @@ func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.G
 
 // lookup fills in what GitHub answers; an error is temporary.
 func (h *handler) lookup(ctx context.Context, found *events.GitHubLookedUp) error {
-	err := h.call(ctx, found.Repository, func(ctx context.Context, client *github.Client) error {
-		owner, name, _ := strings.Cut(found.Repository, "/")
-		options := &gh.RepositoryContentGetOptions{Ref: found.Ref}
-		file, _, _, err := client.Repositories.GetContents(ctx, owner, name, found.Path, options)
-		if err == nil {
-			return read(file, found)
-		}
-		if err = github.Sort(err, h.db.Now()); missing(err) {
-			return nil
-		}
-		return err
-	})
+	ctx, cancel := context.WithTimeout(ctx, actFor)
+	defer cancel()
+	client, err := h.client(ctx, found.Repository)
+	if err == nil {
+		err = h.noteLimit(ctx, client, h.content(ctx, client, found))
+	}
 	var refused *github.Refused
 	if !errors.As(err, &refused) {
 		return err
@@ -67,6 +61,19 @@ func (h *handler) lookup(ctx context.Context, found *events.GitHubLookedUp) erro
 		found.Reason = "github_gone"
 	}
 	return nil
+}
+
+func (h *handler) content(ctx context.Context, client *github.Client, found *events.GitHubLookedUp) error {
+	owner, name, _ := strings.Cut(found.Repository, "/")
+	options := &gh.RepositoryContentGetOptions{Ref: found.Ref}
+	file, _, _, err := client.Repositories.GetContents(ctx, owner, name, found.Path, options)
+	if err == nil {
+		return read(file, found)
+	}
+	if err = github.Sort(err, h.db.Now()); missing(err) {
+		return nil
+	}
+	return err
 }
 
 // missing tells "there is no such file", which is an answer like any other, from a branch or a repository that is gone:

@@ -3,13 +3,14 @@
 // stage-router asks for, and reads the file that a run can't go on without
 // (services.yaml). It decides nothing.
 //
-// An event may come twice, late, or to two instances at once, so every step may
-// be repeated: a label that is there stays, one that is gone is gone, and comment
-// and commit status carry the version of the work item that they show; what is
-// older than that is dropped. While it works on a work item it holds that item's
-// row (store.WithGitHubView). The comment bears an invisible mark: should the
-// process die after GitHub created it and before we noted its id, the mark is
-// looked for before another is created.
+// An event says how the work item shall look as of one version of it: which of
+// our labels are on and which off, the comment, the commit status. An event may
+// come twice, late, or to two instances at once, so each part is compared with
+// what GitHub shows and remembers the version that it shows; what is older than
+// that is dropped, however long a rate limit has put it off. While it works on a
+// work item it holds that item's row (store.GitHubView). The comment bears an
+// invisible mark: should the process die after GitHub created it and before we
+// noted its id, the mark is looked for before another is created.
 //
 // GitHub's rate limits belong to the credential, not to the process: the first
 // instance that meets one writes down until when, and all others answer 503

@@ -45,9 +45,9 @@ var examples = []Payload{
 	EnvironmentRemoved{RunRef: ref, Namespace: "codexk8s-run-0123456789ab"},
 	GitHubChangeRequested{
 		Repository: "acme/demo", Issue: 12, PullRequest: 13, RunID: ref.RunID,
-		AddLabels: []string{"state:in-review"}, RemoveLabels: []string{"run:dev"},
-		AddLabelsToPR: []string{"state:in-review"}, RemoveLabelsOffPR: []string{"state:approved"},
-		Comment: "Done.", CommentVersion: 3,
+		On: []string{"state:in-review"}, Off: []string{"run:dev"},
+		PullOn: []string{"state:in-review"}, PullOff: []string{"state:approved"},
+		Comment: "Done.", Version: 3,
 		Status: &CommitStatus{SHA: "c0ffee", State: "success", Context: "codexk8s/dev", Description: "Done."},
 	},
 	GitHubChanged{Repository: "acme/demo", Issue: 12, RunID: ref.RunID, CommentID: 99},

@@ -118,23 +118,26 @@ type EnvironmentRemoved struct {
 	Namespace string `json:"namespace"`
 }
 
-// GitHubChangeRequested asks for labels, the status comment and the commit
-// status of a work item to be brought to a state. Each part may be empty.
+// GitHubChangeRequested is what GitHub shall show of a work item as of one version of it. A part that is empty says
+// nothing and is left alone; a part that an event of a newer version has told of never goes back.
+//
+// Earlier releases sent what had changed, under the same names; read as a wanted state it means the same.
 type GitHubChangeRequested struct {
 	Repository  string `json:"repository"`
 	Issue       int    `json:"issue"`
 	PullRequest int    `json:"pullRequest,omitempty"`
 	RunID       string `json:"runId,omitempty"`
 
-	AddLabels         []string `json:"addLabels,omitempty"`    // to the issue
-	RemoveLabels      []string `json:"removeLabels,omitempty"` // from the issue
-	AddLabelsToPR     []string `json:"addLabelsToPr,omitempty"`
-	RemoveLabelsOffPR []string `json:"removeLabelsOffPr,omitempty"`
+	// Which of our labels issue and pull request carry, and which they don't. Others are not ours to touch.
+	On      []string `json:"addLabels,omitempty"`
+	Off     []string `json:"removeLabels,omitempty"`
+	PullOn  []string `json:"addLabelsToPr,omitempty"`
+	PullOff []string `json:"removeLabelsOffPr,omitempty"`
 
-	// Comment is the whole body of the work item's one status comment; "" leaves it alone.
+	// Comment is the whole body of the one status comment, in GitHub's Markdown.
 	Comment string `json:"comment,omitempty"`
-	// CommentVersion grows with every change of the work item: an older body never replaces a newer one.
-	CommentVersion int64 `json:"commentVersion,omitempty"`
+	// Version grows with every change of what the work item shows; 0 is not guarded.
+	Version int64 `json:"commentVersion,omitempty"`
 
 	Status *CommitStatus `json:"status,omitempty"`
 }

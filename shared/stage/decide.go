@@ -108,12 +108,12 @@ func (d *decision) finish(s State, reason, message string, alsoRemove []string) 
 		}
 		d.later(settings.keep(d.p.Stage(run.Stage)), events.EnvironmentExpired{RunRef: d.item.Ref(), Namespace: run.Namespace})
 	}
-	c := events.GitHubChangeRequested{RemoveLabels: append(alsoRemove, d.p.LabelOf(run.Stage, run.Revise))}
+	c := events.GitHubChangeRequested{Off: append(alsoRemove, d.p.LabelOf(run.Stage, run.Revise))}
 	if s == Succeeded {
-		c.AddLabels = []string{d.p.Labels.InReview}
-		c.AddLabelsToPR = c.AddLabels
-		c.RemoveLabels = append(c.RemoveLabels, d.p.Labels.Approved)
-		c.RemoveLabelsOffPR = []string{d.p.Labels.Approved}
+		c.On = []string{d.p.Labels.InReview}
+		c.PullOn = c.On
+		c.Off = append(c.Off, d.p.Labels.Approved)
+		c.PullOff = []string{d.p.Labels.Approved}
 	}
 	if d.item.HeadSHA != "" {
 		c.Status = &events.CommitStatus{SHA: d.item.HeadSHA, State: commitState(s), Context: "codexk8s/" + run.Stage, Description: statusLine(run)}
@@ -143,7 +143,7 @@ func (d *decision) tell(note string, c events.GitHubChangeRequested) {
 	if d.item.Run != nil {
 		c.RunID = d.item.Run.ID
 	}
-	c.Comment, c.CommentVersion = Comment(d.p, d.item, note), d.item.Version
+	c.Comment, c.Version = Comment(d.p, d.item, note), d.item.Version
 	d.emit(c)
 }
 

@@ -55,7 +55,7 @@ func (d *decision) approved(in Reviewed) {
 	d.audit(actor(in.Sender), "pull_request.approved", "", "#%d at %s", in.PullRequest, in.HeadSHA)
 	add, remove := []string{d.p.Labels.Approved}, []string{d.p.Labels.InReview}
 	d.tell("Approved by @"+in.Sender.Login+". Ready to merge.", events.GitHubChangeRequested{
-		AddLabels: add, AddLabelsToPR: add, RemoveLabels: remove, RemoveLabelsOffPR: remove,
+		On: add, PullOn: add, Off: remove, PullOff: remove,
 	})
 }
 

@@ -13,13 +13,18 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// A GitHubView is what GitHub shows of one work item as far as we put it there:
-// the status comment and the commit statuses, each with the version of the work
-// item that it shows. It is valid inside WithGitHubView only.
+// A GitHubView is what GitHub shows of one work item as far as we put it there: the
+// status comment, and parts of any name, each with the version of the work item that
+// it shows. Whoever has it is alone with the work item, so that a comment is created
+// once and an older state never lands on top of a newer one.
+//
+// The lock is that of the row, and is held while GitHub is called: a lease could run
+// out under a slow call, the row's lock can't.
 type GitHubView struct {
 	CommentID int64 // 0 = none yet
-	Version   int64 // that the comment shows
 
+	comment    int64            // the version that the comment shows
+	parts      map[string]int64 // the version that each other part shows
 	db         *DB
 	tx         pgx.Tx
 	repository string
@@ -32,28 +37,17 @@ var ErrLocked = errors.New("another instance is at the same work item")
 // lockWait is how long to wait for another instance before ErrLocked.
 const lockWait = 5 * time.Second
 
-// WithGitHubView calls act while no other instance is in it for the same work
-// item, so that a comment is created once and an older state never lands on top
-// of a newer one. The lock is that of the row and is held while act calls GitHub:
-// a lease could run out under a slow call, the row's lock can't.
-//
-// What act has saved is kept even when it returns an error, for it has happened.
-func (db *DB) WithGitHubView(ctx context.Context, repository string, issue int, act func(context.Context, *GitHubView) error) error {
-	repository = strings.ToLower(repository)
+// GitHubView waits until nobody else has the work item's view, and takes it. Close gives it back.
+func (db *DB) GitHubView(ctx context.Context, repository string, issue int) (*GitHubView, error) {
 	tx, err := db.pool.Begin(ctx)
 	if err != nil {
-		return fmt.Errorf("connecting to Postgres: %w", err)
+		return nil, fmt.Errorf("connecting to Postgres: %w", err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it is a no-op
-	v := &GitHubView{db: db, tx: tx, repository: repository, issue: issue}
+	v := &GitHubView{db: db, tx: tx, repository: strings.ToLower(repository), issue: issue}
 	if err := v.lock(ctx); err != nil {
-		return err
+		return nil, errors.Join(err, tx.Rollback(context.WithoutCancel(ctx)))
 	}
-	err = act(ctx, v)
-	if commit := tx.Commit(context.WithoutCancel(ctx)); commit != nil {
-		err = errors.Join(err, fmt.Errorf("recording what GitHub shows of %s: %w", events.WorkItem(repository, issue), commit))
-	}
-	return err
+	return v, nil
 }
 
 func (v *GitHubView) lock(ctx context.Context) error {
@@ -66,11 +60,11 @@ func (v *GitHubView) lock(ctx context.Context) error {
 		ON CONFLICT DO NOTHING
 	`, v.repository, v.issue)
 	b.Queue(`
-		SELECT coalesce(comment_id, 0), version
+		SELECT coalesce(comment_id, 0), version, parts
 		FROM github_comments
 		WHERE repository = $1 AND issue = $2
 		FOR UPDATE
-	`, v.repository, v.issue).QueryRow(func(row pgx.Row) error { return row.Scan(&v.CommentID, &v.Version) })
+	`, v.repository, v.issue).QueryRow(func(row pgx.Row) error { return row.Scan(&v.CommentID, &v.comment, &v.parts) })
 	err := v.tx.SendBatch(ctx, &b).Close()
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && pgErr.Code == "55P03" { // lock_not_available
@@ -82,48 +76,53 @@ func (v *GitHubView) lock(ctx context.Context) error {
 	return nil
 }
 
+// Close records what was saved and lets the next one in.
+func (v *GitHubView) Close(ctx context.Context) error {
+	if err := v.tx.Commit(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("recording what GitHub shows of %s: %w", events.WorkItem(v.repository, v.issue), err)
+	}
+	return nil
+}
+
+// Shows reports whether the part shows the version or a newer one. Version 0 is never shown: it is not guarded.
+func (v *GitHubView) Shows(part string, version int64) bool {
+	return version > 0 && v.parts[part] >= version
+}
+
+// ShowsComment is Shows of the status comment.
+func (v *GitHubView) ShowsComment(version int64) bool {
+	return v.CommentID != 0 && version > 0 && v.comment >= version
+}
+
+// Save records that the part shows the version; the recorded version never falls.
+func (v *GitHubView) Save(ctx context.Context, part string, version int64) error {
+	if v.parts[part] >= version {
+		return nil
+	}
+	v.parts[part] = version
+	_, err := v.tx.Exec(context.WithoutCancel(ctx), `
+		UPDATE github_comments
+		SET parts = $3, updated_at = $4
+		WHERE repository = $1 AND issue = $2
+	`, v.repository, v.issue, v.parts, v.db.Now())
+	if err != nil {
+		return fmt.Errorf("recording the %s: %w", part, err)
+	}
+	return nil
+}
+
 // SaveComment records that the comment shows the version; the recorded version never falls.
 func (v *GitHubView) SaveComment(ctx context.Context, id, version int64) error {
-	_, err := v.tx.Exec(ctx, `
+	v.CommentID, v.comment = id, max(v.comment, version)
+	_, err := v.tx.Exec(context.WithoutCancel(ctx), `
 		UPDATE github_comments
-		SET comment_id = $3, version = greatest(version, $4), updated_at = $5
+		SET comment_id = $3, version = $4, updated_at = $5
 		WHERE repository = $1 AND issue = $2
-	`, v.repository, v.issue, id, version, v.db.Now())
+	`, v.repository, v.issue, id, v.comment, v.db.Now())
 	if err != nil {
 		return fmt.Errorf("recording comment %d: %w", id, err)
 	}
-	v.CommentID, v.Version = id, max(v.Version, version)
 	return nil
-}
-
-// StatusVersion is the version that the commit's status of that name shows; 0 when we have set none.
-func (v *GitHubView) StatusVersion(ctx context.Context, sha, name string) (version int64, err error) {
-	err = v.tx.QueryRow(ctx, `
-		SELECT coalesce((SELECT (result ->> 'version')::bigint FROM actions WHERE key = $1), 0)
-	`, v.statusKey(sha, name)).Scan(&version)
-	if err != nil {
-		return 0, fmt.Errorf("reading the version of status %s: %w", name, err)
-	}
-	return version, nil
-}
-
-// SaveStatus records that the commit's status of that name shows the version.
-func (v *GitHubView) SaveStatus(ctx context.Context, sha, name string, version int64) error {
-	_, err := v.tx.Exec(ctx, `
-		INSERT INTO actions (key, function, state, result, done_at)
-		VALUES ($1, $2, 'done', jsonb_build_object('version', $3::bigint), $4)
-		ON CONFLICT (key) DO UPDATE
-		SET result = excluded.result, done_at = excluded.done_at
-		WHERE (actions.result ->> 'version')::bigint < (excluded.result ->> 'version')::bigint
-	`, v.statusKey(sha, name), v.db.function, version, v.db.Now())
-	if err != nil {
-		return fmt.Errorf("recording status %s: %w", name, err)
-	}
-	return nil
-}
-
-func (v *GitHubView) statusKey(sha, name string) string {
-	return strings.Join([]string{"github-status", events.WorkItem(v.repository, v.issue), sha, name}, " ")
 }
 
 // PauseGitHub keeps every instance from using the credential until then. A pause

@@ -395,15 +395,15 @@ func detail(p events.Payload) string {
 		}
 		return b.String()
 	}
-	for _, l := range c.AddLabels {
+	for _, l := range c.On {
 		b.WriteString(" +" + l)
 	}
-	for _, l := range c.RemoveLabels {
+	for _, l := range c.Off {
 		b.WriteString(" -" + l)
 	}
 	if c.Status != nil {
 		b.WriteString(" status=" + c.Status.State)
 	}
 	line, _, _ := strings.Cut(c.Comment, "\n")
-	return b.String() + fmt.Sprintf(" v%d %q", c.CommentVersion, line)
+	return b.String() + fmt.Sprintf(" v%d %q", c.Version, line)
 }
