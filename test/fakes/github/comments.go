@@ -122,12 +122,12 @@ func (s *Server) getComment(c *call) (int, any, error) {
 	return http.StatusOK, s.commentObject(c.repo, m), nil
 }
 
-// mayChange refuses those who neither wrote the comment nor may write to the repository.
-func (s *Server) mayChange(c *call, author string) error {
-	if strings.EqualFold(author, c.who.user.Login) {
+// mayEdit refuses those who neither wrote a text nor may write to the repository.
+func (s *Server) mayEdit(r *repository, who principal, author string) error {
+	if strings.EqualFold(author, who.user.Login) {
 		return nil
 	}
-	return s.permits(c.who, c.repo, need{permissions: onIssuesComment.permissions, write: true, role: writer})
+	return s.permits(who, r, need{permissions: onIssuesComment.permissions, write: true, role: writer})
 }
 
 func (s *Server) patchComment(c *call) (int, any, error) {
@@ -135,7 +135,7 @@ func (s *Server) patchComment(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := s.mayChange(c, m.User); err != nil {
+	if err := s.mayEdit(c.repo, c.who, m.User); err != nil {
 		return 0, nil, err
 	}
 	body, err := c.commentBody()
@@ -156,7 +156,7 @@ func (s *Server) deleteComment(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := s.mayChange(c, m.User); err != nil {
+	if err := s.mayEdit(c.repo, c.who, m.User); err != nil {
 		return 0, nil, err
 	}
 	c.repo.Comments = slices.DeleteFunc(c.repo.Comments, func(x *Comment) bool { return x == m })

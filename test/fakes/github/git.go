@@ -257,8 +257,13 @@ func (s *Server) follow(r *repository, ch refChange, heads map[string]string, by
 		}
 	}
 	for _, is := range into {
-		// A pull request whose commits have come into its base by a push counts as merged.
-		if ch.after != zeroSHA && s.git(r).isAncestor(is.Pull.HeadSHA, ch.after) {
+		switch {
+		case ch.after == zeroSHA:
+			s.mu.Lock()
+			s.setState(r, is, "closed", "", by)
+			s.mu.Unlock()
+		case s.git(r).isAncestor(is.Pull.HeadSHA, ch.after):
+			// A pull request whose commits have come into its base by a push counts as merged.
 			s.markMerged(r, is, ch.after, by)
 		}
 	}
@@ -270,6 +275,7 @@ func (s *Server) synchronize(r *repository, is *Issue, ch refChange, base string
 	if ch.after == zeroSHA {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.note(r, is, by, "head_ref_deleted", nil)
 		s.setState(r, is, "closed", "", by)
 		return nil
 	}

@@ -211,6 +211,11 @@ func (s *Server) patchIssue(c *call) (int, any, error) {
 	if in.State != nil && *in.State != "open" && *in.State != "closed" {
 		return 0, nil, invalid("Issue", "state", "invalid", "")
 	}
+	if in.State != nil && *in.State == "open" {
+		if err := s.mayReopen(c.repo, is); err != nil {
+			return 0, nil, err
+		}
+	}
 	s.rewrite(c.repo, is, in.Title, in.Body, by)
 	if in.Labels != nil {
 		s.setLabels(c.repo, is, *in.Labels, by)

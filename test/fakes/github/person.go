@@ -188,82 +188,23 @@ func (s *Server) CloseIssue(repo string, n int, user string) error {
 // ReopenIssue opens a closed issue or pull request again.
 func (s *Server) ReopenIssue(repo string, n int, user string) error {
 	return s.onIssue(repo, n, user, onIssuesTriage, func(r *repository, is *Issue, by *User) error {
-		if is.Pull != nil && is.Pull.MergedAt != nil {
-			return fmt.Errorf("reopening %s#%d: it has been merged", repo, n)
+		if err := s.mayReopen(r, is); err != nil {
+			return fmt.Errorf("reopening %s#%d: %w", repo, n, err)
 		}
 		s.setState(r, is, "open", "", by)
 		return nil
 	})
 }
 
-// InlineComment is a comment of a review on one line of the new file.
-type InlineComment struct {
-	Path string
-	Line int
-	Body string
-}
-
-// Review reviews a pull request and returns the review's id. state is APPROVE, REQUEST_CHANGES or COMMENT.
-func (s *Server) Review(repo string, n int, state, body string, comments []InlineComment, user string) (int64, error) {
-	r, is, by, err := s.onPull(repo, n, user, onPullsWrite)
-	if err != nil {
-		return 0, err
-	}
-	in := newReview{Body: body, Event: state}
-	for _, c := range comments {
-		in.Comments = append(in.Comments, newRemark{Path: c.Path, Line: c.Line, Body: c.Body})
-	}
-	v, err := s.addReview(r, is, in, by)
-	if err != nil {
-		return 0, fmt.Errorf("reviewing %s#%d: %w", repo, n, err)
-	}
-	return v.ID, nil
-}
-
-// Merge merges a pull request with a merge commit and returns that.
-func (s *Server) Merge(repo string, n int, user string) (string, error) {
-	r, is, by, err := s.onPull(repo, n, user, onContents)
-	if err != nil {
-		return "", err
-	}
-	sha, err := s.mergePull(r, is, mergeRequest{}, by)
-	if err != nil {
-		return "", fmt.Errorf("merging %s#%d: %w", repo, n, err)
-	}
-	return sha, nil
-}
-
-// OpenPullRequest opens a pull request from one branch into another and returns its number.
-func (s *Server) OpenPullRequest(repo, title, body, head, base, user string) (int, error) {
-	s.mu.Lock()
-	r, who, err := s.at(repo, user)
-	if err == nil {
-		err = s.permits(who, r, onPullsWrite)
-	}
-	s.mu.Unlock()
-	if err != nil {
-		return 0, err
-	}
-	is, err := s.openPull(r, newPull{Title: title, Body: body, Head: head, Base: base}, who.user)
-	if err != nil {
-		return 0, fmt.Errorf("opening a pull request in %s: %w", repo, err)
-	}
-	return is.Number, nil
-}
-
-// onPull finds a pull request for work that takes the mutex itself.
-func (s *Server) onPull(repo string, n int, login string, what need) (*repository, *Issue, *User, error) {
-	var found *repository
-	var pull *Issue
-	var user *User
-	err := s.onIssue(repo, n, login, what, func(r *repository, is *Issue, by *User) error {
-		if is.Pull == nil {
-			return fmt.Errorf("%s#%d is no pull request", repo, n)
+// EditIssue changes title and text of an issue or pull request: its author may, and who may write to the repository.
+func (s *Server) EditIssue(repo string, n int, title, body, user string) error {
+	return s.onIssue(repo, n, user, onIssuesOpen, func(r *repository, is *Issue, by *User) error {
+		if err := s.mayEdit(r, principal{user: by}, is.User); err != nil {
+			return fmt.Errorf("%s in %s: %w", by.Login, repo, err)
 		}
-		found, pull, user = r, is, by
+		s.rewrite(r, is, &title, &body, by)
 		return nil
 	})
-	return found, pull, user, err
 }
 
 // TokenOptions limits a token.

@@ -36,7 +36,7 @@ var pullRoutes = []route{
 	{pattern: "GET /repos/{owner}/{repo}/pulls", need: onPullsRead, run: (*Server).listPulls},
 	{pattern: "POST /repos/{owner}/{repo}/pulls", need: onPullsWrite, run: (*Server).postPull, unlocked: true},
 	{pattern: "GET /repos/{owner}/{repo}/pulls/{number}", need: onPullsRead, run: (*Server).getPull, unlocked: true},
-	{pattern: "PATCH /repos/{owner}/{repo}/pulls/{number}", need: onPullsWrite, run: (*Server).patchPull},
+	{pattern: "PATCH /repos/{owner}/{repo}/pulls/{number}", need: onPullsWrite, run: (*Server).patchPull, unlocked: true},
 	{pattern: "GET /repos/{owner}/{repo}/pulls/{number}/files", need: onPullsRead, run: (*Server).listFiles, unlocked: true},
 	{pattern: "GET /repos/{owner}/{repo}/pulls/{number}/commits", need: onPullsRead, run: (*Server).listCommits, unlocked: true},
 	{pattern: "GET /repos/{owner}/{repo}/pulls/{number}/merge", need: onPullsRead, run: (*Server).isMerged},
@@ -231,31 +231,6 @@ func (s *Server) lockedPull(c *call) (*repository, *Issue, Pull, error) {
 		return nil, nil, Pull{}, err
 	}
 	return c.repo, is, *is.Pull, nil
-}
-
-func (s *Server) patchPull(c *call) (int, any, error) {
-	is, err := c.pull()
-	if err != nil {
-		return 0, nil, err
-	}
-	if err := s.mayChange(c, is.User); err != nil {
-		return 0, nil, err
-	}
-	var in struct{ Title, Body, State *string }
-	if err := c.decode(&in); err != nil {
-		return 0, nil, err
-	}
-	if in.State != nil && *in.State != "open" && *in.State != "closed" {
-		return 0, nil, invalid("PullRequest", "state", "invalid", "")
-	}
-	if in.State != nil && *in.State == "open" && is.Pull.MergedAt != nil {
-		return 0, nil, invalid("PullRequest", "state", "invalid", "state cannot be changed. The pull request has been merged.")
-	}
-	s.rewrite(c.repo, is, in.Title, in.Body, c.who.user)
-	if in.State != nil {
-		s.setState(c.repo, is, *in.State, "", c.who.user)
-	}
-	return http.StatusOK, s.pullObject(c.repo, is, true), nil
 }
 
 func (s *Server) isMerged(c *call) (int, any, error) {

@@ -173,19 +173,24 @@ func (s *Server) getRef(c *call) (int, any, error) {
 }
 
 func (s *Server) deleteRef(c *call) (int, any, error) {
-	ref := "refs/" + c.r.PathValue("ref")
-	if !strings.HasPrefix(ref, "refs/heads/") {
+	branch, ok := strings.CutPrefix("refs/"+c.r.PathValue("ref"), "refs/heads/")
+	if !ok {
 		return 0, nil, refuse(http.StatusUnprocessableEntity, "Reference cannot be deleted")
 	}
-	err := s.pushed(c.repo, c.who.user, func() error {
-		if _, err := s.git(c.repo).resolve(ref); err != nil {
-			return refuse(http.StatusUnprocessableEntity, "Reference does not exist")
-		}
-		_, err := s.git(c.repo).run("update-ref", "-d", ref)
-		return err
-	})
-	if err != nil {
+	if err := s.deleteBranch(c.repo, branch, c.who.user); err != nil {
 		return 0, nil, err
 	}
 	return http.StatusNoContent, nil, nil
+}
+
+// deleteBranch deletes a branch with all that follows from it. The mutex must not be held.
+func (s *Server) deleteBranch(r *repository, branch string, by *User) error {
+	return s.pushed(r, by, func() error {
+		ref := "refs/heads/" + branch
+		if _, err := s.git(r).resolve(ref); err != nil {
+			return refuse(http.StatusUnprocessableEntity, "Reference does not exist")
+		}
+		_, err := s.git(r).run("update-ref", "-d", ref)
+		return err
+	})
 }

@@ -15,14 +15,18 @@ type Review struct {
 	State       string     `json:"state"`
 	CommitID    string     `json:"commit_id"`
 	SubmittedAt *time.Time `json:"submitted_at,omitempty"`
+	UpdatedAt   *time.Time `json:"updated_at,omitempty"`
 }
+
+var onDismissals = need{permissions: []string{"pull_requests"}, write: true, role: writer}
 
 var reviewRoutes = []route{
 	{pattern: "GET /repos/{owner}/{repo}/pulls/{number}/reviews", need: onPullsRead, run: (*Server).listReviews},
 	{pattern: "POST /repos/{owner}/{repo}/pulls/{number}/reviews", need: onPullsWrite, run: (*Server).postReview, unlocked: true},
 	{pattern: "GET /repos/{owner}/{repo}/pulls/{number}/reviews/{id}", need: onPullsRead, run: (*Server).getReview},
+	{pattern: "PUT /repos/{owner}/{repo}/pulls/{number}/reviews/{id}", need: onPullsWrite, run: (*Server).putReview},
 	{pattern: "POST /repos/{owner}/{repo}/pulls/{number}/reviews/{id}/events", need: onPullsWrite, run: (*Server).submitPending},
-	{pattern: "PUT /repos/{owner}/{repo}/pulls/{number}/reviews/{id}/dismissals", need: onPullsWrite, run: (*Server).dismissReview},
+	{pattern: "PUT /repos/{owner}/{repo}/pulls/{number}/reviews/{id}/dismissals", need: onDismissals, run: (*Server).dismissReview},
 	{pattern: "GET /repos/{owner}/{repo}/pulls/{number}/reviews/{id}/comments", need: onPullsRead, run: (*Server).listOneReviewsComments},
 	{pattern: "GET /repos/{owner}/{repo}/pulls/{number}/comments", need: onPullsRead, run: (*Server).listReviewComments},
 	{pattern: "POST /repos/{owner}/{repo}/pulls/{number}/comments", need: onPullsWrite, run: (*Server).postReviewComment, unlocked: true},
@@ -173,11 +177,11 @@ func unprocessable(message string) *apiError {
 // submit makes a review public and tells the hooks: first the review, then each of its comments.
 func (s *Server) submit(r *repository, is *Issue, v *Review, by *User) {
 	now := s.stamp()
-	v.SubmittedAt = &now
+	v.SubmittedAt, v.UpdatedAt = &now, &now
 	s.touch(is)
 	is.Pull.Reviewers = without(is.Pull.Reviewers, v.User)
 	s.wrote(by, "review %s#%d %s %q", r.fullName(), is.Number, v.State, firstLine(v.Body))
-	s.emitReview(r, is, v, "submitted", by)
+	s.emitReview(r, is, v, "submitted", by, nil)
 	for _, m := range r.Remarks {
 		if m.Review == v.ID {
 			is.Pull.ReviewComments++
@@ -224,12 +228,77 @@ func (s *Server) dismissReview(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if v.State != "APPROVED" && v.State != "CHANGES_REQUESTED" {
-		return 0, nil, unprocessable("Can not dismiss a " + strings.ToLower(v.State) + " pull request review")
+	var in struct{ Message string }
+	if err := c.decode(&in); err != nil {
+		return 0, nil, err
 	}
-	v.State = "DISMISSED"
-	s.touch(is)
-	s.wrote(c.who.user, "dismiss review of %s#%d by %s", c.repo.fullName(), is.Number, v.User)
-	s.emitReview(c.repo, is, v, "dismissed", c.who.user)
+	if err := s.dismiss(c.repo, is, v, in.Message, c.who.user); err != nil {
+		return 0, nil, err
+	}
 	return http.StatusOK, s.reviewObject(c.repo, v), nil
+}
+
+func (s *Server) dismiss(r *repository, is *Issue, v *Review, message string, by *User) error {
+	if v.State != "APPROVED" && v.State != "CHANGES_REQUESTED" {
+		return unprocessable("Can not dismiss a " + strings.ToLower(v.State) + " pull request review")
+	}
+	if strings.TrimSpace(message) == "" {
+		return unprocessable("Message can't be blank")
+	}
+	now := s.stamp()
+	v.State, v.UpdatedAt = "DISMISSED", &now
+	s.touch(is)
+	s.note(r, is, by, "review_dismissed", nil)
+	s.wrote(by, "dismiss review of %s#%d by %s", r.fullName(), is.Number, v.User)
+	s.emitReview(r, is, v, "dismissed", by, nil)
+	return nil
+}
+
+func (s *Server) putReview(c *call) (int, any, error) {
+	is, v, err := c.review()
+	if err != nil {
+		return 0, nil, err
+	}
+	var in struct{ Body string }
+	if err := c.decode(&in); err != nil {
+		return 0, nil, err
+	}
+	if err := s.editReview(c.repo, is, v, in.Body, c.who.user); err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, s.reviewObject(c.repo, v), nil
+}
+
+// editReview changes the text; a review that nobody has seen yet changes without a word.
+func (s *Server) editReview(r *repository, is *Issue, v *Review, body string, by *User) error {
+	if !strings.EqualFold(v.User, by.Login) {
+		return refuse(http.StatusForbidden, "Must be the author of the review.")
+	}
+	if strings.TrimSpace(body) == "" {
+		return unprocessable("Body can't be blank")
+	}
+	if body == v.Body {
+		return nil
+	}
+	from := v.Body
+	v.Body = body
+	if v.State == "PENDING" {
+		s.changed()
+		return nil
+	}
+	now := s.stamp()
+	v.UpdatedAt = &now
+	s.wrote(by, "edit review of %s#%d %q", r.fullName(), is.Number, firstLine(body))
+	s.emitReview(r, is, v, "edited", by, object{"changes": object{"body": object{"from": from}}})
+	return nil
+}
+
+// review finds a review of a pull request by its id, or nil.
+func (r *repository) review(pull int, id int64) *Review {
+	for _, v := range r.Reviews {
+		if v.Pull == pull && v.ID == id {
+			return v
+		}
+	}
+	return nil
 }

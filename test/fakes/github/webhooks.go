@@ -105,11 +105,13 @@ func (s *Server) emitComment(r *repository, m *Comment, action string, by *User,
 	s.emit(r, "issue_comment", action, by, o)
 }
 
-// emitReview writes the state in lower case, as webhooks, unlike the REST API, have it.
-func (s *Server) emitReview(r *repository, is *Issue, v *Review, action string, by *User) {
+// emitReview writes the state in lower case and when the review last changed, as webhooks, unlike the REST API, have it.
+func (s *Server) emitReview(r *repository, is *Issue, v *Review, action string, by *User, extra object) {
 	o := s.reviewObject(r, v)
-	o["state"], o["body"] = strings.ToLower(v.State), orNull(v.Body)
-	s.emit(r, "pull_request_review", action, by, object{"review": o, "pull_request": s.pullObject(r, is, false)})
+	o["state"], o["body"], o["updated_at"] = strings.ToLower(v.State), orNull(v.Body), v.UpdatedAt
+	fields := object{"review": o, "pull_request": s.pullObject(r, is, false)}
+	maps.Copy(fields, extra)
+	s.emit(r, "pull_request_review", action, by, fields)
 }
 
 func (s *Server) emitRemark(r *repository, is *Issue, m *ReviewComment, by *User) {
