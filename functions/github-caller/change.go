@@ -53,7 +53,7 @@ func (c *change) try(part string, do func() error) {
 	if c.failed.limited {
 		return
 	}
-	err := github.Sort(do(), c.now())
+	err := github.ClassifyError(do(), c.now())
 	if err == nil {
 		return
 	}
@@ -85,7 +85,7 @@ func (c *change) labels(ctx context.Context, number int, on, off []string) error
 		}
 		// go-github does not escape it.
 		_, err := c.client.Issues.RemoveLabelForIssue(ctx, c.owner, c.name, number, url.PathEscape(label))
-		if err = github.Sort(err, c.now()); err != nil && !absent(err) {
+		if err = github.ClassifyError(err, c.now()); err != nil && !absent(err) {
 			return err
 		}
 		c.did("#%d -%s", number, label)

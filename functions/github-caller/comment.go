@@ -31,7 +31,7 @@ func (c *change) comment(ctx context.Context) error {
 	}
 	if id != 0 {
 		_, _, err := c.client.Issues.EditComment(ctx, c.owner, c.name, id, body)
-		if err = github.Sort(err, c.now()); err != nil && !github.Gone(err) {
+		if err = github.ClassifyError(err, c.now()); err != nil && !github.Gone(err) {
 			return err
 		}
 		if err == nil {

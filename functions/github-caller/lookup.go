@@ -70,7 +70,7 @@ func (h *handler) content(ctx context.Context, client *github.Client, found *eve
 	if err == nil {
 		return read(file, found)
 	}
-	if err = github.Sort(err, h.db.Now()); missing(err) {
+	if err = github.ClassifyError(err, h.db.Now()); missing(err) {
 		return nil
 	}
 	return err

@@ -82,7 +82,7 @@ func (h *handler) asking(ctx context.Context, client *github.Client, now time.Ti
 	if !until.IsZero() {
 		return &github.RateLimited{Until: until}
 	}
-	err = github.Sort(ask(), now)
+	err = github.ClassifyError(ask(), now)
 	var limited *github.RateLimited
 	if errors.As(err, &limited) {
 		return errors.Join(err, h.db.PauseGitHub(context.WithoutCancel(ctx), client.Credential, limited.Until, limited.Error()))
@@ -161,7 +161,7 @@ func (c *comparison) hook(ctx context.Context, r store.BoundRepository) (int64, 
 func (c *comparison) findHook(ctx context.Context) (int64, error) {
 	hooks, _, err := c.client.Repositories.ListHooks(ctx, c.owner, c.name, &gh.ListOptions{PerPage: 100})
 	var refused *github.Refused
-	if err = github.Sort(err, c.now); errors.As(err, &refused) {
+	if err = github.ClassifyError(err, c.now); errors.As(err, &refused) {
 		slog.Debug("webhooks can't be listed, so deliveries are not compared", "repository", c.owner+"/"+c.name, "error", err)
 		return 0, nil
 	}

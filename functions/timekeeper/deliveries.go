@@ -47,7 +47,7 @@ func (h *handler) takeMissing(ctx context.Context, log hookLog, last, now time.T
 	for done := false; !done; {
 		page, resp, err := log.list(ctx, opts)
 		if err != nil {
-			return fmt.Errorf("listing the deliveries: %w", github.Sort(err, now))
+			return fmt.Errorf("listing the deliveries: %w", github.ClassifyError(err, now))
 		}
 		ids := map[string]int64{}
 		for _, d := range page {
@@ -80,7 +80,7 @@ func (h *handler) takeMissing(ctx context.Context, log hookLog, last, now time.T
 func (h *handler) take(ctx context.Context, log hookLog, id int64, now time.Time) error {
 	whole, _, err := log.get(ctx, id)
 	var refused *github.Refused
-	if err = github.Sort(err, now); errors.As(err, &refused) {
+	if err = github.ClassifyError(err, now); errors.As(err, &refused) {
 		slog.Warn("a lost delivery can't be had from GitHub", "delivery", id, "error", err)
 		return nil
 	}

@@ -66,7 +66,7 @@ func Open(c Config) (*Clients, error) {
 	}
 	plain := http.DefaultTransport.(*http.Transport).Clone()
 	plain.MaxIdleConnsPerHost = 16
-	transport := measured{plain}
+	transport := following{measured{plain}}
 	cs := &Clients{
 		config: c, url: base, transport: transport,
 		installations: map[string]int64{}, clients: map[int64]*Client{},
@@ -92,11 +92,14 @@ func Open(c Config) (*Clients, error) {
 }
 
 func (cs *Clients) client(rt http.RoundTripper) *gh.Client {
-	c := gh.NewClient(&http.Client{Transport: rt, Timeout: cs.config.Timeout})
+	c := gh.NewClient(&http.Client{Transport: rt, Timeout: cs.config.Timeout, CheckRedirect: stay})
 	c.BaseURL = cs.url
 	c.UserAgent = "codex-k8s"
 	return c
 }
+
+// stay leaves redirects to following.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // URL is the REST API's address without a slash at the end.
 func (cs *Clients) URL() string { return strings.TrimRight(cs.url.String(), "/") }
@@ -116,12 +119,12 @@ func (cs *Clients) For(ctx context.Context, repository string) (*Client, error) 
 	if c := cs.clients[id]; c != nil {
 		return c, nil
 	}
-	tr, err := cs.installationTransport(id)
-	if err != nil {
-		return nil, err
+	transport := &installation{
+		make:   func() (*ghinstallation.Transport, error) { return cs.installationTransport(id) },
+		forget: func() { cs.forget(id) }, pauses: pauses,
 	}
 	c := &Client{
-		Client:     cs.client(&forgetting{next: tr, forget: func() { cs.forget(id) }}),
+		Client:     cs.client(transport),
 		Credential: fmt.Sprintf("installation:%d", id),
 	}
 	cs.clients[id] = c
@@ -144,13 +147,13 @@ func (cs *Clients) Login(ctx context.Context) (string, error) {
 	if cs.plain != nil {
 		user, _, err := cs.plain.Users.Get(ctx, "")
 		if err != nil {
-			return "", fmt.Errorf("asking GitHub who we are: %w", Sort(err, time.Now()))
+			return "", fmt.Errorf("asking GitHub who we are: %w", ClassifyError(err, time.Now()))
 		}
 		login = user.GetLogin()
 	} else {
 		app, _, err := cs.app.Apps.Get(ctx, "")
 		if err != nil {
-			return "", fmt.Errorf("asking GitHub who we are: %w", Sort(err, time.Now()))
+			return "", fmt.Errorf("asking GitHub who we are: %w", ClassifyError(err, time.Now()))
 		}
 		login = app.GetSlug() + "[bot]"
 	}
@@ -174,7 +177,7 @@ func (cs *Clients) installation(ctx context.Context, repository string) (int64, 
 	}
 	found, _, err := cs.app.Apps.FindRepositoryInstallation(ctx, owner, name)
 	if err != nil {
-		return 0, fmt.Errorf("looking up the GitHub App's installation on %s: %w", repository, Sort(err, time.Now()))
+		return 0, fmt.Errorf("looking up the GitHub App's installation on %s: %w", repository, ClassifyError(err, time.Now()))
 	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -190,7 +193,7 @@ func (cs *Clients) installationTransport(id int64) (*ghinstallation.Transport, e
 		return nil, fmt.Errorf("reading the private key of GitHub App %d: %w", cs.config.AppID, err)
 	}
 	tr.BaseURL = cs.URL()
-	tr.Client = &http.Client{Transport: cs.transport, Timeout: cs.config.Timeout}
+	tr.Client = &http.Client{Transport: cs.transport, Timeout: cs.config.Timeout, CheckRedirect: stay}
 	return tr, nil
 }
 
@@ -203,36 +206,6 @@ func (cs *Clients) forget(id int64) {
 			delete(cs.installations, repository)
 		}
 	}
-}
-
-// errStaleInstallation is temporary: the next attempt looks the installation up anew and learns the truth.
-var errStaleInstallation = errors.New("the GitHub App was installed anew or removed, its installation is looked up again")
-
-// forgetting is the transport of an installation that drops the installation when GitHub no longer knows it, which is
-// so after the App was removed and installed again.
-type forgetting struct {
-	next   http.RoundTripper
-	forget func()
-}
-
-func (f *forgetting) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := f.next.RoundTrip(r)
-	return resp, settleTokenError(err, f.forget)
-}
-
-// settleTokenError closes the response that ghinstallation leaves open in its error, and explains an installation that
-// is gone.
-func settleTokenError(err error, forget func()) error {
-	var failed *ghinstallation.HTTPError
-	if !errors.As(err, &failed) || failed.Response == nil {
-		return err
-	}
-	_ = failed.Response.Body.Close()
-	if failed.Response.StatusCode == http.StatusNotFound {
-		forget()
-		return fmt.Errorf("%w (%s)", errStaleInstallation, failed.Message)
-	}
-	return err
 }
 
 // Token is a credential for Git over HTTPS (any user name, the token as password) and for the REST API.
@@ -271,7 +244,7 @@ func (cs *Clients) Token(ctx context.Context, repository string, permissions *gh
 	value, err := tr.Token(ctx)
 	if err != nil {
 		err = settleTokenError(err, func() { cs.forget(id) })
-		return Token{}, fmt.Errorf("fetching a token for %s: %w", repository, Sort(err, time.Now()))
+		return Token{}, fmt.Errorf("fetching a token for %s: %w", repository, ClassifyError(err, time.Now()))
 	}
 	expires, _, err := tr.Expiry()
 	if err != nil {

@@ -1,6 +1,7 @@
 package github
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -19,7 +20,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	gh "github.com/google/go-github/v66/github"
 )
 
 var appKey = sync.OnceValue(func() []byte {
@@ -38,6 +38,7 @@ type appServer struct {
 	installation int  // the current one of acme/*
 	gone         bool // the App was removed
 	tokens       int
+	answer       http.Handler // of what is asked with an installation's token; nil for the usual
 }
 
 func newAppServer(t *testing.T) *appServer {
@@ -71,6 +72,11 @@ func newAppServer(t *testing.T) *appServer {
 		}
 		body, _ := io.ReadAll(r.Body)
 		s.calls = append(s.calls, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s", r.Method, r.URL.Path, scheme, credential, strings.TrimSpace(string(body)))))
+		if s.answer != nil && scheme == "token" {
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			s.answer.ServeHTTP(w, r)
+			return
+		}
 		mux.ServeHTTP(w, r)
 	}))
 	t.Cleanup(s.Close)
@@ -101,7 +107,7 @@ func getIssue(ctx context.Context, cs *Clients, repository string) error {
 	}
 	owner, name, _ := strings.Cut(repository, "/")
 	_, _, err = c.Issues.Get(ctx, owner, name, 1)
-	return Sort(err, time.Now())
+	return ClassifyError(err, time.Now())
 }
 
 func TestAppLooksUpTheInstallationOnceAndReusesItsToken(t *testing.T) {
@@ -210,71 +216,5 @@ func TestOpenRefuses(t *testing.T) {
 		if _, err := Open(c); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
-	}
-}
-
-func TestSort(t *testing.T) {
-	now := time.Now().Truncate(time.Second)
-	reset := fmt.Sprint(now.Add(30 * time.Minute).Unix())
-	type outcome struct {
-		Kind      string
-		Until     time.Duration
-		Secondary bool
-		Status    int
-	}
-	for _, tt := range []struct {
-		name   string
-		status int
-		header map[string]string
-		body   string
-		want   outcome
-	}{
-		{"primary", 403, map[string]string{"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}, `{}`, outcome{"limited", 30 * time.Minute, false, 0}},
-		{"primary as 429", 429, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}, `{}`, outcome{"limited", 30 * time.Minute, false, 0}},
-		{"primary without reset", 403, map[string]string{"X-RateLimit-Remaining": "0"}, `{}`, outcome{"limited", time.Minute, false, 0}},
-		{"secondary", 403, map[string]string{"Retry-After": "20"}, `{"documentation_url":"https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"}`, outcome{"limited", 20 * time.Second, true, 0}},
-		{"secondary without a time", 403, nil, `{"documentation_url":"https://docs.github.com/x/secondary-rate-limits"}`, outcome{"limited", time.Minute, true, 0}},
-		{"secondary told by the header alone", 403, map[string]string{"Retry-After": "20"}, `{}`, outcome{"limited", 20 * time.Second, true, 0}},
-		{"secondary told by the message alone", 403, nil, `{"message":"You have exceeded a secondary rate limit"}`, outcome{"limited", time.Minute, true, 0}},
-		{"secondary as 429", 429, map[string]string{"Retry-After": "20"}, `{}`, outcome{"limited", 20 * time.Second, true, 0}},
-		{"429 that says nothing", 429, nil, ``, outcome{"limited", time.Minute, true, 0}},
-		{"forbidden", 403, nil, `{"message":"Resource not accessible by integration"}`, outcome{"refused", 0, false, 403}},
-		{"not found", 404, nil, `{"message":"Not Found"}`, outcome{"refused", 0, false, 404}},
-		{"gone", 410, nil, `{}`, outcome{"refused", 0, false, 410}},
-		{"unprocessable", 422, nil, `{"message":"Validation Failed"}`, outcome{"refused", 0, false, 422}},
-		{"bad credentials are mended by a person", 401, nil, `{"message":"Bad credentials"}`, outcome{Kind: "temporary"}},
-		{"server error", 502, nil, `<html>`, outcome{Kind: "temporary"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				for k, v := range tt.header {
-					w.Header().Set(k, v)
-				}
-				w.WriteHeader(tt.status)
-				fmt.Fprint(w, tt.body)
-			}))
-			defer srv.Close()
-			cs, err := Open(Config{URL: srv.URL, Token: "x"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _, err = cs.plain.Issues.CreateComment(t.Context(), "a", "b", 1, &gh.IssueComment{Body: gh.String("x")})
-			sorted := Sort(Sort(err, now), now)
-			got := outcome{Kind: "temporary"}
-			var limited *RateLimited
-			var refused *Refused
-			switch {
-			case errors.As(sorted, &limited):
-				got = outcome{"limited", limited.Until.Sub(now).Round(time.Second), limited.Secondary, 0}
-			case errors.As(sorted, &refused):
-				got = outcome{"refused", 0, false, refused.Status}
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("%v\n%s", sorted, diff)
-			}
-		})
-	}
-	if Sort(nil, now) != nil {
-		t.Error("nil must stay nil")
 	}
 }

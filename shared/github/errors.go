@@ -12,15 +12,20 @@ import (
 	gh "github.com/google/go-github/v66/github"
 )
 
-// secondaryPause is how long GitHub asks us to wait after a secondary limit that names no time, and after a primary one
-// whose reset time is missing.
-// https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
-const secondaryPause = time.Minute
+const (
+	// secondaryPause is how long GitHub asks us to wait after a secondary limit that names no time, and after a primary one
+	// whose reset time is missing.
+	// https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
+	secondaryPause = time.Minute
+	// quickPause is the wait after "was submitted too quickly", which is said of one comment or pull request.
+	quickPause = 10 * time.Second
+)
 
 // RateLimited means that GitHub refuses the credential's calls until a time. Nothing is wrong with the request.
 type RateLimited struct {
 	Until     time.Time
 	Secondary bool // GitHub's protection against bursts, as against the hourly allowance
+	Guessed   bool // GitHub named no time
 	cause     error
 }
 
@@ -35,20 +40,20 @@ func (e *RateLimited) Error() string {
 func (e *RateLimited) Unwrap() error { return e.cause }
 
 // Refused means that GitHub will answer the same to the same request again: the thing is gone (404, 410), forbidden
-// (403 without a limit), or the request is wrong (400, 422 and other 4xx).
+// (403 without a limit), has moved to where we don't follow (3xx), or the request is wrong (400, 422 and other 4xx).
 type Refused struct {
 	Status  int
-	Message string // GitHub's own words
+	Message string // GitHub's own words, those of its list of errors included
 	cause   error
 }
 
 func (e *Refused) Error() string {
 	hint := ""
-	switch e.Status {
-	case http.StatusNotFound, http.StatusGone:
+	switch _, moot := Moot(e); {
+	case e.Status == http.StatusNotFound, e.Status == http.StatusGone:
 		hint = " (gone, renamed, or not visible to this credential)"
-	case http.StatusForbidden:
-		hint = " (the credential lacks a permission, or the repository is archived)"
+	case e.Status == http.StatusForbidden && !moot:
+		hint = " (the credential lacks a permission)"
 	}
 	return fmt.Sprintf("github answered %d %s%s", e.Status, e.Message, hint)
 }
@@ -61,9 +66,63 @@ func Gone(err error) bool {
 	return errors.As(err, &r) && (r.Status == http.StatusNotFound || r.Status == http.StatusGone)
 }
 
-// Sort turns an error of go-github or of the App's transport into *RateLimited, *Refused or, for everything worth
-// trying again (5xx, 401 while a credential is being changed, network), the error itself. It is idempotent.
-func Sort(err error, now time.Time) error {
+// Moot reports whether the error is a refusal that nobody has to do anything about: what the request was for is not there
+// any more, or doesn't take it. The reason is one for the audit. A refusal of another kind is one that somebody can mend:
+// a permission that is missing, a request of ours that is wrong.
+func Moot(err error) (reason string, moot bool) {
+	var r *Refused
+	if !errors.As(err, &r) {
+		return "", false
+	}
+	said := strings.ToLower(r.Message)
+	for _, m := range []struct {
+		status int
+		words  string // in GitHub's message; "" = any
+		reason string
+	}{
+		{http.StatusNotFound, "", "github_gone"},
+		{http.StatusGone, "", "github_gone"},
+		{http.StatusUnprocessableEntity, "no commit found", "github_gone"},
+		{http.StatusForbidden, "archived", "github_archived"},
+		{http.StatusForbidden, " locked", "github_locked"},
+		{http.StatusForbidden, "suspended", "github_suspended"},
+		{http.StatusForbidden, "access blocked", "github_blocked"},
+		{http.StatusUnavailableForLegalReasons, "", "github_blocked"},
+		{http.StatusUnprocessableEntity, "more than 100 labels", "github_full"},
+	} {
+		if r.Status == m.status && strings.Contains(said, m.words) {
+			return m.reason, true
+		}
+	}
+	return "github_moved", r.Status/100 == 3
+}
+
+// Doubtful reports whether an error may be about the token instead of the request: GitHub answers so for seconds with one
+// that is new and not known everywhere, and for its hour with one from before a permission was granted or a repository
+// was added. A new token is tried before it is believed.
+func Doubtful(err error) bool {
+	var response *gh.ErrorResponse
+	return errors.As(err, &response) && response.Response != nil && !limited(response.Response, response.Message, response.DocumentationURL) &&
+		doubtful(response.Response.StatusCode, response.Message)
+}
+
+// doubtful knows the words that GitHub uses of a credential, as against those of a thing: "Label does not exist".
+func doubtful(status int, message string) bool {
+	switch status {
+	case http.StatusUnauthorized:
+		return true
+	case http.StatusForbidden:
+		return strings.HasPrefix(message, "Resource not accessible") || strings.HasPrefix(message, "Must have ")
+	case http.StatusNotFound:
+		return message == "Not Found"
+	}
+	return false
+}
+
+// ClassifyError is the platform's one judge of what GitHub answers. It turns an error of go-github or of the App's transport
+// into *RateLimited, *Refused or, for everything worth trying again (5xx, 408, 409, 401 while a credential is being changed,
+// an answer that is no JSON or broken off, network), the error itself. It is idempotent.
+func ClassifyError(err error, now time.Time) error {
 	var limited *RateLimited
 	var refused *Refused
 	if err == nil || errors.As(err, &limited) || errors.As(err, &refused) {
@@ -71,58 +130,118 @@ func Sort(err error, now time.Time) error {
 	}
 	var primary *gh.RateLimitError
 	if errors.As(err, &primary) {
-		return &RateLimited{Until: after(primary.Rate.Reset.Time, now), cause: err}
+		until, guessed := after(primary.Rate.Reset.Time, now)
+		return &RateLimited{Until: until, Guessed: guessed, cause: err}
 	}
 	var abuse *gh.AbuseRateLimitError
 	if errors.As(err, &abuse) {
-		until := now.Add(secondaryPause)
 		if abuse.RetryAfter != nil && *abuse.RetryAfter > 0 {
-			until = now.Add(*abuse.RetryAfter)
+			return &RateLimited{Until: now.Add(*abuse.RetryAfter), Secondary: true, cause: err}
 		}
-		return &RateLimited{Until: until, Secondary: true, cause: err}
+		return &RateLimited{Until: now.Add(secondaryPause), Secondary: true, Guessed: true, cause: err}
 	}
 	var response *gh.ErrorResponse
 	if errors.As(err, &response) && response.Response != nil {
-		return sortStatus(response.Response, response.Message, err, now)
+		return classify(response.Response, words(response), response.DocumentationURL, err, now)
 	}
 	var token *ghinstallation.HTTPError
 	if errors.As(err, &token) && token.Response != nil {
-		return sortStatus(token.Response, "for an installation token", err, now)
+		return classify(token.Response, token.Message, "", err, now)
 	}
 	return err
 }
 
-// sortStatus covers what go-github does not know: 429, and limits told by a header alone.
-func sortStatus(r *http.Response, message string, cause error, now time.Time) error {
+// classify covers what go-github does not know: 429, limits told by a header or by words alone, and everything final.
+func classify(r *http.Response, message, documentation string, cause error, now time.Time) error {
 	switch {
-	case r.StatusCode == http.StatusTooManyRequests, r.StatusCode == http.StatusForbidden && r.Header.Get("Retry-After") != "",
-		r.StatusCode == http.StatusForbidden && r.Header.Get("X-RateLimit-Remaining") == "0",
-		r.StatusCode == http.StatusForbidden && strings.Contains(strings.ToLower(message), "rate limit"):
+	case strings.Contains(strings.ToLower(message), "submitted too quickly"):
+		return &RateLimited{Until: now.Add(quickPause), Secondary: true, Guessed: true, cause: cause}
+	case limited(r, message, documentation):
 		return limitedBy(r, cause, now)
-	case r.StatusCode == http.StatusUnauthorized, r.StatusCode == http.StatusRequestTimeout:
+	case r.StatusCode == http.StatusUnauthorized, r.StatusCode == http.StatusRequestTimeout, r.StatusCode == http.StatusTooEarly,
+		r.StatusCode == http.StatusConflict && !strings.Contains(message, "is empty"):
 		return cause
+	case r.StatusCode >= 300 && r.StatusCode < 400:
+		return &Refused{Status: r.StatusCode, Message: strings.TrimSpace("it is now at " + r.Header.Get("Location") + " " + message), cause: cause}
 	case r.StatusCode >= 400 && r.StatusCode < 500:
 		return &Refused{Status: r.StatusCode, Message: message, cause: cause}
 	}
 	return cause
 }
 
+// limitWords are those by which GitHub tells of a limit where status and headers don't.
+var limitWords = []string{"rate limit", "abuse detection", "blocked from content creation"}
+
+func limited(r *http.Response, message, documentation string) bool {
+	if r.StatusCode == http.StatusTooManyRequests {
+		return true
+	}
+	if r.StatusCode != http.StatusForbidden {
+		return false
+	}
+	said := strings.ToLower(message)
+	for _, words := range limitWords {
+		if strings.Contains(said, words) {
+			return true
+		}
+	}
+	return r.Header.Get("Retry-After") != "" || r.Header.Get("X-RateLimit-Remaining") == "0" || strings.Contains(documentation, "rate-limits")
+}
+
 func limitedBy(r *http.Response, cause error, now time.Time) error {
+	if until, ok := retryAfter(r.Header.Get("Retry-After"), now); ok {
+		return &RateLimited{Until: until, Secondary: r.Header.Get("X-RateLimit-Remaining") != "0", cause: cause}
+	}
 	if r.Header.Get("X-RateLimit-Remaining") == "0" {
 		reset, _ := strconv.ParseInt(r.Header.Get("X-RateLimit-Reset"), 10, 64)
-		return &RateLimited{Until: after(time.Unix(reset, 0), now), cause: cause}
+		until, guessed := after(time.Unix(reset, 0), now)
+		return &RateLimited{Until: until, Guessed: guessed, cause: cause}
 	}
-	pause := secondaryPause
-	if s, err := strconv.Atoi(r.Header.Get("Retry-After")); err == nil && s > 0 {
-		pause = time.Duration(s) * time.Second
+	return &RateLimited{Until: now.Add(secondaryPause), Secondary: true, Guessed: true, cause: cause}
+}
+
+// maxPause bounds what a header may ask for: GitHub's longest limit is an hour's.
+const maxPause = 2 * time.Hour
+
+// retryAfter reads the header's two forms: seconds, as GitHub sends, and a date, as a proxy before an Enterprise Server may.
+// https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+func retryAfter(header string, now time.Time) (time.Time, bool) {
+	until := now
+	if seconds, err := strconv.Atoi(strings.TrimSpace(header)); err == nil {
+		until = now.Add(time.Duration(min(seconds, int(maxPause/time.Second))) * time.Second)
+	} else if date, err := http.ParseTime(header); err == nil {
+		until = date
 	}
-	return &RateLimited{Until: now.Add(pause), Secondary: true, cause: cause}
+	if latest := now.Add(maxPause); until.After(latest) {
+		until = latest
+	}
+	return until, until.After(now)
 }
 
 // after is the reset time unless that has passed: then the clocks differ, and calling at once would be refused again.
-func after(reset, now time.Time) time.Time {
+func after(reset, now time.Time) (until time.Time, guessed bool) {
 	if reset.After(now) {
-		return reset
+		return reset, false
 	}
-	return now.Add(secondaryPause)
+	return now.Add(secondaryPause), true
+}
+
+// words are GitHub's message with what its list of errors adds, which is often all that says something.
+// https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#validation-failed
+func words(e *gh.ErrorResponse) string {
+	said := e.Message
+	for i, one := range e.Errors {
+		text := one.Message
+		if text == "" {
+			text = strings.TrimSpace(strings.Trim(one.Resource+"."+one.Field, ".") + " " + one.Code)
+		}
+		if text == "" || strings.Contains(said, text) {
+			continue
+		}
+		if said += "; "; i == 0 {
+			said = strings.TrimSuffix(said, "; ") + ": "
+		}
+		said += text
+	}
+	return strings.TrimPrefix(said, ": ")
 }
