@@ -40,17 +40,45 @@ func (h *handler) changeRequested(ctx context.Context, e event.Event, p events.G
 	if err == nil && !handled {
 		err = h.act(ctx, c)
 	}
-	if err != nil {
+	why, void := moot(err)
+	if err != nil && !void {
 		return nil, h.explain(ctx, e, p, err)
 	}
 	return h.db.Step(ctx, e, p.EventSubject(), func(context.Context, *store.Tx) (events.Decision, error) {
-		return events.Decision{
-			Emit: []events.Draft{events.Now(events.GitHubChanged{Repository: p.Repository, Issue: p.Issue, RunID: p.RunID, CommentID: c.commentID})},
-			Audit: []events.Record{{
-				Actor: "function:github-caller", Action: "github.changed", Run: p.RunID, Detail: strings.Join(c.steps, "; "),
-			}},
-		}, nil
+		changed := events.Record{Actor: "function:github-caller", Action: "github.changed", Run: p.RunID, Detail: strings.Join(c.steps, "; ")}
+		d := events.Decision{
+			Emit:  []events.Draft{events.Now(events.GitHubChanged{Repository: p.Repository, Issue: p.Issue, RunID: p.RunID, CommentID: c.commentID})},
+			Audit: []events.Record{changed},
+		}
+		if void {
+			d.Audit = append(d.Audit, refusal(p, why, err))
+		}
+		return d, nil
 	})
+}
+
+// moot reports whether nobody has to do anything about what did not work, in any part: the issue was deleted or locked, the
+// repository archived, the App suspended. Then the event is handled, as far as GitHub lets it; the reason is the first part's.
+func moot(err error) (reason string, void bool) {
+	parts, many := err.(interface{ Unwrap() []error })
+	if !many {
+		return github.Moot(err)
+	}
+	for _, part := range parts.Unwrap() {
+		why, void := moot(part)
+		if !void {
+			return "", false
+		}
+		if reason == "" {
+			reason = why
+		}
+	}
+	return reason, true
+}
+
+// refusal is the audit's line of what GitHub refused, with its words.
+func refusal(p events.GitHubChangeRequested, reason string, err error) events.Record {
+	return events.Record{Actor: "function:github-caller", Action: "github.refused", Run: p.RunID, Reason: reason, Detail: err.Error()}
 }
 
 // act takes the work item for itself and brings every part to its state, in the order in which people look. All parts
@@ -98,7 +126,7 @@ func (h *handler) noteLimit(ctx context.Context, client *github.Client, err erro
 }
 
 // explain gives an error the kind that decides about the answer: later for limits and locks, for good for what GitHub
-// refuses, which also goes into the audit; anything else is tried again.
+// refuses and somebody can mend, which also goes into the audit; anything else is tried again.
 func (h *handler) explain(ctx context.Context, e event.Event, p events.GitHubChangeRequested, err error) error {
 	var limited *github.RateLimited
 	var refused *github.Refused
@@ -108,19 +136,13 @@ func (h *handler) explain(ctx context.Context, e event.Event, p events.GitHubCha
 	case errors.Is(err, store.ErrLocked):
 		return events.RetryAt(h.db.Now().Add(2*time.Second), err)
 	case errors.As(err, &refused) && !temporary(err):
-		reason := "github_refused"
-		if github.Gone(err) {
-			reason = "github_gone"
-		}
 		_, audit := h.db.Emit(ctx, e, p.EventSubject(), func(context.Context, *store.Tx) (events.Decision, error) {
-			return events.Decision{Audit: []events.Record{{
-				Actor: "function:github-caller", Action: "github.refused", Run: p.RunID, Reason: reason, Detail: err.Error(),
-			}}}, nil
+			return events.Decision{Audit: []events.Record{refusal(p, "github_refused", err)}}, nil
 		})
 		if audit != nil {
 			return errors.Join(err, audit) // not refused before it is written down
 		}
-		return events.Reject(reason, err)
+		return events.Reject("github_refused", err)
 	}
 	return err
 }

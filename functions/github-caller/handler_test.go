@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -209,32 +208,57 @@ func TestAnOutageIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestWhatIsGoneIsRefusedAndWrittenDown(t *testing.T) {
-	f := setup(t)
-	url := f.instance()
+// TestWhatNobodyCanMendIsWrittenDownAndOver: no dead letter, and the rest is done.
+func TestWhatNobodyCanMendIsWrittenDownAndOver(t *testing.T) {
+	refused := func(method, path string, status int, message string, errors ...any) *fakegithub.Fault {
+		return &fakegithub.Fault{Kind: "refusal", Method: method, Path: path, Status: status, Message: message, Errors: errors, Requests: -1}
+	}
+	const locked = "Unable to create comment because issue is locked."
+	full := map[string]any{"resource": "Issue", "code": "custom", "message": "Issues cannot have more than 100 labels"}
 	for _, tt := range []struct {
-		id   string
-		edit func(*events.GitHubChangeRequested)
-		want string
+		name  string
+		fault *fakegithub.Fault
+		edit  func(*events.GitHubChangeRequested)
+		want  int
+		audit string // what the last line says
+		told  bool   // the status comment is there
 	}{
-		{"no issue", func(p *events.GitHubChangeRequested) { p.Issue, p.On = 999, []string{"bug"} }, "github.refused acme/api#999 github_gone"},
-		{"no repository", func(p *events.GitHubChangeRequested) { p.Repository, p.On = "acme/gone", []string{"bug"} }, "github.refused acme/gone#" + strconv.Itoa(f.issue) + " github_gone"},
-		{"no commit, and the comment is written all the same", func(p *events.GitHubChangeRequested) {
+		{"no issue", nil, func(p *events.GitHubChangeRequested) { p.Issue = 999 }, 202, "github_gone", false},
+		{"no repository", nil, func(p *events.GitHubChangeRequested) { p.Repository = "acme/gone" }, 202, "github_gone", false},
+		{"no commit", nil, func(p *events.GitHubChangeRequested) {
 			p.Status = &events.CommitStatus{SHA: strings.Repeat("0", 40), State: "success", Context: "codexk8s/dev"}
-			comment("told", 1)(p)
-		}, "github.refused acme/api#" + strconv.Itoa(f.issue) + " github_refused"},
+		}, 202, "github_gone", true},
+		{"deleted", refused("", "/issues/", 410, "This issue was deleted"), nil, 202, "410 This issue was deleted (gone", false},
+		{"locked", refused("POST", "/comments", 403, locked), nil, 202, "github_locked", false},
+		{"full", refused("POST", "/labels", 422, "Validation Failed", full), nil, 202, "Validation Failed: Issues cannot have more than 100 labels", true},
+		{"suspended", refused("", "", 403, "This installation has been suspended"), nil, 202, "github_suspended", false},
+		{"archived", refused("POST", "", 403, "Repository was archived so is read-only."), nil, 202, "github_archived", false},
+		{"a permission is missing, which somebody can mend", refused("POST", "/labels", 403, "Resource not accessible by integration"), nil, 422, "github_refused", true},
+		{"locked, and a permission is missing", refused("POST", "/issues", 403, "Resource not accessible by integration"), nil, 422, "(the credential lacks a permission)", false},
+		{"too quickly", refused("POST", "/comments", 422, "Validation Failed", map[string]any{"message": "was submitted too quickly"}), nil, 503, "", false},
 	} {
-		before := len(f.audit())
-		f.want(url, tt.id, f.change(tt.edit), 422)
-		got := f.audit()[before:]
-		if len(got) != 1 || !strings.HasPrefix(got[0], tt.want+" ") {
-			t.Errorf("%s: audit %q, want %q", tt.id, got, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			f := setup(t)
+			if tt.fault != nil {
+				must(t, f.github.FailNext(*tt.fault))
+			}
+			p := f.change(func(p *events.GitHubChangeRequested) { p.On = []string{"bug"}; comment("told", 1)(p) })
+			if tt.edit != nil {
+				tt.edit(&p)
+			}
+			f.want(f.instance(), "e-1", p, tt.want)
+			audit := strings.Join(f.audit(), "\n")
+			if !strings.Contains(audit, tt.audit) {
+				t.Errorf("audit %q, want %q", audit, tt.audit)
+			}
+			f.github.ClearFaults()
+			if got := len(f.comments()); (got == 1) != tt.told {
+				t.Errorf("%d comments", got)
+			}
+		})
 	}
-	if diff := cmp.Diff([]string{"codexk8s[bot]: told"}, f.comments()); diff != "" {
-		t.Error(diff)
-	}
-	f.want(url, "malformed", events.GitHubChangeRequested{Repository: "x"}, 400)
+	f := setup(t)
+	f.want(f.instance(), "malformed", events.GitHubChangeRequested{Repository: "x"}, 400)
 }
 
 func TestRoutesAreThoseOfTheCatalog(t *testing.T) {

@@ -141,7 +141,7 @@ func (s *Server) gitAccess(r *http.Request, name string, write bool) (*repositor
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var broken *apiError
-	if errors.As(s.fault(r.URL.Path, true), &broken) {
+	if errors.As(s.fault(r.Method, r.URL.Path, true), &broken) {
 		return nil, "", broken
 	}
 	repo := s.find(name)

@@ -27,7 +27,7 @@ type usage struct {
 // Fault makes the next requests fail.
 type Fault struct {
 	// Kind is "primary" (the hourly limit: X-RateLimit-Remaining 0 and X-RateLimit-Reset), "secondary" (the limit
-	// on bursts: Retry-After) or "outage" (a 502 with an HTML page).
+	// on bursts: Retry-After), "outage" (a 502 with an HTML page) or "refusal" (Status, Message and Errors as they are given).
 	Kind string `json:"kind"`
 	// Requests is how many requests fail; 0 = 1.
 	Requests int `json:"requests"`
@@ -35,14 +35,19 @@ type Fault struct {
 	RetryAfter int `json:"retry_after"`
 	// Status is 403 (0 means that; the only one go-github v66 takes for a limit) or 429 for limits, 500 to 504 for outages.
 	Status int `json:"status"`
+	// Message and Errors are what a refusal says.
+	Message string `json:"message"`
+	Errors  []any  `json:"errors"`
+	// Method restricts the fault to requests of that method; "" = any.
+	Method string `json:"method"`
 	// Path restricts the fault to requests whose path contains it; "" = all of the REST API, none of Git.
 	Path string `json:"path"`
 }
 
 // FailNext adds a fault. Faults are used up one after the other; Requests -1 stays until ClearFaults.
 func (s *Server) FailNext(f Fault) error {
-	if f.Kind != "primary" && f.Kind != "secondary" && f.Kind != "outage" {
-		return fmt.Errorf("no fault of kind %q: want primary, secondary or outage", f.Kind)
+	if f.Kind != "primary" && f.Kind != "secondary" && f.Kind != "outage" && f.Kind != "refusal" {
+		return fmt.Errorf("no fault of kind %q: want primary, secondary, outage or refusal", f.Kind)
 	}
 	if f.Requests == 0 {
 		f.Requests = 1
@@ -71,13 +76,13 @@ func (s *Server) ClearFaults() {
 
 // fault answers the error that the next request gets, or nil; Git requests are meant only by faults whose Path says so. The
 // mutex must be held.
-func (s *Server) fault(path string, git bool) error {
+func (s *Server) fault(method, path string, git bool) error {
 	if strings.HasSuffix(path, "/rate_limit") {
 		return nil
 	}
 	for i := range s.faults {
 		f := s.faults[i]
-		if !strings.Contains(path, f.Path) || git && f.Path == "" {
+		if !strings.Contains(path, f.Path) || git && f.Path == "" || f.Method != "" && f.Method != method {
 			continue
 		}
 		if f.Requests > 0 {
@@ -100,6 +105,8 @@ func (s *Server) failure(f Fault) error {
 		e.Message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
 		e.Docs = secondaryDocs
 		e.Header.Set("Retry-After", strconv.Itoa(f.RetryAfter))
+	case "refusal":
+		e.Message, e.Errors, e.Docs = f.Message, f.Errors, docs
 	default:
 		e.Message, e.Docs = "Server Error", docs
 	}

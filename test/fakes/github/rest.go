@@ -168,7 +168,7 @@ func (s *Server) run(c *call, rt route) (int, any, error) {
 			s.mu.Unlock()
 		}
 	}()
-	if err := s.fault(c.r.URL.Path, false); err != nil {
+	if err := s.fault(c.r.Method, c.r.URL.Path, false); err != nil {
 		return 0, nil, err
 	}
 	var err error
