@@ -5,20 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/google/go-github/v66/github"
+	gh "github.com/google/go-github/v66/github"
 
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/github"
 )
 
 // pulls finds, opens and updates the run's pull request. GitHub itself refuses a second open pull request for the same
 // head and base, and a restarted pod finds the first one by its head: so there is never a second.
 type pulls struct {
+	gateway  agentapi.SessionServiceClient
+	redact   *redactor
+	api      string // base URL of GitHub's REST API
 	client   *github.Client
 	owner    string
 	name     string
@@ -31,32 +34,35 @@ func newPulls(ctx context.Context, gateway agentapi.SessionServiceClient, a *age
 	if !ok {
 		return nil, fmt.Errorf("the assignment's repository %q is not owner/name", a.GetRepository())
 	}
-	api, err := url.Parse(strings.TrimSuffix(a.GetGithubApiUrl(), "/") + "/")
-	if err != nil || api.Host == "" {
-		return nil, fmt.Errorf("the assignment's GitHub API URL %q is not a URL", a.GetGithubApiUrl())
-	}
-	credential, err := gateway.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
+	p := &pulls{gateway: gateway, redact: redact, api: a.GetGithubApiUrl(), owner: owner, name: name, retryFor: retryFor}
+	return p, p.renew(ctx)
+}
+
+// renew fetches a new credential.
+func (p *pulls) renew(ctx context.Context) error {
+	credential, err := p.gateway.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
 	if err != nil {
-		return nil, fmt.Errorf("get a credential for the pull request: %w", err)
+		return fmt.Errorf("get a credential for the pull request: %w", err)
 	}
-	redact.hide(credential.GetPassword())
-	client := github.NewClient(&http.Client{Timeout: time.Minute}).WithAuthToken(credential.GetPassword())
-	client.BaseURL = api
-	return &pulls{client: client, owner: owner, name: name, retryFor: retryFor}, nil
+	p.redact.hide(credential.GetPassword())
+	clients, err := github.Open(github.Config{URL: p.api, Token: credential.GetPassword(), Timeout: time.Minute})
+	if err != nil {
+		return fmt.Errorf("use the assignment's GitHub API: %w", err)
+	}
+	p.client, err = clients.For(ctx, p.owner+"/"+p.name)
+	return err
 }
 
 // find returns the open pull request of the branch, or nil.
-func (p *pulls) find(ctx context.Context, branch string) (*github.PullRequest, error) {
-	list, err := attempt(ctx, p.retryFor, func() ([]*github.PullRequest, *github.Response, error) {
-		return p.client.PullRequests.List(ctx, p.owner, p.name, &github.PullRequestListOptions{
-			State: "open", Head: p.owner + ":" + branch, ListOptions: github.ListOptions{PerPage: 100},
-		})
+func (p *pulls) find(ctx context.Context, branch string) (*gh.PullRequest, error) {
+	list, err := all(ctx, p, func(page gh.ListOptions) ([]*gh.PullRequest, *gh.Response, error) {
+		return p.client.PullRequests.List(ctx, p.owner, p.name, &gh.PullRequestListOptions{State: "open", Head: p.owner + ":" + branch, ListOptions: page})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for the pull request of %s: %w", branch, err)
 	}
 	// GitHub ignores a head it cannot read and then lists everything; so look for ourselves.
-	at := slices.IndexFunc(list, func(pr *github.PullRequest) bool { return pr.GetHead().GetRef() == branch })
+	at := slices.IndexFunc(list, func(pr *gh.PullRequest) bool { return pr.GetHead().GetRef() == branch })
 	if at < 0 {
 		return nil, nil
 	}
@@ -64,15 +70,15 @@ func (p *pulls) find(ctx context.Context, branch string) (*github.PullRequest, e
 }
 
 // ensure opens the pull request, or brings the text of the open one up to date.
-func (p *pulls) ensure(ctx context.Context, a *agentapi.Assignment, title, text string) (*github.PullRequest, error) {
+func (p *pulls) ensure(ctx context.Context, a *agentapi.Assignment, title, summary string) (*gh.PullRequest, error) {
 	found, err := p.find(ctx, a.GetBranch())
 	if err != nil {
 		return nil, err
 	}
 	if found == nil {
-		created, err := p.create(ctx, a, title, text)
-		var refusal *github.ErrorResponse
-		if err == nil || !errors.As(err, &refusal) || refusal.Response.StatusCode != http.StatusUnprocessableEntity {
+		created, err := p.create(ctx, a, title, summary)
+		var refused *github.Refused
+		if err == nil || !errors.As(err, &refused) || refused.Status != http.StatusUnprocessableEntity {
 			return created, err
 		}
 		// 422: it exists after all, opened by a call whose answer was lost or a moment ago by another pod.
@@ -85,12 +91,12 @@ func (p *pulls) ensure(ctx context.Context, a *agentapi.Assignment, title, text 
 		}
 		found = existing
 	}
-	body := withSection(found.GetBody(), text)
+	body := pullBody(found.GetBody(), a, summary)
 	if body == found.GetBody() {
 		return found, nil
 	}
-	updated, err := attempt(ctx, p.retryFor, func() (*github.PullRequest, *github.Response, error) {
-		return p.client.PullRequests.Edit(ctx, p.owner, p.name, found.GetNumber(), &github.PullRequest{Body: &body})
+	updated, err := attempt(ctx, p, func() (*gh.PullRequest, *gh.Response, error) {
+		return p.client.PullRequests.Edit(ctx, p.owner, p.name, found.GetNumber(), &gh.PullRequest{Body: &body})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("update pull request #%d: %w", found.GetNumber(), err)
@@ -98,11 +104,11 @@ func (p *pulls) ensure(ctx context.Context, a *agentapi.Assignment, title, text 
 	return updated, nil
 }
 
-func (p *pulls) create(ctx context.Context, a *agentapi.Assignment, title, text string) (*github.PullRequest, error) {
-	created, err := attempt(ctx, p.retryFor, func() (*github.PullRequest, *github.Response, error) {
-		return p.client.PullRequests.Create(ctx, p.owner, p.name, &github.NewPullRequest{
-			Title: &title, Head: github.String(a.GetBranch()), Base: github.String(a.GetBaseBranch()),
-			Body: github.String(withSection("", text)), MaintainerCanModify: github.Bool(true),
+func (p *pulls) create(ctx context.Context, a *agentapi.Assignment, title, summary string) (*gh.PullRequest, error) {
+	created, err := attempt(ctx, p, func() (*gh.PullRequest, *gh.Response, error) {
+		return p.client.PullRequests.Create(ctx, p.owner, p.name, &gh.NewPullRequest{
+			Title: &title, Head: gh.String(a.GetBranch()), Base: gh.String(a.GetBaseBranch()),
+			Body: gh.String(pullBody("", a, summary)), MaintainerCanModify: gh.Bool(true),
 		})
 	})
 	if err != nil {
@@ -117,43 +123,86 @@ const (
 	sectionEnd   = "<!-- codexk8s:end -->"
 )
 
-// withSection puts text between our marks, in place of what stood there, and leaves the rest of body alone.
+// withSection puts text between our marks, in place of what stood there, and leaves the rest of body alone. Where a person
+// took one of the marks away, nobody knows what is ours: a new section follows what is there.
 func withSection(body, text string) string {
 	for _, mark := range []string{sectionBegin, sectionEnd} {
 		text = strings.ReplaceAll(text, mark, "")
 	}
 	section := sectionBegin + "\n" + text + "\n" + sectionEnd
 	before, rest, found := strings.Cut(body, sectionBegin)
-	if !found {
+	_, after, ended := strings.Cut(rest, sectionEnd)
+	if !found || !ended {
+		body = strings.ReplaceAll(body, sectionBegin, "")
 		return strings.TrimLeft(strings.TrimRight(body, "\n")+"\n\n"+section, "\n")
 	}
-	_, after, _ := strings.Cut(rest, sectionEnd)
 	return before + section + after
 }
 
-// attempt calls GitHub until it answers, waiting as long as it asks us to when it limits the rate
-// (https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api).
-func attempt[T any](ctx context.Context, retryFor time.Duration, call func() (T, *github.Response, error)) (T, error) {
+// all reads a list to its end.
+func all[T any](ctx context.Context, p *pulls, list func(gh.ListOptions) ([]T, *gh.Response, error)) (whole []T, err error) {
+	page := gh.ListOptions{PerPage: 100}
+	for {
+		next := 0
+		some, err := attempt(ctx, p, func() ([]T, *gh.Response, error) {
+			some, res, err := list(page)
+			if err == nil {
+				next = res.NextPage
+			}
+			return some, res, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		whole = append(whole, some...)
+		if page.Page = next; next == 0 {
+			return whole, nil
+		}
+	}
+}
+
+// maxDoubts is how often a refusal that may be the credential's fault is met with a new one: 1, 2 and 4 seconds apart, as a
+// new token needs a moment to be known everywhere at GitHub.
+const maxDoubts = 3
+
+// attempt calls GitHub until it answers, waiting as long as it asks us to when it limits the rate. What is worth another
+// try is for github.ClassifyError to say.
+// https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
+func attempt[T any](ctx context.Context, p *pulls, call func() (T, *gh.Response, error)) (T, error) {
+	doubts := 0
 	return backoff.Retry(ctx, func() (T, error) {
-		result, res, err := call()
-		var primary *github.RateLimitError
-		var secondary *github.AbuseRateLimitError
+		result, _, err := call()
+		err = github.ClassifyError(err, time.Now())
+		var limited *github.RateLimited
 		switch {
 		case err == nil:
 			return result, nil
-		case errors.As(err, &primary):
-			return result, errors.Join(err, backoff.RetryAfter(int(time.Until(primary.Rate.Reset.Time)/time.Second)+1))
-		case errors.As(err, &secondary):
-			return result, errors.Join(err, backoff.RetryAfter(int(max(secondary.GetRetryAfter(), 5*time.Second)/time.Second)))
-		case res == nil || res.StatusCode >= 500:
-			return result, err
+		case errors.As(err, &limited):
+			return result, errors.Join(err, backoff.RetryAfter(p.pause(limited)))
+		case github.Doubtful(err) && doubts < maxDoubts:
+			if renewed := p.renew(ctx); renewed != nil {
+				return result, backoff.Permanent(renewed) // the gateway was asked patiently
+			}
+			doubts++
+			return result, errors.Join(err, backoff.RetryAfter(1<<(doubts-1)))
+		case finalGitHub(err):
+			return result, backoff.Permanent(err)
 		}
-		return result, backoff.Permanent(err)
-	}, backoff.WithMaxElapsedTime(retryFor))
+		return result, err
+	}, backoff.WithMaxElapsedTime(p.retryFor))
+}
+
+// pause is how many seconds a limit is waited for. Where GitHub named no time, a part of the run's patience will do.
+func (p *pulls) pause(limited *github.RateLimited) int {
+	wait := time.Until(limited.Until)
+	if limited.Guessed {
+		wait = min(wait, p.retryFor/4)
+	}
+	return int(wait/time.Second) + 1
 }
 
 // finalGitHub says whether GitHub refused for a reason that a new pod would meet too.
 func finalGitHub(err error) bool {
-	var refusal *github.ErrorResponse
-	return errors.As(err, &refusal) && refusal.Response != nil && refusal.Response.StatusCode < 500
+	var refused *github.Refused
+	return errors.As(err, &refused) || github.Doubtful(err)
 }

@@ -6,13 +6,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/go-github/v66/github"
+	gh "github.com/google/go-github/v66/github"
 
 	"codexk8s.dev/shared/agentapi"
 )
 
-// maxRemarks is one page of GitHub's API; a prompt holds no more.
-const maxRemarks = 100
+// maxRemarks is how many of a review's comments the agent is told; a prompt holds no more.
+const maxRemarks = 300
 
 // review completes what the assignment says of the review: GitHub sends a review's inline comments in events of their own, so they
 // are read here. Without a review in the assignment (the run was started by label) it is the newest one that asks for changes.
@@ -27,13 +27,13 @@ func (p *pulls) review(ctx context.Context, pull int, known *agentapi.Review) (*
 	if known.GetId() == 0 || len(known.GetComments()) > 0 {
 		return known, nil
 	}
-	remarks, err := attempt(ctx, p.retryFor, func() ([]*github.PullRequestComment, *github.Response, error) {
-		return p.client.PullRequests.ListReviewComments(ctx, p.owner, p.name, pull, known.GetId(), &github.ListOptions{PerPage: maxRemarks})
+	remarks, err := all(ctx, p, func(page gh.ListOptions) ([]*gh.PullRequestComment, *gh.Response, error) {
+		return p.client.PullRequests.ListReviewComments(ctx, p.owner, p.name, pull, known.GetId(), &page)
 	})
 	if err != nil {
 		return known, fmt.Errorf("read the comments of review %d: %w", known.GetId(), err)
 	}
-	for _, c := range remarks {
+	for _, c := range remarks[:min(len(remarks), maxRemarks)] {
 		known.Comments = append(known.Comments, &agentapi.ReviewComment{
 			Path: c.GetPath(), Line: int32(c.GetLine()), Author: c.GetUser().GetLogin(), Body: c.GetBody(), DiffHunk: c.GetDiffHunk(),
 		})
@@ -46,8 +46,8 @@ func (p *pulls) review(ctx context.Context, pull int, known *agentapi.Review) (*
 var insiders = []string{"OWNER", "MEMBER", "COLLABORATOR"}
 
 func (p *pulls) newestReview(ctx context.Context, pull int) (*agentapi.Review, error) {
-	list, err := attempt(ctx, p.retryFor, func() ([]*github.PullRequestReview, *github.Response, error) {
-		return p.client.PullRequests.ListReviews(ctx, p.owner, p.name, pull, &github.ListOptions{PerPage: maxRemarks})
+	list, err := all(ctx, p, func(page gh.ListOptions) ([]*gh.PullRequestReview, *gh.Response, error) {
+		return p.client.PullRequests.ListReviews(ctx, p.owner, p.name, pull, &page)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the reviews of pull request #%d: %w", pull, err)

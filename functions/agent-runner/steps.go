@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"connectrpc.com/connect"
-	"github.com/google/go-github/v66/github"
+	gh "github.com/google/go-github/v66/github"
 
 	"codexk8s.dev/shared/agentapi"
 )
@@ -200,8 +200,8 @@ func (r *runner) openPull(ctx context.Context, a *agentapi.Assignment, done *fin
 	if err != nil {
 		return nil, err
 	}
-	var pr *github.PullRequest
-	if pr, err = p.ensure(ctx, a, pullTitle(a), r.redact.clean(pullText(a, done.summary))); err != nil {
+	var pr *gh.PullRequest
+	if pr, err = p.ensure(ctx, a, r.redact.clean(pullTitle(a)), r.redact.clean(done.summary)); err != nil {
 		return nil, githubFailure(err)
 	}
 	r.log.say("Pull request #%d: %s", pr.GetNumber(), pr.GetHTMLURL())

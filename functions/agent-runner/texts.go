@@ -10,9 +10,9 @@ import (
 
 // Bounds of what is written to Git and GitHub. A pull request's body may have 65,536 characters.
 const (
-	maxSubject     = 72
-	maxCommitText  = 8 << 10
-	maxPullSummary = 60_000
+	maxSubject    = 72
+	maxCommitText = 8 << 10
+	maxPullBody   = 65_536 // characters, a person's and ours
 )
 
 // commitMessage takes its subject from the agent's summary and ends with the trailers that we look for later.
@@ -47,12 +47,39 @@ func pullTitle(a *agentapi.Assignment) string {
 	return shortLine(fmt.Sprintf("%s (#%d)", a.GetIssueTitle(), a.GetIssueNumber()), 250)
 }
 
-func pullText(a *agentapi.Assignment, summary string) string {
-	if len(summary) > maxPullSummary {
-		summary = strings.ToValidUTF8(summary[:maxPullSummary], "") + "\n\n[cut]"
+// pullBody is the description of a pull request with our part brought up to date. A person's words round it stay, and the sum
+// fits: ours gives way, in its middle first, and then as a whole.
+func pullBody(body string, a *agentapi.Assignment, summary string) string {
+	whole := withSection(body, pullText(a, summary))
+	over := utf8.RuneCountInString(whole) - maxPullBody
+	if over <= 0 {
+		return whole
 	}
+	room := utf8.RuneCountInString(strings.TrimSpace(summary)) - over
+	if whole = withSection(body, pullText(a, withoutMiddle(summary, room))); utf8.RuneCountInString(whole) > maxPullBody {
+		return body
+	}
+	return whole
+}
+
+func pullText(a *agentapi.Assignment, summary string) string {
 	return fmt.Sprintf("%s\n\nCloses #%d\n\n<sub>codexk8s run `%s`, stage `%s`, role `%s`</sub>",
 		strings.TrimSpace(summary), a.GetIssueNumber(), a.GetRunId(), a.GetStage(), a.GetRole())
+}
+
+const cutMark = "\n\n[…]\n\n"
+
+// withoutMiddle shortens text to at most max characters: its beginning says what it is, its end what to do.
+func withoutMiddle(text string, max int) string {
+	all := []rune(strings.TrimSpace(text))
+	keep := max - utf8.RuneCountInString(cutMark)
+	switch {
+	case len(all) <= max:
+		return string(all)
+	case keep <= 0:
+		return ""
+	}
+	return string(all[:keep-keep/2]) + cutMark + string(all[len(all)-keep/2:])
 }
 
 // shortLine makes one line of at most max characters.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Comment is a comment in the conversation of an issue or pull request.
@@ -71,7 +72,7 @@ func (c *call) commentBody() (string, error) {
 	if strings.TrimSpace(in.Body) == "" {
 		return "", invalid("IssueComment", "body", "missing_field", "Body cannot be blank")
 	}
-	if len(in.Body) > 65536 {
+	if utf8.RuneCountInString(in.Body) > 65536 {
 		return "", invalid("IssueComment", "body", "unprocessable", "Body is too long (maximum is 65536 characters)")
 	}
 	return in.Body, nil
