@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -19,11 +20,11 @@ import (
 // config file or a log.
 const credentialCommand = "git-credential"
 
-// credentialURLVariable tells the helper which repository it may answer for; set by repository.command.
+// credentialURLVariable tells the helper which repository it may answer for; set by env.repository.
 const credentialURLVariable = "CODEXK8S_CREDENTIAL_URL"
 
-// gitCredential answers "get" for the run's own repository and is silent otherwise, so that neither a submodule nor a
-// redirect to another host is given the token.
+// gitCredential answers "get" for the run's own repository, also where the server has moved it, and is silent otherwise,
+// so that neither a submodule nor a redirect to another host is given the token.
 func gitCredential(ctx context.Context, args []string, in io.Reader, out io.Writer) int {
 	if len(args) != 1 || args[0] != "get" {
 		return 0 // "store" and "erase": we keep nothing
@@ -35,9 +36,8 @@ func gitCredential(ctx context.Context, args []string, in io.Reader, out io.Writ
 		}
 	}
 	own, err := url.Parse(os.Getenv(credentialURLVariable))
-	if err != nil || own.Host == "" || asked["protocol"] != own.Scheme || asked["host"] != own.Host || !samePath(asked["path"], own.Path) {
-		slog.Warn("no credential for another repository", "protocol", asked["protocol"], "host", asked["host"])
-		return 0
+	if err != nil || own.Host == "" || asked["protocol"] != own.Scheme || asked["host"] != own.Host {
+		return noCredential(asked)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -47,10 +47,46 @@ func gitCredential(ctx context.Context, args []string, in io.Reader, out io.Writ
 		slog.Error("get a Git credential", "error", err)
 		return 1
 	}
+	if !samePath(asked["path"], own.Path) && !redirects(ctx, own, asked["path"], credential) {
+		return noCredential(asked)
+	}
 	if _, err := fmt.Fprintf(out, "username=%s\npassword=%s\n", credential.GetUsername(), credential.GetPassword()); err != nil {
 		return 1
 	}
 	return 0
+}
+
+func noCredential(asked map[string]string) int {
+	slog.Warn("no credential for another repository", "protocol", asked["protocol"], "host", asked["host"], "path", asked["path"])
+	return 0
+}
+
+// redirects says whether the server sends whoever asks for the run's repository to path: it was renamed or transferred
+// since (https://docs.github.com/repositories/creating-and-managing-repositories/renaming-a-repository).
+func redirects(ctx context.Context, own *url.URL, path string, credential *agentapi.GetGitCredentialResponse) bool {
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	at := *own
+	for range 3 {
+		const end = "/info/refs"
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.Scheme+"://"+at.Host+at.Path+end+"?service=git-upload-pack", nil)
+		if err != nil {
+			return false
+		}
+		req.SetBasicAuth(credential.GetUsername(), credential.GetPassword())
+		res, err := client.Do(req)
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		next, err := res.Location()
+		if err != nil || next.Scheme != own.Scheme || next.Host != own.Host || !strings.HasSuffix(next.Path, end) {
+			return false
+		}
+		if at.Path = strings.TrimSuffix(next.Path, end); samePath(path, at.Path) {
+			return true
+		}
+	}
+	return false
 }
 
 // samePath compares repository paths; GitHub serves one with and without ".git".

@@ -7,8 +7,11 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/cenkalti/backoff/v5"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/plain"
 )
 
 // attemptTimeout bounds one call. It is longer than a scale-from-zero of the gateway takes.
@@ -22,6 +25,9 @@ func dial(url, token string, retryFor time.Duration) agentapi.SessionServiceClie
 		connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
 			return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 				req.Header().Set("Authorization", "Bearer "+token)
+				if message, ok := req.Any().(proto.Message); ok {
+					fit(message.ProtoReflect())
+				}
 				call := func() (connect.AnyResponse, error) {
 					attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
 					defer cancel()
@@ -55,4 +61,28 @@ func refused(err error) bool {
 		return true
 	}
 	return false
+}
+
+// fit makes every string of a message one that protobuf can carry and Postgres can keep. Names of files, output of
+// commands and words of models are bytes; whoever puts them into a message need not think of that.
+func fit(m protoreflect.Message) {
+	m.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		texts := field.Kind() == protoreflect.StringKind
+		switch {
+		case field.IsMap(): // the Session API has none
+		case field.IsList() && texts:
+			for i, list := 0, v.List(); i < list.Len(); i++ {
+				list.Set(i, protoreflect.ValueOfString(plain.Text(list.Get(i).String())))
+			}
+		case field.IsList() && field.Message() != nil:
+			for i, list := 0, v.List(); i < list.Len(); i++ {
+				fit(list.Get(i).Message())
+			}
+		case texts:
+			m.Set(field, protoreflect.ValueOfString(plain.Text(v.String())))
+		case field.Message() != nil:
+			fit(v.Message())
+		}
+		return true
+	})
 }

@@ -108,7 +108,7 @@ func TestToolsStayInTheWorkspace(t *testing.T) {
 }
 
 func TestSnapshotComesBackAsItWas(t *testing.T) {
-	want := snapshot{Engine: "codex", ThreadID: "t", Name: "sessions/x.jsonl", Task: "n", Head: "h", Done: true, Summary: "s", Memory: []byte("m\n"), Patch: []byte("p\x00")}
+	want := snapshot{Engine: "codex", ThreadID: "t", Name: "sessions/x.jsonl", Task: "n", Head: "h", Done: true, Summary: "s", Work: "w", Lost: []string{"l"}, Notes: []string{"n"}, Memory: []byte("m\n"), Pack: []byte("p\x00")}
 	data, err := want.encode()
 	if err != nil {
 		t.Fatal(err)

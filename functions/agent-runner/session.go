@@ -10,11 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
 	"connectrpc.com/connect"
 
+	"codexk8s.dev/functions/agent-runner/internal/checkout"
 	"codexk8s.dev/shared/agentapi"
 )
 
@@ -39,7 +41,7 @@ type conversation struct {
 //
 //	meta.json      the fields below that are not tagged "-"
 //	conversation   the engine's memory
-//	work.patch     uncommitted changes against Head
+//	work.pack      the objects of commit Work, which holds the changed files, on top of Head (git index-pack --fix-thin)
 type snapshot struct {
 	Engine   string `json:"engine"`
 	ThreadID string `json:"threadId"`
@@ -48,8 +50,13 @@ type snapshot struct {
 	Head     string `json:"head"`              // commit that the run began with
 	Done     bool   `json:"done,omitempty"`    // the engine has finished; what remains is commit, push, pull request
 	Summary  string `json:"summary,omitempty"` // the agent's last message, when Done
-	Memory   []byte `json:"-"`
-	Patch    []byte `json:"-"`
+	Work     string `json:"work,omitempty"`    // commit in the pack; empty = no file had changed, or all are Lost
+
+	Lost  []string `json:"lost,omitempty"`  // Markdown: changed files that are not in the pack; never with Done
+	Notes []string `json:"notes,omitempty"` // Markdown: what no pod can take of the agent's files
+
+	Memory []byte `json:"-"`
+	Pack   []byte `json:"-"`
 }
 
 // maxSnapshot is the gateway's limit for the compressed snapshot.
@@ -66,7 +73,7 @@ func (s snapshot) encode() ([]byte, error) {
 	for _, f := range []struct {
 		name string
 		data []byte
-	}{{"meta.json", meta}, {"conversation", s.Memory}, {"work.patch", s.Patch}} {
+	}{{"meta.json", meta}, {"conversation", s.Memory}, {"work.pack", s.Pack}} {
 		err = errors.Join(err, archive.WriteHeader(&tar.Header{Name: f.name, Mode: 0o600, Size: int64(len(f.data))}))
 		_, werr := archive.Write(f.data)
 		err = errors.Join(err, werr)
@@ -106,8 +113,12 @@ func decodeSnapshot(data []byte) (snapshot, error) {
 			}
 		case "conversation":
 			s.Memory = body
-		case "work.patch":
-			s.Patch = body
+		case "work.pack":
+			s.Pack = body
+		case "work.patch": // of an older release
+			if len(body) > 0 {
+				s.Done, s.Lost = false, []string{allFiles}
+			}
 		}
 	}
 	if s.Engine == "" {
@@ -123,7 +134,7 @@ var errSuperseded = errors.New("another pod has saved this session meanwhile")
 // keeper saves the session while the engine works.
 type keeper struct {
 	gateway agentapi.SessionServiceClient
-	repo    *repository
+	repo    *checkout.Repository
 	engine  engine
 	name    string // of the engine
 	task    string // see snapshot.Task
@@ -134,9 +145,10 @@ type keeper struct {
 	version int64             // of the newest snapshot stored
 	saved   [sha256.Size]byte // of the newest snapshot stored
 	tried   [sha256.Size]byte // of a snapshot whose answer did not come: it may be stored
+	told    string            // which files the log's readers know to be left out
 }
 
-// save stores the present state unless it is stored already.
+// save stores the present state unless it is stored already. It is done only with every changed file in it.
 func (k *keeper) save(ctx context.Context, done bool, summary string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -148,26 +160,53 @@ func (k *keeper) save(ctx context.Context, done bool, summary string) error {
 		return nil
 	}
 	s := snapshot{Engine: k.name, ThreadID: c.ThreadID, Name: c.Name, Task: k.task, Head: k.head, Done: done, Summary: summary, Memory: c.Data}
-	if s.Patch, err = k.repo.patch(ctx, k.head); err != nil {
-		k.log.say("The changed files are not in this snapshot: %v", err)
-	}
 	data, err := s.encode()
-	if err == nil && len(data) > maxSnapshot && len(s.Patch) > 0 {
-		k.log.say("The changed files are too large for the snapshot, a lost pod would have to make them again.")
-		s.Patch, s.Done = nil, false
-		data, err = s.encode()
-	}
 	if err != nil {
 		return err
 	}
 	if len(data) > maxSnapshot {
 		return fmt.Errorf("the session has %d bytes compressed, more than the %d that can be kept", len(data), maxSnapshot)
 	}
+	k.files(ctx, &s, int64(maxSnapshot-len(data)-aroundFiles))
+	if data, err = s.encode(); err != nil {
+		return err
+	}
 	sum := sha256.Sum256(data)
 	if sum == k.saved {
 		return nil
 	}
 	return k.send(ctx, c.ThreadID, data, sum)
+}
+
+// aroundFiles is room for the names of what is left out, and for what compression adds to what is compressed already.
+const aroundFiles = 256 << 10
+
+// allFiles stands for the changed files when none of them is kept.
+const allFiles = "all changed files"
+
+// maxLost bounds the files that are named as left out.
+const maxLost = 100
+
+// files adds the agent's changed files to the snapshot, as far as there is room.
+func (k *keeper) files(ctx context.Context, s *snapshot, room int64) {
+	work, err := k.repo.Take(ctx, max(room, 0))
+	var kept checkout.Kept
+	if err == nil {
+		kept, err = k.repo.Keep(ctx, work, max(room, 0))
+	}
+	if err != nil {
+		kept = checkout.Kept{Lost: []string{allFiles}}
+		k.log.say("The changed files are not in this snapshot: %v", err)
+	} else {
+		s.Notes = few(work.Notes, maxNamed)
+	}
+	s.Work, s.Pack, s.Lost = kept.Commit, kept.Pack, few(kept.Lost, maxLost)
+	s.Done = s.Done && len(s.Lost) == 0
+	if lost := strings.Join(s.Lost, ", "); err == nil && lost != k.told {
+		if k.told = lost; lost != "" {
+			k.log.say("Too large for the snapshot, a lost pod would have to make them again: %s", lost)
+		}
+	}
 }
 
 func (k *keeper) send(ctx context.Context, threadID string, data []byte, sum [sha256.Size]byte) error {

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
+
+	"codexk8s.dev/functions/agent-runner/internal/checkout"
 )
 
 // Places are what an agent may reach of the platform.
@@ -43,7 +46,20 @@ func settings() (env, error) {
 	return e, nil
 }
 
-// Places below WORK_DIR. The index is ours alone, see repository.snapshot.
+// Places below WORK_DIR. The git directory is ours alone, see package checkout.
 func (e env) checkout() string  { return filepath.Join(e.WorkDir, "repo") }
 func (e env) codexHome() string { return filepath.Join(e.WorkDir, "codex") }
-func (e env) indexFile() string { return filepath.Join(e.WorkDir, "index") }
+func (e env) gitDir() string    { return filepath.Join(e.WorkDir, "git") }
+
+// repository says where the run's checkout is, and how git gets a credential for it.
+func (e env) repository(cloneURL string) (checkout.Options, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return checkout.Options{}, fmt.Errorf("find this program to use it as credential helper: %w", err)
+	}
+	return checkout.Options{
+		Dir: e.checkout(), GitDir: e.gitDir(), URL: cloneURL, RetryFor: e.RetryFor,
+		Helper:  "!'" + strings.ReplaceAll(self, "'", `'\''`) + "' " + credentialCommand,
+		Environ: []string{credentialURLVariable + "=" + cloneURL, "RUN_TOKEN=" + e.RunToken},
+	}, nil
+}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"connectrpc.com/connect"
 	gh "github.com/google/go-github/v66/github"
 
+	"codexk8s.dev/functions/agent-runner/internal/checkout"
 	"codexk8s.dev/shared/agentapi"
 )
 
@@ -26,40 +26,37 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *
 			return nil, err
 		}
 	}
-	repo, at, err := r.checkout(ctx, a)
+	repo, err := r.checkout(ctx, a)
 	if err != nil {
 		return nil, err
 	}
-	pushed, message, err := repo.pushedBy(ctx, at, a.GetRunId())
+	pushed, message, err := repo.PushedBy(ctx, a.GetRunId())
 	if err != nil {
 		return nil, err
 	}
-	done := &finished{at: at, commit: pushed, summary: withoutTrailers(message)}
-	if pushed == "" {
-		if done, err = r.think(ctx, stop, a, repo, at); err != nil {
-			return nil, err
-		}
-		if err := r.check(ctx, a, repo, allowed, done); err != nil {
-			return nil, err
-		}
-		if err := r.push(ctx, a, repo, done); err != nil {
-			return nil, err
-		}
-	} else {
+	if pushed != "" {
 		r.log.say("An earlier pod of this run has pushed %.12s already.", pushed)
-		done.commit = at.branch
-		if done.changed, err = repo.changed(ctx, repo.mergeBase(ctx, at.base, at.branch), at.branch); err != nil {
-			return nil, err
-		}
+		return r.openPull(ctx, a, &finished{commit: repo.Branch, summary: withoutTrailers(message), changed: repo.Pushed()})
+	}
+	done, err := r.think(ctx, stop, a, repo)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.check(ctx, a, repo, allowed, done); err != nil {
+		return nil, err
+	}
+	if err := r.push(ctx, a, repo, done); err != nil {
+		return nil, err
 	}
 	return r.openPull(ctx, a, done)
 }
 
 // finished is the engine's work on its way to the pull request.
 type finished struct {
-	at       checkedOut
 	summary  string
 	threadID string
+	notes    []string // Markdown: what could not be taken of an earlier pod's files
+	lost     []string // Markdown: changed files of an earlier pod that are gone
 	commit   string   // head of the branch after the push
 	changed  []string // paths, against the base branch
 }
@@ -103,97 +100,36 @@ func githubFailure(err error) error {
 	return err
 }
 
-func (r *runner) checkout(ctx context.Context, a *agentapi.Assignment) (*repository, checkedOut, error) {
+func (r *runner) checkout(ctx context.Context, a *agentapi.Assignment) (*checkout.Repository, error) {
 	r.enter(phaseClone)
-	repo, err := newRepository(r.env, a.GetCloneUrl(), r.redact)
+	options, err := r.env.repository(a.GetCloneUrl())
 	if err != nil {
-		return nil, checkedOut{}, err
+		return nil, err
 	}
-	at, err := repo.open(ctx, a.GetBaseBranch(), a.GetBranch())
-	var g *gitError
+	options.Clean, options.Secrets = r.redact.clean, r.redact.issued
+	repo, err := checkout.Open(ctx, options, a.GetBaseBranch(), a.GetBranch())
+	var refused *checkout.Refused
 	switch {
-	case errors.Is(err, errNoBase):
-		return nil, at, &failure{reasonNoBase, fmt.Sprintf("The base branch `%s` does not exist in %s. Create it, or correct the project's base branch.", a.GetBaseBranch(), a.GetRepository())}
-	case errors.As(err, &g) && ctx.Err() == nil && !transientGit(err) && (g.command == "ls-remote" || g.command == "fetch"):
-		return nil, at, &failure{reasonRepository, fmt.Sprintf("The repository could not be read: %v. Check that it exists and that the platform's app or token may read it.", err)}
+	case errors.Is(err, checkout.ErrNoBase):
+		return nil, &failure{reasonNoBase, fmt.Sprintf("The base branch `%s` does not exist in %s. Create it, or correct the project's base branch.", a.GetBaseBranch(), a.GetRepository())}
+	case errors.Is(err, checkout.ErrInWay):
+		return nil, inWay(err)
+	case errors.As(err, &refused):
+		return nil, &failure{reasonRepository, fmt.Sprintf("The repository could not be read: %v. Check that it exists and that the platform's app or token may read it.", err)}
 	case err != nil:
-		return nil, at, err
+		return nil, err
 	}
 	from := "base branch " + a.GetBaseBranch()
-	if at.branch != "" {
+	if repo.Branch != "" {
 		from = "the branch on the server"
 	}
-	r.log.say("Checked out %s, branch %s at %.12s from %s.", a.GetRepository(), a.GetBranch(), at.head, from)
-	return repo, at, nil
+	r.log.say("Checked out %s, branch %s at %.12s from %s.", a.GetRepository(), a.GetBranch(), repo.Head, from)
+	return repo, nil
 }
 
-// check finds out what was changed and whether that was allowed. done.commit becomes a commit that holds the changes,
-// or the head we began with when there are none but earlier ones.
-func (r *runner) check(ctx context.Context, a *agentapi.Assignment, repo *repository, allowed scope, done *finished) error {
-	r.enter(phaseCheck)
-	head := done.at.head
-	tree, err := repo.tree(ctx, head)
-	if err != nil {
-		return err
-	}
-	base := repo.mergeBase(ctx, done.at.base, head)
-	if done.changed, err = repo.changed(ctx, base, tree); err != nil {
-		return err
-	}
-	if out := allowed.outside(done.changed); len(out) > 0 {
-		return &failure{reasonWriteScope, scopeSummary(out, a.GetWriteScope())}
-	}
-	before, err := repo.treeOf(ctx, head)
-	switch {
-	case err != nil:
-		return fmt.Errorf("read the commit that the run began with: %w", err)
-	case tree == before && head == base:
-		return &failure{reasonNoChanges, strings.TrimSpace("The agent changed no file. Its last message:\n\n" + done.summary)}
-	case tree == before:
-		r.log.say("No new changes; the branch has earlier ones.")
-		done.commit = head
-		return nil
-	}
-	done.commit, err = repo.commit(ctx, tree, head, commitMessage(a, done.summary))
-	return err
+func inWay(err error) error {
+	return &failure{reasonPushRejected, fmt.Sprintf("The agent's branch cannot be made: %v. Delete or rename the other one, then run the stage again.", err)}
 }
-
-// maxNamed bounds the files named in a summary.
-const maxNamed = 20
-
-func scopeSummary(out, globs []string) string {
-	var b strings.Builder
-	b.WriteString("The agent changed files outside of its write scope, so nothing was pushed:\n\n")
-	for i, p := range out {
-		if i == maxNamed {
-			fmt.Fprintf(&b, "- … and %d more\n", len(out)-i)
-			break
-		}
-		fmt.Fprintf(&b, "- `%s`\n", p)
-	}
-	b.WriteString("\nAllowed are: `" + strings.Join(globs, "`, `") + "`.")
-	return b.String()
-}
-
-func (r *runner) push(ctx context.Context, a *agentapi.Assignment, repo *repository, done *finished) error {
-	r.enter(phasePush)
-	if done.commit == done.at.branch {
-		return nil // there already
-	}
-	commit, err := repo.push(ctx, a.GetBaseBranch(), a.GetBranch(), done.commit)
-	switch {
-	case errors.Is(err, errPushConflict):
-		return &failure{reasonPushConflict, fmt.Sprintf("Branch `%s` was changed by somebody else while the agent worked, and the agent's changes could not be put on top: %v. Merge by hand, or run the stage again.", a.GetBranch(), err)}
-	case errors.Is(err, errPushRejected):
-		return &failure{reasonPushRejected, fmt.Sprintf("%v. Check the branch rules of `%s`, and whether the platform's app may change workflow files.", err, a.GetBranch())}
-	case err != nil:
-		return err
-	}
-	done.commit = commit
-	r.log.say("Pushed %.12s to %s.", commit, a.GetBranch())
-	return nil
-}
-
 func (r *runner) openPull(ctx context.Context, a *agentapi.Assignment, done *finished) (*agentapi.ReportRequest, error) {
 	r.enter(phasePull)
 	p, err := newPulls(ctx, r.gateway, a, r.redact, r.env.RetryFor)
@@ -207,6 +143,6 @@ func (r *runner) openPull(ctx context.Context, a *agentapi.Assignment, done *fin
 	r.log.say("Pull request #%d: %s", pr.GetNumber(), pr.GetHTMLURL())
 	return &agentapi.ReportRequest{
 		Outcome: "succeeded", Summary: r.redact.clean(done.summary), Branch: a.GetBranch(), HeadSha: done.commit,
-		PullRequest: int32(pr.GetNumber()), PullRequestUrl: pr.GetHTMLURL(), ThreadId: done.threadID, ChangedFiles: done.changed,
+		PullRequest: int32(pr.GetNumber()), PullRequestUrl: pr.GetHTMLURL(), ThreadId: done.threadID, ChangedFiles: reported(done.changed),
 	}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"codexk8s.dev/functions/agent-runner/internal/checkout"
 	"codexk8s.dev/shared/agentapi"
 )
 
@@ -30,8 +31,8 @@ func commitMessage(a *agentapi.Assignment, summary string) string {
 		text += "\n\n"
 	}
 	// An agent's text must not look like a trailer of ours.
-	text = strings.ReplaceAll(text, runTrailer, strings.Replace(runTrailer, ":", " ", 1))
-	return fmt.Sprintf("%s\n\n%sRefs #%d\n\n%s%s\n", subject, text, a.GetIssueNumber(), runTrailer, a.GetRunId())
+	text = strings.ReplaceAll(text, checkout.RunTrailer, strings.Replace(checkout.RunTrailer, ":", " ", 1))
+	return fmt.Sprintf("%s\n\n%sRefs #%d\n\n%s%s\n", subject, text, a.GetIssueNumber(), checkout.RunTrailer, a.GetRunId())
 }
 
 // withoutTrailers gets the summary back from a commit message of ours.

@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"time"
 
+	"codexk8s.dev/functions/agent-runner/internal/checkout"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/prompt"
 )
@@ -28,12 +31,12 @@ const engineAttempts = 3
 var enginePause = 5 * time.Second
 
 // think has the engine do the task, from where an earlier pod or run left it.
-func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *agentapi.Assignment, repo *repository, at checkedOut) (*finished, error) {
+func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *agentapi.Assignment, repo *checkout.Repository) (*finished, error) {
 	stored, err := r.gateway.LoadSnapshot(ctx, &agentapi.LoadSnapshotRequest{})
 	if err != nil {
 		return nil, fmt.Errorf("load the session: %w", err)
 	}
-	begin, err := r.begin(ctx, a, repo, at, stored)
+	begin, err := r.begin(ctx, a, repo, stored)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +45,7 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 		return begin.done, nil
 	}
 	r.enter(phaseEngine)
-	k := &keeper{gateway: r.gateway, repo: repo, engine: begin.engine, name: a.GetEngine(), task: begin.task, head: begin.at.head,
+	k := &keeper{gateway: r.gateway, repo: repo, engine: begin.engine, name: a.GetEngine(), task: begin.task, head: repo.Head,
 		log: r.log, version: stored.GetVersion()}
 	saving, stopSaving := context.WithCancel(ctx)
 	defer stopSaving()
@@ -69,7 +72,7 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 	if err != nil {
 		return nil, fmt.Errorf("name the session: %w", err)
 	}
-	return &finished{at: begin.at, summary: summary, threadID: c.ThreadID}, nil
+	return &finished{summary: summary, threadID: c.ThreadID, lost: begin.lost}, nil
 }
 
 // lastSaveTimeout is within the 30 s that Kubernetes gives a pod to end.
@@ -77,17 +80,17 @@ const lastSaveTimeout = 15 * time.Second
 
 // beginning is where the engine starts.
 type beginning struct {
-	at      checkedOut
 	engine  engine
 	message string    // to say first
 	opening string    // to say in a new conversation, should the old one not resume
 	task    string    // see snapshot.Task
 	done    *finished // set when there is nothing left to do for an engine
+	lost    []string  // see finished.lost
 }
 
 // begin works out how to start. Interrupted: this run's own session is continued, its files restored. Revise: the
 // session of the earlier run is continued with the review. Else, or when the session cannot be used: a new one.
-func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *repository, at checkedOut, stored *agentapi.LoadSnapshotResponse) (*beginning, error) {
+func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checkout.Repository, stored *agentapi.LoadSnapshotResponse) (*beginning, error) {
 	in, err := promptInput(a)
 	if err != nil {
 		return nil, err
@@ -96,7 +99,7 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *reposi
 	if err != nil {
 		return nil, fmt.Errorf("write the prompt: %w", err)
 	}
-	b := &beginning{at: at, message: opening.Text, opening: opening.Text, task: in.Nonce}
+	b := &beginning{message: opening.Text, opening: opening.Text, task: in.Nonce}
 	if b.engine, err = r.newEngine(a); err != nil {
 		return nil, err
 	}
@@ -112,11 +115,12 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *reposi
 	}
 	restored := false
 	if interrupted {
-		if b.at, restored, err = r.restore(ctx, a, repo, at, s); err != nil {
+		if b.lost, err = r.restore(ctx, repo, s); err != nil {
 			return nil, err
 		}
+		restored = len(b.lost) == 0
 		if restored && s.Done {
-			b.done = &finished{at: b.at, summary: s.Summary, threadID: s.ThreadID}
+			b.done = &finished{summary: s.Summary, threadID: s.ThreadID, notes: s.Notes}
 			return b, nil
 		}
 	}
@@ -128,37 +132,33 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *reposi
 	// A pod that was lost before the engine had the run's task in its memory leaves it to be told now.
 	if interrupted && bytes.Contains(s.Memory, []byte(s.Task)) {
 		b.task = s.Task
-		message, err := prompt.Continue(in, restored)
+		message, err := prompt.Continue(in, !slices.Contains(b.lost, allFiles))
 		if err != nil {
 			return nil, fmt.Errorf("write the prompt: %w", err)
 		}
 		b.message = message.Text
+		if len(b.lost) > 0 && !slices.Contains(b.lost, allFiles) {
+			b.message += "\n\nLost are: " + strings.Join(b.lost, ", ") + "\n"
+		}
 	}
 	return b, nil
 }
 
 // restore brings back the changes that an earlier pod of this run had made, on the commit that it had begun with: when
-// the branch has moved since, that is settled by the push.
-func (r *runner) restore(ctx context.Context, a *agentapi.Assignment, repo *repository, at checkedOut, s snapshot) (checkedOut, bool, error) {
-	if !repo.has(ctx, s.Head) {
-		r.log.say("The branch was rewritten since; the changes of the earlier pod are left behind.")
-		return at, false, nil
+// the branch has moved since, that is settled by the push. It returns what could not be brought back.
+func (r *runner) restore(ctx context.Context, repo *checkout.Repository, s snapshot) ([]string, error) {
+	before := repo.Head
+	err := repo.Restore(ctx, s.Head, checkout.Kept{Commit: s.Work, Pack: s.Pack})
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		r.log.say("The changes of the earlier pod are left behind: %v", err)
+		return []string{allFiles}, repo.Move(ctx, before)
+	case len(s.Lost) > 0:
+		r.log.say("The earlier pod could not keep all of its changes; lost are: %s", strings.Join(s.Lost, ", "))
 	}
-	from := at
-	if s.Head != at.head {
-		if err := repo.checkout(ctx, a.GetBranch(), s.Head); err != nil {
-			return at, false, err
-		}
-		from.head = s.Head
-	}
-	if err := repo.apply(ctx, s.Patch); err != nil {
-		if ctx.Err() != nil {
-			return at, false, err
-		}
-		r.log.say("The changes of the earlier pod do not apply and are left behind: %v", err)
-		return at, false, repo.checkout(ctx, a.GetBranch(), at.head)
-	}
-	return from, true, nil
+	return s.Lost, nil
 }
 
 // drive runs the engine, and resumes it when it breaks off.

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"codexk8s.dev/functions/agent-runner/internal/checkout"
+	"codexk8s.dev/shared/agentapi"
+)
+
+// check finds out what was changed and whether that may be pushed. done.commit becomes a commit that holds the changes,
+// or the head we began with when there are none but earlier ones.
+func (r *runner) check(ctx context.Context, a *agentapi.Assignment, repo *checkout.Repository, allowed scope, done *finished) error {
+	r.enter(phaseCheck)
+	if err := repo.Renew(); err != nil {
+		return err
+	}
+	work, err := repo.Take(ctx, checkout.MaxFile)
+	switch {
+	case errors.Is(err, checkout.ErrGone), errors.Is(err, checkout.ErrTooMany):
+		return &failure{reasonPushRejected, fmt.Sprintf("Nothing was pushed: %v.", err)}
+	case err != nil:
+		return err
+	}
+	done.changed = work.Changed
+	done.notes = union(done.notes, work.Notes)
+	if out := allowed.outside(work.Changed); len(out) > 0 {
+		return &failure{reasonWriteScope, scopeSummary(out, a.GetWriteScope())}
+	}
+	if why := unfit(work); why != "" {
+		return &failure{reasonPushRejected, why}
+	}
+	switch {
+	case work.New:
+	case len(done.lost) > 0:
+		return &failure{reasonNoChanges, fmt.Sprintf("There is nothing to push: an earlier pod of this run was lost, and with it %s; the agent did not make them again. Its last message:\n\n%s",
+			strings.Join(done.lost, ", "), done.summary)}
+	case len(work.Changed) == 0:
+		return &failure{reasonNoChanges, noChanges(repo.Left(ctx), done)}
+	default:
+		r.log.say("No new changes; the branch has earlier ones.")
+		done.commit = repo.Head
+		return nil
+	}
+	if len(done.notes) > 0 {
+		done.summary = strings.TrimSpace(done.summary) + "\n\nOf the agent's files:\n\n" + items(done.notes)
+	}
+	done.commit, err = repo.Commit(ctx, work, r.redact.clean(commitMessage(a, done.summary)))
+	return err
+}
+
+// unfit says why the work must not or could not be pushed, with the files' names; empty when it may.
+func unfit(work *checkout.Work) string {
+	for _, c := range []struct {
+		files []string
+		why   string
+	}{
+		{work.Secret, "These files hold a secret, the run's own or one that only its issuer makes, so nothing was pushed. Take it out of them; if it is a real one, replace it:"},
+		{work.Large, "These files are larger than the 100 MB that GitHub takes, so nothing was pushed. Remove them, or have Git ignore them:"},
+		{work.Filters, "These files go through a filter that agents do not have, so nothing was pushed. Change them by hand, or have the agent leave them alone:"},
+	} {
+		if len(c.files) > 0 {
+			return c.why + "\n\n" + items(c.files)
+		}
+	}
+	return ""
+}
+
+func noChanges(left []string, done *finished) string {
+	text := "The agent changed no file."
+	if len(left) > 0 {
+		text += " It left commits on `" + strings.Join(left, "`, `") + "`, but only the files in its folder count."
+	}
+	if len(done.notes) > 0 {
+		text += " Of its files:\n\n" + items(done.notes)
+	}
+	return strings.TrimSpace(text + "\n\nIts last message:\n\n" + done.summary)
+}
+
+// maxNamed bounds the files named in a summary.
+const maxNamed = 20
+
+// items is a Markdown list.
+func items(lines []string) string { return "- " + strings.Join(few(lines, maxNamed), "\n- ") }
+
+// few bounds a list that is shown.
+func few(lines []string, most int) []string {
+	if len(lines) <= most {
+		return lines
+	}
+	return append(lines[:most:most], fmt.Sprintf("… and %d more", len(lines)-most))
+}
+
+// union is a and what only b has.
+func union(a, b []string) []string {
+	for _, s := range b {
+		if !slices.Contains(a, s) {
+			a = append(a, s)
+		}
+	}
+	return a
+}
+
+// maxReported bounds the changed files of a report.
+const maxReported = 5000
+
+// reported writes paths for the report.
+func reported(paths []string) []string {
+	var out []string
+	for _, p := range paths[:min(len(paths), maxReported)] {
+		out = append(out, checkout.Shown(p))
+	}
+	return out
+}
+
+func scopeSummary(out, globs []string) string {
+	var named []string
+	for _, p := range out {
+		named = append(named, "`"+checkout.Shown(p)+"`")
+	}
+	return "The agent changed files outside of its write scope, so nothing was pushed:\n\n" + items(named) +
+		"\n\nAllowed are: `" + strings.Join(globs, "`, `") + "`."
+}
+
+func (r *runner) push(ctx context.Context, a *agentapi.Assignment, repo *checkout.Repository, done *finished) error {
+	r.enter(phasePush)
+	if done.commit == repo.Branch {
+		return nil // there already
+	}
+	if a.GetRevise() {
+		if err := r.stillOpen(ctx, a); err != nil {
+			return err
+		}
+	}
+	commit, err := repo.Push(ctx, a.GetBaseBranch(), done.commit)
+	var refused *checkout.Refused
+	switch {
+	case errors.Is(err, checkout.ErrConflict):
+		return &failure{reasonPushConflict, fmt.Sprintf("Branch `%s` was changed by somebody else while the agent worked, and the agent's changes could not be put on top: %v. Merge by hand, or run the stage again.", a.GetBranch(), err)}
+	case errors.Is(err, checkout.ErrDeleted):
+		return &failure{reasonPushConflict, fmt.Sprintf("Branch `%s` was deleted while the agent worked, as after a merge, so nothing was pushed. Run the stage again, on what the base branch holds now.", a.GetBranch())}
+	case errors.Is(err, checkout.ErrInWay):
+		return inWay(err)
+	case errors.As(err, &refused) && refused.Access:
+		return &failure{reasonRepository, fmt.Sprintf("GitHub refused the push to %s. Check that the repository is there and not archived, and that the platform's app or token may write to it. GitHub says:\n\n%s", a.GetRepository(), quote(refused.Words))}
+	case errors.As(err, &refused):
+		return &failure{reasonPushRejected, fmt.Sprintf("GitHub refused the push. Check the branch rules of `%s`, and whether the platform's app may change workflow files. GitHub says:\n\n%s", a.GetBranch(), quote(refused.Words))}
+	case err != nil:
+		return err
+	}
+	done.commit = commit
+	r.log.say("Pushed %.12s to %s.", commit, a.GetBranch())
+	return nil
+}
+
+// stillOpen looks once more before the push whether there is a pull request to revise: a push after its merge would
+// bring commits back that are in the base already.
+func (r *runner) stillOpen(ctx context.Context, a *agentapi.Assignment) error {
+	p, err := newPulls(ctx, r.gateway, a, r.redact, r.env.RetryFor)
+	if err != nil {
+		return err
+	}
+	found, err := p.find(ctx, a.GetBranch())
+	switch {
+	case err != nil:
+		return githubFailure(err)
+	case found == nil:
+		return &failure{reasonNoPull, fmt.Sprintf("Pull request #%d was merged or closed while the agent worked, so its new changes were not pushed. Start with the stage's plain label instead.", a.GetPullRequest())}
+	}
+	return nil
+}
+
+// quote is text of somebody else in Markdown.
+func quote(text string) string { return "> " + strings.ReplaceAll(text, "\n", "\n> ") }

@@ -1,0 +1,191 @@
+package checkout
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Commit identity of the agent's work.
+const (
+	authorName  = "codexk8s agent"
+	authorEmail = "agent@codexk8s.dev"
+)
+
+// commits are the names of objects: SHA-1, which is what GitHub has.
+var commits = regexp.MustCompile(`\A[0-9a-f]{40}\z`)
+
+// settings are those of every git process. Those of pack and core.bigFileThreshold bound its memory: larger files are
+// streamed and not compared with others.
+var settings = []string{
+	"-c", "core.hooksPath=" + os.DevNull, "-c", "core.fsmonitor=false", "-c", "core.quotePath=false", "-c", "core.autocrlf=false",
+	"-c", "core.safecrlf=false", "-c", "core.excludesFile=" + os.DevNull, "-c", "core.attributesFile=" + os.DevNull,
+	"-c", "commit.gpgSign=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false",
+	"-c", "core.bigFileThreshold=4m", "-c", "core.deltaBaseCacheLimit=16m", "-c", "pack.threads=1", "-c", "pack.windowMemory=16m", "-c", "pack.deltaCacheSize=16m",
+	"-c", "protocol.ext.allow=never", "-c", "http.lowSpeedLimit=100", "-c", "http.lowSpeedTime=60",
+}
+
+// gitError is a failed git command. Its text is the end of what git said on standard error, with secrets replaced.
+// Standard output is not part of it: that may be what files hold.
+type gitError struct {
+	command string // e.g. "fetch"
+	said    string // standard error
+	told    string // standard output of push --porcelain
+	err     error
+}
+
+func (e *gitError) Error() string {
+	return fmt.Sprintf("git %s: %v: %s", e.command, e.err, tailOf(e.said))
+}
+func (e *gitError) Unwrap() error { return e.err }
+
+// maxSaid bounds what git says in an error.
+const maxSaid = 2 << 10
+
+func tailOf(text string) string {
+	text = strings.TrimSpace(text)
+	if over := len(text) - maxSaid; over > 0 {
+		text = "… " + strings.ToValidUTF8(text[over:], "")
+	}
+	return text
+}
+
+// environ is without what could lead git elsewhere, and without the run token.
+func (r *Repository) environ(more ...string) []string {
+	var out []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "GIT_") && !strings.HasPrefix(v, "LC_") && !strings.HasPrefix(v, "RUN_TOKEN=") {
+			out = append(out, v)
+		}
+	}
+	return append(append(out, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_ATTR_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME="+authorName, "GIT_AUTHOR_EMAIL="+authorEmail, "GIT_COMMITTER_NAME="+authorName, "GIT_COMMITTER_EMAIL="+authorEmail), more...)
+}
+
+// command is a git process of the own directory.
+func (r *Repository) command(ctx context.Context, environ []string, args ...string) *exec.Cmd {
+	own := []string{"GIT_DIR=" + r.GitDir, "GIT_NO_REPLACE_OBJECTS=1"}
+	return r.process(ctx, r.GitDir, r.environ(slices.Concat(own, environ)...), args...)
+}
+
+// inFiles is command with the agent's files around it: their attributes count, and which of them are ignored.
+func (r *Repository) inFiles(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := r.command(ctx, []string{"GIT_WORK_TREE=" + r.Dir}, args...)
+	cmd.Dir = r.Dir
+	return cmd
+}
+
+func (r *Repository) process(ctx context.Context, dir string, environ []string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "git", slices.Concat(settings, args)...)
+	cmd.Dir, cmd.Env = dir, environ
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// read runs cmd and gives its output to take, which may stop early.
+func (r *Repository) read(ctx context.Context, cmd *exec.Cmd, take func(io.Reader) error) error {
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("start git: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start git: %w", err)
+	}
+	taken := take(out)
+	_, _ = io.Copy(io.Discard, out)
+	if err := cmd.Wait(); err != nil {
+		return r.failed(ctx, cmd, said.String(), "", err)
+	}
+	return taken
+}
+
+func (r *Repository) failed(ctx context.Context, cmd *exec.Cmd, said, told string, err error) error {
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return &gitError{command: cmd.Args[1+len(settings)], said: r.Clean(said), told: r.Clean(told), err: err}
+}
+
+// text runs a command whose output is short.
+func (r *Repository) text(ctx context.Context, cmd *exec.Cmd) (string, error) {
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return out.String(), r.failed(ctx, cmd, said.String(), out.String(), err)
+	}
+	return out.String(), nil
+}
+
+// line runs git in the own directory and returns its output without the newline at its end.
+func (r *Repository) line(ctx context.Context, args ...string) (string, error) {
+	out, err := r.text(ctx, r.command(ctx, nil, args...))
+	return strings.TrimSpace(out), err
+}
+
+// agentGit runs git in the agent's clone, by the agent's settings: only to set it up, and to look for hints.
+func (r *Repository) agentGit(ctx context.Context, args ...string) (string, error) {
+	return r.text(ctx, r.process(ctx, r.Dir, r.environ(), args...))
+}
+
+// records calls f for each part of in that ends with a zero byte, without it.
+func records(in io.Reader, f func(string) error) error {
+	for lines := bufio.NewReader(in); ; {
+		record, err := lines.ReadString(0)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read what git lists: %w", err)
+		}
+		if err := f(record[:len(record)-1]); err != nil {
+			return err
+		}
+	}
+}
+
+// entry is one file of a tree.
+type entry struct {
+	mode string // 100644, 100755, 120000 (symbolic link), 160000 (submodule)
+	id   string // of blob or commit
+}
+
+const (
+	modeFile      = "100644"
+	modeProgram   = "100755"
+	modeLink      = "120000"
+	modeSubmodule = "160000"
+)
+
+// listing is all files of a tree, by path.
+type listing map[string]entry
+
+func (r *Repository) list(ctx context.Context, commit string) (listing, error) {
+	all := listing{}
+	err := r.read(ctx, r.command(ctx, nil, "ls-tree", "-r", "-z", "--full-tree", commit), func(out io.Reader) error {
+		return records(out, func(record string) error {
+			head, path, _ := strings.Cut(record, "\t")
+			fields := strings.Fields(head)
+			if len(fields) != 3 {
+				return fmt.Errorf("git lists %q", head)
+			}
+			all[path] = entry{fields[0], fields[2]}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the files of %.12s: %w", commit, err)
+	}
+	return all, nil
+}

@@ -1,0 +1,59 @@
+package checkout
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Shown writes a path for people: as it is when it is printable UTF-8, else in double quotes with escapes as git shows it
+// (https://git-scm.com/docs/git-config, core.quotePath).
+func Shown(path string) string {
+	plain := utf8.ValidString(path)
+	for _, c := range path {
+		plain = plain && c != '"' && c != '\\' && unicode.IsPrint(c)
+	}
+	if plain {
+		return path
+	}
+	var b strings.Builder
+	b.WriteByte('"')
+	for len(path) > 0 {
+		c, n := utf8.DecodeRuneInString(path)
+		switch {
+		case c == '"' || c == '\\':
+			b.WriteString(`\` + string(c))
+		case c == '\n':
+			b.WriteString(`\n`)
+		case c == '\t':
+			b.WriteString(`\t`)
+		case c == utf8.RuneError && n == 1, !unicode.IsPrint(c):
+			for _, raw := range []byte(path[:n]) {
+				fmt.Fprintf(&b, `\%03o`, raw)
+			}
+		default:
+			b.WriteRune(c)
+		}
+		path = path[n:]
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// reserved says whether git refuses the name of a file or folder, because some system takes it for ".git"
+// (https://git-scm.com/docs/git-config, core.protectHFS and core.protectNTFS).
+func reserved(name string) bool {
+	name = strings.Map(func(c rune) rune {
+		if unicode.Is(unicode.Cf, c) {
+			return -1 // HFS+ ignores it
+		}
+		return unicode.ToLower(c)
+	}, name)
+	name, _, _ = strings.Cut(name, ":")
+	name = strings.TrimRight(name, " .")
+	return name == ".git" || name == "git~1"
+}
+
+// maxPath bounds a path. Linux takes no longer one in a single call.
+const maxPath = 4000
