@@ -207,6 +207,20 @@ func (f *fixture) namespace() *corev1.Namespace {
 	return read[corev1.Namespace](f, fakekube.Namespaces, "", namespace)
 }
 
+// over puts run A into the database, as one that ends now.
+func (f *fixture) over() {
+	f.Helper()
+	_, err := f.db.Pool().Exec(f.Context(), `
+		WITH p AS (INSERT INTO projects (id, name) VALUES ('acme', 'acme')),
+		     w AS (INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 12, 'Acme/Shop'))
+		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, finished_at)
+		VALUES ($1, 'acme/shop', 12, 'acme', 'dev', 'dev', 'cancelled', 'codex', 'm', 'ann', 'i', 'n', $2, $2)
+	`, runA, f.clock)
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
 // end gives the Job a status as the Job controller does.
 func (f *fixture) end() {
 	f.Helper()

@@ -24,8 +24,12 @@ import (
 // actFor bounds the calls for one event, below Knative's minute for a request.
 const actFor = 45 * time.Second
 
-// keepAway is after how long a namespace that expired with a Job still at work is looked at again.
-const keepAway = time.Hour
+const (
+	// keepAway is after how long a namespace that expired with a run still at work is looked at again.
+	keepAway = time.Hour
+	// leavePatience is how long the Job of a run that is over may take to end by itself.
+	leavePatience = 10 * time.Minute
+)
 
 type handler struct {
 	db       *store.DB
@@ -43,11 +47,11 @@ func (h *handler) routes(s *serve.Server) {
 // agentRequested starts the run's agent.
 func (h *handler) agentRequested(ctx context.Context, e event.Event, r events.AgentRequested) ([]event.Event, error) {
 	return h.once(ctx, e, r.RunRef, func(ctx context.Context) (events.Decision, error) {
-		over, err := h.runIsOver(ctx, r.RunID)
+		finished, err := h.finished(ctx, r.RunID)
 		if err != nil {
 			return events.Decision{}, err
 		}
-		if over {
+		if !finished.IsZero() {
 			return skipped(r.RunRef, "agent.not_started", "run_is_over", "the run ended before its agent was started"), nil
 		}
 		err = h.launch(ctx, r)
@@ -114,6 +118,11 @@ func (h *handler) environmentExpired(ctx context.Context, e event.Event, r event
 		}
 		var refusal *agentpod.Refusal
 		if errors.As(agentpod.Removable(ns, jobs, h.db.Now()), &refusal) {
+			if refusal.Reason == "active_run" {
+				if err := h.awaitEnd(ctx, jobs); err != nil {
+					return events.Decision{}, err
+				}
+			}
 			kept := skipped(r.RunRef, "environment.kept", refusal.Reason, refusal.Message)
 			// Nobody else will ask again.
 			switch expires, _ := agentpod.Expiry(ns); {
@@ -160,22 +169,42 @@ func (h *handler) once(ctx context.Context, e event.Event, run events.RunRef, ac
 	return h.db.Step(ctx, e, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) { return d, nil })
 }
 
-// runIsOver reports whether the run has ended: a stop may overtake the request to
-// start, and a Job for a run that is over would work for nobody.
-func (h *handler) runIsOver(ctx context.Context, runID string) (bool, error) {
-	var over bool
-	err := h.db.Pool().QueryRow(ctx, `
-		SELECT finished_at IS NOT NULL
+// awaitEnd looks at the Jobs that keep a namespace which has expired. Those of runs that are over hold it for a moment,
+// as an agent leaves after its report: then the error says to come again soon. One that stays is stopped.
+func (h *handler) awaitEnd(ctx context.Context, jobs []batchv1.Job) error {
+	var late error
+	for i := range jobs {
+		job := &jobs[i]
+		run, ours := agentpod.RunOf(job)
+		if agentpod.Ended(job) || job.DeletionTimestamp != nil {
+			continue
+		}
+		finished, err := h.finished(ctx, run.RunID)
+		if err != nil || !ours || finished.IsZero() {
+			return err // it is at work, for all we know
+		}
+		if h.db.Now().Sub(finished) > leavePatience {
+			if err := h.stop(ctx, job, "run_is_over"); err != nil {
+				return err
+			}
+		}
+		late = h.soon("run %s is over, and its Job in namespace %s has not ended yet", run.RunID, job.Namespace)
+	}
+	return late
+}
+
+// finished is when the run ended, zero while it has not: a stop may overtake the request to start, and a Job for a run
+// that is over would work for nobody.
+func (h *handler) finished(ctx context.Context, runID string) (at time.Time, err error) {
+	err = h.db.Pool().QueryRow(ctx, `
+		SELECT coalesce(finished_at, '0001-01-01Z')
 		FROM runs
-		WHERE id = $1
-	`, runID).Scan(&over)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return false, nil // requested by something else than stage-router
+		WHERE id::text = $1
+	`, runID).Scan(&at)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // none: requested by something else than stage-router
+		return time.Time{}, fmt.Errorf("reading the state of run %s: %w", runID, err)
 	}
-	if err != nil {
-		return false, fmt.Errorf("reading the state of run %s: %w", runID, err)
-	}
-	return over, nil
+	return at, nil
 }
 
 // said is the decision that tells p, and the audit's line about it.

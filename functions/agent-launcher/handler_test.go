@@ -168,15 +168,7 @@ func TestForeignNamespaceIsLeftAlone(t *testing.T) {
 func TestStopBeforeStart(t *testing.T) {
 	f := setup(t)
 	f.expect("stop", f.deliver("1", events.AgentStopRequested{RunRef: ref(runA), Namespace: namespace, Reason: "aborted"}), 202)
-	_, err := f.db.Pool().Exec(t.Context(), `
-		INSERT INTO projects (id, name) VALUES ('acme', 'acme');
-		INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 12, 'Acme/Shop');
-		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, finished_at)
-		VALUES ('`+runA+`', 'acme/shop', 12, 'acme', 'dev', 'dev', 'cancelled', 'codex', 'm', 'ann', 'i', 'n', now(), now());
-	`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f.over()
 	f.expect("start", f.deliver("2", request(runA, 0)), 202)
 	if f.job() != nil {
 		t.Error("a Job was made for a run that is over")

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"codexk8s.dev/shared/agentpod"
@@ -66,4 +67,40 @@ func TestRenewedLease(t *testing.T) {
 	f.clock = start.Add(48 * time.Hour)
 	f.expect("the timer of run B", f.deliver("4", events.EnvironmentExpired{RunRef: ref(runB), Namespace: namespace}), 202,
 		strings.ReplaceAll(removedA, runA, runB))
+}
+
+// Of a run that is over, only its Job's end may be missing when its namespace expires: that is soon, and asked for soon.
+func TestExpiryBeforeTheJobsEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		over time.Duration // since when the run is, as the namespace expires
+		ends bool          // the Job does, by itself
+	}{
+		"the agent leaves":        {time.Second, true},
+		"a sidecar keeps its pod": {11 * time.Minute, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t)
+			f.expect("start", f.deliver("1", request(runA, 0)), 202, startedA)
+			f.clock = start.Add(25*time.Hour - test.over)
+			f.over()
+			f.clock = start.Add(25 * time.Hour)
+			expired := events.EnvironmentExpired{RunRef: ref(runA), Namespace: namespace}
+			f.expect("the Job has not ended", f.deliver("2", expired), 503)
+			if job := f.job(); test.ends {
+				if job == nil || job.DeletionTimestamp != nil {
+					t.Fatalf("the Job was not let end: %+v", job)
+				}
+				f.end()
+			}
+			if got := f.again("2", expired); got != 202 {
+				t.Errorf("afterwards: answered %d", got)
+			}
+			if diff := cmp.Diff([]string{removedA}, f.emitted()); diff != "" {
+				t.Errorf("emitted (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{"agent.started ", "environment.removed "}, f.audit()); diff != "" {
+				t.Errorf("audit (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
