@@ -1,6 +1,7 @@
 package agentpod
 
 import (
+	"maps"
 	"math"
 	"time"
 
@@ -37,6 +38,8 @@ func job(meta metav1.ObjectMeta, r events.AgentRequested, p Platform, s Size, no
 	// A pod that a node's consolidation moves starts over from its last snapshot:
 	// possible, and never worth the empty node.
 	template.Annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] = "false"
+	maps.Copy(template.Labels, noMeshLabels)
+	maps.Copy(template.Annotations, noMeshAnnotations)
 	return &batchv1.Job{
 		ObjectMeta: meta,
 		Spec: batchv1.JobSpec{
@@ -69,6 +72,22 @@ func job(meta metav1.ObjectMeta, r events.AgentRequested, p Platform, s Size, no
 		},
 	}
 }
+
+// A service mesh's sidecar runs on after the agent, so that its pod never ends; and its
+// proxy is no way that the network policies and the probe know.
+// https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/#controlling-the-injection-policy
+// https://linkerd.io/2/features/proxy-injection/
+// https://kuma.io/docs/latest/production/dp-config/dpp-on-kubernetes/
+// https://developer.hashicorp.com/consul/docs/reference/k8s/annotation-label
+var (
+	noMeshLabels      = map[string]string{"sidecar.istio.io/inject": "false", "kuma.io/sidecar-injection": "disabled"}
+	noMeshAnnotations = map[string]string{
+		"sidecar.istio.io/inject":              "false", // of Istio before 1.10
+		"linkerd.io/inject":                    "disabled",
+		"consul.hashicorp.com/connect-inject":  "false",
+		"openservicemesh.io/sidecar-injection": "disabled",
+	}
+)
 
 func podSpec(r events.AgentRequested, p Platform, s Size) corev1.PodSpec {
 	no, yes, id := false, true, int64(user)

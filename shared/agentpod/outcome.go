@@ -2,6 +2,7 @@ package agentpod
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,23 +29,19 @@ const (
 	ReasonEvicted       = "evicted"             // the node threw the pod out: disk, memory, drain
 	ReasonPreempted     = "preempted"           // a more important pod took the place
 	ReasonNodeLost      = "node_lost"           // the node is gone or silent
+	ReasonNodeShutdown  = "node_shutdown"       // the node was shut down
+	ReasonNodeRejected  = "node_rejected"       // the node would not take the pod that was given to it
+	ReasonNotStarted    = "not_started"         // the node took the pod and can't start it: volumes, network
+	ReasonSidecar       = "sidecar_failed"      // a container that the cluster put beside the agent keeps the pod from starting
 	ReasonQuota         = "quota_exceeded"      // the namespace's or the cluster's quota is used up
-	ReasonUnschedulable = "unschedulable"       // no node has room
+	ReasonUnschedulable = "unschedulable"       // no node has room, or the pod is held back
+	ReasonTerminating   = "namespace_stuck"     // the namespace is being removed, and something holds that up
 	ReasonIsolation     = "isolation_broken"    // the pod could reach what it must not: its agent never started
 	ReasonGateway       = "gateway_unreachable" // the pod could not reach what it must
 	ReasonPrecondition  = "precondition"        // the agent itself says that trying again is useless
 	ReasonAgent         = "agent_error"         // the agent ended with an error, three times
 	ReasonJobDeleted    = "job_deleted"         // somebody deleted the Job
 	ReasonRefused       = "kubernetes_refused"  // the API server refused an object of the run
-)
-
-// How long a pod may be stuck before the run is given up. Registries have bad
-// minutes and autoscalers need some to bring a node.
-const (
-	pullPatience     = 2 * time.Minute
-	podPatience      = 2 * time.Minute
-	schedulePatience = 10 * time.Minute
-	nodePatience     = 5 * time.Minute
 )
 
 // Outcome is what became of a Job: Reason and Message are empty unless it failed,
@@ -72,6 +69,8 @@ func JobSucceeded(job *batchv1.Job) bool { return hasCondition(job, batchv1.JobC
 // Judge tells the outcome of a Job from the Job, its pods and the warnings that
 // Kubernetes recorded in its namespace. Pods and warnings may be missing (they
 // live shorter than Jobs): the reason is then less precise, the state is not.
+//
+// now is the time by the API server's clock, which stamped all of them.
 func Judge(job *batchv1.Job, pods []corev1.Pod, warnings []corev1.Event, now time.Time) Outcome {
 	if JobSucceeded(job) {
 		return Outcome{State: Succeeded}
@@ -80,10 +79,10 @@ func Judge(job *batchv1.Job, pods []corev1.Pod, warnings []corev1.Event, now tim
 	if condition := hasCondition(job, batchv1.JobFailed); condition != nil {
 		return judgeFailed(job, condition, pod)
 	}
-	if pod == nil {
-		return judgeWithoutPod(job, warnings, now)
+	if pod == nil || ended(pod) {
+		return judgeWithoutPod(job, pod, warnings, now)
 	}
-	return judgeStuck(pod, now)
+	return judgeLive(pod, warnings, now)
 }
 
 func judgeFailed(job *batchv1.Job, condition *batchv1.JobCondition, pod *corev1.Pod) Outcome {
@@ -115,37 +114,80 @@ func deadlineExceeded() Outcome {
 
 // judgePod finds the reason in a pod that has ended; false when it shows none.
 func judgePod(pod *corev1.Pod) (Outcome, bool) {
-	if c := podCondition(pod, corev1.DisruptionTarget); c != nil && c.Status == corev1.ConditionTrue {
-		return disrupted(pod, c), true
+	if outcome, ok := takenAway(pod); ok {
+		return outcome, true
 	}
-	// The kubelet's own evictions carry no container status worth reading.
-	if pod.Status.Reason == "Evicted" {
-		return failed(ReasonEvicted, "The node evicted the agent's pod: %s", pod.Status.Message), true
+	if outcome, ok := judgeContainer(pod); ok {
+		return outcome, true
 	}
-	if pod.Status.Reason == "DeadlineExceeded" { // its own, which it has in a Sandbox
+	if own := terminated(pod); own != nil && own.ExitCode == 0 {
+		return Outcome{}, false
+	}
+	// It never came to the agent: a container of the cluster's own stood in the way, or the node.
+	for _, c := range statuses(pod) {
+		if t := c.State.Terminated; t != nil && t.ExitCode != 0 && !isOurs(c.Name) {
+			return failed(ReasonSidecar, "The container %s, which the cluster put into the agent's pod, ended with exit code %d: %s. Keep it out of the namespaces of runs, or mend it.",
+				c.Name, t.ExitCode, strings.TrimSuffix(first(tail(t.Message), t.Reason), ".")), true
+		}
+	}
+	// https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/kubelet/lifecycle/predicate.go
+	if pod.Status.Reason != "" {
+		return failed(ReasonNodeRejected, "The node %s rejected the agent's pod (%s): %s", pod.Spec.NodeName, pod.Status.Reason, sentence(first(pod.Status.Message, "it does not say why"))), true
+	}
+	return Outcome{}, false
+}
+
+// takenAway explains a pod that the node or the cluster ended, not the agent.
+// https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
+func takenAway(pod *corev1.Pod) (Outcome, bool) {
+	node, message := pod.Spec.NodeName, pod.Status.Message
+	lost := failed(ReasonNodeLost, "The node %s of the agent's pod is gone or does not answer. Set the label again to run anew.", node)
+	switch pod.Status.Reason {
+	case "Evicted": // the kubelet's own, with no container status worth reading
+		return failed(ReasonEvicted, "The node evicted the agent's pod: %s", message), true
+	case "DeadlineExceeded": // its own, which it has in a Sandbox
 		return deadlineExceeded(), true
+	case "NodeLost":
+		return lost, true
+	case "Preempting": // for a pod without which the node can't work
+		return failed(ReasonPreempted, "The node %s needed the agent's place: %s Set the label again to run anew.", node, sentence(message)), true
+	case "Terminated", "NodeShutdown", "Shutdown": // https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/kubelet/nodeshutdown/nodeshutdown_manager.go
+		return failed(ReasonNodeShutdown, "The node %s was shut down: %s Set the label again to run anew.", node, sentence(message)), true
 	}
-	if pod.Status.Reason == "NodeLost" {
-		return failed(ReasonNodeLost, "The node %s of the agent's pod is gone or does not answer. Set the label again to run anew.", pod.Spec.NodeName), true
+	c := podCondition(pod, corev1.DisruptionTarget)
+	if c == nil || c.Status != corev1.ConditionTrue {
+		unknown := terminated(pod)
+		return lost, unknown != nil && unknown.Reason == "ContainerStatusUnknown"
 	}
-	ended := terminated(pod)
-	if ended == nil {
+	switch c.Reason {
+	case corev1.PodReasonPreemptionByScheduler:
+		return failed(ReasonPreempted, "A pod of higher priority took the agent's place. Add nodes, or give agents a higher priority."), true
+	case "DeletionByTaintManager", "DeletionByPodGC":
+		return lost, true
+	}
+	return failed(ReasonEvicted, "The agent's pod was moved off its node %s (%s): %s", node, c.Reason, first(c.Message, message)), true
+}
+
+// judgeContainer finds the reason in how the agent or its probe ended; false when neither has, or it ended well.
+func judgeContainer(pod *corev1.Pod) (Outcome, bool) {
+	end := terminated(pod)
+	if end == nil {
 		return Outcome{}, false
 	}
 	switch {
-	case ended.Reason == "OOMKilled":
+	case end.Reason == "OOMKilled" && end.ExitCode != 0:
 		return failed(ReasonOOM, "The agent used more memory than %s and was killed. Give the role more memory, or let it run fewer things at once.", memoryLimit(pod)), true
-	case ended.Reason == "ContainerCannotRun" || ended.Reason == "StartError":
-		return failed(ReasonConfig, "The agent's container could not be started: %s. Look at the agent's image.", ended.Message), true
-	case ended.ExitCode == ExitPrecondition && probing(pod):
+	case end.Reason == "ContainerCannotRun" || end.Reason == "StartError":
+		return failed(ReasonConfig, "The agent's container could not be started: %s. Look at the agent's image.", end.Message), true
+	case end.ExitCode == ExitPrecondition && probing(pod):
 		return notIsolated(lastWords(pod, "")), true
-	case ended.ExitCode != 0 && probing(pod):
+	case end.ExitCode != 0 && probing(pod):
 		return failed(ReasonGateway, "The run's pod can't work from its namespace, so its agent was not started: %s Check the platform's GATEWAY_PEERS, GATEWAY_PORTS and DNS_PEERS, and that agent-gateway and llm-caller are ready.",
-			sentence(lastWords(pod, ended.Reason))), true
-	case ended.ExitCode == ExitPrecondition:
+			sentence(lastWords(pod, end.Reason))), true
+	case end.ExitCode == ExitPrecondition:
 		return failed(ReasonPrecondition, "The agent can't do this run, and trying again would not help: %s", lastWords(pod, "")), true
-	case ended.ExitCode != 0:
-		return failed(ReasonAgent, "The agent ended with exit code %d: %s", ended.ExitCode, lastWords(pod, ended.Reason)), true
+	case end.ExitCode != 0:
+		return failed(ReasonAgent, "The agent ended with exit code %d: %s", end.ExitCode, lastWords(pod, end.Reason)), true
 	}
 	return Outcome{}, false
 }
@@ -156,67 +198,6 @@ func notIsolated(found string) Outcome {
 }
 
 func sentence(s string) string { return strings.TrimRight(s, ".\n ") + "." }
-
-// disrupted explains a pod that the cluster took away.
-// https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
-func disrupted(pod *corev1.Pod, c *corev1.PodCondition) Outcome {
-	switch c.Reason {
-	case corev1.PodReasonPreemptionByScheduler:
-		return failed(ReasonPreempted, "A pod of higher priority took the agent's place. Add nodes, or give agents a higher priority.")
-	case "DeletionByTaintManager", "DeletionByPodGC":
-		return failed(ReasonNodeLost, "The node %s of the agent's pod is gone or does not answer. Set the label again to run anew.", pod.Spec.NodeName)
-	}
-	return failed(ReasonEvicted, "The agent's pod was moved off its node %s (%s): %s", pod.Spec.NodeName, c.Reason, c.Message)
-}
-
-// judgeStuck looks at a pod that has not ended: does it still make its way?
-func judgeStuck(pod *corev1.Pod, now time.Time) Outcome {
-	age := now.Sub(pod.CreationTimestamp.Time)
-	if gone := pod.DeletionTimestamp; gone != nil {
-		// A pod on a dead node stays "terminating" for ever, and its successor
-		// waits for it, because of the Job's pod replacement policy.
-		if now.Sub(gone.Time) > nodePatience {
-			return failed(ReasonNodeLost, "The agent's pod was told to end at %s and has not: its node %s is gone or does not answer. Set the label again to run anew.", rfc3339(gone.Time), pod.Spec.NodeName)
-		}
-		return Outcome{State: Running}
-	}
-	if waiting := waitingState(pod); waiting != nil {
-		switch waiting.Reason {
-		case "InvalidImageName":
-			return failed(ReasonImagePull, "The name of the agent's image is no valid one: %s. Correct the platform's AGENT_IMAGE.", waiting.Message)
-		case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable":
-			if age > pullPatience {
-				return failed(ReasonImagePull, "The agent's image can't be pulled: %s. Check the platform's AGENT_IMAGE and the cluster's access to that registry.", waiting.Message)
-			}
-		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
-			if age > podPatience {
-				return failed(ReasonConfig, "The agent's container can't be created (%s): %s", waiting.Reason, waiting.Message)
-			}
-		}
-	}
-	if c := podCondition(pod, corev1.PodScheduled); c != nil && c.Reason == corev1.PodReasonUnschedulable && age > schedulePatience {
-		return failed(ReasonUnschedulable, "No node has had room for the agent's pod for %s: %s. Add nodes, or give the role less CPU and memory.", schedulePatience, c.Message)
-	}
-	return Outcome{State: Running}
-}
-
-// judgeWithoutPod asks the recorded warnings why a Job has no pod: a refused pod
-// shows nowhere else.
-func judgeWithoutPod(job *batchv1.Job, warnings []corev1.Event, now time.Time) Outcome {
-	if now.Sub(job.CreationTimestamp.Time) <= podPatience {
-		return Outcome{State: Running}
-	}
-	for _, w := range warnings {
-		if w.Reason != "FailedCreate" || w.InvolvedObject.Name != job.Name || w.InvolvedObject.UID != job.UID {
-			continue
-		}
-		if IsQuota(w.Message) {
-			return failed(ReasonQuota, "There is no quota left for the agent's pod: %s. Wait for other runs to end, or raise the quota.", w.Message)
-		}
-		return failed(ReasonConfig, "Kubernetes refuses the agent's pod: %s", w.Message)
-	}
-	return Outcome{State: Running}
-}
 
 // IsQuota reports whether the API server's message refuses something for want of
 // quota; the status code alone (403) does not tell that from missing rights.
@@ -284,11 +265,17 @@ func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 	return nil
 }
 
-func waitingState(pod *corev1.Pod) *corev1.ContainerStateWaiting {
-	if c := containerStatus(pod); c != nil {
-		return c.State.Waiting
-	}
-	return nil
+// statuses are those of all containers, as they are started: initial ones first.
+func statuses(pod *corev1.Pod) []corev1.ContainerStatus {
+	return slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
+}
+
+// isOurs tells the containers that the platform asked for from those that the cluster put beside them.
+func isOurs(container string) bool { return container == JobName || container == ProbeName }
+
+// ended reports whether nothing of the pod runs any more.
+func ended(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
 func memoryLimit(pod *corev1.Pod) string {
@@ -302,13 +289,28 @@ func memoryLimit(pod *corev1.Pod) string {
 
 // lastWords is the end of what the agent wrote before it ended, else otherwise.
 func lastWords(pod *corev1.Pod, otherwise string) string {
-	const limit = 500
-	if pod == nil || terminated(pod) == nil || strings.TrimSpace(terminated(pod).Message) == "" {
+	if pod == nil || terminated(pod) == nil {
 		return otherwise
 	}
-	words := []rune(strings.TrimSpace(terminated(pod).Message))
+	return first(tail(terminated(pod).Message), otherwise)
+}
+
+// tail is the end of what a container wrote.
+func tail(message string) string {
+	const limit = 500
+	words := []rune(strings.TrimSpace(message))
 	if len(words) > limit {
 		words = append([]rune("…"), words[len(words)-limit:]...)
 	}
 	return string(words)
+}
+
+// first is the first of the texts that says something.
+func first(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
 }

@@ -227,11 +227,10 @@ func TestJudge(t *testing.T) {
 			want: failed("node_lost",
 				"The agent's pod was told to end at 2026-11-23T09:54:00Z and has not: its node node-3 is gone or does not answer. Set the label again to run anew."),
 		},
-		"image being pulled":       {job: job(time.Hour), pods: []corev1.Pod{pod(time.Hour, waiting("ContainerCreating", ""))}, want: running},
-		"image pull, first minute": {job: job(time.Minute), pods: []corev1.Pod{pod(time.Minute, waiting("ImagePullBackOff", pull))}, want: running},
+		"image being pulled": {job: job(time.Hour), pods: []corev1.Pod{pod(14*time.Minute, waiting("ContainerCreating", ""))}, want: running},
 		"image pull": {
-			job:  job(3 * time.Minute),
-			pods: []corev1.Pod{pod(3*time.Minute, waiting("ImagePullBackOff", pull))},
+			job:  job(time.Second),
+			pods: []corev1.Pod{pod(time.Second, waiting("ImagePullBackOff", pull))},
 			want: failed("image_pull", "The agent's image can't be pulled: "+pull+". Check the platform's AGENT_IMAGE and the cluster's access to that registry."),
 		},
 		"image name": {

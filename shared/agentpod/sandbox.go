@@ -169,7 +169,7 @@ func JudgeSandbox(s *Sandbox, pods []corev1.Pod, now time.Time) Outcome {
 	case pod == nil:
 		return judgeSandboxWithoutPod(s, now)
 	case pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodFailed:
-		return judgeStuck(pod, now) // one that is on its way out gets a successor
+		return judgeLive(pod, nil, now) // one that is on its way out gets a successor
 	}
 	if outcome, ok := judgePod(pod); ok {
 		return outcome
@@ -178,16 +178,13 @@ func JudgeSandbox(s *Sandbox, pods []corev1.Pod, now time.Time) Outcome {
 }
 
 func judgeSandboxWithoutPod(s *Sandbox, now time.Time) Outcome {
-	if now.Sub(s.CreationTimestamp.Time) <= podPatience {
-		return Outcome{State: Running}
-	}
-	ready := s.condition("Ready")
+	ready, young := s.condition("Ready"), now.Sub(s.CreationTimestamp.Time) <= podPatience
 	switch {
 	case IsQuota(ready.Message):
 		return failed(ReasonQuota, "There is no quota left for the agent's pod: %s. Wait for other runs to end, or raise the quota.", ready.Message)
-	case ready.Reason == "ReconcilerError":
+	case ready.Reason == "ReconcilerError" && (!young || refusedForGood(ready.Message)):
 		return failed(ReasonConfig, "agent-sandbox can't make the agent's pod: %s", ready.Message)
-	case ready.Type == "":
+	case ready.Type == "" && !young:
 		return failed(ReasonConfig, "Nobody has made a pod of the run's Sandbox for %s: is agent-sandbox's controller at work?", podPatience)
 	}
 	return Outcome{State: Running} // a pod that was deleted is being made anew
