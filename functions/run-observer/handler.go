@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -31,9 +32,13 @@ var (
 // while Kubernetes is away, its request comes again and again.
 const startingRounds = 3
 
-// startingPause is how soon a Job's deletion is looked at again, when its creation
-// is not known yet.
-const startingPause = 3 * time.Second
+const (
+	// startingPause is how soon a Job is looked at again whose start, or whose pods, are
+	// not known yet.
+	startingPause = 3 * time.Second
+	// refusedPatience is how old a Job without a pod may be to be looked at again soon.
+	refusedPatience = 30 * time.Second
+)
 
 type handler struct {
 	db      *store.DB
@@ -44,61 +49,87 @@ type handler struct {
 
 func (h *handler) routes(s *serve.Server) {
 	for _, t := range []string{events.TypeResourceAdded, events.TypeResourceUpdated, events.TypeResourceDeleted} {
-		s.OnType(t, h.jobChanged)
+		s.OnType(t, h.changed)
 	}
 	serve.On(s, h.runCheck)
 }
 
-// jobChanged hears of a Job, or of a Sandbox's pod; the data is the object as it is now,
-// or last was. That is a hint, for it is in no log of ours and an agent's pod could make
-// it up: what is told comes from the cluster, and from the database where the cluster
-// has nothing to show.
-func (h *handler) jobChanged(ctx context.Context, e event.Event) ([]event.Event, error) {
-	told, err := jobIn(e.Data())
+// changed hears of a Job, of a Sandbox's pod, or of what Kubernetes says of them; the data is
+// the object as it is now, or last was. That is a hint, for it is in no log of ours and an
+// agent's pod could make it up: what is told comes from the cluster, and from the database
+// where the cluster has nothing to show.
+func (h *handler) changed(ctx context.Context, e event.Event) ([]event.Event, error) {
+	n, err := newsIn(e.Data())
 	if err != nil {
-		return nil, events.Malformed(fmt.Errorf("event %s: data is neither a Job nor a pod: %w", e.ID(), err))
+		return nil, events.Malformed(fmt.Errorf("event %s: data is neither a Job nor a pod nor an Event: %w", e.ID(), err))
 	}
-	run, ok := agentpod.RunOf(told)
+	if n.about != "" {
+		emitted, err := h.lookAround(ctx, n.about)
+		return emitted, h.sorted(err)
+	}
+	run, ok := agentpod.RunOf(n.Job)
 	if _, err := uuid.Parse(run.RunID); !ok || err != nil {
-		return nil, events.Reject("not_ours", fmt.Errorf("a Job or pod %s/%s has our label and names no run: who made it?", told.Namespace, told.Name))
+		return nil, events.Reject("not_ours", fmt.Errorf("a Job or pod %s/%s has our label and names no run: who made it?", n.Namespace, n.Name))
 	}
-	if e.Type() != events.TypeResourceDeleted && !agentpod.Ended(told) {
+	if e.Type() != events.TypeResourceDeleted && n.quiet {
 		return nil, nil // at work
 	}
-	emitted, err := h.look(ctx, run, told)
+	emitted, err := h.look(ctx, run, n.Job)
 	return emitted, h.sorted(err)
 }
 
-// look tells what became of a Job that is said to have ended, or to be gone.
+// lookAround tells what there is to tell of the agents in a run's namespace.
+func (h *handler) lookAround(ctx context.Context, namespace string) ([]event.Event, error) {
+	if !strings.HasPrefix(namespace, agentpod.NamespacePrefix) {
+		return nil, events.Reject("not_ours", fmt.Errorf("namespace %q is no run's", namespace))
+	}
+	agents, err := h.agents(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	var all []event.Event
+	for _, job := range agents {
+		emitted, err := h.lookAt(ctx, job)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, emitted...)
+	}
+	return all, nil
+}
+
+// lookAt tells what became of a Job that is there, if it is nothing good.
+func (h *handler) lookAt(ctx context.Context, job agent) ([]event.Event, error) {
+	run, ours := agentpod.RunOf(job)
+	if !ours || job.DeletionTimestamp != nil && !agentpod.Ended(job.Job) {
+		return nil, nil
+	}
+	found, err := h.judge(ctx, job)
+	if err != nil || found.State == agentpod.Running {
+		return nil, err
+	}
+	known, err := h.runOf(ctx, run.RunID)
+	if err != nil {
+		return nil, err
+	}
+	if known.state == "" {
+		return h.forgotten(ctx, run, job.Job)
+	}
+	return h.tell(ctx, run, job.Namespace, agentpod.Attempt(job), string(job.UID), found)
+}
+
+// look tells what became of a Job that is said to have trouble, to have ended, or to be gone.
 func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job) ([]event.Event, error) {
 	agents, err := h.agents(ctx, told.Namespace)
 	if err != nil {
 		return nil, err
 	}
 	if i := slices.IndexFunc(agents, func(a agent) bool { return a.UID == told.UID }); i >= 0 {
-		job := agents[i]
-		run, ours := agentpod.RunOf(job)
-		// A Sandbox says later than its pod that this has ended.
-		if !ours || job.sandbox == nil && !agentpod.Ended(job.Job) {
-			return nil, nil
-		}
-		outcome, err := h.judge(ctx, job)
-		if err != nil || outcome.State == agentpod.Running {
-			return nil, err
-		}
-		known, err := h.runOf(ctx, run.RunID)
-		if err != nil {
-			return nil, err
-		}
-		if known.state == "" {
-			return h.forgotten(ctx, run, job.Job)
-		}
-		return h.tell(ctx, run, job.Namespace, agentpod.Attempt(job), string(job.UID), outcome)
+		return h.lookAt(ctx, agents[i])
 	}
-	// A deletion is no news when the Job had ended, when agent-launcher was told to
-	// do it, or when the run is at its next Job.
+	// A deletion is no news when agent-launcher was told to do it, or when the run is at its next Job.
 	_, stopped := told.Annotations[agentpod.AnnotationStopped]
-	if stopped || agentpod.Ended(told) || slices.ContainsFunc(agents, ofRun(run.RunID)) {
+	if stopped || slices.ContainsFunc(agents, ofRun(run.RunID)) {
 		return nil, nil
 	}
 	known, err := h.runOf(ctx, run.RunID)
@@ -112,7 +143,12 @@ func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job
 	case known.state != "running":
 		return nil, nil
 	}
-	return h.tell(ctx, run, told.Namespace, known.attempt, string(told.UID), gone(told.Namespace))
+	found := gone(told.Namespace)
+	if agentpod.Ended(told) {
+		// Whoever removes Jobs that have ended was faster than the news of the end.
+		found = agentpod.Judge(told, nil, nil, h.cluster.Now())
+	}
+	return h.tell(ctx, run, told.Namespace, known.attempt, string(told.UID), verdict{Outcome: found})
 }
 
 func gone(namespace string) agentpod.Outcome {
@@ -165,47 +201,68 @@ func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) (
 		if known.state == "starting" && c.Round < startingRounds {
 			return nil, nil
 		}
+		said, err := kube.List[corev1.Event](ctx, h.cluster, warnings, c.Namespace, "")
+		if err != nil {
+			return nil, err
+		}
+		found, ended := agentpod.JudgeRemoved(said, known.started)
+		if !ended {
+			found = gone(c.Namespace)
+		}
 		// No UID tells this Job from the run's others, so each check speaks for itself.
-		return h.tell(ctx, c.RunRef, c.Namespace, known.attempt, e.ID(), gone(c.Namespace))
+		return h.tell(ctx, c.RunRef, c.Namespace, known.attempt, e.ID(), verdict{Outcome: found})
 	}
 	job := agents[own]
 	if job.DeletionTimestamp != nil {
 		return nil, nil // its deletion will tell
 	}
-	outcome, err := h.judge(ctx, job)
+	found, err := h.judge(ctx, job)
 	if err != nil {
 		return nil, err
 	}
-	return h.tell(ctx, c.RunRef, c.Namespace, agentpod.Attempt(job), string(job.UID), outcome)
+	return h.tell(ctx, c.RunRef, c.Namespace, agentpod.Attempt(job), string(job.UID), found)
 }
 
-// judge reads the Job's own pods, and the warnings where there are none.
-func (h *handler) judge(ctx context.Context, job agent) (agentpod.Outcome, error) {
+// A verdict is an outcome, and whether the Job goes on without its agent.
+type verdict struct {
+	agentpod.Outcome
+	lingers bool
+}
+
+// judge reads the Job's own pods, and what Kubernetes says of them unless all is over.
+func (h *handler) judge(ctx context.Context, job agent) (v verdict, err error) {
 	if agentpod.JobSucceeded(job.Job) {
-		return agentpod.Judge(job.Job, nil, nil, h.db.Now()), nil
+		return verdict{Outcome: agentpod.Outcome{State: agentpod.Succeeded}}, nil
 	}
 	all, err := kube.List[corev1.Pod](ctx, h.cluster, pods, job.Namespace, agentpod.LabelRun+"="+job.Labels[agentpod.LabelRun])
 	if err != nil {
-		return agentpod.Outcome{}, err
+		return verdict{}, err
 	}
 	// A run may have had Jobs before this one.
 	own := slices.DeleteFunc(all, func(p corev1.Pod) bool {
 		return !slices.ContainsFunc(p.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == job.UID })
 	})
+	v.lingers = agentpod.Lingers(own)
 	if job.sandbox != nil {
-		return agentpod.JudgeSandbox(job.sandbox, own, h.db.Now()), nil
+		v.Outcome = agentpod.JudgeSandbox(job.sandbox, own, h.cluster.Now())
+		return v, nil
 	}
 	var told []corev1.Event
-	if len(own) == 0 && !agentpod.Ended(job.Job) {
+	if !agentpod.Ended(job.Job) {
 		if told, err = kube.List[corev1.Event](ctx, h.cluster, warnings, job.Namespace, ""); err != nil {
-			return agentpod.Outcome{}, err
+			return verdict{}, err
 		}
 	}
-	return agentpod.Judge(job.Job, own, told, h.db.Now()), nil
+	v.Outcome = agentpod.Judge(job.Job, own, told, h.cluster.Now())
+	if v.State == agentpod.Running && len(own) == 0 && job.Status.StartTime != nil && h.cluster.Now().Sub(job.CreationTimestamp.Time) < refusedPatience {
+		// Its controller has begun and made no pod. It says why, if it hasn't yet.
+		return verdict{}, events.RetryAt(h.db.Now().Add(startingPause), fmt.Errorf("the Job of run %s has no pod yet", job.Labels[agentpod.LabelRun]))
+	}
+	return v, nil
 }
 
 // tell emits an outcome, once for what it is about: a Job's UID, or a check's id.
-func (h *handler) tell(ctx context.Context, run events.RunRef, namespace string, attempt int, about string, o agentpod.Outcome) ([]event.Event, error) {
+func (h *handler) tell(ctx context.Context, run events.RunRef, namespace string, attempt int, about string, o verdict) ([]event.Event, error) {
 	var p events.Payload
 	switch o.State {
 	case agentpod.Running:
@@ -215,12 +272,16 @@ func (h *handler) tell(ctx context.Context, run events.RunRef, namespace string,
 	default:
 		p = events.AgentFailed{RunRef: run, Namespace: namespace, Attempt: attempt, Reason: o.Reason, Message: o.Message}
 	}
+	emit := []events.Draft{events.Now(p)}
+	if o.lingers {
+		emit = append(emit, events.Now(events.AgentStopRequested{RunRef: run, Namespace: namespace, Reason: "agent_ended"}))
+	}
 	seen := event.New()
 	seen.SetSource(events.Source("run-observer"))
 	// Without the message: it may be worded by what was still to be seen of the pods.
 	seen.SetID(events.DeriveID(run.RunID, about, string(o.State), o.Reason))
 	return h.db.Emit(ctx, seen, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
-		return events.Decision{Emit: []events.Draft{events.Now(p)}}, nil
+		return events.Decision{Emit: emit}, nil
 	})
 }
 
@@ -246,14 +307,15 @@ type knownRun struct {
 	state     string
 	namespace string
 	attempt   int
+	started   time.Time // zero: it has not
 }
 
 func (h *handler) runOf(ctx context.Context, runID string) (r knownRun, err error) {
 	err = h.db.Pool().QueryRow(ctx, `
-		SELECT state, namespace, attempt
+		SELECT state, namespace, attempt, coalesce(started_at, '0001-01-01Z')
 		FROM runs
 		WHERE id = $1
-	`, runID).Scan(&r.state, &r.namespace, &r.attempt)
+	`, runID).Scan(&r.state, &r.namespace, &r.attempt, &r.started)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return knownRun{}, fmt.Errorf("reading the state of run %s: %w", runID, err)
 	}

@@ -46,7 +46,6 @@ type fixture struct {
 	db      *store.DB
 	h       *handler
 	server  *serve.Server
-	later   time.Duration // how far the function's clock is ahead
 
 	mu   sync.Mutex
 	sent []event.Event
@@ -89,7 +88,6 @@ func setup(t *testing.T) *fixture {
 	t.Cleanup(sink.Close)
 	f.server = serve.New("run-observer", sink.URL)
 	f.h = &handler{db: f.db, cluster: cluster}
-	f.db.SetClock(func() time.Time { return time.Now().Add(f.later) })
 	f.h.routes(f.server)
 	f.put(fakekube.Namespaces, &corev1.Namespace{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: namespace},
@@ -169,6 +167,19 @@ func condition(kind batchv1.JobConditionType, reason string) batchv1.JobConditio
 	return batchv1.JobCondition{Type: kind, Status: corev1.ConditionTrue, Reason: reason, Message: reason}
 }
 
+// said records what Kubernetes says of the object, and returns it.
+func (f *fixture) said(kind string, of types.UID, severity, reason, message string) *corev1.Event {
+	f.Helper()
+	stored := new(corev1.Event)
+	f.put(fakekube.Events, &corev1.Event{
+		TypeMeta:       metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
+		ObjectMeta:     metav1.ObjectMeta{Name: "agent.17f3", Namespace: namespace},
+		InvolvedObject: corev1.ObjectReference{Kind: kind, Namespace: namespace, Name: "agent", UID: of},
+		Type:           severity, Reason: reason, Message: message,
+	}, stored)
+	return stored
+}
+
 // deliver posts an event in structured mode and returns the status of the answer.
 func (f *fixture) deliver(id, eventType string, data any) int {
 	f.Helper()
@@ -218,6 +229,8 @@ func (f *fixture) expect(what string, status, want int, emitted ...events.Payloa
 		got = append(got, e.Type()+" "+string(e.Data()))
 	}
 	f.sent = nil
+	slices.Sort(wanted) // they are sent side by side
+	slices.Sort(got)
 	if diff := cmp.Diff(wanted, got); diff != "" {
 		f.Errorf("%s: emitted (-want +got):\n%s", what, diff)
 	}
@@ -298,6 +311,7 @@ func TestOneOutcomeIsOneEvent(t *testing.T) {
 	f.sent = nil
 	f.mu.Unlock()
 	f.remove()
+	f.state("succeeded")
 	f.expect("deleted when it had ended", f.deliver("5", events.TypeResourceDeleted, job), 202)
 }
 
@@ -367,25 +381,20 @@ func TestCheckOfAStuckPod(t *testing.T) {
 	f := setup(t)
 	job := f.job()
 	f.pod("agent-1", job.UID, corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{Name: "agent", State: corev1.ContainerState{
-		Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "not found"},
+		Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "i/o timeout"},
 	}}}})
 	check := events.RunCheck{RunRef: ref, Namespace: namespace}
 	f.expect("at once", f.deliver("1", check.EventType(), check), 202)
-	f.later = 3 * time.Minute
+	f.objects.SetAhead(3 * time.Minute)
 	f.expect("after three minutes", f.deliver("2", check.EventType(), check), 202,
-		failed("image_pull", "The agent's image can't be pulled: not found. Check the platform's AGENT_IMAGE and the cluster's access to that registry."))
+		failed("image_pull", "The agent's image can't be pulled: i/o timeout. Check the platform's AGENT_IMAGE and the cluster's access to that registry."))
 }
 
 func TestCheckOfAPodThatIsNotAdmitted(t *testing.T) {
 	f := setup(t)
 	job := f.job()
-	f.put(fakekube.Events, &corev1.Event{
-		TypeMeta:       metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
-		ObjectMeta:     metav1.ObjectMeta{Name: "agent.1", Namespace: namespace},
-		InvolvedObject: corev1.ObjectReference{Kind: "Job", Namespace: namespace, Name: "agent", UID: job.UID},
-		Type:           corev1.EventTypeWarning, Reason: "FailedCreate", Message: "exceeded quota: run",
-	}, nil)
-	f.later = 3 * time.Minute
+	f.said("Job", job.UID, corev1.EventTypeWarning, "FailedCreate", "exceeded quota: run")
+	f.objects.SetAhead(3 * time.Minute)
 	check := events.RunCheck{RunRef: ref, Namespace: namespace}
 	f.expect("check", f.deliver("1", check.EventType(), check), 202,
 		failed("quota_exceeded", "There is no quota left for the agent's pod: exceeded quota: run. Wait for other runs to end, or raise the quota."))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -20,26 +19,6 @@ type agent struct {
 
 func ofRun(runID string) func(agent) bool {
 	return func(a agent) bool { return agentpod.BelongsTo(a, runID) }
-}
-
-// jobIn is the Job that Kubernetes told of, or what the pod says of its Sandbox.
-func jobIn(data []byte) (*batchv1.Job, error) {
-	var kind metav1.TypeMeta
-	if err := json.Unmarshal(data, &kind); err != nil {
-		return nil, err
-	}
-	if kind.Kind == "Pod" {
-		var pod corev1.Pod
-		if err := json.Unmarshal(data, &pod); err != nil {
-			return nil, err
-		}
-		return sandboxOf(&pod), nil
-	}
-	var job batchv1.Job
-	if err := json.Unmarshal(data, &job); err != nil {
-		return nil, err
-	}
-	return &job, nil
 }
 
 // sandboxOf is the pod's Sandbox, as the Job that it comes to. A pod on its way out says

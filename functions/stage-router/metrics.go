@@ -39,6 +39,7 @@ var reasons = map[string]bool{
 	"push_conflict": true, "push_rejected": true, "no_report": true, "agent_silent": true, "agent_error": true,
 	"image_pull": true, "config_error": true, "oom_killed": true, "deadline_exceeded": true, "deadline": true,
 	"evicted": true, "preempted": true, "node_lost": true, "unschedulable": true, "quota_exceeded": true,
+	"node_shutdown": true, "node_rejected": true, "not_started": true, "sidecar_failed": true, "namespace_stuck": true,
 	"services_invalid": true, "services_unreadable": true, "service_taken": true, "isolation_broken": true, "gateway_unreachable": true,
 	"precondition": true, "job_deleted": true, "kubernetes_refused": true, "engine": true, "pull_request": true, "assignment": true,
 	"aborted": true, "issue_closed": true, "issue_deleted": true, "issue_transferred": true, "pull_request_closed": true,

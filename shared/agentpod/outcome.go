@@ -63,6 +63,16 @@ func Ended(job *batchv1.Job) bool {
 	return hasCondition(job, batchv1.JobComplete) != nil || hasCondition(job, batchv1.JobFailed) != nil
 }
 
+// AtWork reports whether all is well with the Job as far as its own status can tell: its
+// controller has not begun, or its pod is ready. It is not ready while it starts; and when
+// its agent has ended and a sidecar runs on. A Job that has begun and has no pod was
+// refused one, or waits for the next.
+func AtWork(job *batchv1.Job) bool {
+	begun := job.Status.StartTime != nil
+	ready := job.Status.Active > 0 && job.Status.Ready != nil && *job.Status.Ready > 0
+	return !Ended(job) && (!begun || ready)
+}
+
 // JobSucceeded reports whether the Job is complete.
 func JobSucceeded(job *batchv1.Job) bool { return hasCondition(job, batchv1.JobComplete) != nil }
 
@@ -85,6 +95,25 @@ func Judge(job *batchv1.Job, pods []corev1.Pod, warnings []corev1.Event, now tim
 	return judgeLive(pod, warnings, now)
 }
 
+// JudgeRemoved tells the outcome of a Job that is gone from what its controller said
+// when it ended, after since; false when it did not: then somebody has deleted it.
+// https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/controller/job/job_controller.go (recordJobFinished)
+func JudgeRemoved(said []corev1.Event, since time.Time) (Outcome, bool) {
+	job := new(batchv1.Job)
+	for _, e := range said {
+		if e.InvolvedObject.Kind != "Job" || e.InvolvedObject.Name != JobName || saidAt(e, since).Before(since.Truncate(time.Second)) {
+			continue
+		}
+		switch e.Reason {
+		case "Completed":
+			return Outcome{State: Succeeded}, true
+		case batchv1.JobReasonBackoffLimitExceeded, batchv1.JobReasonDeadlineExceeded, batchv1.JobReasonPodFailurePolicy:
+			job.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue, Reason: e.Reason, Message: e.Message}}
+		}
+	}
+	return Judge(job, nil, nil, since), Ended(job)
+}
+
 func judgeFailed(job *batchv1.Job, condition *batchv1.JobCondition, pod *corev1.Pod) Outcome {
 	switch condition.Reason {
 	case batchv1.JobReasonDeadlineExceeded:
@@ -105,7 +134,7 @@ func judgeFailed(job *batchv1.Job, condition *batchv1.JobCondition, pod *corev1.
 	}
 	tries := max(job.Status.Failed, 1)
 	return failed(ReasonAgent, "The agent failed %d times: %s. The run's log has more, if the agent got as far as writing one.",
-		tries, strings.TrimSuffix(lastWords(pod, condition.Message), "."))
+		tries, strings.TrimSuffix(first(lastWords(pod, condition.Message), "nobody says why"), "."))
 }
 
 func deadlineExceeded() Outcome {

@@ -105,6 +105,15 @@ func since(pod *corev1.Pod) time.Time {
 	return at
 }
 
+// Waits reports whether a container of the pod waits for anything but its turn.
+func Waits(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(statuses(pod), func(c corev1.ContainerStatus) bool { return c.State.Waiting != nil && !inTurn(c.State.Waiting) })
+}
+
+func inTurn(w *corev1.ContainerStateWaiting) bool {
+	return w.Reason == "" || w.Reason == "ContainerCreating" || w.Reason == "PodInitializing"
+}
+
 // pulling are the reasons for which a container waits for its image, with what the registry said.
 // https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/kubelet/images/types.go
 var pulling = []string{"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed"}
@@ -116,7 +125,7 @@ func judgeWaiting(c corev1.ContainerStatus, waited time.Duration) (Outcome, bool
 	reason, message := c.State.Waiting.Reason, strings.TrimSuffix(c.State.Waiting.Message, ".")
 	pull := slices.Contains(pulling, reason)
 	switch {
-	case reason == "" || reason == "ContainerCreating" || reason == "PodInitializing":
+	case inTurn(c.State.Waiting):
 		return Outcome{}, false
 	case reason == "InvalidImageName" || reason == "ErrImageNeverPull" || pull && pullRefused(message):
 	case pull && waited <= pullPatience || waited <= podPatience:

@@ -36,7 +36,10 @@ import (
 const timeout = 15 * time.Second
 
 // Client is one function's access to the cluster.
-type Client struct{ api dynamic.Interface }
+type Client struct {
+	api   dynamic.Interface
+	clock clock
+}
 
 // Object is any typed object of the API.
 type Object interface {
@@ -57,11 +60,12 @@ func Open(kubeconfig string) (*Client, error) {
 	// server has its own means of defence (priority and fairness).
 	config.QPS = -1
 	config.WarningHandler = rest.NoWarnings{}
-	api, err := dynamic.NewForConfig(config)
-	if err != nil {
+	c := new(Client)
+	config.Wrap(c.clock.listening)
+	if c.api, err = dynamic.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("preparing the Kubernetes client: %w", err)
 	}
-	return &Client{api}, nil
+	return c, nil
 }
 
 func configFrom(kubeconfig string) (*rest.Config, error) {

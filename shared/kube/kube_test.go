@@ -17,7 +17,7 @@ import (
 	fakekube "codexk8s.dev/test/local/kube"
 )
 
-func open(t *testing.T) *kube.Client {
+func open(t *testing.T) (*fakekube.Store, *kube.Client) {
 	t.Helper()
 	objects, err := fakekube.Open("")
 	if err != nil {
@@ -36,7 +36,7 @@ func open(t *testing.T) *kube.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return objects, c
 }
 
 func namespace(labels map[string]string) *corev1.Namespace {
@@ -47,7 +47,8 @@ func namespace(labels map[string]string) *corev1.Namespace {
 }
 
 func TestLifeOfAnObject(t *testing.T) {
-	c, ctx := open(t), t.Context()
+	_, c := open(t)
+	ctx := t.Context()
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -133,5 +134,22 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 	}
 	if _, err := kube.Open(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("a kubeconfig that isn't there was accepted")
+	}
+}
+
+// Ages are counted by the clock that stamped the objects.
+func TestNowIsTheAPIServers(t *testing.T) {
+	objects, c := open(t)
+	if skew := time.Since(c.Now()).Abs(); skew > time.Minute {
+		t.Errorf("before the first answer the time is %s off", skew)
+	}
+	for _, ahead := range []time.Duration{time.Hour, -24 * time.Hour, 0} {
+		objects.SetAhead(ahead)
+		if _, err := kube.List[corev1.Namespace](t.Context(), c, agentpod.Namespaces, "", ""); err != nil {
+			t.Fatal(err)
+		}
+		if skew := (time.Until(c.Now()) - ahead).Abs(); skew > time.Minute {
+			t.Errorf("with its clock %s ahead the time is %s off", ahead, skew)
+		}
 	}
 }

@@ -85,7 +85,7 @@ func podRuns(pod *unstructured.Unstructured) bool {
 func (s *Store) mark(at key, old *unstructured.Unstructured, finalizer string) *unstructured.Unstructured {
 	o := old.DeepCopy()
 	if o.GetDeletionTimestamp() == nil {
-		at := metav1.Now()
+		at := s.now()
 		o.SetDeletionTimestamp(&at)
 	}
 	if finalizer != "" && !slices.Contains(o.GetFinalizers(), finalizer) {

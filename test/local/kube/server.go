@@ -133,6 +133,7 @@ func parse(path string) (request, bool) {
 }
 
 func (v *Server) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Date", v.Store.now().UTC().Format(http.TimeFormat))
 	if v.outage.Load() {
 		fail(w, apierrors.NewServiceUnavailable("the API server is out"))
 		return

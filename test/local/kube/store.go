@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,6 +42,7 @@ type Store struct {
 	file     string        // empty for none
 	saving   *time.Timer   // nil when the file holds everything
 	cost     time.Duration // of the last writing
+	ahead    atomic.Int64  // see SetAhead
 	closed   chan struct{}
 	workers  sync.WaitGroup
 }
@@ -50,6 +52,13 @@ type Change struct {
 	Type     watch.EventType // Added, Modified, Deleted
 	Resource *Resource
 	Object   *unstructured.Unstructured
+}
+
+// SetAhead puts the API server's clock ahead of the machine's, with a negative duration behind it.
+func (s *Store) SetAhead(d time.Duration) { s.ahead.Store(int64(d)) }
+
+func (s *Store) now() metav1.Time {
+	return metav1.NewTime(time.Now().Add(time.Duration(s.ahead.Load())))
 }
 
 // Create stores a new object and returns it as stored. The namespace must exist.
@@ -84,7 +93,7 @@ func (s *Store) create(r *Resource, given *unstructured.Unstructured) (*unstruct
 		return nil, apierrors.NewAlreadyExists(r.groupResource(), o.GetName())
 	}
 	o.SetUID(types.UID(uuid.NewString()))
-	o.SetCreationTimestamp(metav1.Now())
+	o.SetCreationTimestamp(s.now())
 	o.SetDeletionTimestamp(nil)
 	o.SetGeneration(1)
 	o.SetManagedFields(nil)
@@ -146,7 +155,7 @@ func (s *Store) fillNamespace(namespace string) {
 		"metadata": map[string]any{"name": "default", "namespace": namespace},
 	}}
 	account.SetUID(types.UID(uuid.NewString()))
-	account.SetCreationTimestamp(metav1.Now())
+	account.SetCreationTimestamp(s.now())
 	s.put(key{Accounts, namespace, "default"}, account, watch.Added)
 }
 
