@@ -47,38 +47,58 @@ func (h *handler) issue(ctx context.Context, e event.Event) ([]event.Event, erro
 	}
 	about := stage.Issue{
 		Title: i.Title, Body: i.Body, URL: i.URL, BaseBranch: i.Repository.DefaultBranch, CloneURL: i.Repository.CloneURL,
-		Labels: i.Labels, Closed: i.State == "closed",
+		Labels: i.Labels, Closed: i.State == "closed", UpdatedAt: i.UpdatedAt,
 	}
 	who := person(i.Sender)
-	d := deed{repository: i.Repository.Name, issue: int(i.Number), sender: who.Login, run: store.RunFor{Active: true}}
+	d := deed{repository: i.Repository.Name, issue: int(i.Number), sender: who.Login}
 	if i.Action != "labeled" {
 		return h.decide(ctx, e, d, stage.Edited{Issue: about, Action: i.Action, Sender: who})
 	}
 	d.intent = stage.LabelIntent(d.repository, d.issue, i.Label, i.UpdatedAt, e.ID())
-	return h.decide(ctx, e, d, stage.Labeled{Issue: about, Label: i.Label, Sender: who, Intent: d.intent})
+	return h.decide(ctx, e, d, stage.Labeled{Issue: about, Label: i.Label, At: i.UpdatedAt, Sender: who, Intent: d.intent})
 }
 
 // labelObserved hears of a label whose webhook never came.
 func (h *handler) labelObserved(ctx context.Context, e event.Event, l events.LabelObserved) ([]event.Event, error) {
-	d := deed{repository: l.Repository, issue: l.Issue, sender: l.Sender, run: store.RunFor{Active: true}}
+	d := deed{repository: l.Repository, issue: l.Issue, sender: l.Sender}
 	d.intent = stage.LabelIntent(l.Repository, l.Issue, l.Label, l.LabeledAt, e.ID())
 	who := person(github.Actor{Login: l.Sender, Type: l.SenderType})
-	about := stage.Issue{Title: l.Title, Body: l.Body, URL: l.URL, BaseBranch: l.DefaultBase, CloneURL: l.CloneURL, Labels: l.Labels}
-	return h.decide(ctx, e, d, stage.Labeled{Issue: about, Label: l.Label, Sender: who, Intent: d.intent})
+	about := stage.Issue{
+		Title: l.Title, Body: l.Body, URL: l.URL, BaseBranch: l.DefaultBase, CloneURL: l.CloneURL, Labels: l.Labels, UpdatedAt: l.UpdatedAt,
+	}
+	return h.decide(ctx, e, d, stage.Labeled{Issue: about, Label: l.Label, At: l.LabeledAt, Sender: who, Intent: d.intent})
 }
 
+// pullRequest hears everything about pull requests, of which those of agents matter,
+// and triggers that people set on others.
 func (h *handler) pullRequest(ctx context.Context, e event.Event) ([]event.Event, error) {
 	p, err := github.PullRequestFrom(e.Data())
 	if err != nil {
 		return nil, events.Malformed(err)
 	}
-	issue, ours := issueOf(p.PullRequest, p.Repository.Name)
-	if p.Action != "closed" || !ours {
-		return h.note(ctx, e)
+	issue, err := h.issueOf(ctx, p.PullRequest, p.Repository.Name)
+	if err != nil {
+		return nil, err
 	}
 	who := person(p.Sender)
-	d := deed{repository: p.Repository.Name, issue: issue, sender: who.Login, run: store.RunFor{Active: true}}
-	return h.decide(ctx, e, d, stage.PullRequestClosed{PullRequest: int(p.PullRequest.Number), Merged: p.PullRequest.Merged, Sender: who})
+	d := deed{repository: p.Repository.Name, issue: issue, sender: who.Login}
+	pull := pullRequest(p.PullRequest)
+	if p.Action != "labeled" {
+		if issue == 0 {
+			return h.note(ctx, e)
+		}
+		return h.decide(ctx, e, d, stage.PullRequestChanged{Pull: pull, Action: p.Action, Sender: who})
+	}
+	in := stage.Labeled{Pull: &pull, Label: p.Label, At: p.PullRequest.UpdatedAt, Sender: who}
+	if issue == 0 {
+		if !h.process.IsTrigger(p.Label) {
+			return h.note(ctx, e)
+		}
+		d.issue, in.Pull, in.Stray = pull.Number, nil, true
+	}
+	in.Intent = stage.LabelIntent(d.repository, pull.Number, p.Label, p.PullRequest.UpdatedAt, e.ID())
+	d.intent = in.Intent
+	return h.decide(ctx, e, d, in)
 }
 
 func (h *handler) review(ctx context.Context, e event.Event) ([]event.Event, error) {
@@ -86,16 +106,24 @@ func (h *handler) review(ctx context.Context, e event.Event) ([]event.Event, err
 	if err != nil {
 		return nil, events.Malformed(err)
 	}
-	issue, ours := issueOf(r.PullRequest, r.Repository.Name)
-	if r.Action != "submitted" || !ours {
+	issue, err := h.issueOf(ctx, r.PullRequest, r.Repository.Name)
+	if err != nil {
+		return nil, err
+	}
+	if issue == 0 || r.Action != "submitted" && r.Action != "dismissed" {
 		return h.note(ctx, e)
 	}
-	who := person(r.Review.Author)
-	d := deed{repository: r.Repository.Name, issue: issue, sender: who.Login, run: store.RunFor{Latest: true}}
+	author, who := person(r.Review.Author), person(r.Review.Author)
+	if r.Action == "dismissed" {
+		who, r.Review.State = person(r.Sender), r.Action
+	}
+	pull := pullRequest(r.PullRequest)
+	pull.Draft = nil // GitHub sends a shorter form here
+	d := deed{repository: r.Repository.Name, issue: issue, sender: who.Login}
 	d.intent = stage.ReviewIntent(d.repository, issue, r.Review.ID)
 	return h.decide(ctx, e, d, stage.Reviewed{
-		Review: stage.Review{ID: r.Review.ID, Author: who.Login, Body: r.Review.Body}, State: r.Review.State,
-		PullRequest: int(r.PullRequest.Number), HeadSHA: r.PullRequest.HeadSHA, Sender: who, Intent: d.intent,
+		Review: stage.Review{ID: r.Review.ID, Author: author.Login, Body: r.Review.Body}, State: r.Review.State,
+		CommitSHA: r.Review.CommitSHA, At: r.Review.SubmittedAt, Pull: pull, Sender: who, Intent: d.intent,
 	})
 }
 
@@ -140,11 +168,11 @@ type deed struct {
 	repository     string
 	issue          int
 	sender, intent string
-	run            store.RunFor
+	run            string // id; "" = the newest
 }
 
 func aboutRun(r events.RunRef) deed {
-	return deed{repository: r.Repository, issue: r.Issue, run: store.RunFor{ID: r.RunID}}
+	return deed{repository: r.Repository, issue: r.Issue, run: r.RunID}
 }
 
 // decide handles one event about a work item: load, decide, save.
@@ -155,8 +183,8 @@ func (h *handler) decide(ctx context.Context, e event.Event, d deed, in any) ([]
 		if err != nil {
 			return events.Decision{}, err
 		}
-		if d.run.ID != "" && item.Run == nil {
-			return events.Decision{}, events.Reject("unknown_run", fmt.Errorf("run %s does not exist", d.run.ID))
+		if d.run != "" && item.Run == nil {
+			return events.Decision{}, events.Reject("unknown_run", fmt.Errorf("run %s does not exist", d.run))
 		}
 		if ended, ok := in.(stage.JobEnded); ok {
 			if ended.Report, err = report(ctx, tx, ended.RunID); err != nil {
@@ -169,6 +197,9 @@ func (h *handler) decide(ctx context.Context, e event.Event, d deed, in any) ([]
 			return events.Decision{}, err
 		}
 		before, after = item.Run, next.Run
+		if next.Project == nil && next.Run == nil {
+			return decision, nil // nobody's: what strangers write is not kept
+		}
 		return decision, tx.SaveItem(ctx, next, stateBefore(item, next))
 	})
 	if err == nil {
@@ -252,15 +283,25 @@ type admission struct {
 // agentBranch is the branch of an issue's agent.
 var agentBranch = regexp.MustCompile(`^codexk8s/issue-([1-9][0-9]{0,8})$`)
 
-// issueOf tells which issue a pull request of ours belongs to: by its branch, and
-// only when the branch lives in the repository itself, where no stranger can push.
-func issueOf(p github.PullRequest, repository string) (issue int, ours bool) {
-	m := agentBranch.FindStringSubmatch(p.HeadRef)
-	if m == nil || p.FromFork(repository) {
-		return 0, false
+// issueOf tells which issue a pull request of ours belongs to, 0 for none: by its
+// branch, and only when the branch lives in the repository itself, where no stranger
+// can push; or by its number, should the branch have been renamed.
+func (h *handler) issueOf(ctx context.Context, p github.PullRequest, repository string) (issue int, err error) {
+	if m := agentBranch.FindStringSubmatch(p.HeadRef); m != nil && !p.FromFork(repository) {
+		return strconv.Atoi(m[1])
 	}
-	issue, err := strconv.Atoi(m[1])
-	return issue, err == nil
+	issue, err = h.db.IssueOfPull(ctx, repository, int(p.Number))
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	return issue, err
+}
+
+func pullRequest(p github.PullRequest) stage.PullRequest {
+	return stage.PullRequest{
+		Number: int(p.Number), URL: p.URL, HeadSHA: p.HeadSHA, Base: p.BaseRef, State: p.State,
+		Merged: p.Merged, Draft: &p.Draft, Labels: p.Labels, UpdatedAt: p.UpdatedAt,
+	}
 }
 
 func person(a github.Actor) stage.Person { return stage.Person{Login: a.Login, Bot: a.Bot()} }

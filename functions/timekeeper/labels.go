@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	gh "github.com/google/go-github/v66/github"
 
@@ -55,7 +56,7 @@ func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string) e
 	observed := events.LabelObserved{
 		Repository: whole.GetFullName(), Issue: issue.GetNumber(), Title: issue.GetTitle(), Body: issue.GetBody(), URL: issue.GetHTMLURL(),
 		Label: label, Sender: set.GetActor().GetLogin(), SenderType: set.GetActor().GetType(),
-		LabeledAt: set.GetCreatedAt().UTC(), DefaultBase: whole.GetDefaultBranch(),
+		LabeledAt: set.GetCreatedAt().UTC(), UpdatedAt: issue.GetUpdatedAt().UTC(), DefaultBase: whole.GetDefaultBranch(),
 	}
 	for _, l := range issue.Labels {
 		observed.Labels = append(observed.Labels, l.GetName())
@@ -83,7 +84,7 @@ func (c *comparison) lastLabeled(ctx context.Context, issue int, label string) (
 			return nil, fmt.Errorf("listing the issue's events: %w", err)
 		}
 		for _, e := range page { // oldest first
-			if e.GetEvent() == "labeled" && e.GetLabel().GetName() == label {
+			if e.GetEvent() == "labeled" && strings.EqualFold(e.GetLabel().GetName(), label) {
 				last = e
 			}
 		}

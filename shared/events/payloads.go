@@ -39,8 +39,9 @@ type RunDeadline struct{ RunRef }
 type RunCheck struct {
 	RunRef
 	Namespace string `json:"namespace"`
-	Round     int    `json:"round"`            // how many checks came before
-	Silent    bool   `json:"silent,omitempty"` // the agent had been silent for too long by the check before
+	Round     int    `json:"round"`             // how many checks came before
+	Silent    bool   `json:"silent,omitempty"`  // the agent had been silent for too long by the check before
+	Attempt   int    `json:"attempt,omitempty"` // of AgentRequested
 }
 
 // AgentRequested asks for the run's Job on Kubernetes. It holds all it takes.
@@ -184,6 +185,7 @@ type LabelObserved struct {
 	Sender      string    `json:"sender"`     // who set the label
 	SenderType  string    `json:"senderType"` // User or Bot
 	LabeledAt   time.Time `json:"labeledAt"`
+	UpdatedAt   time.Time `json:"updatedAt,omitzero"` // of the issue, as it is described here
 	DefaultBase string    `json:"defaultBase,omitempty"`
 	CloneURL    string    `json:"cloneUrl,omitempty"` // https
 }

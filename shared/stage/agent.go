@@ -27,7 +27,6 @@ func (d *decision) started(in events.AgentStarted) {
 	}
 	d.item.Run.State, d.item.Run.StartedAt, d.item.Run.Namespace = Running, d.now, in.Namespace
 	d.audit(platform, "run.started", "", "Job %s/%s", in.Namespace, in.Job)
-	d.tell("", events.GitHubChangeRequested{})
 }
 
 // reported ends the run by the agent's own word.
@@ -37,14 +36,18 @@ func (d *decision) reported(in events.AgentReported) {
 		return
 	}
 	if in.PullRequest != 0 {
+		if in.PullRequest != d.item.PullRequest {
+			d.item.Pull = Pull{}
+		}
 		d.item.PullRequest, d.item.PullRequestURL, d.item.HeadSHA = in.PullRequest, in.PullRequestURL, in.HeadSHA
+		d.item.Pull.Delivered = d.item.Pull.Delivered || in.Outcome == "succeeded"
 	}
 	d.item.Run.ThreadID, d.item.Run.Summary = in.ThreadID, in.Summary
 	if in.Outcome != "succeeded" {
-		d.finish(Failed, in.Reason, in.Summary, nil)
+		d.finish(Failed, in.Reason, in.Summary)
 		return
 	}
-	d.finish(Succeeded, "", "", nil)
+	d.finish(Succeeded, "", "")
 }
 
 func (d *decision) jobEnded(in JobEnded) {
@@ -78,7 +81,6 @@ func (d *decision) again() {
 	}
 	place := Place{Run: *run, Repository: d.item.Repository, Issue: d.item.Issue, BaseBranch: d.item.BaseBranch}
 	d.out.Emit = append(d.out.Emit, begin(d.p, settings, place, run.Deadline, d.now)...)
-	d.tell("", events.GitHubChangeRequested{})
 }
 
 func (d *decision) failed(reason, message string) {
@@ -88,26 +90,30 @@ func (d *decision) failed(reason, message string) {
 	}
 	// A Job that can't begin (no image, no quota, no room) would go on trying until its deadline, and hold what it asked
 	// for. One that has ended is left alone.
-	d.stop(Failed, reason, message, nil)
+	d.stop(Failed, reason, message)
 }
 
 func (d *decision) deadline() {
 	if !d.item.active() || d.item.Run.State == Waiting {
 		return
 	}
-	d.stop(TimedOut, "deadline", fmt.Sprintf("The run used up its %s.", d.p.Stage(d.item.Run.Stage).Timeout), nil)
+	if d.now.Before(d.item.Run.Deadline) { // the run has waited since, and has a later timer
+		d.audit(platform, "run.deadline.late", "earlier_job", "the run may go on until %s", d.item.Run.Deadline.UTC().Format(time.RFC3339))
+		return
+	}
+	d.stop(TimedOut, "deadline", fmt.Sprintf("The run used up its %s.", d.p.Stage(d.item.Run.Stage).Timeout))
 }
 
 // check looks after a run that should show progress. run-observer hears the same
 // event and asks the cluster.
 func (d *decision) check(in events.RunCheck) {
-	if !d.item.active() || d.item.Run.State == Waiting {
-		return
+	if !d.item.active() || d.item.Run.State == Waiting || in.Attempt < d.item.Run.Attempt {
+		return // of an earlier Job: the run's present one has checks of its own
 	}
 	last := d.item.Run.HeartbeatAt
 	silent := d.item.Run.State == Running && !last.IsZero() && d.now.Sub(last) > silence && d.now.Sub(d.item.Run.StartedAt) > silence
 	if silent && in.Silent {
-		d.stop(Failed, "agent_silent", fmt.Sprintf("The agent has not been heard of for %s.", d.now.Sub(last).Round(time.Second)), nil)
+		d.stop(Failed, "agent_silent", fmt.Sprintf("The agent has not been heard of for %s.", d.now.Sub(last).Round(time.Second)))
 		return
 	}
 	in.Round++

@@ -5,35 +5,54 @@ import (
 	"strings"
 )
 
-// Comment is the body of the item's one status comment, in GitHub's Markdown:
-// where its run stands, what came of it, and what a person can do next. The note
-// stands on top.
-func Comment(p *Process, i Item, note string) string {
+// How much of the status comment others may fill, in characters. GitHub's limit is 65536 for all of it.
+const (
+	roomForMessage = 8_000
+	roomForSummary = 48_000
+)
+
+// Comment is the body of the item's one status comment, in GitHub's Markdown: what a
+// person was told last, where the run stands, what came of it, and what a person can
+// do next. It calls nobody: GitHub tells those who follow the issue by itself.
+func Comment(p *Process, i Item) string {
 	var b strings.Builder
-	if note != "" {
-		fmt.Fprintf(&b, "%s\n\n", note)
+	if i.Note != "" {
+		fmt.Fprintf(&b, "%s\n\n", i.Note)
 	}
 	r := i.Run
 	if r == nil {
-		return strings.TrimSpace(b.String()) + "\n"
+		return strings.TrimSpace(b.String())
 	}
-	fmt.Fprintf(&b, "### `%s`: %s\n\n", p.LabelOf(r.Stage, r.Revise), headline(r))
+	fmt.Fprintf(&b, "### `%s`: %s\n\n", p.LabelOf(r.Stage, r.Revise), headline(i))
 	if r.Message != "" {
-		fmt.Fprintf(&b, "%s\n\n", r.Message)
+		fmt.Fprintf(&b, "%s\n\n", quote(r.Message, roomForMessage))
 	}
 	if r.Summary != "" && r.State == Succeeded {
-		fmt.Fprintf(&b, "%s\n\n", r.Summary)
+		fmt.Fprintf(&b, "%s\n\n", quote(r.Summary, roomForSummary))
 	}
 	fmt.Fprintf(&b, "| | |\n|---|---|\n")
 	if i.PullRequest != 0 {
-		fmt.Fprintf(&b, "| Pull request | #%d |\n", i.PullRequest)
+		fmt.Fprintf(&b, "| Pull request | #%d%s |\n", i.PullRequest, pullState(i))
 	}
-	fmt.Fprintf(&b, "| Asked for by | @%s |\n| Agent | %s, %s, reasoning %s |\n| Run | `%s` |\n", r.RequestedBy, r.Engine, r.Model, r.Reasoning, r.ID)
+	fmt.Fprintf(&b, "| Asked for by | %s |\n| Agent | %s, %s, reasoning %s |\n| Run | `%s` |\n", r.RequestedBy, r.Engine, r.Model, r.Reasoning, r.ID)
 	fmt.Fprintf(&b, "\n%s\n", next(p, i))
 	return b.String()
 }
 
-func headline(r *Run) string {
+func pullState(i Item) string {
+	switch {
+	case i.Pull.Merged:
+		return ", merged"
+	case i.Pull.Closed:
+		return ", closed"
+	case i.Pull.Draft:
+		return ", a draft"
+	}
+	return ""
+}
+
+func headline(i Item) string {
+	r := i.Run
 	words := map[State]string{
 		Requested: "accepted", Queued: "waiting for a free place", Starting: "starting", Running: "the agent is working",
 		Waiting: "waiting", Succeeded: "done, ready for review", Failed: "failed", Cancelled: "stopped", TimedOut: "out of time",
@@ -42,22 +61,52 @@ func headline(r *Run) string {
 	if r.Reason != "" {
 		s += " (" + r.Reason + ")"
 	}
+	if r.State != Succeeded {
+		return s
+	}
+	switch _, approved := i.approval(); {
+	case i.Pull.Merged:
+		return "done and merged"
+	case i.Pull.Closed:
+		return "done, the pull request was closed"
+	case i.Pull.Draft:
+		return "done, the pull request is a draft"
+	case approved:
+		return "done and approved"
+	}
 	return s
 }
 
 // next says what a person can do now.
 func next(p *Process, i Item) string {
 	r := i.Run
+	again, revise, fresh := p.LabelOf(r.Stage, r.Revise), p.LabelOf(r.Stage, true), p.LabelOf(r.Stage, false)
+	approval, approved := i.approval()
 	switch {
 	case !r.State.Final():
 		return fmt.Sprintf("`%s` stops it.", p.Labels.Abort)
-	case r.State == Succeeded:
-		return fmt.Sprintf("Review the pull request: *Request changes* starts `%s`, and so does the label.", p.LabelOf(r.Stage, true))
-	default:
-		return fmt.Sprintf("Set `%s` again to retry.", p.LabelOf(r.Stage, r.Revise))
+	case i.Pull.Merged:
+		return fmt.Sprintf("The pull request is merged. `%s` on the open issue starts another one.", fresh)
+	case i.Closed:
+		return "The issue is closed. Reopen it to go on."
+	case i.PullRequest != 0 && i.Pull.Closed:
+		return fmt.Sprintf("The pull request is closed. Reopen it to go on with it, or set `%s` for another one.", fresh)
+	case r.State != Succeeded:
+		return fmt.Sprintf("Set `%s` again to retry.", again)
+	case i.Pull.Draft:
+		return "Mark the pull request as ready for review to go on."
+	case approved && approval.SHA == "":
+		return "Approved. Ready to merge."
+	case approved:
+		return fmt.Sprintf("Approved by %s at %s. Ready to merge.", approval.By, short(approval.SHA))
+	case len(i.Pull.Approvals) > 0:
+		last := i.Pull.Approvals[len(i.Pull.Approvals)-1]
+		return fmt.Sprintf("%s approved %s, and the pull request is at %s by now: review it again. *Request changes* starts `%s`, and so does the label.",
+			last.By, short(last.SHA), short(i.HeadSHA), revise)
 	}
+	return fmt.Sprintf("Review the pull request: *Request changes* starts `%s`, and so does the label.", revise)
 }
 
 func refusal(what, why string) string {
-	return fmt.Sprintf("**Not started** (`%s`): %s", strings.TrimPrefix(what, "the "), why)
+	return fmt.Sprintf("**Not started** (%s): %s", code(what), why)
 }

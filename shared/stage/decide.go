@@ -33,8 +33,8 @@ func Decide(p *Process, item Item, in any, now time.Time) (Item, events.Decision
 		d.edited(in)
 	case Reviewed:
 		d.reviewed(in)
-	case PullRequestClosed:
-		d.pullRequestClosed(in)
+	case PullRequestChanged:
+		d.pullRequestChanged(in)
 	case events.AgentStarted:
 		d.started(in)
 	case events.AgentReported:
@@ -54,15 +54,18 @@ func Decide(p *Process, item Item, in any, now time.Time) (Item, events.Decision
 	default:
 		return item, events.Decision{}, fmt.Errorf("deciding: no rule for %T", in)
 	}
+	d.tell(item)
 	return d.item, d.out, nil
 }
 
 // decision is one Decide under way.
 type decision struct {
-	p    *Process
-	item Item
-	now  time.Time
-	out  events.Decision
+	p      *Process
+	item   Item
+	now    time.Time
+	noted  bool
+	status *events.CommitStatus
+	out    events.Decision
 }
 
 func (d *decision) emit(p events.Payload) { d.out.Emit = append(d.out.Emit, events.Now(p)) }
@@ -83,15 +86,15 @@ const platform = "platform"
 func actor(p Person) string { return "github:" + p.Login }
 
 // stop ends the run and its Job.
-func (d *decision) stop(s State, reason, message string, alsoRemove []string) {
+func (d *decision) stop(s State, reason, message string) {
 	if st := d.item.Run.State; st != Requested && st != Queued {
 		d.emit(events.AgentStopRequested{RunRef: d.item.Ref(), Namespace: d.item.Run.Namespace, Reason: reason})
 	}
-	d.finish(s, reason, message, alsoRemove)
+	d.finish(s, reason, message)
 }
 
-// finish brings the run to a final state and GitHub to what follows from it.
-func (d *decision) finish(s State, reason, message string, alsoRemove []string) {
+// finish brings the run to a final state.
+func (d *decision) finish(s State, reason, message string) {
 	run := d.item.Run
 	if !run.State.May(s) {
 		d.audit(platform, "run.unchanged", "run_"+string(run.State), "may not become %s", s)
@@ -108,17 +111,11 @@ func (d *decision) finish(s State, reason, message string, alsoRemove []string) 
 		}
 		d.later(settings.keep(d.p.Stage(run.Stage)), events.EnvironmentExpired{RunRef: d.item.Ref(), Namespace: run.Namespace})
 	}
-	c := events.GitHubChangeRequested{Off: append(alsoRemove, d.p.LabelOf(run.Stage, run.Revise))}
-	if s == Succeeded {
-		c.On = []string{d.p.Labels.InReview}
-		c.PullOn = c.On
-		c.Off = append(c.Off, d.p.Labels.Approved)
-		c.PullOff = []string{d.p.Labels.Approved}
+	label := d.p.LabelOf(run.Stage, run.Revise)
+	d.item.Answered, d.item.Pull.Answered = with(d.item.Answered, label), with(d.item.Pull.Answered, label)
+	if d.item.HeadSHA != "" && !d.item.Pull.Closed {
+		d.status = &events.CommitStatus{SHA: d.item.HeadSHA, State: commitState(s), Context: "codexk8s/" + run.Stage, Description: statusLine(run)}
 	}
-	if d.item.HeadSHA != "" {
-		c.Status = &events.CommitStatus{SHA: d.item.HeadSHA, State: commitState(s), Context: "codexk8s/" + run.Stage, Description: statusLine(run)}
-	}
-	d.tell("", c)
 }
 
 func commitState(s State) string {
@@ -134,17 +131,6 @@ func statusLine(r *Run) string {
 		line += ": " + r.Reason
 	}
 	return line
-}
-
-// tell requests the change on GitHub, with the status comment as it is from now on.
-func (d *decision) tell(note string, c events.GitHubChangeRequested) {
-	d.item.Version++
-	c.Repository, c.Issue, c.PullRequest = d.item.Repository, d.item.Issue, d.item.PullRequest
-	if d.item.Run != nil {
-		c.RunID = d.item.Run.ID
-	}
-	c.Comment, c.Version = Comment(d.p, d.item, note), d.item.Version
-	d.emit(c)
 }
 
 // known are the labels that start or stop something.
@@ -166,4 +152,10 @@ func or(ss ...string) string {
 	return ""
 }
 
-func quoted(ss []string) string { return "`" + strings.Join(ss, "`, `") + "`" }
+func quoted(names []string) string {
+	shown := make([]string, len(names))
+	for i, n := range names {
+		shown[i] = code(n)
+	}
+	return strings.Join(shown, ", ")
+}

@@ -43,7 +43,7 @@ func agentRequest(p *Process, s Settings, ref events.RunRef, r Run, services []e
 			Deadline: r.Deadline, ExpiresAt: r.Deadline.Add(s.keep(p.Stage(r.Stage))),
 			CPU: role.CPU, Memory: role.Memory, Runtime: s.RuntimeClass, Sandbox: s.Sandbox, Attempt: r.Attempt, Services: services,
 		}),
-		events.At(now.Add(checkEvery), events.RunCheck{RunRef: ref, Namespace: r.Namespace}),
+		events.At(now.Add(checkEvery), events.RunCheck{RunRef: ref, Namespace: r.Namespace, Attempt: r.Attempt}),
 	}
 }
 
@@ -60,14 +60,14 @@ func (d *decision) lookedUp(in events.GitHubLookedUp) {
 		return
 	}
 	if in.Reason != "" {
-		d.finish(Failed, "services_unreadable", fmt.Sprintf("The project's services are not known: %s", in.Message), nil)
+		d.finish(Failed, "services_unreadable", fmt.Sprintf("The project's services are not known: %s", in.Message))
 		return
 	}
 	var services []events.Service
 	if in.Found {
 		var err error
 		if services, err = environment.Parse([]byte(in.Content)); err != nil {
-			d.finish(Failed, "services_invalid", fmt.Sprintf("`%s` on branch `%s` is invalid: %s. Correct it there.", in.Path, in.Ref, err), nil)
+			d.finish(Failed, "services_invalid", fmt.Sprintf("`%s` on branch `%s` is invalid: %s. Correct it there.", in.Path, in.Ref, err))
 			return
 		}
 	}

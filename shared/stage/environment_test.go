@@ -32,7 +32,7 @@ func TestTheListOfServicesBecomesPartOfTheRequest(t *testing.T) {
 		RunRef: ref, Namespace: "codexk8s-run-1", Stage: "dev", Role: "dev", Engine: "codex", Deadline: now.Add(time.Hour), ExpiresAt: now.Add(25 * time.Hour),
 		CPU: "1", Memory: "2Gi", Runtime: "gvisor", Sandbox: "agent-sandbox", Attempt: 1,
 		Services: []events.Service{{Name: "prices", Image: "ghcr.io/acme/prices:1.4", Port: 8080, Protocol: "http", CPU: "500m", Memory: "512Mi", MaxScale: 1}},
-	}), events.At(now.Add(2*time.Minute), events.RunCheck{RunRef: ref, Namespace: "codexk8s-run-1"})}
+	}), events.At(now.Add(2*time.Minute), events.RunCheck{RunRef: ref, Namespace: "codexk8s-run-1", Attempt: 1})}
 	if diff := cmp.Diff(want, d.Emit); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -43,7 +43,7 @@ func TestTheListOfServicesBecomesPartOfTheRequest(t *testing.T) {
 	}
 	const message = "`deploy/agent.yaml` on branch `trunk` is invalid: line 3: image \"acme/prices:1.4\" of prices: " +
 		"want registry, path, and a tag or digest, such as ghcr.io/acme/prices:1.4. Correct it there."
-	if next.Run.Message != message || !strings.Contains(Comment(Default(), next, ""), message) {
+	if next.Run.Message != message || !strings.Contains(Comment(Default(), next), message) {
 		t.Errorf("the run says %q", next.Run.Message)
 	}
 }

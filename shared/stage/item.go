@@ -42,6 +42,11 @@ func (s State) May(next State) bool { return slices.Contains(transitions[s], nex
 
 // Item is a work item: a GitHub issue, its pull request and the runs that matter
 // to a decision. It is the aggregate: one decision at a time changes it.
+//
+// Events come in any order, so what GitHub says is ordered by GitHub's own times:
+// UpdatedAt of the issue, Pull.UpdatedAt of the pull request, ActedAt of what people
+// ask for. Of equal times, which GitHub gives to the second, the one that arrives
+// last counts. What bears no time is taken as it comes.
 type Item struct {
 	Repository     string // "owner/name" as GitHub spells it
 	Issue          int
@@ -52,16 +57,42 @@ type Item struct {
 	CloneURL       string
 	Labels         []string
 	Closed         bool
-	PullRequest    int // 0 = none
+	UpdatedAt      time.Time // of what is known of the issue; zero = nothing
+	PullRequest    int       // 0 = none
 	PullRequestURL string
 	HeadSHA        string
-	Version        int64 // grows whenever the status comment changes
+	Pull           Pull
+
+	ActedAt  time.Time // when a person last asked for something that was decided
+	Answered []string  // triggers on the issue that were answered, and so come off
+	Note     string    // what a person was told last, in Markdown, beside the state
+	Version  int64     // grows with every change of what GitHub shall show
 
 	Project *Project // nil: the repository is bound to none
-	// Run is the active run, or the one that the event is about; nil if there is none.
+	// Run is the newest run, or the one that the event is about; nil if there is none.
 	Run *Run
 	// IntentKnown says that the same intent was decided before.
 	IntentKnown bool
+}
+
+// Pull is what is known of the item's pull request beside its number and its head.
+type Pull struct {
+	Closed    bool       `json:"closed,omitempty"` // or merged
+	Merged    bool       `json:"merged,omitempty"`
+	Draft     bool       `json:"draft,omitempty"`
+	Delivered bool       `json:"delivered,omitempty"` // a run has said that it is ready for review
+	Base      string     `json:"base,omitempty"`      // branch
+	Labels    []string   `json:"labels,omitempty"`
+	Answered  []string   `json:"answered,omitempty"` // as Item.Answered
+	Approvals []Approval `json:"approvals,omitempty"`
+	UpdatedAt time.Time  `json:"updatedAt,omitzero"`
+}
+
+// Approval is that of one person, of one commit.
+type Approval struct {
+	Review int64  `json:"review"` // its id on GitHub
+	By     string `json:"by"`
+	SHA    string `json:"sha"` // "" = GitHub did not say
 }
 
 // Key is the item's key, "owner/repo#12".
@@ -150,12 +181,28 @@ type Issue struct {
 	BaseBranch, CloneURL string
 	Labels               []string
 	Closed               bool
+	UpdatedAt            time.Time // zero = the event has lost it
 }
 
-// Labeled says that a person put a label on the issue.
+// PullRequest is what a GitHub event says of a pull request whose branch is the item's.
+type PullRequest struct {
+	Number        int
+	URL           string
+	HeadSHA, Base string
+	State         string // open, closed; "" = the event has lost it
+	Merged        bool
+	Draft         *bool // nil = the event does not say
+	Labels        []string
+	UpdatedAt     time.Time // zero = the event has lost it
+}
+
+// Labeled says that a person put a label on the issue, or on its pull request.
 type Labeled struct {
-	Issue  Issue
+	Issue  Issue        // zero when it is on the pull request
+	Pull   *PullRequest // nil when it is on the issue
+	Stray  bool         // on a pull request that no agent's branch belongs to: the item is that
 	Label  string
+	At     time.Time // zero = GitHub did not say
 	Sender Person
 	Intent string // see LabelIntent
 }
@@ -167,21 +214,23 @@ type Edited struct {
 	Sender Person
 }
 
-// Reviewed says that a person reviewed the item's pull request.
+// Reviewed says that a person reviewed the item's pull request, or that a review was dismissed.
 type Reviewed struct {
 	Review
-	State       string // approved, changes_requested, commented, dismissed
-	PullRequest int
-	HeadSHA     string
-	Sender      Person
-	Intent      string // see ReviewIntent
+	State     string // approved, changes_requested, commented, dismissed
+	CommitSHA string // what was reviewed; "" = GitHub did not say
+	At        time.Time
+	Pull      PullRequest
+	Sender    Person
+	Intent    string // see ReviewIntent
 }
 
-// PullRequestClosed says that the item's pull request was closed, merged or not.
-type PullRequestClosed struct {
-	PullRequest int
-	Merged      bool
-	Sender      Person
+// PullRequestChanged says that a pull request of the item's branch changed: opened,
+// closed, reopened, synchronize, edited, converted_to_draft, …
+type PullRequestChanged struct {
+	Pull   PullRequest
+	Action string
+	Sender Person
 }
 
 // JobEnded says that the run's Job completed. The agent reports before it exits,
@@ -199,7 +248,7 @@ func LabelIntent(repository string, issue int, label string, at time.Time, deliv
 	if !at.IsZero() {
 		when = at.UTC().Format(time.RFC3339)
 	}
-	return "label " + events.WorkItem(repository, issue) + " " + label + " " + when
+	return "label " + events.WorkItem(repository, issue) + " " + fold(label) + " " + when
 }
 
 // ReviewIntent is the meaning of a review: its id on GitHub.

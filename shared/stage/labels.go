@@ -12,19 +12,21 @@ type Trigger struct {
 	Abort  bool
 }
 
-// Trigger reads a label. ok is false when the label starts nothing; known is
-// false when it looks like a trigger (it has the prefix) but no stage owns it.
+// Trigger reads a label, whose name has no case. ok is false when the label starts
+// nothing; known is false when it looks like a trigger (it has the prefix) but no
+// stage owns it.
 func (p *Process) Trigger(label string) (t Trigger, known, ok bool) {
 	if !p.IsTrigger(label) {
 		return Trigger{}, false, false
 	}
-	if label == p.Labels.Abort {
+	if same(label, p.Labels.Abort) {
 		return Trigger{Abort: true}, true, true
 	}
-	name, revise := strings.CutSuffix(label, p.Labels.Revise)
 	for _, s := range p.Stages {
-		if s.Label == name {
-			return Trigger{Stage: s.Name, Revise: revise}, true, true
+		for _, revise := range []bool{false, true} {
+			if same(label, p.LabelOf(s.Name, revise)) {
+				return Trigger{Stage: s.Name, Revise: revise}, true, true
+			}
 		}
 	}
 	return Trigger{}, false, true
@@ -32,18 +34,20 @@ func (p *Process) Trigger(label string) (t Trigger, known, ok bool) {
 
 // IsTrigger reports whether the label has the prefix of those that start
 // something. Only people may set such a label.
-func (p *Process) IsTrigger(label string) bool { return strings.HasPrefix(label, p.Labels.Trigger) }
+func (p *Process) IsTrigger(label string) bool {
+	return strings.HasPrefix(fold(label), fold(p.Labels.Trigger))
+}
 
-// triggers returns those labels that start something, sorted.
+// triggers returns those labels that start or stop something, sorted.
 func (p *Process) triggers(labels []string) []string {
 	var ts []string
 	for _, l := range labels {
-		if p.IsTrigger(l) {
+		if _, known, _ := p.Trigger(l); known {
 			ts = append(ts, l)
 		}
 	}
 	slices.Sort(ts)
-	return slices.Compact(ts)
+	return slices.CompactFunc(ts, same)
 }
 
 // LabelOf is the label that starts the stage, or its revise.
@@ -55,12 +59,12 @@ func (p *Process) LabelOf(stage string, revise bool) string {
 	return label
 }
 
-// choice reads the one value that labels of the pattern give, "prefix*suffix".
-// Two different values are a conflict, for a person to resolve.
+// choice reads the one value that labels of the pattern give, "prefix*suffix", in
+// lower case. Two different values are a conflict, for a person to resolve.
 func choice(pattern string, labels []string) (value string, conflict []string) {
-	prefix, suffix, _ := strings.Cut(pattern, "*")
+	prefix, suffix, _ := strings.Cut(fold(pattern), "*")
 	for _, l := range labels {
-		v, ok := strings.CutPrefix(l, prefix)
+		v, ok := strings.CutPrefix(fold(l), prefix)
 		if ok {
 			v, ok = strings.CutSuffix(v, suffix)
 		}
@@ -70,9 +74,63 @@ func choice(pattern string, labels []string) (value string, conflict []string) {
 		}
 	}
 	slices.Sort(conflict)
-	conflict = slices.Compact(conflict)
+	conflict = slices.CompactFunc(conflict, same)
 	if len(conflict) < 2 {
 		conflict = nil
 	}
 	return value, conflict
+}
+
+// model is that which the labels choose, as the process spells it; ok is false when it is not allowed.
+func (p *Process) model(labels []string) (model string, ok bool) {
+	chosen, _ := choice(p.Models.Label, labels)
+	if chosen == "" {
+		return "", true
+	}
+	i := slices.IndexFunc(p.Models.Allowed, func(m string) bool { return same(m, chosen) })
+	if i < 0 {
+		return chosen, false
+	}
+	return p.Models.Allowed[i], true
+}
+
+// effort is the reasoning effort that the labels choose, in the API's word; ok is false when there is no such effort.
+func (p *Process) effort(labels []string) (effort string, ok bool) {
+	chosen, _ := choice(p.Reasoning.Label, labels)
+	if chosen == "" {
+		return p.Reasoning.Allowed[p.Reasoning.Default], true
+	}
+	for word, effort := range p.Reasoning.Allowed {
+		if same(word, chosen) {
+			return effort, true
+		}
+	}
+	return chosen, false
+}
+
+// GitHub keeps one label of a name, however it is spelled.
+func fold(label string) string { return strings.ToLower(label) }
+
+func same(a, b string) bool { return fold(a) == fold(b) }
+
+func has(labels []string, label string) bool {
+	return slices.ContainsFunc(labels, func(l string) bool { return same(l, label) })
+}
+
+// with adds the label unless it is there.
+func with(labels []string, label string) []string {
+	if has(labels, label) {
+		return labels
+	}
+	return append(slices.Clone(labels), label)
+}
+
+// without takes the label away, in whatever spelling.
+func without(labels []string, label string) []string {
+	return slices.DeleteFunc(slices.Clone(labels), func(l string) bool { return same(l, label) })
+}
+
+// among are those of the labels that others have too.
+func among(labels, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(labels), func(l string) bool { return !has(others, l) })
 }

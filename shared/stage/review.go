@@ -2,72 +2,189 @@ package stage
 
 import (
 	"fmt"
-
-	"codexk8s.dev/shared/events"
 )
 
-// reviewed starts a revise when changes are requested, and records an approval.
+// reviewed starts a revise when changes are requested, and keeps approvals.
 func (d *decision) reviewed(in Reviewed) {
-	if d.item.PullRequest != 0 && in.PullRequest != d.item.PullRequest {
-		d.audit(actor(in.Sender), "review.ignored", "not_our_pull_request", "#%d", in.PullRequest)
+	if !d.seePull(in.Pull) {
+		d.audit(actor(in.Sender), "review.ignored", "not_our_pull_request", "#%d", in.Pull.Number)
 		return
 	}
-	if in.State != "changes_requested" && in.State != "approved" {
+	switch in.State {
+	case "dismissed":
+		d.dismissed(in)
 		return
-	}
-	if d.item.PullRequest == 0 { // of our branch, but its run ended before it could tell
-		d.item.PullRequest, d.item.HeadSHA = in.PullRequest, in.HeadSHA
-	}
-	reason, why := d.mayTrigger(in.Sender)
-	if reason == "" && d.item.IntentKnown {
-		reason, why = "intent_known", "The same review was handled already."
-	}
-	if reason == "" && d.item.active() {
-		reason, why = "run_active", fmt.Sprintf("Run %s is %s; set `%s` when it has ended.", d.item.Run.ID, d.item.Run.State, d.p.LabelOf(d.item.Run.Stage, true))
-	}
-	if reason == "" && d.item.Run == nil {
-		reason, why = "stage_unknown", "No run of this issue is known: which stage made the pull request?"
+	case "approved", "changes_requested":
+	default:
+		return
 	}
 	t := Trigger{Revise: true}
-	if reason == "" && in.State == "changes_requested" {
+	if d.item.Run != nil {
 		t.Stage = d.item.Run.Stage
-		reason, why = d.gate(t)
+	}
+	reason, why := d.refuseReview(in, t)
+	if d.mayAct(in.Sender) {
+		d.item.ActedAt = later(d.item.ActedAt, in.At)
 	}
 	if reason != "" {
 		d.audit(actor(in.Sender), "review.ignored", reason, "%s", why)
-		if reason != "intent_known" {
-			d.tell(refusal("the review", why), events.GitHubChangeRequested{})
+		if d.isToldOfReview(in, reason) {
+			d.note("review", why)
 		}
 		return
 	}
 	if in.State == "approved" {
-		d.approved(in)
+		d.audit(actor(in.Sender), "pull_request.approved", "", "#%d at %s", in.Pull.Number, or(in.CommitSHA, d.item.HeadSHA))
+		d.item.Pull.Approvals = append(d.item.Pull.Approvals, Approval{Review: in.ID, By: in.Sender.Login, SHA: or(in.CommitSHA, d.item.HeadSHA)})
 		return
 	}
+	d.item.Pull.Approvals = nil
 	review := in.Review
 	d.request(t, in.Sender.Login, in.Intent, &review)
 }
 
-func (d *decision) approved(in Reviewed) {
-	if in.HeadSHA != "" {
-		d.item.HeadSHA = in.HeadSHA
+// refuseReview gives the reason why a review changes nothing, for programs and for people.
+func (d *decision) refuseReview(in Reviewed, t Trigger) (reason, why string) {
+	if reason, why := d.mayTrigger(in.Sender); reason != "" {
+		return reason, why
 	}
-	d.audit(actor(in.Sender), "pull_request.approved", "", "#%d at %s", in.PullRequest, in.HeadSHA)
-	add, remove := []string{d.p.Labels.Approved}, []string{d.p.Labels.InReview}
-	d.tell("Approved by @"+in.Sender.Login+". Ready to merge.", events.GitHubChangeRequested{
-		On: add, PullOn: add, Off: remove, PullOff: remove,
+	for _, a := range d.item.Pull.Approvals {
+		if a.Review == in.ID && in.ID != 0 {
+			return "intent_known", "The same review was handled already."
+		}
+	}
+	if d.item.IntentKnown {
+		return "intent_known", "The same review was handled already."
+	}
+	if in.At.Before(d.item.ActedAt) && !in.At.IsZero() {
+		return "older_act", fmt.Sprintf("The review is of %s, and something newer was asked for since.", in.At.UTC().Format("15:04:05 MST"))
+	}
+	if d.item.active() {
+		return "run_active", fmt.Sprintf("Run %s is %s. Set `%s` when it has ended.", d.item.Run.ID, d.item.Run.State, d.p.LabelOf(d.item.Run.Stage, true))
+	}
+	if d.item.Run == nil {
+		return "stage_unknown", "No run of this issue is known: which stage made the pull request?"
+	}
+	if in.State == "changes_requested" {
+		return d.gate(t)
+	}
+	switch {
+	case d.item.Pull.Merged:
+		return "pull_request_merged", "The pull request is merged."
+	case d.item.Pull.Closed:
+		return "pull_request_closed", "The pull request is closed."
+	case in.CommitSHA != "" && d.item.HeadSHA != "" && in.CommitSHA != d.item.HeadSHA:
+		return "approval_outdated", fmt.Sprintf("The approval is of %s, and the pull request is at %s by now. Review it again.", short(in.CommitSHA), short(d.item.HeadSHA))
+	}
+	return "", ""
+}
+
+// isToldOfReview says who gets an answer to a review without effect: everybody
+// approves and comments as they like, and only who may start a revise waits for one.
+func (d *decision) isToldOfReview(in Reviewed, reason string) bool {
+	switch reason {
+	case "intent_known", "older_act":
+		return false
+	case "run_active", "stage_unknown", "approval_outdated":
+		return true
+	case "sender_not_permitted":
+		return in.State == "changes_requested" && d.item.Project.SenderRole != ""
+	}
+	return in.State == "changes_requested" && d.mayAct(in.Sender)
+}
+
+// dismissed takes an approval back. GitHub counts the last review of a person, so
+// their earlier ones go with it.
+func (d *decision) dismissed(in Reviewed) {
+	d.approvals(in.Sender, "review_dismissed", func() {
+		var kept []Approval
+		for _, a := range d.item.Pull.Approvals {
+			if a.Review != in.ID && !(a.Review < in.ID && same(a.By, in.Author)) {
+				kept = append(kept, a)
+			}
+		}
+		d.item.Pull.Approvals = kept
 	})
 }
 
-func (d *decision) pullRequestClosed(in PullRequestClosed) {
-	if in.PullRequest != d.item.PullRequest {
-		return
-	}
-	if !in.Merged {
-		d.item.PullRequest, d.item.PullRequestURL, d.item.HeadSHA = 0, "", ""
-	}
-	d.audit(actor(in.Sender), "pull_request.closed", "", "#%d merged=%t", in.PullRequest, in.Merged)
-	if d.item.active() {
-		d.stop(Cancelled, "pull_request_closed", "The pull request was closed.", nil)
+// approvals lets change do something, and audits that the pull request is not approved any more, if so.
+func (d *decision) approvals(by Person, reason string, change func()) {
+	_, before := d.item.approval()
+	change()
+	if _, after := d.item.approval(); before && !after {
+		d.audit(actor(by), "pull_request.unapproved", reason, "#%d at %s", d.item.PullRequest, d.item.HeadSHA)
 	}
 }
+
+// approval is the newest one of what would be merged now.
+func (i *Item) approval() (a Approval, ok bool) {
+	if i.PullRequest == 0 || i.Pull.Closed || i.Pull.Draft {
+		return Approval{}, false
+	}
+	for _, given := range i.Pull.Approvals {
+		if given.SHA == "" || given.SHA == i.HeadSHA {
+			a, ok = given, true
+		}
+	}
+	return a, ok
+}
+
+// pullRequestChanged keeps up with the item's pull request; closing it stops its run.
+func (d *decision) pullRequestChanged(in PullRequestChanged) {
+	was, number := d.item.Pull, d.item.PullRequest
+	ours := false
+	d.approvals(in.Sender, "pull_request_"+or(in.Action, "changed"), func() { ours = d.seePull(in.Pull) })
+	if !ours || !d.item.Pull.Closed || was.Closed && number == d.item.PullRequest {
+		return
+	}
+	d.audit(actor(in.Sender), "pull_request.closed", "", "#%d merged=%t", in.Pull.Number, d.item.Pull.Merged)
+	switch {
+	case !d.item.active():
+	case d.item.Pull.Merged:
+		d.stop(Cancelled, "pull_request_merged", "The pull request was merged.")
+	default:
+		d.stop(Cancelled, "pull_request_closed", "The pull request was closed.")
+	}
+}
+
+// seePull takes over what GitHub says of the item's pull request, unless something
+// newer is known. It reports whether it is the item's: the first of the branch that
+// we hear of, or the next one when that is closed.
+func (d *decision) seePull(in PullRequest) (ours bool) {
+	closed := in.Merged || in.State == "closed"
+	switch {
+	case in.Number == 0:
+		return false
+	case in.Number == d.item.PullRequest:
+		if !in.UpdatedAt.IsZero() && in.UpdatedAt.Before(d.item.Pull.UpdatedAt) {
+			return true
+		}
+	case d.item.PullRequest != 0 && (!d.item.Pull.Closed || closed):
+		return false
+	default:
+		d.item.PullRequest, d.item.PullRequestURL, d.item.HeadSHA, d.item.Pull = in.Number, "", "", Pull{}
+	}
+	pull := &d.item.Pull
+	if in.Base != "" && pull.Base != "" && in.Base != pull.Base {
+		pull.Approvals = nil // of other changes than those that would be merged now
+	}
+	d.item.PullRequestURL, d.item.HeadSHA, pull.Base = or(in.URL, d.item.PullRequestURL), or(in.HeadSHA, d.item.HeadSHA), or(in.Base, pull.Base)
+	pull.Merged = pull.Merged || in.Merged // for good
+	if in.State != "" || pull.Merged {
+		pull.Closed = closed || pull.Merged
+	}
+	if in.Draft != nil {
+		pull.Draft = *in.Draft
+	}
+	pull.Labels, pull.Answered = in.Labels, among(pull.Answered, in.Labels)
+	pull.UpdatedAt = later(pull.UpdatedAt, in.UpdatedAt)
+	return true
+}
+
+// delivered reports whether a run has said that the pull request is ready for review.
+func (i *Item) delivered() bool {
+	return i.Pull.Delivered || i.Run != nil && (i.Run.Revise || i.Run.State == Succeeded)
+}
+
+// short is a commit as people read it.
+func short(sha string) string { return code(sha[:min(len(sha), 7)]) }

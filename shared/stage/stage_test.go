@@ -59,7 +59,9 @@ func TestTrigger(t *testing.T) {
 		"run:dev:revise:revise": {Trigger{}, false, true},
 		"run:":                  {Trigger{}, false, true},
 		"state:in-review":       {},
-		"Run:dev":               {},
+		"Run:Dev":               {Trigger{Stage: "dev"}, true, true},
+		"RUN:DEV:Revise":        {Trigger{Stage: "dev", Revise: true}, true, true},
+		"run:Abort":             {Trigger{Abort: true}, true, true},
 		"":                      {},
 	} {
 		var got answer
@@ -81,6 +83,8 @@ func TestLabelsChoose(t *testing.T) {
 		{[]string{"bug", "[ai-model-gpt-5.2]"}, "gpt-5.2", nil},
 		{[]string{"[ai-model-gpt-5.2]", "[ai-model-gpt-5.2]"}, "gpt-5.2", nil},
 		{[]string{"[ai-model-b]", "[ai-model-a]"}, "a", []string{"[ai-model-a]", "[ai-model-b]"}},
+		{[]string{"[AI-Model-GPT-5.2]"}, "gpt-5.2", nil},
+		{[]string{"[ai-model-a]", "[AI-MODEL-A]"}, "a", nil},
 		{[]string{"[ai-model-]", "ai-model-x"}, "", nil},
 	} {
 		value, conflict := choice(p.Models.Label, c.labels)
@@ -182,7 +186,7 @@ func TestAReviewMakesAPullRequestKnown(t *testing.T) {
 		Repository: "acme/demo", Issue: 1, Project: &Project{ID: "shop", SenderRole: "maintainer"},
 		Run: &Run{ID: "r", Project: "shop", Stage: "dev", Role: "dev", State: TimedOut},
 	}
-	review := Reviewed{State: "changes_requested", PullRequest: 7, HeadSHA: "abc", Sender: Person{Login: "alice"}, Intent: "review 1"}
+	review := Reviewed{State: "changes_requested", Pull: PullRequest{Number: 7, HeadSHA: "abc"}, Sender: Person{Login: "alice"}, Intent: "review 1"}
 	next, _, err := Decide(Default(), item, review, time.Now())
 	if err != nil || next.PullRequest != 7 || next.HeadSHA != "abc" || next.Run.ID == "r" || !next.Run.Revise {
 		t.Errorf("pull request %d at %s, run %+v, %v", next.PullRequest, next.HeadSHA, next.Run, err)
@@ -200,10 +204,10 @@ func FuzzTrigger(f *testing.F) {
 	p := Default()
 	f.Fuzz(func(t *testing.T, label string) {
 		trigger, known, ok := p.Trigger(label)
-		if known && !ok || ok != strings.HasPrefix(label, "run:") {
+		if known && !ok || ok != strings.HasPrefix(strings.ToLower(label), "run:") {
 			t.Errorf("%q: known %t, ok %t", label, known, ok)
 		}
-		if known && !trigger.Abort && p.LabelOf(trigger.Stage, trigger.Revise) != label {
+		if known && !trigger.Abort && !strings.EqualFold(p.LabelOf(trigger.Stage, trigger.Revise), label) {
 			t.Errorf("%q reads as %+v, whose label is %q", label, trigger, p.LabelOf(trigger.Stage, trigger.Revise))
 		}
 	})

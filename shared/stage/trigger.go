@@ -5,59 +5,164 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"time"
 
 	"codexk8s.dev/shared/events"
 )
 
 // labeled starts a run, stops one, or says why not.
 func (d *decision) labeled(in Labeled) {
-	d.see(in.Issue)
+	before := d.item // what was known when the label came
+	ours := d.seeLabeled(in)
 	t, known, ok := d.p.Trigger(in.Label)
 	if !ok {
 		return
 	}
-	if reason, why := d.refuse(in, t, known); reason != "" {
+	reason, why := d.refuse(in, before, t, known, ours)
+	if d.mayAct(in.Sender) {
+		d.item.ActedAt = later(d.item.ActedAt, in.At)
+	}
+	if reason != "" {
 		d.audit(actor(in.Sender), "label.ignored", reason, "%s: %s", in.Label, why)
-		if reason != "intent_known" && reason != "run_active" {
-			d.tell(refusal(in.Label, why), events.GitHubChangeRequested{})
+		if d.isTold(in, reason, known) {
+			d.answer(in, known, ours)
+			d.note(in.Label, why)
 		}
 		return
 	}
 	if t.Abort {
+		d.answer(in, known, ours)
 		d.audit(actor(in.Sender), "run.aborted", "", "by label %s", in.Label)
-		d.stop(Cancelled, "aborted", "Stopped by @"+in.Sender.Login+".", []string{in.Label})
+		d.stop(Cancelled, "aborted", "Stopped by @"+in.Sender.Login+".")
 		return
 	}
+	d.item.Answered, d.item.Pull.Answered = without(d.item.Answered, in.Label), without(d.item.Pull.Answered, in.Label)
 	d.request(t, in.Sender.Login, in.Intent, nil)
 }
 
+// seeLabeled takes over what the label's event says beside the label; it reports
+// whether the label is on the issue or on the item's own pull request.
+func (d *decision) seeLabeled(in Labeled) bool {
+	if in.Pull == nil {
+		if !in.Stray {
+			d.see(in.Issue)
+		}
+		return !in.Stray
+	}
+	return d.seePull(*in.Pull)
+}
+
+// answer notes that a trigger has had its effect, or its refusal, and comes off. One
+// that no stage owns is somebody else's, as is another pull request of the branch.
+func (d *decision) answer(in Labeled, known, ours bool) {
+	switch {
+	case !known:
+	case in.Pull == nil:
+		d.item.Answered = with(d.item.Answered, in.Label)
+	case ours:
+		d.item.Pull.Answered = with(d.item.Pull.Answered, in.Label)
+	}
+}
+
+// isTold says who gets an answer to a label that starts nothing: whoever belongs to
+// the project, about a label of ours. Strangers, programs and the labels of other
+// systems get none, and what GitHub has repeated is no new question.
+func (d *decision) isTold(in Labeled, reason string, known bool) bool {
+	switch {
+	case reason == "label_off" || reason == "intent_known" && d.item.active():
+		return false
+	case reason == "sender_missing":
+		return known
+	case d.item.Project == nil || in.Sender.Bot || d.item.Project.SenderRole == "":
+		return false
+	}
+	return known || d.mayAct(in.Sender)
+}
+
 // refuse gives the reason why a trigger label starts nothing, for programs and for people.
-func (d *decision) refuse(in Labeled, t Trigger, known bool) (reason, why string) {
+func (d *decision) refuse(in Labeled, before Item, t Trigger, known, ours bool) (reason, why string) {
 	if reason, why := d.mayTrigger(in.Sender); reason != "" {
 		return reason, why
 	}
-	if in.Issue.Closed {
-		return "issue_closed", "The issue is closed. Reopen it and set the label again."
+	if d.isOff(in, before) {
+		return "label_off", "The label was taken off again."
 	}
 	if !known {
-		return "unknown_stage", fmt.Sprintf("No stage has the label `%s`. Known: %s.", in.Label, quoted(d.p.known()))
+		return "unknown_stage", fmt.Sprintf("No stage has the label %s. Known: %s.", code(in.Label), quoted(d.p.known()))
 	}
-	if d.item.IntentKnown {
-		return "intent_known", "The same label was handled already."
+	if !ours {
+		return "not_our_pull_request", "The label stands on a pull request that no agent is at work on. Set it on an issue, or on the pull request that an agent has opened for it."
+	}
+	if d.item.IntentKnown || d.repeated(in, before, t) {
+		return "intent_known", "The label was handled already. If it was set anew within seconds, set it once more."
+	}
+	if in.At.Before(before.ActedAt) && !in.At.IsZero() {
+		return "older_act", fmt.Sprintf("The label is of %s, and something newer was asked for since. If it still holds, set it again.", in.At.UTC().Format("15:04:05 MST"))
 	}
 	if t.Abort {
 		if !d.item.active() {
-			return "nothing_to_abort", fmt.Sprintf("No run is active. Remove `%s`.", in.Label)
+			return "nothing_to_abort", "No run is active."
 		}
 		return "", ""
 	}
 	if d.item.active() {
 		return "run_active", fmt.Sprintf("Run %s is %s. Set `%s` to stop it.", d.item.Run.ID, d.item.Run.State, d.p.Labels.Abort)
 	}
-	if ts := d.p.triggers(in.Issue.Labels); len(ts) > 1 {
-		return "trigger_conflict", fmt.Sprintf("The issue carries %s. Remove all of them, then set one.", quoted(ts))
+	if ts := d.open(in); len(ts) > 1 {
+		for _, l := range ts {
+			d.item.Answered, d.item.Pull.Answered = with(d.item.Answered, l), with(d.item.Pull.Answered, l)
+		}
+		return "trigger_conflict", fmt.Sprintf("These were set at once: %s. They are taken off; set one.", quoted(ts))
 	}
 	return d.gate(t)
+}
+
+// isOff reports whether the label that an older event tells of is known to be gone.
+func (d *decision) isOff(in Labeled, before Item) bool {
+	labels, known := d.item.Labels, before.UpdatedAt
+	if in.Pull != nil {
+		labels, known = d.item.Pull.Labels, before.Pull.UpdatedAt
+	}
+	return !in.At.IsZero() && in.At.Before(known) && !has(labels, in.Label)
+}
+
+// retold is how far apart two hooks may tell of one label. GitHub does not set a label
+// that is on, so a label that never came off was not set twice.
+const retold = 5 * time.Second
+
+func (d *decision) repeated(in Labeled, before Item, t Trigger) bool {
+	run := before.Run
+	if run == nil || in.At.IsZero() || in.At.Sub(before.ActedAt).Abs() > retold {
+		return false
+	}
+	if t.Abort {
+		return run.State == Cancelled && run.Reason == "aborted"
+	}
+	on := before.Labels
+	if in.Pull != nil {
+		on = before.Pull.Labels
+	}
+	return has(on, in.Label) && same(d.p.LabelOf(run.Stage, run.Revise), in.Label)
+}
+
+// open are the triggers that stand on the issue or its pull request and have no answer yet.
+func (d *decision) open(in Labeled) []string {
+	var labels []string
+	for _, l := range d.item.Labels {
+		if !has(d.item.Answered, l) || same(l, in.Label) {
+			labels = append(labels, l)
+		}
+	}
+	if in.Pull != nil {
+		labels = append(labels, in.Label)
+	}
+	return d.p.triggers(labels)
+}
+
+// mayAct reports whether the person may start, stop and revise runs.
+func (d *decision) mayAct(sender Person) bool {
+	reason, _ := d.mayTrigger(sender)
+	return reason == ""
 }
 
 // mayTrigger holds the rule who may start, stop or revise a run: a person with a
@@ -69,9 +174,9 @@ func (d *decision) mayTrigger(sender Person) (reason, why string) {
 	case sender.Login == "":
 		return "sender_missing", "GitHub did not say who did this. Do it again."
 	case sender.Bot:
-		return "sender_is_bot", fmt.Sprintf("@%s is a program; only people start runs. A member of the project sets the label.", sender.Login)
+		return "sender_is_bot", fmt.Sprintf("%s is a program; only people start runs. A member of the project sets the label.", sender.Login)
 	case !slices.Contains([]string{"owner", "admin", "maintainer"}, d.item.Project.SenderRole):
-		return "sender_not_permitted", fmt.Sprintf("@%s may not start runs in project %s. A maintainer of the project can, or an admin adds you.", sender.Login, d.item.Project.ID)
+		return "sender_not_permitted", fmt.Sprintf("%s may not start runs in project %s. A maintainer of the project can, or an admin adds the person.", sender.Login, d.item.Project.ID)
 	}
 	return "", ""
 }
@@ -79,26 +184,32 @@ func (d *decision) mayTrigger(sender Person) (reason, why string) {
 // gate checks what must hold before a stage is entered.
 func (d *decision) gate(t Trigger) (reason, why string) {
 	labels := d.item.Labels
-	if slices.Contains(labels, d.p.Labels.Blocked) {
-		return "blocked", fmt.Sprintf("The issue carries `%s`. Remove it when the way is free, then set the label again.", d.p.Labels.Blocked)
-	}
-	if slices.Contains(labels, d.p.Labels.NeedInput) {
-		return "need_input", fmt.Sprintf("A question is open (`%s`). Answer it, remove the label, then set the label again.", d.p.Labels.NeedInput)
-	}
-	if t.Revise && d.item.PullRequest == 0 {
+	again := "then set the label again."
+	switch {
+	case d.item.Closed:
+		return "issue_closed", "The issue is closed. Reopen it, " + again
+	case has(labels, d.p.Labels.Blocked):
+		return "blocked", fmt.Sprintf("The issue carries `%s`. Remove it when the way is free, %s", d.p.Labels.Blocked, again)
+	case has(labels, d.p.Labels.NeedInput):
+		return "need_input", fmt.Sprintf("A question is open (`%s`). Answer it and remove that label, %s", d.p.Labels.NeedInput, again)
+	case t.Revise && d.item.PullRequest == 0:
 		return "pull_request_missing", fmt.Sprintf("There is no pull request to revise. Set `%s` first.", d.p.LabelOf(t.Stage, false))
+	case t.Revise && d.item.Pull.Merged:
+		return "pull_request_merged", fmt.Sprintf("Pull request #%d is merged, there is nothing left to revise. Set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, false))
+	case t.Revise && d.item.Pull.Closed:
+		return "pull_request_closed", fmt.Sprintf("Pull request #%d is closed. Reopen it, or set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, false))
 	}
 	if _, conflict := choice(d.p.Models.Label, labels); conflict != nil {
-		return "model_conflict", fmt.Sprintf("The issue carries %s. Keep one of them, then set the label again.", quoted(conflict))
+		return "model_conflict", fmt.Sprintf("The issue carries %s. Keep one of them, %s", quoted(conflict), again)
 	}
 	if _, conflict := choice(d.p.Reasoning.Label, labels); conflict != nil {
-		return "reasoning_conflict", fmt.Sprintf("The issue carries %s. Keep one of them, then set the label again.", quoted(conflict))
+		return "reasoning_conflict", fmt.Sprintf("The issue carries %s. Keep one of them, %s", quoted(conflict), again)
 	}
-	if m, _ := choice(d.p.Models.Label, labels); m != "" && !slices.Contains(d.p.Models.Allowed, m) {
-		return "model_unknown", fmt.Sprintf("The model `%s` is not allowed. Allowed: %s.", m, quoted(d.p.Models.Allowed))
+	if m, ok := d.p.model(labels); !ok {
+		return "model_unknown", fmt.Sprintf("The model %s is not allowed. Allowed: %s.", code(m), quoted(d.p.Models.Allowed))
 	}
-	if r, _ := choice(d.p.Reasoning.Label, labels); r != "" && d.p.Reasoning.Allowed[r] == "" {
-		return "reasoning_unknown", fmt.Sprintf("The reasoning effort `%s` does not exist.", r)
+	if r, ok := d.p.effort(labels); !ok {
+		return "reasoning_unknown", fmt.Sprintf("The reasoning effort %s does not exist.", code(r))
 	}
 	return "", ""
 }
@@ -107,21 +218,20 @@ func (d *decision) gate(t Trigger) (reason, why string) {
 func (d *decision) request(t Trigger, by, intent string, review *Review) {
 	s := d.p.Stage(t.Stage)
 	settings := d.item.Project.Settings
-	model, _ := choice(d.p.Models.Label, d.item.Labels)
-	effort, _ := choice(d.p.Reasoning.Label, d.item.Labels)
+	model, _ := d.p.model(d.item.Labels)
+	effort, _ := d.p.effort(d.item.Labels)
 	id := events.DeriveID("run", intent)
 	d.item.Run = &Run{
 		ID: id, Project: d.item.Project.ID, Stage: t.Stage, Revise: t.Revise, Role: s.Role,
 		State:       Requested,
 		Engine:      or(settings.Engine, "codex"),
 		Model:       or(model, settings.Model, d.p.Models.Default),
-		Reasoning:   d.p.Reasoning.Allowed[or(effort, d.p.Reasoning.Default)],
+		Reasoning:   effort,
 		RequestedBy: by, Intent: intent, Review: review, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),
 	}
 	d.audit("github:"+by, "run.requested", "", "%s", d.p.LabelOf(t.Stage, t.Revise))
 	d.emit(events.RunRequested{RunRef: d.item.Ref(), Stage: t.Stage, Revise: t.Revise, RequestedBy: by})
-	d.tell("", events.GitHubChangeRequested{})
 }
 
 // Namespace is the Kubernetes namespace of a work item's runs: a revise finds it as
@@ -131,18 +241,40 @@ func Namespace(workItem string) string {
 	return "codexk8s-run-" + hex.EncodeToString(sum[:6])
 }
 
-// see takes over what GitHub says of the issue.
-func (d *decision) see(i Issue) {
+// see takes over what GitHub says of the issue, unless something newer is known. It
+// reports whether it did. Without a time, nothing is reopened.
+func (d *decision) see(i Issue) bool {
+	if !i.UpdatedAt.IsZero() && i.UpdatedAt.Before(d.item.UpdatedAt) {
+		return false
+	}
 	d.item.Title, d.item.Body, d.item.URL = i.Title, i.Body, i.URL
-	d.item.Labels, d.item.Closed = i.Labels, i.Closed
+	d.item.Labels, d.item.Closed = i.Labels, i.Closed || i.UpdatedAt.IsZero() && d.item.Closed
+	d.item.Answered = among(d.item.Answered, i.Labels)
 	d.item.BaseBranch = or(i.BaseBranch, d.item.BaseBranch)
 	d.item.CloneURL = or(i.CloneURL, d.item.CloneURL)
+	d.item.UpdatedAt = later(d.item.UpdatedAt, i.UpdatedAt)
+	return true
 }
 
-// edited keeps up with the issue; closing it stops its run.
+// edited keeps up with the issue; closing it stops its run, and so does its end.
 func (d *decision) edited(in Edited) {
-	d.see(in.Issue)
-	if d.item.active() && (in.Action == "closed" || in.Action == "deleted" || in.Action == "transferred") {
-		d.stop(Cancelled, "issue_"+in.Action, "The issue was "+in.Action+".", nil)
+	seen := d.see(in.Issue)
+	if in.Action == "reopened" && in.Issue.UpdatedAt.IsZero() {
+		d.item.Closed = in.Issue.Closed
 	}
+	gone := in.Action == "deleted" || in.Action == "transferred"
+	if !d.item.active() || !gone && !(seen && d.item.Closed) {
+		return
+	}
+	if !gone {
+		in.Action = "closed"
+	}
+	d.stop(Cancelled, "issue_"+in.Action, "The issue was "+in.Action+".")
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }

@@ -16,27 +16,22 @@ import (
 // the transaction rolls back and the event is delivered again.
 var ErrChanged = errors.New("the run was changed meanwhile")
 
-// RunFor chooses which run of a work item comes with it.
-type RunFor struct {
-	ID     string // this run
-	Active bool   // the active run, if there is one
-	Latest bool   // the active run, else the newest
-}
-
-// Item loads the work item with the run asked for, its project, and the role of
-// the sender (a GitHub login, may be ""). Unknown rows leave zero values: the item
-// of a first event has only its key. The caller's Step has locked it.
-func (tx *Tx) Item(ctx context.Context, repository string, issue int, which RunFor, sender, intent string) (stage.Item, error) {
+// Item loads the work item with a run (its newest unless runID says which), its
+// project, and the role of the sender (a GitHub login, may be ""). Unknown rows leave
+// zero values: the item of a first event has only its key. The caller's Step has
+// locked it.
+func (tx *Tx) Item(ctx context.Context, repository string, issue int, runID, sender, intent string) (stage.Item, error) {
 	item := stage.Item{Repository: repository, Issue: issue}
 	var b pgx.Batch
 	b.Queue(`
-		SELECT full_name, title, body, url, base_branch, clone_url, labels, closed,
-		       pull_request, pull_request_url, head_sha, version
+		SELECT full_name, title, body, url, base_branch, clone_url, labels, closed, github_updated_at,
+		       pull_request, pull_request_url, head_sha, pull, acted_at, answered, note, version
 		FROM work_items
 		WHERE repository = $1 AND issue = $2
 	`, strings.ToLower(repository), issue).QueryRow(func(row pgx.Row) error {
 		return optional(row.Scan(&item.Repository, &item.Title, &item.Body, &item.URL, &item.BaseBranch, &item.CloneURL,
-			&item.Labels, &item.Closed, &item.PullRequest, &item.PullRequestURL, &item.HeadSHA, &item.Version))
+			&item.Labels, &item.Closed, zero(&item.UpdatedAt), &item.PullRequest, &item.PullRequestURL, &item.HeadSHA,
+			&item.Pull, zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version))
 	})
 	b.Queue(`
 		SELECT p.id, p.settings,
@@ -59,14 +54,14 @@ func (tx *Tx) Item(ctx context.Context, repository string, issue int, which RunF
 	b.Queue(`SELECT EXISTS (SELECT 1 FROM runs WHERE intent = $1)`, intent).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&item.IntentKnown)
 	})
-	queueRun(&b, repository, issue, which, &item)
+	queueRun(&b, repository, issue, runID, &item)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return item, fmt.Errorf("loading %s: %w", item.Key(), err)
 	}
 	return item, nil
 }
 
-func queueRun(b *pgx.Batch, repository string, issue int, which RunFor, item *stage.Item) {
+func queueRun(b *pgx.Batch, repository string, issue int, runID string, item *stage.Item) {
 	scan := func(row pgx.Row) error {
 		r, err := scanRun(row)
 		if err != nil {
@@ -76,18 +71,17 @@ func queueRun(b *pgx.Batch, repository string, issue int, which RunFor, item *st
 		return nil
 	}
 	repository = strings.ToLower(repository)
-	if which.ID != "" {
-		b.Queue(`SELECT `+runColumns+` FROM runs WHERE id = $1`, which.ID).QueryRow(scan)
+	if runID != "" {
+		b.Queue(`SELECT `+runColumns+` FROM runs WHERE id = $1`, runID).QueryRow(scan)
 		return
 	}
 	b.Queue(`
 		SELECT `+runColumns+`
 		FROM runs
 		WHERE repository = $1 AND issue = $2
-		  AND ($3 OR state NOT IN ('succeeded', 'failed', 'cancelled', 'timed_out'))
 		ORDER BY created_at DESC
 		LIMIT 1
-	`, repository, issue, which.Latest).QueryRow(scan)
+	`, repository, issue).QueryRow(scan)
 }
 
 const runColumns = `id::text, project_id, stage, revise, role, state, reason, message, engine, model, reasoning,
@@ -108,16 +102,17 @@ func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was stage.State) error
 	repository := strings.ToLower(i.Repository)
 	b.Queue(`
 		INSERT INTO work_items (repository, issue, full_name, title, body, url, base_branch, clone_url, labels, closed,
-		                        pull_request, pull_request_url, head_sha, version)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+		                        pull_request, pull_request_url, head_sha, version, github_updated_at, pull, acted_at, answered, note)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 		ON CONFLICT (repository, issue) DO UPDATE
 		SET full_name = excluded.full_name, title = excluded.title, body = excluded.body, url = excluded.url,
 		    base_branch = excluded.base_branch, clone_url = excluded.clone_url,
 		    labels = excluded.labels, closed = excluded.closed,
 		    pull_request = excluded.pull_request, pull_request_url = excluded.pull_request_url,
-		    head_sha = excluded.head_sha, version = excluded.version
+		    head_sha = excluded.head_sha, version = excluded.version, github_updated_at = excluded.github_updated_at,
+		    pull = excluded.pull, acted_at = excluded.acted_at, answered = excluded.answered, note = excluded.note
 	`, repository, i.Issue, i.Repository, i.Title, i.Body, i.URL, i.BaseBranch, i.CloneURL, noNil(i.Labels), i.Closed,
-		i.PullRequest, i.PullRequestURL, i.HeadSHA, i.Version)
+		i.PullRequest, i.PullRequestURL, i.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note)
 	if r := i.Run; r != nil && was == "" {
 		b.Queue(`
 			INSERT INTO runs (id, repository, issue, project_id, stage, revise, role, state, engine, model, reasoning,
@@ -138,6 +133,22 @@ func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was stage.State) error
 		return fmt.Errorf("saving %s: %w", i.Key(), err)
 	}
 	return nil
+}
+
+// IssueOfPull returns the issue whose pull request that is; ErrNotFound when it is none of ours.
+func (db *DB) IssueOfPull(ctx context.Context, repository string, pull int) (issue int, err error) {
+	err = db.pool.QueryRow(ctx, `
+		SELECT issue
+		FROM work_items
+		WHERE repository = $1 AND pull_request = $2 AND pull_request > 0
+	`, strings.ToLower(repository), pull).Scan(&issue)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, fmt.Errorf("pull request %s#%d: %w", repository, pull, ErrNotFound)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("looking for the issue of pull request %s#%d: %w", repository, pull, err)
+	}
+	return issue, nil
 }
 
 // ItemOfRun returns the issue that a run belongs to; ErrNotFound when there is no such run.

@@ -1,0 +1,70 @@
+package stage
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// code shows a name, whatever it is made of, as code in GitHub's Markdown.
+func code(name string) string {
+	name = strings.Join(strings.Fields(name), " ")
+	fence := "`"
+	for strings.Contains(name, fence) {
+		fence += "`"
+	}
+	if fence != "`" {
+		name = " " + name + " "
+	}
+	return fence + name + fence
+}
+
+var (
+	tag     = regexp.MustCompile(`<([A-Za-z/!?])`)
+	entity  = regexp.MustCompile(`&(#?[A-Za-z0-9]+;)`)
+	mention = regexp.MustCompile(`(^|\W)@(\w)`)
+)
+
+// quote shows what somebody else wrote, at most room characters of it: as a
+// quotation, so that whatever it leaves open (a fence, a list, a table) ends with it;
+// without HTML, which would not; and without calling anybody. What does not fit is cut
+// from the middle, since the beginning says what it is and the end what came of it.
+func quote(text string, room int) string {
+	text = strings.Map(printable, strings.ReplaceAll(text, "\r\n", "\n"))
+	shown := quotation(text)
+	for runes := []rune(text); len([]rune(shown)) > room; {
+		// The quotation is longer than the text by as much as was escaped.
+		keep := len(runes) * room / len([]rune(shown)) * 9 / 10
+		runes = cutMiddle(runes, keep)
+		shown = quotation(string(runes))
+	}
+	return shown
+}
+
+func quotation(text string) string {
+	text = entity.ReplaceAllString(text, "&amp;$1")
+	text = tag.ReplaceAllString(text, "&lt;$1")
+	text = mention.ReplaceAllString(text, "$1@\u200b$2")
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight("> "+line, " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func printable(r rune) rune {
+	switch {
+	case r == '\r':
+		return '\n'
+	case r == '\n' || r == '\t' || !unicode.IsControl(r):
+		return r
+	}
+	return -1
+}
+
+const gap = "\n\n… (left out) …\n\n"
+
+func cutMiddle(text []rune, keep int) []rune {
+	keep = max(0, keep-len([]rune(gap)))
+	return []rune(string(text[:(keep+1)/2]) + gap + string(text[len(text)-keep/2:]))
+}

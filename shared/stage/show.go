@@ -1,0 +1,83 @@
+package stage
+
+import (
+	"slices"
+
+	"codexk8s.dev/shared/events"
+)
+
+// shown is what GitHub shall show of a work item: a projection of its state, and
+// nothing else.
+type shown struct {
+	comment         string
+	on, off         []string // of the labels that tell of the state, on issue and pull request
+	answered        []string // triggers that come off the issue
+	answeredPull    []string // triggers that come off the pull request
+	withPullRequest bool
+}
+
+func show(p *Process, i Item) shown {
+	s := shown{comment: Comment(p, i), answered: i.Answered, answeredPull: i.Pull.Answered, withPullRequest: i.PullRequest != 0}
+	if i.Run == nil {
+		return s // its labels are none of ours yet
+	}
+	_, approved := i.approval()
+	approved = approved && !i.active()
+	for label, on := range map[string]bool{
+		p.Labels.Approved: approved,
+		p.Labels.InReview: !approved && i.PullRequest != 0 && !i.Pull.Closed && !i.Pull.Draft && i.delivered(),
+	} {
+		if on {
+			s.on = append(s.on, label)
+		} else {
+			s.off = append(s.off, label)
+		}
+	}
+	slices.Sort(s.off)
+	return s
+}
+
+// differs reports whether there is something to be changed on GitHub. A trigger that
+// has come off needs no telling.
+func (s shown) differs(from shown) bool {
+	return s.comment != from.comment || !slices.Equal(s.on, from.on) || s.withPullRequest != from.withPullRequest ||
+		!subset(s.answered, from.answered) || !subset(s.answeredPull, from.answeredPull)
+}
+
+func subset(labels, of []string) bool { return len(among(labels, of)) == len(labels) }
+
+// tell asks for GitHub to show the item as it is from now on, if that differs from
+// what it was. A note stands until the state moves on.
+func (d *decision) tell(before Item) {
+	if !d.noted && movedOn(before, d.item) {
+		d.item.Note = ""
+	}
+	now := show(d.p, d.item)
+	if !now.differs(show(d.p, before)) && d.status == nil {
+		return
+	}
+	d.item.Version++
+	c := events.GitHubChangeRequested{
+		Repository: d.item.Repository, Issue: d.item.Issue, PullRequest: d.item.PullRequest,
+		Version: d.item.Version, Comment: now.comment, Status: d.status,
+		On: now.on, Off: slices.Concat(now.off, now.answered),
+	}
+	if now.withPullRequest {
+		c.PullOn, c.PullOff = now.on, slices.Concat(now.off, now.answeredPull)
+	}
+	if d.item.Run != nil {
+		c.RunID = d.item.Run.ID
+	}
+	d.emit(c)
+}
+
+// movedOn reports whether what a person was told is about what has been.
+func movedOn(before, now Item) bool {
+	_, was := before.approval()
+	_, is := now.approval()
+	return was != is || before.Pull.Closed != now.Pull.Closed || before.Pull.Draft != now.Pull.Draft ||
+		now.Run != nil && (before.Run == nil || before.Run.ID != now.Run.ID || !before.Run.State.Final() && now.Run.State.Final())
+}
+
+// note leaves a word for people beside the state.
+func (d *decision) note(what, why string) { d.item.Note, d.noted = refusal(what, why), true }
