@@ -42,7 +42,7 @@ var reasons = map[string]bool{
 	"node_shutdown": true, "node_rejected": true, "not_started": true, "sidecar_failed": true, "namespace_stuck": true,
 	"services_invalid": true, "services_unreadable": true, "service_taken": true, "isolation_broken": true, "gateway_unreachable": true,
 	"precondition": true, "job_deleted": true, "kubernetes_refused": true, "engine": true, "pull_request": true, "assignment": true,
-	"aborted": true, "issue_closed": true, "issue_deleted": true, "issue_transferred": true, "pull_request_closed": true,
+	"aborted": true, "issue_closed": true, "issue_deleted": true, "issue_transferred": true, "pull_request_closed": true, "pull_request_merged": true,
 }
 
 func reasonLabel(reason string) string {
