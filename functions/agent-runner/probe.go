@@ -13,7 +13,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/kelseyhightower/envconfig"
+
+	"codexk8s.dev/shared/variables"
 )
 
 // probeCommand makes this program the Job's first container, see shared/agentpod.
@@ -53,7 +54,7 @@ type isolation struct {
 // probe is the container's whole life. The last line that it writes becomes what a person reads.
 func probe(ctx context.Context) int {
 	var e probeEnv
-	err := envconfig.Process("", &e)
+	err := variables.Read(&e)
 	if err == nil && len(e.Forbidden) == 0 {
 		err = errors.New("PROBE_FORBIDDEN is empty")
 	}

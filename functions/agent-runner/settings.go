@@ -7,9 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kelseyhightower/envconfig"
-
 	"codexk8s.dev/functions/agent-runner/internal/checkout"
+	"codexk8s.dev/shared/variables"
 )
 
 // Places are what an agent may reach of the platform.
@@ -33,7 +32,7 @@ type env struct {
 
 func settings() (env, error) {
 	var e env
-	if err := envconfig.Process("", &e); err != nil {
+	if err := variables.Read(&e); err != nil {
 		return env{}, fmt.Errorf("read the environment: %w", err)
 	}
 	var err error

@@ -14,7 +14,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/kelseyhightower/envconfig"
+	"codexk8s.dev/shared/variables"
 )
 
 type env struct {
@@ -27,7 +27,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	var e env
-	err := envconfig.Process("", &e)
+	err := variables.Read(&e)
 	if err == nil {
 		err = run(ctx, e)
 	}

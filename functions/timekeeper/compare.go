@@ -159,7 +159,7 @@ func (c *comparison) hook(ctx context.Context, r store.BoundRepository) (int64, 
 
 // findHook looks for our webhook: one whose deliveries came before, or else the only one that goes to the adapter's path.
 func (c *comparison) findHook(ctx context.Context) (int64, error) {
-	hooks, _, err := c.client.Repositories.ListHooks(ctx, c.owner, c.name, &gh.ListOptions{PerPage: 100})
+	hooks, err := c.hooks(ctx)
 	var refused *github.Refused
 	if err = github.ClassifyError(err, c.now); errors.As(err, &refused) {
 		slog.Debug("webhooks can't be listed, so deliveries are not compared", "repository", c.owner+"/"+c.name, "error", err)
@@ -183,6 +183,20 @@ func (c *comparison) findHook(ctx context.Context) (int64, error) {
 		return 0, nil
 	}
 	return ours[0], nil
+}
+
+func (c *comparison) hooks(ctx context.Context) (all []*gh.Hook, err error) {
+	page := &gh.ListOptions{PerPage: 100}
+	for {
+		hooks, resp, err := c.client.Repositories.ListHooks(ctx, c.owner, c.name, page)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, hooks...)
+		if page.Page = resp.NextPage; page.Page == 0 {
+			return all, nil
+		}
+	}
 }
 
 // causeOf names a label's event as the cause of what we say about it: the same label is told of once.

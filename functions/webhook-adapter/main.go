@@ -31,7 +31,7 @@ import (
 
 type env struct {
 	DatabaseURL    string `envconfig:"DATABASE_URL" required:"true"`           // Postgres, postgres://user:password@host/name
-	WebhookSecrets string `envconfig:"GITHUB_WEBHOOK_SECRETS" required:"true"` // secrets of the hooks, separated by commas: two while one is being changed
+	WebhookSecrets string `envconfig:"GITHUB_WEBHOOK_SECRETS" required:"true"` // secrets of the hooks, each on a line of its own or separated by commas: two while one is being changed
 	SourcesFile    string `envconfig:"EVENT_SOURCES_FILE"`                     // YAML of the other systems that may send CloudEvents; empty = none may
 	Senders        int    `envconfig:"SENDERS" default:"8"`                    // how many events are under way to the Broker at once
 }

@@ -1,6 +1,7 @@
 package github
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,6 +9,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,9 +74,10 @@ func Open(c Config) (*Clients, error) {
 		config: c, url: base, transport: transport,
 		installations: map[string]int64{}, clients: map[int64]*Client{},
 	}
+	cs.config.AppKey = unfold(c.AppKey)
 	switch {
 	case c.AppID != 0:
-		apps, err := ghinstallation.NewAppsTransport(transport, c.AppID, c.AppKey)
+		apps, err := ghinstallation.NewAppsTransport(transport, c.AppID, cs.config.AppKey)
 		if err != nil {
 			return nil, fmt.Errorf("reading the private key of GitHub App %d, it must be PEM (RSA): %w", c.AppID, err)
 		}
@@ -96,6 +100,20 @@ func (cs *Clients) client(rt http.RoundTripper) *gh.Client {
 	c.BaseURL = cs.url
 	c.UserAgent = "codex-k8s"
 	return c
+}
+
+// oneLine is a PEM block whose line ends were lost, or written as the two characters \n, on the way through a variable.
+var oneLine = regexp.MustCompile(`^(-----BEGIN [A-Z ]+-----)(?:\\n|\s)*([A-Za-z0-9+/=\s]|\\n)*(-----END [A-Z ]+-----)`)
+
+// unfold puts a key's lines onto lines again.
+func unfold(key []byte) []byte {
+	m := oneLine.FindSubmatch(key)
+	if m == nil || bytes.Contains(key, []byte("\n-----END")) {
+		return key
+	}
+	body := key[len(m[1]):bytes.LastIndex(key, m[3])]
+	body = bytes.Join(bytes.Fields(bytes.ReplaceAll(body, []byte(`\n`), []byte("\n"))), []byte("\n"))
+	return slices.Concat(m[1], []byte("\n"), body, []byte("\n"), m[3], []byte("\n"))
 }
 
 // stay leaves redirects to following.

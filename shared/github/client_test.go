@@ -218,3 +218,19 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A key comes through files and variables that do things to its line ends.
+func TestAnAppsKeyMayHaveLostItsLines(t *testing.T) {
+	key := string(appKey())
+	for name, form := range map[string]string{
+		"as it is":                  key,
+		"without the last line end": strings.TrimSpace(key),
+		"of Windows":                strings.ReplaceAll(key, "\n", "\r\n"),
+		"line ends written out":     strings.ReplaceAll(key, "\n", `\n`),
+		"blanks for line ends":      strings.ReplaceAll(key, "\n", " "),
+	} {
+		if _, err := Open(Config{AppID: 7, AppKey: []byte(form)}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

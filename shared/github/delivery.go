@@ -62,17 +62,34 @@ func (d Delivery) CloudEvent(payload []byte, received time.Time) event.Event {
 }
 
 // SamePayload reports whether two payloads under one GUID tell of the same event, though their bytes differ. A GUID is
-// an event's, not a delivery's: a repository's hook and an App's hook send it with the same payload, to which the App's
-// adds the member installation. And the deliveries API returns a payload that was written anew.
+// an event's, not a delivery's: the hooks of a repository, of an organisation and of an App send it, each with what
+// it may see beside the event itself. And the deliveries API returns a payload that was written anew. So two payloads are
+// the same where all that we read of them is, in an event that we read; and in any other where they differ by nothing but
+// by what a hook adds.
 // https://docs.github.com/en/rest/apps/webhooks#get-a-delivery-for-an-app-webhook (guid)
+// https://docs.github.com/en/webhooks/webhook-events-and-payloads#webhook-payload-object-common-properties
 func SamePayload(a, b []byte) bool {
 	var x, y map[string]any
 	if !readObject(a, &x) || !readObject(b, &y) {
 		return false
 	}
-	delete(x, "installation")
-	delete(y, "installation")
-	return reflect.DeepEqual(x, y)
+	if withoutHook(x); reflect.DeepEqual(x, withoutHook(y)) {
+		return true
+	}
+	p, errP := decode("", a)
+	q, errQ := decode("", b)
+	return errP == nil && errQ == nil && p.Issue.Number+p.PullRequest.Number > 0 && reflect.DeepEqual(p, q)
+}
+
+// withoutHook drops what a payload has only for the hook that it was sent to.
+func withoutHook(payload map[string]any) map[string]any {
+	for _, member := range []string{"installation", "organization", "enterprise"} {
+		delete(payload, member)
+	}
+	if repository, ok := payload["repository"].(map[string]any); ok {
+		delete(repository, "custom_properties")
+	}
+	return payload
 }
 
 // readObject keeps numbers as they are written: an id has more digits than a float.

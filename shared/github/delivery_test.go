@@ -154,6 +154,36 @@ func TestSamePayload(t *testing.T) {
 	}
 }
 
+// TestOneEventThroughSeveralHooks: each hook is told what its owner may know, and the event is one.
+func TestOneEventThroughSeveralHooks(t *testing.T) {
+	const payload = `{"action":"labeled","label":{"name":"run:dev"},"issue":{"number":1,"title":"a","updated_at":"2026-11-01T12:00:00Z"},` +
+		`"repository":{"full_name":"acme/api","id":7},"sender":{"login":"ann","id":2}}`
+	const push = `{"ref":"refs/heads/main","after":"1","repository":{"full_name":"acme/api"},"sender":{"login":"ann"}}`
+	with := func(payload, old, new string) string { return strings.Replace(payload, old, new, 1) }
+	for _, tt := range []struct {
+		name, one, other string
+		want             bool
+	}{
+		{"an organisation's", payload, with(payload, `{"action"`, `{"organization":{"login":"acme"},"action"`), true},
+		{"an enterprise's", payload, with(payload, `{"action"`, `{"enterprise":{"slug":"acme"},"action"`), true},
+		{"an App's", payload, with(payload, `{"action"`, `{"installation":{"id":7},"action"`), true},
+		{"with the repository's properties", payload, with(payload, `"id":7`, `"id":7,"custom_properties":{"tier":"1"}`), true},
+		{"with what nobody reads", payload, with(payload, `"login":"ann"`, `"login":"ann","user_view_type":"public"`), true},
+		{"another label", payload, with(payload, "run:dev", "run:abort"), false},
+		{"another issue", payload, with(payload, `"number":1`, `"number":2`), false},
+		{"another moment", payload, with(payload, "12:00:00", "12:00:01"), false},
+		{"another person", payload, with(payload, `"id":2`, `"id":3`), false},
+		{"another repository", payload, with(payload, `"id":7`, `"id":8`), false},
+		{"another text", payload, with(payload, `"title":"a"`, `"title":"b"`), false},
+		{"a push of an organisation's hook", push, with(push, `{"ref"`, `{"organization":{"login":"acme"},"ref"`), true},
+		{"another push: we don't read it, and it is another", push, with(push, `"after":"1"`, `"after":"2"`), false},
+	} {
+		if got := SamePayload([]byte(tt.one), []byte(tt.other)); got != tt.want || SamePayload([]byte(tt.other), []byte(tt.one)) != tt.want {
+			t.Errorf("%s: %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestClassifyWantsADeliveryID(t *testing.T) {
 	for _, guid := range []string{"", "a b", "ä", strings.Repeat("1", 129), "x\r\ny"} {
 		if _, err := Classify("ping", guid, []byte(`{}`)); err == nil {

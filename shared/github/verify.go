@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -32,17 +33,38 @@ var (
 // one is added here first, then set at GitHub, then the old one is removed here.
 type Secrets [][]byte
 
-// ParseSecrets reads secrets from one setting, separated by commas or line ends; blanks around each are dropped. It
-// refuses a setting without a single secret, because an empty key would accept what anybody signs with an empty key.
+// shortest is the length from which a piece between commas is taken for a secret of its own, beside longer ones.
+const shortest = 8
+
+// ParseSecrets reads secrets from one setting: one on each line, which is exact, or all on one line, separated by commas. As
+// a comma may also be part of a secret, a single line counts as a whole too; and it is not taken to pieces where only
+// some of them are shorter than 8 characters, since nobody else must be able to guess what was never meant as a secret.
+// Blanks around each are dropped. It refuses a setting without a single secret, because an empty key would accept what
+// anybody signs with an empty key.
 func ParseSecrets(setting string) (Secrets, error) {
 	var secrets Secrets
-	for _, s := range strings.FieldsFunc(setting, func(r rune) bool { return r == ',' || r == '\n' || r == '\r' }) {
-		if s = strings.TrimSpace(s); s != "" {
+	add := func(s string) {
+		if s = strings.Trim(s, " \t\uFEFF"); strings.Trim(s, ", ") != "" {
 			secrets = append(secrets, []byte(s))
 		}
 	}
+	lines := strings.FieldsFunc(setting, func(r rune) bool { return r == '\n' || r == '\r' })
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.Trim(line, " \t\uFEFF") == "" })
+	for _, line := range lines {
+		add(line)
+	}
+	if len(lines) == 1 && strings.Contains(lines[0], ",") {
+		pieces := strings.Split(lines[0], ",")
+		long := slices.IndexFunc(pieces, func(s string) bool { return len(strings.TrimSpace(s)) >= shortest }) >= 0
+		short := slices.IndexFunc(pieces, func(s string) bool { s = strings.TrimSpace(s); return s != "" && len(s) < shortest }) >= 0
+		if !long || !short {
+			for _, piece := range pieces {
+				add(piece)
+			}
+		}
+	}
 	if len(secrets) == 0 {
-		return nil, errors.New("no webhook secret given: set at least one, several are separated by commas")
+		return nil, errors.New("no webhook secret given: set at least one, each on a line of its own, or separated by commas")
 	}
 	return secrets, nil
 }

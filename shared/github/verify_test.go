@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestVerifyAcceptsAnyOfTheSecrets(t *testing.T) {
@@ -44,14 +46,36 @@ func TestVerifyAcceptsAnyOfTheSecrets(t *testing.T) {
 }
 
 func TestParseSecretsRefusesNone(t *testing.T) {
-	for _, setting := range []string{"", " ", ",", " , \n"} {
+	for _, setting := range []string{"", " ", ",", " , \n", "\uFEFF\r\n", ",,\n,"} {
 		if _, err := ParseSecrets(setting); err == nil {
 			t.Errorf("ParseSecrets(%q) accepted", setting)
 		}
 	}
-	got, err := ParseSecrets(" one ,two\nthree\r\n")
-	if err != nil || len(got) != 3 || string(got[0]) != "one" || string(got[1]) != "two" || string(got[2]) != "three" {
-		t.Errorf("ParseSecrets = %q, %v", got, err)
+}
+
+func TestParseSecrets(t *testing.T) {
+	for setting, want := range map[string][]string{
+		"one":                          {"one"},
+		"\uFEFFone\r\n":                {"one"},
+		" one \r\n\r\n two\n":          {"one", "two"},
+		"one, two":                     {"one, two", "one", "two"},
+		"with,comma":                   {"with,comma", "with", "comma"},
+		"with,comma\nother":            {"with,comma", "other"}, // a line is exact
+		"long-enough-1,long-enough-2":  {"long-enough-1,long-enough-2", "long-enough-1", "long-enough-2"},
+		"long-enough-1,\n":             {"long-enough-1,", "long-enough-1"},
+		"f3,a8d9c0ffee1234567890abcde": {"f3,a8d9c0ffee1234567890abcde"}, // "f3" would be guessed in no time
+	} {
+		got, err := ParseSecrets(setting)
+		if err != nil {
+			t.Errorf("%q: %v", setting, err)
+		}
+		var texts []string
+		for _, s := range got {
+			texts = append(texts, string(s))
+		}
+		if diff := cmp.Diff(want, texts); diff != "" {
+			t.Errorf("%q: %s", setting, diff)
+		}
 	}
 }
 

@@ -31,17 +31,16 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"reflect"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
-	"github.com/kelseyhightower/envconfig"
 	_ "golang.org/x/crypto/x509roots/fallback" // images have no CA certificates of their own
 	"knative.dev/pkg/network/handlers"
 	"knative.dev/pkg/signals"
+
+	"codexk8s.dev/shared/variables"
 )
 
 // Env is what Knative and the operator give to every function.
@@ -115,7 +114,7 @@ func Main[E any](function string, run func(context.Context, *Server, E) error) {
 func start[E any](ctx context.Context, function string, run func(context.Context, *Server, E) error) error {
 	var base Env
 	var own E
-	if err := errors.Join(process(&base), process(&own)); err != nil {
+	if err := errors.Join(variables.Read(&base), variables.Read(&own)); err != nil {
 		return fmt.Errorf("reading the environment: %w", err)
 	}
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: base.LogLevel})).With("function", function))
@@ -133,21 +132,6 @@ func start[E any](ctx context.Context, function string, run func(context.Context
 		return fmt.Errorf("starting: %w", err)
 	}
 	return s.serve(ctx, base)
-}
-
-// process reads the environment into the struct that p points to; a required
-// variable that is set but empty is refused like one that is not set.
-func process(p any) error {
-	if err := envconfig.Process("", p); err != nil {
-		return err
-	}
-	for field := range reflect.TypeOf(p).Elem().Fields() {
-		name := field.Tag.Get("envconfig")
-		if field.Tag.Get("required") == "true" && strings.TrimSpace(os.Getenv(name)) == "" {
-			return fmt.Errorf("required variable %s is empty", name)
-		}
-	}
-	return nil
 }
 
 func (s *Server) serve(ctx context.Context, env Env) error {

@@ -175,16 +175,6 @@ func TestARefusedSendIsTheCallersFailure(t *testing.T) {
 	}
 }
 
-func TestEmptyRequiredVariableIsRefused(t *testing.T) {
-	t.Setenv("DATABASE_URL", " ")
-	var env struct {
-		DatabaseURL string `envconfig:"DATABASE_URL" required:"true"`
-	}
-	if err := process(&env); err == nil || !strings.Contains(err.Error(), "DATABASE_URL") {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 	s := New("test", "")
 	arrived, release := make(chan struct{}), make(chan struct{})
