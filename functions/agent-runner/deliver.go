@@ -72,7 +72,7 @@ func unfit(work *checkout.Work) string {
 func noChanges(left []string, done *finished) string {
 	text := "The agent changed no file."
 	if len(left) > 0 {
-		text += " It left commits on `" + strings.Join(left, "`, `") + "`, but only the files in its folder count."
+		text += " It left commits on " + strings.Join(left, ", ") + ", but only the files in its folder count."
 	}
 	if len(done.notes) > 0 {
 		text += " Of its files:\n\n" + items(done.notes)
@@ -119,7 +119,7 @@ func reported(paths []string) []string {
 func scopeSummary(out, globs []string) string {
 	var named []string
 	for _, p := range out {
-		named = append(named, "`"+checkout.Shown(p)+"`")
+		named = append(named, checkout.Code(p))
 	}
 	return "The agent changed files outside of its write scope, so nothing was pushed:\n\n" + items(named) +
 		"\n\nAllowed are: `" + strings.Join(globs, "`, `") + "`."

@@ -272,7 +272,7 @@ func (r *Repository) Left(ctx context.Context) []string {
 	for line := range strings.Lines(out) {
 		commit, ref, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if commit != r.Head && commit != r.Base && commit != r.Branch {
-			left = append(left, Shown(strings.TrimPrefix(ref, "refs/heads/")))
+			left = append(left, Code(strings.TrimPrefix(ref, "refs/heads/")))
 		}
 	}
 	return left

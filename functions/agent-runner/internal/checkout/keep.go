@@ -29,7 +29,7 @@ func (r *Repository) Keep(ctx context.Context, work *Work, room int64) (Kept, er
 	for _, name := range names {
 		c := work.changes[name]
 		if used += c.size + perFile; used > room {
-			k.Lost = append(k.Lost, "`"+Shown(name)+"`")
+			k.Lost = append(k.Lost, Code(name))
 			continue
 		}
 		kept[name] = c

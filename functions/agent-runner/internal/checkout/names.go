@@ -41,6 +41,19 @@ func Shown(path string) string {
 	return b.String()
 }
 
+// Code is Shown as Markdown code, which no character of the path ends.
+func Code(path string) string {
+	path = Shown(path)
+	mark := "`"
+	for strings.Contains(path, mark) {
+		mark += "`"
+	}
+	if mark != "`" {
+		path = " " + path + " "
+	}
+	return mark + path + mark
+}
+
 // reserved says whether git refuses the name of a file or folder, because some system takes it for ".git"
 // (https://git-scm.com/docs/git-config, core.protectHFS and core.protectNTFS).
 func reserved(name string) bool {

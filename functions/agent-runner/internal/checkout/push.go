@@ -84,7 +84,7 @@ func (r *Repository) onTop(ctx context.Context, commit, onto string) (string, er
 	if err != nil {
 		var both []string
 		for name := range strings.FieldsFuncSeq(files, func(c rune) bool { return c == 0 }) {
-			both = append(both, "`"+Shown(name)+"`")
+			both = append(both, Code(name))
 		}
 		return "", fmt.Errorf("%w: both changed %s", ErrConflict, strings.Join(both, ", "))
 	}

@@ -16,19 +16,19 @@ func (w *walk) submodule(name string, had entry) {
 	w.blind = append(w.blind, name)
 	if _, err := w.root.Lstat(path.Join(name, ".git")); errors.Is(err, fs.ErrNotExist) {
 		if files, err := fs.ReadDir(w.root.FS(), name); err != nil || len(files) > 0 {
-			w.note("`%s` is a submodule that was not checked out; what was written there is not taken", Shown(name))
+			w.note("%s is a submodule that was not checked out; what was written there is not taken", Code(name))
 		}
 		return
 	}
 	at, err := w.headOf(name)
 	switch {
 	case err != nil:
-		w.note("`%s` is a submodule whose commit cannot be read; it stays where it was", Shown(name))
+		w.note("%s is a submodule whose commit cannot be read; it stays where it was", Code(name))
 	case at != had.id:
 		w.moved[name] = entry{modeSubmodule, at}
-		w.note("`%s` is a submodule and is at %.12s now; that commit must be in its own repository, and changed files in it are not taken", Shown(name), at)
+		w.note("%s is a submodule and is at %.12s now; that commit must be in its own repository, and changed files in it are not taken", Code(name), at)
 	default:
-		w.note("`%s` is a submodule; changed files in it are not taken", Shown(name))
+		w.note("%s is a submodule; changed files in it are not taken", Code(name))
 	}
 }
 

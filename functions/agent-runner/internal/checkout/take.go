@@ -61,7 +61,7 @@ func (r *Repository) Take(ctx context.Context, limit int64) (*Work, error) {
 			return nil, fmt.Errorf("read the agent's files: %w", context.Cause(ctx))
 		}
 		if err := w.take(ctx, work, name, limit); err != nil {
-			return nil, fmt.Errorf("take `%s`: %w", Shown(name), err)
+			return nil, fmt.Errorf("take %s: %w", Code(name), err)
 		}
 	}
 	for name, at := range w.moved {
@@ -108,7 +108,7 @@ func (r *Repository) against(changes map[string]change) []string {
 func (w *walk) take(ctx context.Context, work *Work, name string, limit int64) error {
 	info := w.found[name]
 	if info.Size() > limit {
-		work.Large = append(work.Large, fmt.Sprintf("`%s` (%.1f MB)", Shown(name), float64(info.Size())/(1<<20)))
+		work.Large = append(work.Large, fmt.Sprintf("%s (%.1f MB)", Code(name), float64(info.Size())/(1<<20)))
 		return nil
 	}
 	k, again := w.known[name]
@@ -134,10 +134,10 @@ func (w *walk) take(ctx context.Context, work *Work, name string, limit int64) e
 	}
 	work.changes[name] = change{entry: k.is, size: k.packed}
 	if k.filter != "" {
-		work.Filters = append(work.Filters, fmt.Sprintf("`%s` (%s)", Shown(name), k.filter))
+		work.Filters = append(work.Filters, fmt.Sprintf("%s (%s)", Code(name), k.filter))
 	}
 	if len(k.secrets) > 0 || len(w.Secrets([]byte(name))) > 0 {
-		work.Secret = append(work.Secret, "`"+w.Clean(Shown(name))+"`")
+		work.Secret = append(work.Secret, w.Clean(Code(name)))
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func (w *walk) note(format string, args ...any) {
 // cannot notes a path that stays as it was.
 func (w *walk) cannot(name string, why any) {
 	w.blind = append(w.blind, name)
-	w.note("`%s` %v", Shown(name), why)
+	w.note("%s %v", Code(name), why)
 }
 
 // folder looks at everything in dir, a path relative to the root, "" for itself.
@@ -144,7 +144,7 @@ func (w *walk) entries(dir string, some []os.DirEntry) error {
 			continue
 		case e.Name() == ".git":
 			if dir != "" {
-				w.note("`%s` is a repository of its own; its files are taken, its history is not", Shown(dir))
+				w.note("%s is a repository of its own; its files are taken, its history is not", Code(dir))
 			}
 			continue
 		case reserved(e.Name()):
@@ -196,7 +196,7 @@ func (w *walk) entry(name string, info fs.FileInfo) error {
 		return nil
 	case !tracked:
 		if w.fresh++; w.fresh > maxNew {
-			return fmt.Errorf("%w, the last one seen is `%s`", ErrTooMany, Shown(name))
+			return fmt.Errorf("%w, the last one seen is %s", ErrTooMany, Code(name))
 		}
 	}
 	w.found[name] = info
