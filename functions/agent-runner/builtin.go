@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 	openai "github.com/sashabaranov/go-openai"
@@ -37,14 +36,14 @@ const (
 const builtinSystem = `You are a software engineer who works alone in a checked-out repository by calling tools. All paths are relative to its root.
 Look before you change, keep changes small, run the tests. When the task is done, call finish with a summary.`
 
-func newBuiltin(e env, model, reasoning string, log *runLog) (*builtin, error) {
+func newBuiltin(e env, l *line, model, reasoning string, log *runLog) (*builtin, error) {
 	root, err := os.OpenRoot(e.checkout())
 	if err != nil {
 		return nil, fmt.Errorf("open the workspace: %w", err)
 	}
-	config := openai.DefaultConfig(e.RunToken)
-	config.BaseURL = e.LLMURL
-	config.HTTPClient = &http.Client{Timeout: 10 * time.Minute, Transport: &patientTransport{next: http.DefaultTransport, retryFor: e.RetryFor}}
+	config := openai.DefaultConfig("") // the line adds the token
+	config.BaseURL = l.base.String()
+	config.HTTPClient = &http.Client{Transport: l}
 	return &builtin{
 		client: openai.NewClientWithConfig(config), tools: &toolbox{root: root, dir: e.checkout()},
 		model: model, reasoning: reasoning, log: log,
@@ -102,6 +101,13 @@ func (b *builtin) conversation() (conversation, error) {
 	return conversation{ThreadID: b.threadID, Data: data}, nil
 }
 
+// forget leaves the conversation.
+func (b *builtin) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.threadID, b.messages = "", nil
+}
+
 func (b *builtin) add(m openai.ChatCompletionMessage) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -125,7 +131,7 @@ func (b *builtin) run(ctx context.Context, message string) (string, error) {
 			return summary, err
 		}
 	}
-	return "", engineFailure(fmt.Sprintf("the agent did not finish within %d turns", maxTurns))
+	return "", &failure{reasonEngine, fmt.Sprintf("The agent did not finish within %d turns.", maxTurns)}
 }
 
 // turn asks the model once and does what it asks for. Done when it called finish, or called nothing.
@@ -137,7 +143,7 @@ func (b *builtin) turn(ctx context.Context) (summary string, done bool, err erro
 		Model: b.model, ReasoningEffort: b.reasoning, Messages: history, Tools: toolDefinitions,
 	})
 	if err != nil {
-		return "", false, modelError(err)
+		return "", false, fmt.Errorf("ask the model: %w", err)
 	}
 	if len(res.Choices) == 0 {
 		return "", false, errors.New("the model answered with no choice")
@@ -165,31 +171,36 @@ func (b *builtin) turn(ctx context.Context) (summary string, done bool, err erro
 	return summary, done, ctx.Err()
 }
 
-// shortened is the history with the oldest tool results left out until it fits. Calls stay, as the API demands.
+// shortened is the history with the oldest results and arguments of tools left out until it fits. Calls themselves stay,
+// as the API demands, and so does what people and the model said.
 func shortened(messages []openai.ChatCompletionMessage) []openai.ChatCompletionMessage {
 	total := 0
 	for _, m := range messages {
-		total += len(m.Content)
+		total += size(m)
 	}
 	out := append([]openai.ChatCompletionMessage(nil), messages...)
 	for i := range out {
 		if total <= maxHistory {
 			break
 		}
+		total -= size(out[i])
 		if out[i].Role == openai.ChatMessageRoleTool {
-			total -= len(out[i].Content)
 			out[i].Content = "[left out]"
 		}
+		out[i].ToolCalls = append([]openai.ToolCall(nil), out[i].ToolCalls...)
+		for n := range out[i].ToolCalls {
+			out[i].ToolCalls[n].Function.Arguments = `{"left_out":true}`
+		}
+		total += size(out[i])
 	}
 	return out
 }
 
-// modelError sorts a failed call: a refused request stays refused, everything else may pass.
-func modelError(err error) error {
-	var refusal *openai.APIError
-	if errors.As(err, &refusal) && refusal.HTTPStatusCode >= 400 && refusal.HTTPStatusCode < 500 &&
-		refusal.HTTPStatusCode != http.StatusTooManyRequests && refusal.HTTPStatusCode != http.StatusRequestTimeout {
-		return engineFailure(fmt.Sprintf("the model refused the request: %v", err))
+// size is what a message adds to a request, in bytes.
+func size(m openai.ChatCompletionMessage) int {
+	total := len(m.Content)
+	for _, call := range m.ToolCalls {
+		total += len(call.Function.Name) + len(call.Function.Arguments)
 	}
-	return fmt.Errorf("ask the model: %w", err)
+	return total
 }

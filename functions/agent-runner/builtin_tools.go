@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -140,7 +141,7 @@ func (t *toolbox) readFile(name string) (string, error) {
 	if bytes.IndexByte(data, 0) >= 0 {
 		return "", fmt.Errorf("%s is a binary file of %d bytes", p, len(data))
 	}
-	return middleCut(string(data)), nil
+	return cutMiddle(string(data), 0), nil
 }
 
 func (t *toolbox) writeFile(name, content string) (string, error) {
@@ -193,18 +194,18 @@ func (t *toolbox) listFiles(name string) (string, error) {
 	return out.String(), nil
 }
 
-// run runs a command in a shell without the run token in its environment.
+// outputDelay is how long a command's output is waited for after the command has ended, when something that it left
+// running holds on to it.
+const outputDelay = time.Second
+
+// run runs a command in a shell. What it leaves running, a server to be tried out say, goes on until the engine has
+// finished (endAgent).
 func (t *toolbox) run(ctx context.Context, command string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, maxToolTime)
 	defer cancel()
 	cmd := exec.Command("sh", "-c", command)
-	cmd.Dir, cmd.SysProcAttr, cmd.WaitDelay = t.dir, ownGroup(), 5*time.Second
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "RUN_TOKEN=") {
-			cmd.Env = append(cmd.Env, v)
-		}
-	}
-	var out bytes.Buffer
+	cmd.Dir, cmd.SysProcAttr, cmd.WaitDelay = t.dir, ownGroup(), outputDelay
+	var out output
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		return "", err
@@ -213,24 +214,63 @@ func (t *toolbox) run(ctx context.Context, command string) (string, error) {
 	go stopGroup(ctx, cmd.Process.Pid, finished)
 	err := cmd.Wait()
 	close(finished)
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	text := middleCut(strings.ToValidUTF8(out.String(), "\uFFFD"))
-	if ctx.Err() != nil {
-		return text + fmt.Sprintf("\n[stopped after %s]", maxToolTime), nil
-	}
+	text := strings.TrimRight(out.text(), "\n")
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case ctx.Err() != nil:
+		return text + fmt.Sprintf("\n[stopped after %s]", maxToolTime), nil
+	case status.Signaled():
+		return text + fmt.Sprintf("\n[ended by signal: %s]", status.Signal()), nil
+	case errors.Is(err, exec.ErrWaitDelay):
+		text += "\n[what the command left running goes on, and its output is not shown]"
+	case err != nil && !errors.As(err, &exit):
 		return "", err
 	}
-	return fmt.Sprintf("%s\n[exit code %d]", strings.TrimRight(text, "\n"), cmd.ProcessState.ExitCode()), nil
+	return fmt.Sprintf("%s\n[exit code %d]", text, cmd.ProcessState.ExitCode()), nil
 }
 
-// middleCut keeps the beginning and the end of long text, where the interesting lines are.
-func middleCut(text string) string {
-	if len(text) <= maxToolOutput {
+// output keeps the beginning and the end of what is written to it, whatever passes between.
+type output struct {
+	mu         sync.Mutex // the process and what it left running may write side by side
+	head, tail []byte
+	bytes      int
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.bytes += len(p)
+	n := min(len(p), maxToolOutput-len(o.head))
+	o.head = append(o.head, p[:n]...)
+	o.tail = append(o.tail, p[n:]...)
+	if len(o.tail) > 4*maxToolOutput {
+		o.tail = append([]byte(nil), o.tail[len(o.tail)-maxToolOutput:]...)
+	}
+	return n + len(p[n:]), nil
+}
+
+func (o *output) text() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := append(append([]byte(nil), o.head...), o.tail...)
+	return cutMiddle(strings.ToValidUTF8(string(all), "\uFFFD"), o.bytes-len(all))
+}
+
+// cutMiddle keeps the beginning and the end of long text, where the interesting lines are, and says how much is
+// missing, of which some may be missing already. It cuts between lines where it can: half a secret is not recognised.
+func cutMiddle(text string, missing int) string {
+	if len(text) <= maxToolOutput && missing == 0 {
 		return text
 	}
-	half := maxToolOutput / 2
-	return strings.ToValidUTF8(text[:half], "") + fmt.Sprintf("\n[%d bytes left out]\n", len(text)-2*half) +
-		strings.ToValidUTF8(text[len(text)-half:], "")
+	half := min(maxToolOutput, len(text)) / 2
+	head, tail := text[:half], text[len(text)-half:]
+	if end := strings.LastIndexByte(head, '\n'); end > half/2 {
+		head = head[:end]
+	}
+	if begin := strings.IndexByte(tail, '\n'); begin >= 0 && begin < half/2 {
+		tail = tail[begin+1:]
+	}
+	missing += len(text) - len(head) - len(tail)
+	return strings.ToValidUTF8(head, "") + fmt.Sprintf("\n[%d bytes left out]\n", missing) + strings.ToValidUTF8(tail, "")
 }

@@ -20,11 +20,12 @@ import (
 
 // codex is the engine that runs the Codex CLI, one process per message.
 //
-// The CLI speaks the Responses API to LLM_URL with the run token as key. Its memory is one file, the rollout, which it
+// The CLI speaks the Responses API to the run's line, with the line's key. Its memory is one file, the rollout, which it
 // appends to as it goes; that file in an empty CODEX_HOME is all that `exec resume` needs. The pod is the sandbox, so
 // the CLI's own is off.
 type codex struct {
 	env       env
+	line      *line
 	model     string
 	reasoning string
 	log       *runLog
@@ -33,26 +34,30 @@ type codex struct {
 	threadID string
 }
 
-// codexConfig: https://github.com/openai/codex/blob/main/docs/config.md. The token is named, never written. The
-// commands that the agent runs do not inherit it.
+// modelKey is the variable with the line's key.
+const modelKey = "CODEXK8S_MODEL_KEY"
+
+// codexConfig: https://github.com/openai/codex/blob/main/docs/config.md. The key is named, never written. The
+// commands that the agent runs do not inherit it. The line repeats requests, so the CLI does not.
 const codexConfig = `model_provider = "gateway"
 check_for_update_on_startup = false
 
 [model_providers.gateway]
 name = "gateway"
 base_url = %s
-env_key = "RUN_TOKEN"
+env_key = "CODEXK8S_MODEL_KEY"
 wire_api = "responses"
+request_max_retries = 0
 
 [analytics]
 enabled = false
 
 [shell_environment_policy]
 inherit = "all"
-exclude = ["RUN_TOKEN"]
+exclude = ["CODEXK8S_MODEL_KEY"]
 `
 
-func newCodex(e env, model, reasoning string, log *runLog) (*codex, error) {
+func newCodex(e env, l *line, model, reasoning string, log *runLog) (*codex, error) {
 	if _, err := exec.LookPath(e.CodexBin); err != nil {
 		return nil, fmt.Errorf("find the Codex CLI, set CODEX_BIN to it or use the builtin engine: %w", err)
 	}
@@ -62,15 +67,19 @@ func newCodex(e env, model, reasoning string, log *runLog) (*codex, error) {
 	if err := os.MkdirAll(e.codexHome(), 0o755); err != nil {
 		return nil, fmt.Errorf("create CODEX_HOME: %w", err)
 	}
-	url, err := json.Marshal(e.LLMURL) // a JSON string is a TOML basic string
+	return &codex{env: e, line: l, model: model, reasoning: reasoning, log: log}, nil
+}
+
+// configure writes the CLI's settings, for one run: the line is opened anew for each.
+func (c *codex) configure(address string) error {
+	url, err := json.Marshal(address) // a JSON string is a TOML basic string
 	if err != nil {
-		return nil, fmt.Errorf("write the URL of the model: %w", err)
+		return fmt.Errorf("write the URL of the model: %w", err)
 	}
-	config := fmt.Appendf(nil, codexConfig, url)
-	if err := os.WriteFile(filepath.Join(e.codexHome(), "config.toml"), config, 0o644); err != nil {
-		return nil, fmt.Errorf("write the Codex configuration: %w", err)
+	if err := os.WriteFile(filepath.Join(c.env.codexHome(), "config.toml"), fmt.Appendf(nil, codexConfig, url), 0o644); err != nil {
+		return fmt.Errorf("write the Codex configuration: %w", err)
 	}
-	return &codex{env: e, model: model, reasoning: reasoning, log: log}, nil
+	return nil
 }
 
 // threadIDs are UUIDs. Checked because one becomes part of a file name pattern and of an argument.
@@ -93,6 +102,9 @@ func (c *codex) resume(from conversation) error {
 	c.setThread(from.ThreadID)
 	return nil
 }
+
+// forget leaves the conversation.
+func (c *codex) forget() { c.setThread("") }
 
 func (c *codex) setThread(id string) {
 	c.mu.Lock()
@@ -147,11 +159,24 @@ func (c *codex) arguments() []string {
 // errNoSession says that the CLI did not take the restored session; a new one is the way out.
 var errNoSession = errors.New("the session could not be resumed")
 
+// errKilled says that the CLI was killed by somebody else than us.
+var errKilled = errors.New("killed (SIGKILL), as Linux does with a process when memory is used up")
+
 func (c *codex) run(ctx context.Context, message string) (string, error) {
+	address, key, shut, err := c.line.open()
+	if err != nil {
+		return "", err
+	}
+	defer shut()
+	if err := c.configure(address); err != nil {
+		return "", err
+	}
 	resumed := c.thread() != ""
 	cmd := exec.Command(c.env.CodexBin, c.arguments()...)
 	cmd.Dir = c.env.checkout()
-	cmd.Env = append(os.Environ(), "CODEX_HOME="+c.env.codexHome(), "RUN_TOKEN="+c.env.RunToken)
+	// A proxy that the pod may have is not for this process and the CLI.
+	cmd.Env = append(os.Environ(), "CODEX_HOME="+c.env.codexHome(), modelKey+"="+key,
+		"NO_PROXY="+os.Getenv("NO_PROXY")+",127.0.0.1", "no_proxy="+os.Getenv("no_proxy")+",127.0.0.1")
 	cmd.Stdin = strings.NewReader(message)
 	cmd.SysProcAttr = ownGroup()
 	cmd.WaitDelay = 5 * time.Second
@@ -171,40 +196,57 @@ func (c *codex) run(ctx context.Context, message string) (string, error) {
 	turn := codexTurn{log: c.log, started: c.setThread}
 	read(out, turn.line)
 	err = cmd.Wait()
-	killGroup(cmd.Process.Pid) // whatever the agent left running
-	switch {
-	case ctx.Err() != nil:
+	if !turn.completed {
+		killGroup(cmd.Process.Pid) // else what the agent left running is endAgent's
+	}
+	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
+	}
+	return c.ended(&turn, resumed, cmd.ProcessState, err, problems.text())
+}
+
+// ended says what the end of the CLI means. A turn that was completed is the agent's work, whatever came after it.
+func (c *codex) ended(turn *codexTurn, resumed bool, state *os.ProcessState, err error, said string) (string, error) {
+	status, _ := state.Sys().(syscall.WaitStatus)
+	switch {
+	case turn.completed && turn.failure == "":
+		if err != nil {
+			c.log.say("The Codex CLI had completed its turn, and then ended badly: %v: %s", err, said)
+		}
+		return turn.message, nil
+	case status.Signaled() && status.Signal() == syscall.SIGKILL:
+		return "", fmt.Errorf("the Codex CLI was %w", errKilled)
 	case resumed && turn.thread == "":
-		c.setThread("")
-		return "", fmt.Errorf("%w: %s", errNoSession, problems.text())
+		c.forget()
+		return "", fmt.Errorf("%w: %s", errNoSession, said)
 	case turn.failure != "":
-		return "", codexFailure(turn.failure)
+		return "", fmt.Errorf("the Codex CLI could not finish: %s", turn.failure)
 	case err != nil:
-		return "", fmt.Errorf("the Codex CLI ended badly: %w: %s", err, problems.text())
-	case !turn.completed:
-		return "", fmt.Errorf("the Codex CLI ended in the middle of its turn: %s", problems.text())
+		return "", fmt.Errorf("the Codex CLI ended badly: %w: %s", err, said)
 	}
-	return turn.message, nil
+	return "", fmt.Errorf("the Codex CLI ended in the middle of its turn: %s", said)
 }
 
-// refusedByModel matches what the CLI says of an answer that it does not retry because the request itself was refused.
-var refusedByModel = regexp.MustCompile(`\bstatus (400|401|402|403|404|413|422)\b`)
+// maxCodexLine bounds one event in memory. The longest are those with the output of a command.
+const maxCodexLine = 8 << 20
 
-func codexFailure(text string) error {
-	if refusedByModel.MatchString(text) {
-		return engineFailure(text)
-	}
-	return fmt.Errorf("the Codex CLI could not finish: %s", text)
-}
-
-// read gives every line to f. Lines are as long as the output of the commands that the agent runs.
+// read gives every line to f, but for what of it is beyond maxCodexLine.
 func read(in io.Reader, f func([]byte)) {
-	lines := bufio.NewReader(in)
+	lines := bufio.NewReaderSize(in, 64<<10)
+	var line []byte
 	for {
-		line, err := lines.ReadBytes('\n')
+		part, err := lines.ReadSlice('\n')
+		if room := maxCodexLine - len(line); room > 0 {
+			line = append(line, part[:min(len(part), room)]...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
 		if len(bytes.TrimSpace(line)) > 0 {
 			f(line)
+		}
+		if line = line[:0]; cap(line) > 1<<20 {
+			line = nil
 		}
 		if err != nil {
 			return

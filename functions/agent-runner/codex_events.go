@@ -58,6 +58,10 @@ const maxOutputLines = 200
 
 func (t *codexTurn) line(line []byte) {
 	var e codexEvent
+	if len(line) >= maxCodexLine {
+		t.log.add(streamRunner, fmt.Sprintf("[an event of the Codex CLI with more than %d bytes is left out]", maxCodexLine))
+		return
+	}
 	if err := json.Unmarshal(line, &e); err != nil {
 		t.log.add(streamAgent, string(line)) // not an event: told as it is
 		return

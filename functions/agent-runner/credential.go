@@ -16,12 +16,35 @@ import (
 )
 
 // credentialCommand makes this binary a Git credential helper (https://git-scm.com/docs/gitcredentials): Git calls it
-// when a server asks for a password, so a token exists only while it is used and is never in an argument, a URL, a
-// config file or a log.
+// when a server asks for a password, so a token is never in an argument, a URL, a config file or a log.
 const credentialCommand = "git-credential"
 
-// credentialURLVariable tells the helper which repository it may answer for; set by env.repository.
-const credentialURLVariable = "CODEXK8S_CREDENTIAL_URL"
+// What the helper answers, and for which repository. They are in the environment of a git process that talks to the
+// server, while no process of the agent lives, and in no other.
+const (
+	credentialURLVariable      = "CODEXK8S_CREDENTIAL_URL"
+	credentialUserVariable     = "CODEXK8S_CREDENTIAL_USER"
+	credentialPasswordVariable = "CODEXK8S_CREDENTIAL_PASSWORD"
+)
+
+// access fetches a credential for the run's repository whenever git is to talk to the server, and gives it as the
+// environment in which the helper looks for it.
+func (r *runner) access(cloneURL string) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) { return r.credential(ctx, cloneURL) }
+}
+
+func (r *runner) credential(ctx context.Context, cloneURL string) ([]string, error) {
+	got, err := r.gateway.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("get a Git credential: %w", err)
+	}
+	r.redact.hide(got.GetPassword())
+	return []string{
+		credentialURLVariable + "=" + cloneURL,
+		credentialUserVariable + "=" + got.GetUsername(),
+		credentialPasswordVariable + "=" + got.GetPassword(),
+	}, nil
+}
 
 // gitCredential answers "get" for the run's own repository, also where the server has moved it, and is silent otherwise,
 // so that neither a submodule nor a redirect to another host is given the token.
@@ -41,16 +64,11 @@ func gitCredential(ctx context.Context, args []string, in io.Reader, out io.Writ
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	gateway := dial(os.Getenv("AGENT_GATEWAY_URL"), os.Getenv("RUN_TOKEN"), time.Minute)
-	credential, err := gateway.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
-	if err != nil {
-		slog.Error("get a Git credential", "error", err)
-		return 1
-	}
-	if !samePath(asked["path"], own.Path) && !redirects(ctx, own, asked["path"], credential) {
+	user, password := os.Getenv(credentialUserVariable), os.Getenv(credentialPasswordVariable)
+	if !samePath(asked["path"], own.Path) && !redirects(ctx, own, asked["path"], user, password) {
 		return noCredential(asked)
 	}
-	if _, err := fmt.Fprintf(out, "username=%s\npassword=%s\n", credential.GetUsername(), credential.GetPassword()); err != nil {
+	if _, err := fmt.Fprintf(out, "username=%s\npassword=%s\n", user, password); err != nil {
 		return 1
 	}
 	return 0
@@ -63,7 +81,7 @@ func noCredential(asked map[string]string) int {
 
 // redirects says whether the server sends whoever asks for the run's repository to path: it was renamed or transferred
 // since (https://docs.github.com/repositories/creating-and-managing-repositories/renaming-a-repository).
-func redirects(ctx context.Context, own *url.URL, path string, credential *agentapi.GetGitCredentialResponse) bool {
+func redirects(ctx context.Context, own *url.URL, path, user, password string) bool {
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	at := *own
 	for range 3 {
@@ -72,7 +90,7 @@ func redirects(ctx context.Context, own *url.URL, path string, credential *agent
 		if err != nil {
 			return false
 		}
-		req.SetBasicAuth(credential.GetUsername(), credential.GetPassword())
+		req.SetBasicAuth(user, password)
 		res, err := client.Do(req)
 		if err != nil {
 			return false

@@ -200,10 +200,9 @@ func TestAKeptWorkFolderIsResetAndTheWorkRestored(t *testing.T) {
 }
 
 func TestTheCredentialIsForTheOwnRepositoryOnly(t *testing.T) {
-	w := newWorld(t, "builtin")
-	t.Setenv("AGENT_GATEWAY_URL", w.gateway.url)
-	t.Setenv("RUN_TOKEN", testToken)
 	t.Setenv(credentialURLVariable, "https://github.com/acme/shop.git")
+	t.Setenv(credentialUserVariable, "x-access-token")
+	t.Setenv(credentialPasswordVariable, "acme-token")
 	for _, c := range []struct{ command, in, want string }{
 		{"get", "protocol=https\nhost=github.com\npath=acme/shop.git\n", "username=x-access-token\npassword=acme-token\n"},
 		{"get", "protocol=https\nhost=github.com\npath=acme/shop\n", "username=x-access-token\npassword=acme-token\n"},

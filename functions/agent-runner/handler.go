@@ -42,6 +42,7 @@ const (
 	reasonNoPull       = "pull_request_missing" // a revise without an open pull request
 	reasonNoBase       = "base_branch_missing"
 	reasonEngine       = "engine"            // the engine could not finish
+	reasonOOM          = "oom_killed"        // the engine was killed for its memory; agentpod says the same of a whole pod
 	reasonPushConflict = "push_conflict"     // somebody else changed the branch at the same place
 	reasonPushRejected = "push_rejected"     // branch protection, missing permission on workflows, …
 	reasonRepository   = "repository_access" // clone or fetch refused
@@ -66,6 +67,7 @@ type runner struct {
 	redact  *redactor
 	gateway agentapi.SessionServiceClient // tries again
 	pulse   agentapi.SessionServiceClient // does not: the next heartbeat comes anyway
+	line    *line                         // to the model
 	log     *runLog
 	phase   atomic.Value // string
 }
@@ -82,6 +84,10 @@ func run(ctx context.Context) int {
 	r.gateway = dial(e.GatewayURL, e.RunToken, e.RetryFor)
 	r.pulse = dial(e.GatewayURL, e.RunToken, 0)
 	r.log = &runLog{gateway: r.gateway, redact: r.redact}
+	if r.line, err = newLine(e); err != nil {
+		slog.Error("start", "error", err)
+		return exitNever
+	}
 	err = r.work(ctx)
 	code := exitCode(ctx, err)
 	if err != nil {

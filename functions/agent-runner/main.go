@@ -4,7 +4,11 @@
 //
 // It talks to the platform only through agent-gateway (the Session API of shared/agentapi) and to models only through
 // LLM_URL, both with the run token, which is the only secret it is given. Credentials for Git hosting are fetched
-// from the gateway at the moment Git asks for one.
+// from the gateway when they are needed.
+//
+// The agent and its commands have the same user as this program, and are not trusted. They are given a key that opens
+// the model through this process and nothing else (line); the token stays where they cannot read it (token.go); every
+// process of theirs is gone before their work is looked at and before a credential that may write exists (endAll).
 //
 // It may be killed at any point and started again elsewhere. Three things outside the pod say how far it got: the
 // session snapshot (conversation, uncommitted changes, whether the engine had finished), the pushed commit (it

@@ -94,12 +94,10 @@ func TestToolsStayInTheWorkspace(t *testing.T) {
 		{"list_files", `{"path":"."}`, "a/b.txt\nbin\ngit\nin\nnew/deep/f.txt\nout\noutdir\n"},
 		{"list_files", `{"path":"nowhere"}`, "error: "},
 		{"run", `{"command":"cat a/b.txt; echo oops >&2; exit 3"}`, "hellooops\n[exit code 3]"},
-		{"run", `{"command":"echo token=$RUN_TOKEN"}`, "token=\n[exit code 0]"},
 		{"finish", `{"summary":"done"}`, "done"},
 		{"delete_everything", `{}`, `error: there is no tool "delete_everything"`},
 		{"run", `not json`, "error: the arguments are not the JSON object that run takes"},
 	} {
-		t.Setenv("RUN_TOKEN", "secret")
 		got := tools.call(t.Context(), c.tool, c.arguments).text
 		if got != c.want && !(strings.HasPrefix(c.want, "error: ") && strings.HasPrefix(got, c.want)) {
 			t.Errorf("%s %s = %q, want %q", c.tool, c.arguments, got, c.want)

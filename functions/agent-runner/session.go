@@ -26,6 +26,8 @@ type engine interface {
 	resume(conversation) error
 	// run says message in the conversation and works until the agent has finished. It returns the agent's last message.
 	run(ctx context.Context, message string) (string, error)
+	// forget leaves the conversation: the next run begins a new one.
+	forget()
 	// conversation is the present state, to be given to resume elsewhere. It may be called while run works. Empty before the start.
 	conversation() (conversation, error)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,12 +31,16 @@ type env struct {
 	RetryFor          time.Duration `envconfig:"RETRY_FOR" default:"3m"`           // how long to try an unreachable gateway or GitHub
 }
 
+// settings reads the environment. In it, and in that of every child, there is no run token afterwards.
 func settings() (env, error) {
 	var e env
-	if err := variables.Read(&e); err != nil {
+	if err := takeToken(); err != nil {
+		return env{}, err
+	}
+	err := variables.Read(&e)
+	if err = errors.Join(err, os.Unsetenv(tokenVariable)); err != nil {
 		return env{}, fmt.Errorf("read the environment: %w", err)
 	}
-	var err error
 	if e.WorkDir, err = filepath.Abs(e.WorkDir); err != nil {
 		return env{}, fmt.Errorf("make WORK_DIR absolute: %w", err)
 	}
@@ -58,7 +63,6 @@ func (e env) repository(cloneURL string) (checkout.Options, error) {
 	}
 	return checkout.Options{
 		Dir: e.checkout(), GitDir: e.gitDir(), URL: cloneURL, RetryFor: e.RetryFor,
-		Helper:  "!'" + strings.ReplaceAll(self, "'", `'\''`) + "' " + credentialCommand,
-		Environ: []string{credentialURLVariable + "=" + cloneURL, "RUN_TOKEN=" + e.RunToken},
+		Helper: "!'" + strings.ReplaceAll(self, "'", `'\''`) + "' " + credentialCommand,
 	}, nil
 }

@@ -106,7 +106,7 @@ func (r *runner) checkout(ctx context.Context, a *agentapi.Assignment) (*checkou
 	if err != nil {
 		return nil, err
 	}
-	options.Clean, options.Secrets = r.redact.clean, r.redact.issued
+	options.Access, options.Clean, options.Secrets = r.access(a.GetCloneUrl()), r.redact.clean, r.redact.issued
 	repo, err := checkout.Open(ctx, options, a.GetBaseBranch(), a.GetBranch())
 	var refused *checkout.Refused
 	switch {

@@ -18,18 +18,6 @@ import (
 	"codexk8s.dev/shared/prompt"
 )
 
-// engineFailure is an engine's end that trying again would not change.
-type engineFailure string
-
-func (f engineFailure) Error() string { return string(f) }
-
-// engineAttempts is how often an engine that broke off is resumed in this pod. Model servers have bad minutes; the
-// CLI has retried by itself before it gives up.
-const engineAttempts = 3
-
-// enginePause is waited before another attempt.
-var enginePause = 5 * time.Second
-
 // think has the engine do the task, from where an earlier pod or run left it.
 func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *agentapi.Assignment, repo *checkout.Repository) (*finished, error) {
 	stored, err := r.gateway.LoadSnapshot(ctx, &agentapi.LoadSnapshotRequest{})
@@ -56,6 +44,9 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 	summary = r.redact.clean(summary) // it goes into the commit, the pull request and the report
 	stopSaving()
 	<-kept // a save under way would share the index with the check that follows, and could overwrite the last one
+	if endErr := endAgent(repo); endErr != nil {
+		return nil, endErr // what they do to the files could not be told from the agent's work
+	}
 	// Also when the pod is being ended: this is what the next one goes on from.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSaveTimeout)
 	defer cancel()
@@ -81,8 +72,10 @@ const lastSaveTimeout = 15 * time.Second
 // beginning is where the engine starts.
 type beginning struct {
 	engine  engine
-	message string    // to say first
-	opening string    // to say in a new conversation, should the old one not resume
+	message string // to say first
+	opening string // to say in a new conversation, should the old one not resume
+	resumed bool   // the conversation is an earlier one
+	input   prompt.Input
 	task    string    // see snapshot.Task
 	done    *finished // set when there is nothing left to do for an engine
 	lost    []string  // see finished.lost
@@ -99,7 +92,7 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 	if err != nil {
 		return nil, fmt.Errorf("write the prompt: %w", err)
 	}
-	b := &beginning{message: opening.Text, opening: opening.Text, task: in.Nonce}
+	b := &beginning{message: opening.Text, opening: opening.Text, input: in, task: in.Nonce}
 	if b.engine, err = r.newEngine(a); err != nil {
 		return nil, err
 	}
@@ -128,6 +121,7 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 		r.log.say("The stored session cannot be used, beginning a new one: %v", err)
 		return b, nil
 	}
+	b.resumed = true
 	r.log.say("Resuming session %s (files restored: %v).", s.ThreadID, restored)
 	// A pod that was lost before the engine had the run's task in its memory leaves it to be told now.
 	if interrupted && bytes.Contains(s.Memory, []byte(s.Task)) {
@@ -161,46 +155,16 @@ func (r *runner) restore(ctx context.Context, repo *checkout.Repository, s snaps
 	return s.Lost, nil
 }
 
-// drive runs the engine, and resumes it when it breaks off.
-func (r *runner) drive(ctx context.Context, a *agentapi.Assignment, b *beginning) (string, error) {
-	message := b.message
-	for n := 1; ; n++ {
-		summary, err := b.engine.run(ctx, message)
-		var final engineFailure
-		switch {
-		case err == nil:
-			return summary, nil
-		case ctx.Err() != nil:
-			return "", err
-		case errors.Is(err, errNoSession):
-			message = b.opening
-		case errors.As(err, &final) || n >= engineAttempts:
-			return "", &failure{reasonEngine, fmt.Sprintf("The %s engine could not finish: %v", a.GetEngine(), err)}
-		default:
-			message = "The connection broke off. Continue the task from where you were."
-			if c, cerr := b.engine.conversation(); cerr != nil || c.ThreadID == "" {
-				message = b.opening
-			}
-		}
-		r.log.say("The engine broke off, trying again: %v", err)
-		select {
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		case <-time.After(enginePause):
-		}
-	}
-}
-
 func (r *runner) newEngine(a *agentapi.Assignment) (engine, error) {
 	switch a.GetEngine() {
 	case "codex":
-		e, err := newCodex(r.env, a.GetModel(), a.GetReasoning(), r.log)
+		e, err := newCodex(r.env, r.line, a.GetModel(), a.GetReasoning(), r.log)
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 			return nil, &failure{reasonEngine, err.Error()}
 		}
 		return e, err
 	case "builtin":
-		return newBuiltin(r.env, a.GetModel(), a.GetReasoning(), r.log)
+		return newBuiltin(r.env, r.line, a.GetModel(), a.GetReasoning(), r.log)
 	}
 	return nil, &failure{reasonAssignment, fmt.Sprintf("There is no engine %q; use codex or builtin.", a.GetEngine())}
 }

@@ -55,6 +55,7 @@ type world struct {
 	proxy   string // GitHub as the pod sees it
 	llm     string
 	dir     string
+	runner  int // process id of the last pod
 
 	mu     sync.Mutex
 	before func(step string)
@@ -150,7 +151,12 @@ func (w *world) pod(environ ...string) *exec.Cmd {
 
 func (w *world) podIn(dir string, environ ...string) *exec.Cmd {
 	w.t.Helper()
-	cmd := exec.Command(os.Args[0])
+	return w.start(dir, os.Args[0], nil, environ...)
+}
+
+func (w *world) start(dir, program string, as *syscall.Credential, environ ...string) *exec.Cmd {
+	w.t.Helper()
+	cmd := exec.Command(program)
 	cmd.Env = append([]string{
 		asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + dir, "WORK_DIR=" + filepath.Join(dir, "work"), "GOCOVERDIR=" + dir,
 		"RUN_ID=" + testRun, "RUN_TOKEN=" + testToken, "AGENT_GATEWAY_URL=" + w.gateway.url, "LLM_URL=" + w.llm,
@@ -160,9 +166,11 @@ func (w *world) podIn(dir string, environ ...string) *exec.Cmd {
 	out := &testLog{t: w.t}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = ownGroup()
+	cmd.SysProcAttr.Credential = as
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
+	w.runner = cmd.Process.Pid
 	return cmd
 }
 

@@ -40,6 +40,7 @@ type Input struct {
 	WriteScope   []string // globs; empty = the whole repository
 	Instructions string   // the project's own rules, trusted
 	Services     []Service
+	Refused      string // why the model refused to go on with an earlier conversation about the task: its code; empty when it did not
 	// Nonce makes the fences unguessable. At least 16 characters, fresh per prompt.
 	Nonce string
 }

@@ -37,8 +37,8 @@ type Options struct {
 	GitDir string // the own git directory, outside of Dir
 	URL    string // clone URL, without credentials
 
-	Helper  string   // command line of the Git credential helper
-	Environ []string // what the helper needs, for fetch and push only
+	Helper string                                      // command line of the Git credential helper
+	Access func(ctx context.Context) ([]string, error) // environment with what the helper needs, asked for anew for each fetch and push
 
 	RetryFor time.Duration         // how long to try a server that cannot be reached
 	Clean    func(string) string   // takes secrets out of a text
@@ -251,6 +251,12 @@ func (r *Repository) mergeBase(ctx context.Context) string {
 		return at
 	}
 	return r.Base
+}
+
+// Holds says whether the commit that the work is made upon has a file of that name.
+func (r *Repository) Holds(path string) bool {
+	_, ok := r.files[path]
+	return ok
 }
 
 // Has says whether the commit is here.

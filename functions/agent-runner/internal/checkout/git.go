@@ -59,11 +59,11 @@ func tailOf(text string) string {
 	return text
 }
 
-// environ is without what could lead git elsewhere, and without the run token.
+// environ is without what could lead git elsewhere.
 func (r *Repository) environ(more ...string) []string {
 	var out []string
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "GIT_") && !strings.HasPrefix(v, "LC_") && !strings.HasPrefix(v, "RUN_TOKEN=") {
+		if !strings.HasPrefix(v, "GIT_") && !strings.HasPrefix(v, "LC_") {
 			out = append(out, v)
 		}
 	}

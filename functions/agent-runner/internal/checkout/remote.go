@@ -38,8 +38,7 @@ const (
 var (
 	quoted = regexp.MustCompile(`'[^']*'`) // URLs, paths and refs, which may hold any word
 	status = regexp.MustCompile(`(?:HTTP|returned error:) (\d{3})\b`)
-	// What git and curl say about servers that may be back. "could not read" a name is here because our credential helper
-	// fails only when the gateway does.
+	// What git and curl say about servers that may be back.
 	away = regexp.MustCompile(`(?i)could not resolve|connection (refused|reset|timed out|was aborted)|failed to connect|couldn't connect|` +
 		`early EOF|RPC failed|unexpected disconnect|timed out|timeout|too slow|Empty reply|hung up unexpectedly|` +
 		`could not read (Username|Password)|(gnutls|SSL)_\w+|HTTP/2 stream|bad line length|invalid index-pack output`)
@@ -125,11 +124,14 @@ var beliefs = []time.Duration{time.Second, 3 * time.Second}
 // remote runs a command that talks to the server, again and again while that cannot be reached. Only here git is given
 // what the credential helper needs. Errors are *Refused, errMoved, or temporary.
 func (r *Repository) remote(ctx context.Context, args ...string) (string, error) {
-	environ := r.Environ
 	helper := []string{"-c", "credential.helper=", "-c", "credential.helper=" + r.Helper, "-c", "credential.useHttpPath=true"}
 	doubted := 0
 	var last *gitError
 	out, err := backoff.Retry(ctx, func() (string, error) {
+		environ, err := r.Access(ctx)
+		if err != nil {
+			return "", backoff.Permanent(err)
+		}
 		cmd := r.command(ctx, environ, args...)
 		cmd.Args = slices.Insert(cmd.Args, 1, helper...)
 		out, err := r.text(ctx, cmd)
