@@ -28,7 +28,8 @@
 // # Acting and looking
 //
 // The methods in person.go do what a person does in the web interface; the readers in readers.go return values for
-// assertions; Writes tells in order what anybody has changed. The same can be done with curl: every user created
+// assertions; Writes tells in order what anybody has changed. The same can be done in a browser, whose pages stand at
+// GitHub's own addresses and offer every action as a form and as a curl command, and with curl: every user created
 // gets the token "<login>-token". Under /_fake/ are the switches that GitHub does not have: rate limits and outages for the
 // next requests, the list of writes, waiting for webhooks.
 package fakegithub
@@ -92,9 +93,12 @@ type Server struct {
 
 	listener net.Listener
 	http     *http.Server
-	handler  http.Handler
+	handler  http.Handler // the REST API
+	pages    http.Handler
 	queue    *dispatcher
 	attempts *deliveryLog
+
+	endpoints router // of the REST API
 
 	mu       sync.Mutex // guards st, faults, usage, unknown, timer, encoding
 	st       *state
@@ -109,7 +113,10 @@ type Server struct {
 
 // New opens the state of Options.Dir (or begins a new one), and serves.
 func New(o Options) (*Server, error) {
-	s := &Server{dir: o.Dir, now: o.Now, log: o.Logger, limit: o.RateLimit, usage: map[string]*usage{}}
+	s := &Server{
+		endpoints: newRouter(repositoryRoutes, issueRoutes, labelRoutes, pullRoutes, reviewRoutes, statusRoutes, hookRoutes, appRoutes),
+		dir:       o.Dir, now: o.Now, log: o.Logger, limit: o.RateLimit, usage: map[string]*usage{},
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -167,7 +174,7 @@ func (s *Server) listen(o Options) error {
 	if s.base == "" {
 		s.base = "http://" + l.Addr().String()
 	}
-	s.handler = s.routes()
+	s.handler, s.pages = s.routes(), s.pageRoutes()
 	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {

@@ -149,6 +149,16 @@ func (s *Server) CreateIssue(repo, title, body, user string) (int, error) {
 	return n, err
 }
 
+// CreateLabel makes a label of the repository, or gives the one of that name its colour and description.
+func (s *Server) CreateLabel(repo string, label Label) error {
+	return s.act(repo, "", func(r *repository, _ principal) error {
+		l := s.ensureLabel(r, label.Name)
+		l.Color, l.Description = label.Color, label.Description
+		s.changed()
+		return nil
+	})
+}
+
 // AddLabel puts a label on an issue or pull request; the repository gets it if it has none of that name.
 func (s *Server) AddLabel(repo string, n int, label, user string) error {
 	return s.onIssue(repo, n, user, onIssuesTriage, func(r *repository, is *Issue, by *User) error {

@@ -126,19 +126,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.control(w, r)
 	case isGit(r.URL.Path):
 		s.serveGit(w, r)
-	case r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
-		s.page(w, r)
 	case strings.HasPrefix(r.URL.Path, "/api/v3/"):
 		http.StripPrefix("/api/v3", s.handler).ServeHTTP(w, r)
+	case isPage(r):
+		s.pages.ServeHTTP(w, r)
 	default:
 		s.handler.ServeHTTP(w, r)
 	}
 }
 
 func (s *Server) routes() http.Handler {
-	rt := newRouter(repositoryRoutes, issueRoutes, labelRoutes, pullRoutes, reviewRoutes, statusRoutes, hookRoutes, appRoutes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		found, ok := rt.find(r)
+		found, ok := s.endpoints.find(r)
 		if !ok {
 			s.log.Warn("fake github: no such endpoint", "method", r.Method, "path", r.URL.Path)
 			s.answer(w, r, 0, nil, errNotFound)

@@ -29,7 +29,8 @@ func printGuide(w io.Writer, s *stack.Stack, took time.Duration) {
 	if s.GitHub != nil {
 		api := s.GitHub.URL() + "/repos/" + stack.Repository
 		curl := `  curl -X POST -H "Authorization: Bearer ` + stack.OwnerToken + `" `
-		p("\nLet an agent work on the issue:\n")
+		p("\nOpen the issue in a browser and click the label %s: an agent works on it. Then review its pull request there.", stack.LabelDev)
+		p("As %s or %s, whom you may act as, you see what is refused. With curl it is:\n", stack.Reader, stack.Stranger)
 		p("%s%s/issues/%d/labels -d '{\"labels\":[%q]}'", curl, api, stack.Issue, stack.LabelDev)
 		p("\nReview its pull request, which is #2 in a new state; then approve it:\n")
 		p("%s%s/pulls/2/reviews -d '{\"event\":\"REQUEST_CHANGES\",\"body\":%q}'", curl, api, stack.ReviewBody)

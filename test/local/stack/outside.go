@@ -135,7 +135,7 @@ func (s *Stack) writeProjects() error {
 		"owners": []string{Owner},
 		"projects": []any{map[string]any{
 			"id": "demo", "name": "Demonstration", "settings": map[string]string{"engine": s.Engine},
-			"repositories": []string{Repository}, "members": map[string]string{Owner: "owner"},
+			"repositories": []string{Repository}, "members": map[string]string{Owner: "owner", Reader: "reader"},
 		}},
 	})
 	if err != nil {
@@ -209,36 +209,6 @@ func (s *Stack) serviceEnv() map[string]map[string]string {
 		env["agent-launcher"] = s.reach.env
 	}
 	return env
-}
-
-// demoFiles are the demonstration's repository. Its test fails on an empty greeting.
-var demoFiles = map[string]string{
-	"README.md":             "# Greetings\n\nOne file per language below `greetings/`, one greeting a line. `sh greet.sh LANGUAGE` prints the first.\n",
-	"greetings/english.txt": "Hello, world!\n",
-	"greet.sh":              "#!/bin/sh\n# Prints the greeting in a language: sh greet.sh english\nhead -n 1 \"$(dirname \"$0\")/greetings/$1.txt\"\n",
-	"test.sh":               "#!/bin/sh\n# Every language has a greeting.\nset -e\nfor file in greetings/*.txt; do\n  language=$(basename \"$file\" .txt)\n  test -n \"$(sh greet.sh \"$language\")\" || { echo \"$language has no greeting\"; exit 1; }\n  echo \"ok $language\"\ndone\n",
-}
-
-const issueBody = "People from Québec ask for it. Add `greetings/french.txt` beside the English one, with one greeting a line."
-
-// fillGitHub makes what the demonstration needs, unless it is there from an earlier start.
-func (s *Stack) fillGitHub() error {
-	if _, err := s.GitHub.CreateUser(Owner); err != nil {
-		return fmt.Errorf("making the user %s: %w", Owner, err)
-	}
-	if err := s.GitHub.CreateRepository(Repository, demoFiles); err != nil {
-		return fmt.Errorf("making the repository %s: %w", Repository, err)
-	}
-	if err := s.GitHub.AddCollaborator(Repository, Owner, "admin"); err != nil {
-		return fmt.Errorf("letting %s in: %w", Owner, err)
-	}
-	if _, err := s.GitHub.Issue(Repository, Issue); err == nil {
-		return nil
-	}
-	if _, err := s.GitHub.CreateIssue(Repository, IssueTitle, issueBody, Owner); err != nil {
-		return fmt.Errorf("opening the issue: %w", err)
-	}
-	return nil
 }
 
 // connectHook points the repository's webhook to the platform. A hook to where an earlier start listened goes.

@@ -37,6 +37,8 @@ import (
 const (
 	Owner      = "owner"
 	OwnerToken = "owner-token"
+	Reader     = "reader"   // may set labels on GitHub, but start no run
+	Stranger   = "stranger" // sees the repository, which is public
 	Repository = "acme/demo"
 	Issue      = 1
 	IssueTitle = "Add a greeting in French"
