@@ -150,9 +150,12 @@ func (w *world) show(c events.GitHubChangeRequested) {
 }
 
 func relabel(labels, on, off []string) []string {
-	out := slices.DeleteFunc(slices.Clone(labels), func(l string) bool { return slices.Contains(off, l) })
+	has := func(labels []string, label string) bool {
+		return slices.ContainsFunc(labels, func(l string) bool { return strings.EqualFold(l, label) })
+	}
+	out := slices.DeleteFunc(slices.Clone(labels), func(l string) bool { return has(off, l) })
 	for _, l := range on {
-		if !slices.Contains(out, l) {
+		if !has(out, l) {
 			out = append(out, l)
 		}
 	}

@@ -2,6 +2,7 @@ package flow_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -11,11 +12,17 @@ import (
 
 // No order of events is assumed: whatever happens, in any order and twice, an
 // issue has one active run at most, an intent one run, and a final state stays.
+// What GitHub shows is true at any time: one state, and none of a pull request that
+// is closed or a draft.
 func TestAnyOrderKeepsTheInvariants(t *testing.T) {
 	acts := []string{
 		"label %s run:dev alice", "label %s run:dev:revise alice", "label %s run:abort alice", "label %s run:dev mallory",
 		"started %s", "finished %s", "failed %s oom_killed", "report %s succeeded", "report %s failed no_changes",
 		"review %s changes_requested alice %d", "review %s approved alice %d", "edit %s closed alice", "edit %s reopened alice",
+		"label %s run:dev:revise alice on=pr", "label %s run:abort alice on=pr", "unlabel %s run:dev alice",
+		"pull %s synchronize carol sha=badf00d", "pull %s synchronize codexk8s[bot] sha=c0ffee1", "pull %s closed alice",
+		"pull %s closed alice merged", "pull %s reopened alice", "pull %s converted_to_draft alice", "pull %s edited alice base=other",
+		"review %s dismissed alice %d", "review %s approved alice %d sha=c0ffee1",
 		"advance 1s", "advance 10m", "advance 1h", "again",
 	}
 	rapid.Check(t, func(r *rapid.T) {
@@ -35,6 +42,11 @@ func TestAnyOrderKeepsTheInvariants(t *testing.T) {
 				act = fmt.Sprintf(act, key)
 			}
 			w.play(act)
+			for _, number := range []string{"acme/demo#1", "acme/demo#2"} {
+				if wrong := w.untrue(number); wrong != "" {
+					r.Fatalf("after %q GitHub shows of %s %s", act, number, wrong)
+				}
+			}
 			busy := 0
 			for _, run := range w.runs {
 				if s, ended := final[run.ID]; ended && s != run.State {
@@ -61,4 +73,24 @@ func countVerbs(s string) (n int) {
 		}
 	}
 	return n
+}
+
+// untrue says what GitHub shows of the issue that is not so.
+func (w *world) untrue(key string) string {
+	here, item := w.place(key), w.items[key]
+	approved, inReview := slices.Contains(here.labels, "state:approved"), slices.Contains(here.labels, "state:in-review")
+	draft := here.pull.Draft != nil && *here.pull.Draft
+	switch {
+	case item == nil || item.PullRequest == 0:
+		if approved || inReview {
+			return "a state of no pull request"
+		}
+	case approved && inReview:
+		return "two states"
+	case (approved || inReview) && (here.pull.State == "closed" || draft) && item.Pull.UpdatedAt.Equal(here.pull.UpdatedAt):
+		return "a state of a pull request that is closed or a draft"
+	case approved && item.HeadSHA != here.pull.HeadSHA && item.Pull.UpdatedAt.Equal(here.pull.UpdatedAt):
+		return "an approval of another commit"
+	}
+	return ""
 }

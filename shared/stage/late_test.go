@@ -1,0 +1,54 @@
+package stage
+
+import (
+	"testing"
+	"time"
+
+	"codexk8s.dev/shared/events"
+)
+
+// Where GitHub's times are lost on the way, what was closed stays closed until it is reopened.
+func TestWithoutTimesNothingIsReopened(t *testing.T) {
+	p, now := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	alice := Person{Login: "alice"}
+	item := Item{Repository: "acme/demo", Issue: 1, Project: &Project{ID: "demo", SenderRole: "maintainer"}}
+	decide := func(in any) events.Decision {
+		t.Helper()
+		next, d, err := Decide(p, item, in, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		item = next
+		return d
+	}
+	label := Labeled{Issue: Issue{Labels: []string{"run:dev"}}, Label: "run:dev", Sender: alice, Intent: "1"}
+	decide(Edited{Issue: Issue{Closed: true}, Action: "closed", Sender: alice})
+	decide(label)
+	if item.Run != nil || !item.Closed {
+		t.Errorf("closed %t, run %+v", item.Closed, item.Run)
+	}
+	decide(Edited{Issue: Issue{}, Action: "reopened", Sender: alice})
+	decide(label)
+	if item.Run == nil || item.Closed {
+		t.Errorf("reopened: closed %t, run %+v", item.Closed, item.Run)
+	}
+}
+
+// A timer is of one Job: a run that has waited since has a deadline of its own.
+func TestAnOldDeadline(t *testing.T) {
+	p, now := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		deadline time.Duration // from now
+		want     State
+	}{
+		"an hour before its own": {time.Hour, Running},
+		"its own":                {0, TimedOut},
+		"late":                   {-time.Minute, TimedOut},
+	} {
+		item := Item{Repository: "acme/demo", Issue: 1, Run: &Run{ID: "r", Stage: "dev", State: Running, Attempt: 1, Deadline: now.Add(c.deadline)}}
+		next, _, err := Decide(p, item, events.RunDeadline{RunRef: item.Ref()}, now)
+		if err != nil || next.Run.State != c.want {
+			t.Errorf("%s: the run is %s, want %s, %v", name, next.Run.State, c.want, err)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package stage
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestQuote(t *testing.T) {
+	for text, want := range map[string]string{
+		"Done.":                                "> Done.",
+		"Usage:\n\n```go\nGreet()":             "> Usage:\n>\n> ```go\n> Greet()",
+		"# A heading\n| a | b |\n---":          "> # A heading\n> | a | b |\n> ---",
+		"<!-- TODO: more":                      "> &lt;!-- TODO: more",
+		"<details><summary>log</summary>":      "> &lt;details>&lt;summary>log&lt;/summary>",
+		"a < b, a <3, x<-y":                    "> a < b, a <3, x<-y",
+		"Thanks @everyone, @acme/admins":       "> Thanks @\u200beveryone, @\u200bacme/admins",
+		"ann@example.com":                      "> ann@example.com",
+		"(@bob) `@carol`":                      "> (@\u200bbob) `@\u200bcarol`",
+		"&#64;alice &commat;bob &lt;b> a && b": "> &amp;#64;alice &amp;commat;bob &amp;lt;b> a && b",
+		"one\r\ntwo\rthree\x00\x1b[0m\n\n\n":   "> one\n> two\n> three[0m",
+		"<!-- codexk8s:status acme/demo#1 -->": "> &lt;!-- codexk8s:status acme/demo#1 -->",
+	} {
+		if diff := cmp.Diff(want, quote(text, 1000)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+func TestCode(t *testing.T) {
+	for name, want := range map[string]string{
+		"run:dev": "`run:dev`", "a`b": "`` a`b ``", "``": "``` `` ```", "two\nlines": "`two lines`",
+	} {
+		if got := code(name); got != want {
+			t.Errorf("%q is shown as %s, want %s", name, got, want)
+		}
+	}
+}
+
+// Whatever others write, the comment fits, calls nobody, leaves nothing open, and shows the table and the way on.
+func TestACommentSurvivesWhatIsInIt(t *testing.T) {
+	p := Default()
+	rapid.Check(t, func(r *rapid.T) {
+		piece := rapid.SampledFrom([]string{
+			"word ", "@alice ", "&#64;bob", "\n", "\n\n", "```", "~~~", "<!--", "-->", "<details>", "</blockquote>", "<table>", "| a |\n|---|\n",
+			"# ", "> ", "- ", "\x00", "é", "🚀", "[x]: /y\n", "<!-- codexk8s:status acme/demo#1 -->", "&lt;", "\\", "`", strings.Repeat("long ", 30_000),
+		})
+		text := strings.Join(rapid.SliceOfN(piece, 0, 12).Draw(r, "text"), "")
+		item := Item{Repository: "acme/demo", Issue: 1, PullRequest: 2, Run: &Run{
+			ID: "r", Stage: "dev", State: Succeeded, Engine: "codex", Model: "m", RequestedBy: "alice", Message: text, Summary: text,
+		}}
+		comment := Comment(p, item)
+		if n := utf8.RuneCountInString(comment); n > 65_000 {
+			r.Fatalf("it has %d characters", n)
+		}
+		if mention.MatchString(comment) || strings.Contains(comment, "<!--") {
+			r.Fatalf("it calls somebody, or hides what follows:\n%s", comment)
+		}
+		ours := "\n\n| | |\n|---|---|\n| Pull request | #2 |\n| Asked for by | alice |\n| Agent | codex, m, reasoning  |\n| Run | `r` |\n\n" +
+			"Review the pull request: *Request changes* starts `run:dev:revise`, and so does the label.\n"
+		before, found := strings.CutSuffix(comment, ours)
+		if !found {
+			r.Fatalf("the way on is lost:\n%s", comment)
+		}
+		for line := range strings.Lines(strings.TrimPrefix(before+"\n", "### `run:dev`: done, ready for review\n")) {
+			if line != "\n" && !strings.HasPrefix(line, ">") {
+				r.Fatalf("%q is not quoted", line)
+			}
+		}
+	})
+}
+
+func TestWhatIsCutIsTheMiddle(t *testing.T) {
+	text := "The beginning. " + strings.Repeat("<b>@all</b>\n", 10_000) + " The end."
+	got := quote(text, 5000)
+	if n := utf8.RuneCountInString(got); n > 5000 || n < 3000 {
+		t.Errorf("%d characters", n)
+	}
+	if !strings.HasPrefix(got, "> The beginning.") || !strings.HasSuffix(got, " The end.") || !strings.Contains(got, "(left out)") {
+		t.Errorf("%.100s … %s", got, got[len(got)-100:])
+	}
+}
