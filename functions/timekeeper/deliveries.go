@@ -99,6 +99,14 @@ func (h *handler) take(ctx context.Context, log hookLog, id int64, now time.Time
 	}
 	hook, _ := strconv.ParseInt(whole.Request.Headers[github.HeaderHook], 10, 64)
 	arrival := store.Delivered(d.CloudEvent(payload, now), hook, github.SamePayload)
+	why, err := h.past(ctx, d, payload, now)
+	if err != nil {
+		return err
+	}
+	if why != "" { // known, and heard by nobody
+		arrival.Event.SetType(arrival.Event.Type() + ".past")
+		slog.Info("a delivery never arrived, and is history", "id", d.GUID, "event", d.Event, "action", d.Action, "repository", d.Repository, "because", why)
+	}
 	outcomes, err := h.db.Receive(ctx, []store.Arrival{arrival})
 	if events.Unstorable(err) {
 		slog.Warn("a lost delivery can't be stored", "id", d.GUID, "error", err)

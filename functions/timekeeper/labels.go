@@ -11,27 +11,30 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// labels looks for open issues that bear a trigger label and have no run for it.
+// labels looks for open issues that bear a trigger label and have no run for it, or
+// one that runs on in spite of it.
 func (c *comparison) labels(ctx context.Context) error {
+	labels := []string{c.process.Labels.Abort}
 	for _, s := range c.process.Stages {
-		for _, label := range []string{c.process.LabelOf(s.Name, false), c.process.LabelOf(s.Name, true)} {
-			opts := &gh.IssueListByRepoOptions{State: "open", Labels: []string{label}, ListOptions: gh.ListOptions{PerPage: 100}}
-			for {
-				issues, resp, err := c.client.Issues.ListByRepo(ctx, c.owner, c.name, opts)
-				if err != nil {
-					return fmt.Errorf("listing the issues with label %s: %w", label, err)
+		labels = append(labels, c.process.LabelOf(s.Name, false), c.process.LabelOf(s.Name, true))
+	}
+	for _, label := range labels {
+		opts := &gh.IssueListByRepoOptions{State: "open", Labels: []string{label}, ListOptions: gh.ListOptions{PerPage: 100}}
+		for {
+			issues, resp, err := c.client.Issues.ListByRepo(ctx, c.owner, c.name, opts)
+			if err != nil {
+				return fmt.Errorf("listing the issues with label %s: %w", label, err)
+			}
+			for _, issue := range issues {
+				if issue.IsPullRequest() {
+					continue
 				}
-				for _, issue := range issues {
-					if issue.IsPullRequest() {
-						continue
-					}
-					if err := c.label(ctx, issue, label); err != nil {
-						return fmt.Errorf("issue %d: %w", issue.GetNumber(), err)
-					}
+				if err := c.label(ctx, issue, label); err != nil {
+					return fmt.Errorf("issue %d: %w", issue.GetNumber(), err)
 				}
-				if opts.Page = resp.NextPage; opts.Page == 0 {
-					break
-				}
+			}
+			if opts.Page = resp.NextPage; opts.Page == 0 {
+				break
 			}
 		}
 	}
@@ -45,7 +48,7 @@ func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string) e
 		return err
 	}
 	repository, cause := c.owner+"/"+c.name, c.causeOf(set.GetID())
-	answered, err := c.db.LabelAnswered(ctx, repository, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID())
+	answered, err := c.db.LabelAnswered(ctx, repository, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID(), label == c.process.Labels.Abort)
 	if err != nil || answered {
 		return err
 	}

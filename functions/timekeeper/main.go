@@ -5,8 +5,8 @@
 //     time, until after twelve such deliveries they become dead letters;
 //   - compares GitHub with what arrived: webhook deliveries that never came are
 //     taken from GitHub's own lists (of the App's hook, and of each repository's),
-//     and an issue that bears a trigger label without a run becomes
-//     label.observed;
+//     for the log alone where GitHub shows that they are over; and an issue that
+//     bears a trigger label without an answer becomes label.observed;
 //   - seals the audit;
 //   - measures what is outstanding, while those whose work it is sleep.
 //

@@ -69,7 +69,8 @@ func (d *decision) answer(in Labeled, known, ours bool) {
 // systems get none, and what GitHub has repeated is no new question.
 func (d *decision) isTold(in Labeled, reason string, known bool) bool {
 	switch {
-	case reason == "label_off" || reason == "intent_known" && (d.item.active() || same(in.Label, d.p.Labels.Abort)):
+	case reason == "label_off", d.item.active() && (reason == "intent_known" || reason == "older_act"),
+		reason == "intent_known" && same(in.Label, d.p.Labels.Abort):
 		return false
 	case reason == "sender_missing":
 		return known

@@ -109,15 +109,16 @@ func (db *DB) MissingDeliveries(ctx context.Context, guids []string) ([]string, 
 }
 
 // LabelAnswered reports whether a trigger label needs nobody's attention: the issue has an active run, or one that is
-// newer than the label, or this function has told of it before (cause is the id it gave as the cause).
-func (db *DB) LabelAnswered(ctx context.Context, repository string, issue int, labeled time.Time, cause string) (bool, error) {
+// newer than the label, or this function has told of it before (cause is the id it gave as the cause). A run that is
+// active in spite of a label that aborts is no answer to it.
+func (db *DB) LabelAnswered(ctx context.Context, repository string, issue int, labeled time.Time, cause string, aborts bool) (bool, error) {
 	var answered bool
 	err := db.pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT 1 FROM runs
-		               WHERE repository = $1 AND issue = $2 AND (created_at >= $3 OR finished_at IS NULL))
+		               WHERE repository = $1 AND issue = $2 AND (created_at >= $3 OR NOT $6 AND finished_at IS NULL))
 		    OR EXISTS (SELECT 1 FROM events
 		               WHERE cause_id = $4 AND function = $5)
-	`, strings.ToLower(repository), issue, labeled, cause, db.function).Scan(&answered)
+	`, strings.ToLower(repository), issue, labeled, cause, db.function, aborts).Scan(&answered)
 	if err != nil {
 		return false, fmt.Errorf("looking for runs of %s#%d: %w", repository, issue, err)
 	}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	gh "github.com/google/go-github/v66/github"
+
+	"codexk8s.dev/shared/github"
+)
+
+// past tells why a lost delivery holds no more: what comes so late is acted upon only
+// if GitHub shows it still. A label that was taken off since, an issue that is open
+// again, a review of what is closed by now are history. "" says that it may hold; then
+// the order of GitHub's times, which stage-router keeps, decides.
+func (h *handler) past(ctx context.Context, d github.Delivery, payload []byte, now time.Time) (why string, err error) {
+	closes := d.Action == "closed" || d.Action == "reopened"
+	reviewed := d.Event == "pull_request_review" && d.Action == "submitted"
+	label := labelOf(d, payload)
+	owner, name, ok := strings.Cut(d.Repository, "/")
+	if h.clients == nil || !ok || d.Number == 0 || !closes && !reviewed && !h.process.IsTrigger(label) {
+		return "", nil
+	}
+	client, err := h.clients.For(ctx, d.Repository)
+	if err != nil {
+		return ifRefused(err)
+	}
+	there, _, err := client.Issues.Get(ctx, owner, name, int(d.Number)) // pull requests too
+	if err != nil {
+		return ifRefused(github.ClassifyError(err, now))
+	}
+	switch closed := there.GetState() == "closed"; {
+	case closes && closed != (d.Action == "closed"):
+		return "it is " + there.GetState() + " now", nil
+	case closes:
+		return "", nil
+	case closed:
+		return "it is closed now", nil
+	case label != "" && !slices.ContainsFunc(there.Labels, func(l *gh.Label) bool { return strings.EqualFold(l.GetName(), label) }):
+		return "the label is off", nil
+	}
+	if !reviewed {
+		return "", nil
+	}
+	return dismissed(ctx, client, d, payload, now)
+}
+
+func labelOf(d github.Delivery, payload []byte) string {
+	if d.Action != "labeled" {
+		return ""
+	}
+	if p, err := github.PullRequestFrom(payload); err == nil {
+		return p.Label
+	}
+	i, err := github.IssueFrom(payload)
+	if err != nil {
+		return ""
+	}
+	return i.Label
+}
+
+// dismissed asks whether a review was taken back since.
+func dismissed(ctx context.Context, client *github.Client, d github.Delivery, payload []byte, now time.Time) (why string, err error) {
+	r, err := github.ReviewFrom(payload)
+	if err != nil {
+		return "", nil
+	}
+	owner, name, _ := strings.Cut(d.Repository, "/")
+	review, _, err := client.PullRequests.GetReview(ctx, owner, name, int(d.Number), r.Review.ID)
+	if err != nil {
+		return ifRefused(github.ClassifyError(err, now))
+	}
+	if review.GetState() == "DISMISSED" {
+		return "the review was dismissed", nil
+	}
+	return "", nil
+}
+
+// ifRefused takes a refusal for no answer: who handles the event will see the same.
+func ifRefused(err error) (why string, _ error) {
+	var refused *github.Refused
+	if errors.As(err, &refused) {
+		return "", nil
+	}
+	return "", fmt.Errorf("asking how it is now: %w", err)
+}
