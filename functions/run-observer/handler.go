@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -44,58 +44,38 @@ type handler struct {
 	db      *store.DB
 	cluster *kube.Client
 
+	life      context.Context // ends when the process is told to go
+	server    *serve.Server
+	starting  sync.Map                    // UIDs of the Jobs whose pods are watched
 	sandboxes schema.GroupVersionResource // zero where agent-sandbox is not set up
 }
 
 func (h *handler) routes(s *serve.Server) {
+	h.server = s
 	for _, t := range []string{events.TypeResourceAdded, events.TypeResourceUpdated, events.TypeResourceDeleted} {
-		s.OnType(t, h.changed)
+		s.OnType(t, h.jobChanged)
 	}
 	serve.On(s, h.runCheck)
 }
 
-// changed hears of a Job, of a Sandbox's pod, or of what Kubernetes says of them; the data is
-// the object as it is now, or last was. That is a hint, for it is in no log of ours and an
-// agent's pod could make it up: what is told comes from the cluster, and from the database
-// where the cluster has nothing to show.
-func (h *handler) changed(ctx context.Context, e event.Event) ([]event.Event, error) {
-	n, err := newsIn(e.Data())
+// jobChanged hears of a Job, or of a Sandbox's pod; the data is the object as it is now,
+// or last was. That is a hint, for it is in no log of ours and an agent's pod could make
+// it up: what is told comes from the cluster, and from the database where the cluster
+// has nothing to show.
+func (h *handler) jobChanged(ctx context.Context, e event.Event) ([]event.Event, error) {
+	told, quiet, err := newsIn(e.Data())
 	if err != nil {
-		return nil, events.Malformed(fmt.Errorf("event %s: data is neither a Job nor a pod nor an Event: %w", e.ID(), err))
+		return nil, events.Malformed(fmt.Errorf("event %s: data is neither a Job nor a pod: %w", e.ID(), err))
 	}
-	if n.about != "" {
-		emitted, err := h.lookAround(ctx, n.about)
-		return emitted, h.sorted(err)
-	}
-	run, ok := agentpod.RunOf(n.Job)
+	run, ok := agentpod.RunOf(told)
 	if _, err := uuid.Parse(run.RunID); !ok || err != nil {
-		return nil, events.Reject("not_ours", fmt.Errorf("a Job or pod %s/%s has our label and names no run: who made it?", n.Namespace, n.Name))
+		return nil, events.Reject("not_ours", fmt.Errorf("a Job or pod %s/%s has our label and names no run: who made it?", told.Namespace, told.Name))
 	}
-	if e.Type() != events.TypeResourceDeleted && n.quiet {
+	if e.Type() != events.TypeResourceDeleted && quiet {
 		return nil, nil // at work
 	}
-	emitted, err := h.look(ctx, run, n.Job)
+	emitted, err := h.look(ctx, run, told)
 	return emitted, h.sorted(err)
-}
-
-// lookAround tells what there is to tell of the agents in a run's namespace.
-func (h *handler) lookAround(ctx context.Context, namespace string) ([]event.Event, error) {
-	if !strings.HasPrefix(namespace, agentpod.NamespacePrefix) {
-		return nil, events.Reject("not_ours", fmt.Errorf("namespace %q is no run's", namespace))
-	}
-	agents, err := h.agents(ctx, namespace)
-	if err != nil {
-		return nil, err
-	}
-	var all []event.Event
-	for _, job := range agents {
-		emitted, err := h.lookAt(ctx, job)
-		if err != nil {
-			return all, err
-		}
-		all = append(all, emitted...)
-	}
-	return all, nil
 }
 
 // lookAt tells what became of a Job that is there, if it is nothing good.
@@ -105,8 +85,14 @@ func (h *handler) lookAt(ctx context.Context, job agent) ([]event.Event, error) 
 		return nil, nil
 	}
 	found, err := h.judge(ctx, job)
-	if err != nil || found.State == agentpod.Running {
+	if err != nil {
 		return nil, err
+	}
+	if found.State == agentpod.Running {
+		if found.starts {
+			h.watch(ctx, job)
+		}
+		return nil, nil
 	}
 	known, err := h.runOf(ctx, run.RunID)
 	if err != nil {
@@ -223,10 +209,11 @@ func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) (
 	return h.tell(ctx, c.RunRef, c.Namespace, agentpod.Attempt(job), string(job.UID), found)
 }
 
-// A verdict is an outcome, and whether the Job goes on without its agent.
+// A verdict is an outcome, and more of the Job.
 type verdict struct {
 	agentpod.Outcome
-	lingers bool
+	starts  bool // it has a pod that nothing runs in yet
+	lingers bool // it goes on without its agent
 }
 
 // judge reads the Job's own pods, and what Kubernetes says of them unless all is over.
@@ -242,7 +229,7 @@ func (h *handler) judge(ctx context.Context, job agent) (v verdict, err error) {
 	own := slices.DeleteFunc(all, func(p corev1.Pod) bool {
 		return !slices.ContainsFunc(p.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == job.UID })
 	})
-	v.lingers = agentpod.Lingers(own)
+	v.lingers, v.starts = agentpod.Lingers(own), slices.ContainsFunc(own, func(p corev1.Pod) bool { return p.Status.Phase == corev1.PodPending })
 	if job.sandbox != nil {
 		v.Outcome = agentpod.JudgeSandbox(job.sandbox, own, h.cluster.Now())
 		return v, nil

@@ -87,7 +87,7 @@ func setup(t *testing.T) *fixture {
 	}))
 	t.Cleanup(sink.Close)
 	f.server = serve.New("run-observer", sink.URL)
-	f.h = &handler{db: f.db, cluster: cluster}
+	f.h = &handler{db: f.db, cluster: cluster, life: t.Context()}
 	f.h.routes(f.server)
 	f.put(fakekube.Namespaces, &corev1.Namespace{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: namespace},

@@ -49,7 +49,7 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 		return err
 	}
 	s.OnStop(db.Close)
-	h := &handler{db: db, cluster: cluster, sandboxes: agentpod.Sandboxes(env.Sandbox)}
+	h := &handler{db: db, cluster: cluster, life: ctx, sandboxes: agentpod.Sandboxes(env.Sandbox)}
 	h.routes(s)
 	s.PutOff(db.PutOff)
 	return nil

@@ -51,24 +51,61 @@ func TestARefusedPodIsToldAtOnce(t *testing.T) {
 	f.expect("begun, and said", f.deliver("2", events.TypeResourceUpdated, job), 202, want)
 }
 
-// What goes wrong Kubernetes says over again, and that is heard.
-func TestWhatIsSaidAgainIsLookedInto(t *testing.T) {
+// A pod that starts is watched: its Job says nothing of an image that can't be pulled.
+func TestAPodThatStartsIsWatched(t *testing.T) {
 	f := setup(t)
 	f.run("running")
-	job := f.job()
-	said := f.said("Pod", "pod-uid", corev1.EventTypeNormal, "Pulling", "Pulling image")
-	f.expect("no pod", f.deliver("1", events.TypeResourceUpdated, said), 202)
-	f.pod("agent-1", job.UID, waits("ErrImagePull", "i/o timeout"))
-	f.expect("a registry that is slow", f.deliver("2", events.TypeResourceUpdated, said), 202)
-	f.remove()
-	job = f.job()
-	f.pod("agent-2", job.UID, waits("ImagePullBackOff", "not found"))
-	want := failed("image_pull", "The agent's image can't be pulled: not found. Check the platform's AGENT_IMAGE and the cluster's access to that registry.")
-	f.expect("a registry without the image", f.deliver("3", events.TypeResourceUpdated, said), 202, want)
-	said.Namespace = "kube-system"
-	f.expect("of something else", f.deliver("4", events.TypeResourceUpdated, said), 422)
-	said.Namespace = ""
-	f.expect("of nothing", f.deliver("5", events.TypeResourceUpdated, said), 400)
+	job := f.begun(f.job(), 1, 0)
+	f.pod("agent-1", job.UID, waits("ContainerCreating", ""))
+	f.expect("it starts", f.deliver("1", events.TypeResourceUpdated, job), 202)
+	f.expect("told twice", f.deliver("2", events.TypeResourceUpdated, job), 202)
+	f.becomes("agent-1", waits("ErrImagePull", "i/o timeout"))
+	f.becomes("agent-1", waits("ImagePullBackOff", "manifest unknown"))
+	for f.heard() == 0 {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal("nothing is told of the image")
+		}
+	}
+	want := failed("image_pull", "The agent's image can't be pulled: manifest unknown. Check the platform's AGENT_IMAGE and the cluster's access to that registry.")
+	f.expect("the registry has no such image", 0, 0, want)
+}
+
+// What starts well is watched until it runs, and nothing is told of it.
+func TestAPodThatStartedIsWatchedNoMore(t *testing.T) {
+	f := setup(t)
+	f.run("running")
+	job := f.begun(f.job(), 1, 0)
+	f.pod("agent-1", job.UID, waits("ContainerCreating", ""))
+	f.expect("it starts", f.deliver("1", events.TypeResourceUpdated, job), 202)
+	f.becomes("agent-1", corev1.PodStatus{Phase: corev1.PodRunning})
+	for watched := true; watched; time.Sleep(10 * time.Millisecond) {
+		_, watched = f.h.starting.Load(job.UID)
+	}
+	f.expect("it runs", 0, 0)
+}
+
+// becomes gives a pod the status.
+func (f *fixture) becomes(pod string, status corev1.PodStatus) {
+	f.Helper()
+	u, err := f.objects.Get(fakekube.Pods, namespace, pod)
+	if err == nil {
+		u.Object["status"], err = runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
+	}
+	if err == nil {
+		_, err = f.objects.Update(fakekube.Pods, u, true)
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+// heard counts what was sent since the last look.
+func (f *fixture) heard() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.sent)
 }
 
 // The agent has ended, and its pod goes on: the Job tells by being ready no more.

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -37,8 +38,9 @@ const timeout = 15 * time.Second
 
 // Client is one function's access to the cluster.
 type Client struct {
-	api   dynamic.Interface
-	clock clock
+	api     dynamic.Interface
+	watches dynamic.Interface // not bounded by timeout
+	clock   clock
 }
 
 // Object is any typed object of the API.
@@ -62,7 +64,12 @@ func Open(kubeconfig string) (*Client, error) {
 	config.WarningHandler = rest.NoWarnings{}
 	c := new(Client)
 	config.Wrap(c.clock.listening)
-	if c.api, err = dynamic.NewForConfig(config); err != nil {
+	long := rest.CopyConfig(config)
+	long.Timeout = 0
+	if c.api, err = dynamic.NewForConfig(config); err == nil {
+		c.watches, err = dynamic.NewForConfig(long)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("preparing the Kubernetes client: %w", err)
 	}
 	return c, nil
@@ -181,6 +188,33 @@ func List[T any](ctx context.Context, c *Client, r schema.GroupVersionResource, 
 		}
 	}
 	return all, nil
+}
+
+// Watch calls see with each object of a namespace that has the labels, as it is and with every change, until see returns
+// false, or ctx or the API server ends it. What is deleted is not told.
+func Watch[T any](ctx context.Context, c *Client, r schema.GroupVersionResource, namespace, labels string, see func(*T) (more bool)) error {
+	changes, err := c.watches.Resource(r).Namespace(namespace).Watch(ctx, metav1.ListOptions{LabelSelector: labels})
+	if err != nil {
+		return fmt.Errorf("watching %s in %s: %w", r.Resource, namespace, err)
+	}
+	defer changes.Stop()
+	for change := range changes.ResultChan() {
+		u, ok := change.Object.(*unstructured.Unstructured)
+		if !ok || change.Type == watch.Error {
+			return fmt.Errorf("watching %s in %s: %w", r.Resource, namespace, apierrors.FromObject(change.Object))
+		}
+		if change.Type != watch.Added && change.Type != watch.Modified {
+			continue
+		}
+		o := new(T)
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, o); err != nil {
+			return fmt.Errorf("watching %s in %s: %w", r.Resource, namespace, err)
+		}
+		if !see(o) {
+			return nil
+		}
+	}
+	return nil
 }
 
 // toUnstructured drops the status: it isn't ours to write.

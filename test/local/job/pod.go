@@ -47,7 +47,7 @@ func (c *Controller) runPod(ctx context.Context, job *batchv1.Job) ending {
 		delete(c.pods, p.UID)
 		c.mu.Unlock()
 	}()
-	c.status(job, func(s *batchv1.JobStatus) { s.Active = 1 })
+	c.status(job, func(s *batchv1.JobStatus) { s.Active, s.Ready = 1, new(int32) })
 	end := c.runContainers(ctx, job, p, running)
 	if ctx.Err() != nil {
 		zero := int64(0)

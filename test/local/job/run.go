@@ -31,7 +31,7 @@ var errDeadline = errors.New("the job's active deadline is over")
 func (c *Controller) run(ctx, jobCtx context.Context, job *batchv1.Job) {
 	if job.Status.StartTime == nil {
 		now := metav1.Now()
-		c.status(job, func(s *batchv1.JobStatus) { s.StartTime = &now })
+		job.Status.StartTime = &now // told together with the first pod, as Kubernetes does
 	}
 	pods, cancelPods := withDeadline(ctx, job)
 	defer cancelPods()

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/kube"
+)
+
+// watchFor is how long a pod that starts is watched: less than Knative lets a function
+// live after its last request. What takes longer is found by the next check.
+const watchFor = 45 * time.Second
+
+// watch follows the pods of a Job that starts, after the answer, until something runs in
+// them: their Job says nothing of an image that can't be pulled or a container that can't
+// be made. A source that tells of pods would tell of each step of every good start too,
+// and one that tells of Kubernetes' events can't choose the bad ones.
+func (h *handler) watch(ctx context.Context, job agent) {
+	if _, busy := h.starting.LoadOrStore(job.UID, true); busy || job.sandbox != nil {
+		return // a Sandbox's pods are told of by themselves
+	}
+	h.server.Defer(ctx, func(ctx context.Context) {
+		defer h.starting.Delete(job.UID)
+		ctx, cancel := context.WithTimeout(ctx, watchFor)
+		defer cancel()
+		defer context.AfterFunc(h.life, cancel)()
+		err := kube.Watch(ctx, h.cluster, pods, job.Namespace, agentpod.LabelRun+"="+job.Labels[agentpod.LabelRun], func(pod *corev1.Pod) bool {
+			if pod.Status.Phase != corev1.PodPending {
+				return false // the Job tells the rest
+			}
+			if !agentpod.Waits(pod) {
+				return true
+			}
+			emitted, err := h.lookAt(ctx, job)
+			if err == nil {
+				err = h.server.Send(ctx, emitted...)
+			}
+			if err != nil {
+				slog.Warn("looking at a pod that waits; the next check does", "namespace", job.Namespace, "error", err)
+			}
+			return len(emitted) == 0
+		})
+		if err != nil && ctx.Err() == nil {
+			slog.Warn("watching a pod that starts; the next check looks at it", "namespace", job.Namespace, "error", err)
+		}
+	})
+}
