@@ -72,6 +72,11 @@ func (h *handler) enter(ctx context.Context, r events.AgentRequested, o agentpod
 		return err
 	}
 	if ns == nil || ns.DeletionTimestamp != nil {
+		if ns != nil {
+			if err := agentpod.Departing(ns, h.cluster.Now()); err != nil {
+				return err
+			}
+		}
 		return h.soon("namespace %s is being removed", r.Namespace)
 	}
 	if err := agentpod.Reusable(ns, r); err != nil {

@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
+	fakekube "codexk8s.dev/test/local/kube"
 )
 
 // An issue has one active run, and its namespace one Job: what is left of the run before is told to go, and the next
@@ -102,5 +104,32 @@ func TestExpiryBeforeTheJobsEnd(t *testing.T) {
 				t.Errorf("audit (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A namespace that hangs in its removal is waited for, and then named together with what holds it up.
+func TestANamespaceThatHangs(t *testing.T) {
+	f := setup(t)
+	f.expect("start", f.deliver("1", request(runA, 0)), 202, startedA)
+	f.end()
+	ns, err := f.objects.Get(fakekube.Namespaces, "", namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.SetFinalizers([]string{"example.com/guard"})
+	if _, err := f.objects.Update(fakekube.Namespaces, ns, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.objects.Delete(fakekube.Namespaces, "", namespace, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	f.expect("it may go yet", f.deliver("2", request(runB, 0)), 503)
+	f.objects.SetAhead(4 * time.Minute)
+	status := f.deliver("2", request(runB, 0))
+	if got := f.emitted(); status != 202 || len(got) != 1 || !strings.Contains(got[0], `"reason":"namespace_stuck"`) || !strings.Contains(got[0], "example.com/guard") {
+		t.Errorf("answered %d, emitted %v", status, got)
+	}
+	if diff := cmp.Diff([]string{"agent.failed namespace_stuck", "agent.started "}, f.audit()); diff != "" {
+		t.Errorf("audit (-want +got):\n%s", diff)
 	}
 }

@@ -43,6 +43,35 @@ func Expiry(ns metav1.Object) (time.Time, bool) {
 	return expires, err == nil
 }
 
+// removalPatience is how long the removal of a namespace may take: agents have a minute to
+// leave, volumes some to be detached.
+const removalPatience = 3 * time.Minute
+
+// Departing says what is to be done about a namespace that is being removed and stands in a
+// run's way: nil, it will be gone soon; or a *Refusal that names what holds it up, which
+// only a person can take away. now is the time by the API server's clock.
+// https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/namespace-v1/#NamespaceStatus
+func Departing(ns *corev1.Namespace, now time.Time) error {
+	since := ns.DeletionTimestamp
+	if since == nil || now.Sub(since.Time) <= removalPatience {
+		return nil
+	}
+	var held []string
+	for _, c := range ns.Status.Conditions {
+		if c.Status == corev1.ConditionTrue {
+			held = append(held, strings.TrimSuffix(first(tail(c.Message), string(c.Type)), "."))
+		}
+	}
+	if len(ns.Finalizers) > 0 {
+		held = append(held, "finalizers of the namespace: "+strings.Join(ns.Finalizers, ", "))
+	}
+	if len(held) == 0 {
+		held = []string{"Kubernetes does not say by what"}
+	}
+	return refuse(ReasonTerminating, "Namespace %s is being removed since %s and is held up: %s. Take that away, or mend its controller; then set the label again.",
+		ns.Name, rfc3339(since.Time), strings.Join(held, "; "))
+}
+
 // Reusable says whether a namespace that exists may serve the run: nil, or a
 // *Refusal. It must be ours and belong to the same issue.
 func Reusable(ns metav1.Object, r events.AgentRequested) error {

@@ -2,11 +2,13 @@ package agentpod_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
@@ -119,6 +121,44 @@ func TestSucceed(t *testing.T) {
 			got, err := agentpod.Succeed(there, test.request)
 			if reason := reasonOf(t, err); reason != test.refused || (err == nil && got != test.want) {
 				t.Errorf("Succeed = %v, refused for %q; want %v, %q", got, reason, test.want, test.refused)
+			}
+		})
+	}
+}
+
+func TestDeparting(t *testing.T) {
+	condition := func(kind corev1.NamespaceConditionType, status corev1.ConditionStatus, message string) corev1.NamespaceCondition {
+		return corev1.NamespaceCondition{Type: kind, Status: status, Message: message}
+	}
+	content := condition(corev1.NamespaceContentRemaining, corev1.ConditionTrue, "Some resources are remaining: widgets.example.com has 1 resource instances")
+	finalizers := condition(corev1.NamespaceFinalizersRemaining, corev1.ConditionTrue, "Some content in the namespace has finalizers remaining: example.com/guard in 1 resource instances.")
+	none := condition(corev1.NamespaceDeletionDiscoveryFailure, corev1.ConditionFalse, "All resources successfully discovered")
+	for name, test := range map[string]struct {
+		since      time.Duration // 0: it stays
+		conditions []corev1.NamespaceCondition
+		finalizers []string
+		want       string
+	}{
+		"it stays":             {},
+		"it goes":              {since: 2 * time.Minute, conditions: []corev1.NamespaceCondition{content}},
+		"content is held":      {4 * time.Minute, []corev1.NamespaceCondition{none, content, finalizers}, nil, "widgets.example.com has 1 resource instances; Some content in the namespace has finalizers remaining: example.com/guard in 1 resource instances."},
+		"it is held itself":    {time.Hour, nil, []string{"example.com/own"}, "held up: finalizers of the namespace: example.com/own."},
+		"an API is away":       {time.Hour, []corev1.NamespaceCondition{condition(corev1.NamespaceDeletionDiscoveryFailure, corev1.ConditionTrue, "unable to retrieve metrics.k8s.io/v1beta1")}, nil, "metrics.k8s.io"},
+		"nobody says anything": {time.Hour, nil, nil, "does not say by what"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "codexk8s-run-1", Finalizers: test.finalizers}, Status: corev1.NamespaceStatus{Conditions: test.conditions}}
+			if test.since > 0 {
+				at := ago(test.since)
+				ns.DeletionTimestamp = &at
+			}
+			err := agentpod.Departing(ns, now)
+			var refusal *agentpod.Refusal
+			switch {
+			case test.want == "" && err != nil:
+				t.Errorf("got %v, want to wait", err)
+			case test.want != "" && (!errors.As(err, &refusal) || refusal.Reason != "namespace_stuck" || !strings.Contains(refusal.Message, test.want)):
+				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
 	}

@@ -168,7 +168,8 @@ func (s *Store) deleteNamespace(at key, old *unstructured.Unstructured) *unstruc
 func (s *Store) emptyNamespace(at key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.objects[at]; !ok {
+	namespace, ok := s.objects[at]
+	if !ok {
 		return
 	}
 	var inside []key
@@ -177,7 +178,7 @@ func (s *Store) emptyNamespace(at key) {
 			inside = append(inside, k)
 		}
 	}
-	if len(inside) == 0 {
+	if len(inside) == 0 && len(namespace.GetFinalizers()) == 0 {
 		s.remove(at)
 		return
 	}
