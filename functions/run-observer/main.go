@@ -1,12 +1,15 @@
 // Command run-observer says how the Jobs of runs go.
 //
-// It hears of every change of a Job of ours from an ApiServerSource, and of checks
-// that are due (run.check), for what nobody would be told of: a pod that can't pull
-// its image changes no Job, and an event that Kubernetes never sent is in no log.
+// It hears of every change of a Job of ours from an ApiServerSource. Most trouble shows
+// there: a Job whose pod is refused has begun without one, and a Job whose agent has ended
+// beside a sidecar is ready no more. A pod that can't pull its image changes no Job; so a
+// pod that starts is watched, after the answer, until something runs in it. What all of
+// that misses, checks that are due find (run.check): no event of Kubernetes is in our log.
 //
 //	the Job is complete                    agent.finished
 //	the Job has failed, or is stuck        agent.failed, with the reason a person can act on
-//	the Job was deleted, and not by us     agent.failed, job_deleted
+//	the agent has ended, a sidecar has not one of these, and agent.stop.requested
+//	the Job was deleted, and not by us     agent.failed, job_deleted, if it had not ended
 //	the Job is at work                     nothing
 //	the Job has ended, and its run is not  environment.expired: the database was restored, and
 //	in the database                        nobody else would ask for the namespace to go
@@ -19,7 +22,8 @@
 // that starts anew tells of every Job again, and anybody inside the cluster could send
 // an event that only looks like Kubernetes'. The id of what it emits is derived from the Job and
 // its outcome, so however often and by whatever way an outcome is seen, it is one
-// event. The pods are read only when there is something to explain.
+// event. The pods are read only when there is something to explain. Their ages are counted
+// by the API server's clock, which stamped them.
 package main
 
 import (
