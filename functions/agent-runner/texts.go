@@ -21,7 +21,7 @@ func commitMessage(a *agentapi.Assignment, summary string) string {
 	first, rest, _ := strings.Cut(strings.TrimSpace(summary), "\n")
 	subject := shortLine(strings.Trim(strings.TrimLeft(first, "# "), "*_ "), maxSubject)
 	if subject == "" {
-		subject = shortLine(fmt.Sprintf("Work on #%d: %s", a.GetIssueNumber(), a.GetIssueTitle()), maxSubject)
+		subject = shortLine(fmt.Sprintf("Work on #%d: %s", a.GetIssueNumber(), harmless(a.GetIssueTitle())), maxSubject)
 	}
 	text := strings.TrimSpace(rest)
 	if len(text) > maxCommitText {
@@ -45,7 +45,7 @@ func withoutTrailers(message string) string {
 
 // pullTitle is the issue's: reviewers look for it.
 func pullTitle(a *agentapi.Assignment) string {
-	return shortLine(fmt.Sprintf("%s (#%d)", a.GetIssueTitle(), a.GetIssueNumber()), 250)
+	return shortLine(fmt.Sprintf("%s (#%d)", harmless(a.GetIssueTitle()), a.GetIssueNumber()), 250)
 }
 
 // pullBody is the description of a pull request with our part brought up to date. A person's words round it stay, and the sum
@@ -66,6 +66,24 @@ func pullBody(body string, a *agentapi.Assignment, summary string) string {
 func pullText(a *agentapi.Assignment, summary string) string {
 	return fmt.Sprintf("%s\n\nCloses #%d\n\n<sub>codexk8s run `%s`, stage `%s`, role `%s`</sub>",
 		strings.TrimSpace(summary), a.GetIssueNumber(), a.GetRunId(), a.GetStage(), a.GetRole())
+}
+
+// hiddenNote tells who reviews the work what people did not see of the issue, and the agent did.
+func hiddenNote(hidden []string) string {
+	if len(hidden) == 0 {
+		return ""
+	}
+	const shown = 5
+	var b strings.Builder
+	b.WriteString("\n\nIssue or review hold text that people do not see on GitHub. The agent was told not to follow it; look whether it did:\n\n")
+	for i, passage := range hidden {
+		if i == shown {
+			fmt.Fprintf(&b, "- … and %d more\n", len(hidden)-i)
+			break
+		}
+		fmt.Fprintf(&b, "- `%s`\n", strings.Join(strings.Fields(strings.ReplaceAll(passage, "`", "'")), " "))
+	}
+	return strings.TrimRight(b.String(), "\n")
 }
 
 const cutMark = "\n\n[…]\n\n"

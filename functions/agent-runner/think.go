@@ -41,7 +41,7 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 	go func() { defer close(kept); k.run(saving, r.env.SnapshotInterval, stop) }()
 
 	summary, err := r.drive(ctx, a, begin)
-	summary = r.redact.clean(summary) // it goes into the commit, the pull request and the report
+	summary = harmless(r.redact.clean(summary + hiddenNote(begin.hidden))) // it goes into the commit, the pull request and the report
 	stopSaving()
 	<-kept // a save under way would share the index with the check that follows, and could overwrite the last one
 	if endErr := endAgent(repo); endErr != nil {
@@ -79,6 +79,7 @@ type beginning struct {
 	task    string    // see snapshot.Task
 	done    *finished // set when there is nothing left to do for an engine
 	lost    []string  // see finished.lost
+	hidden  []string  // see prompt.Prompt
 }
 
 // begin works out how to start. Interrupted: this run's own session is continued, its files restored. Revise: the
@@ -97,6 +98,10 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 		return nil, err
 	}
 	r.log.say("Prompt template %s (%.12s), engine %s, model %s.", opening.Template, opening.Hash, a.GetEngine(), a.GetModel())
+	if len(opening.Hidden) > 0 {
+		b.hidden = opening.Hidden
+		r.log.say("Issue or review hold text that people do not see on GitHub; it is marked for the agent: %s", strings.Join(b.hidden, " | "))
+	}
 	interrupted := stored.GetRunId() == a.GetRunId()
 	if stored.GetVersion() == 0 || !interrupted && !a.GetRevise() {
 		return b, nil

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -71,33 +70,6 @@ func indent(s string) string {
 // oneLine makes a single line of a title, a name or a path.
 func oneLine(s string) string {
 	return strings.Join(strings.Fields(visible(s)), " ")
-}
-
-// visible writes out what a person would not see when reading the same text on GitHub, and repairs invalid UTF-8.
-func visible(s string) string {
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n")
-	var b strings.Builder
-	b.Grow(len(s))
-	for _, r := range s {
-		if hidden(r) {
-			fmt.Fprintf(&b, `\u{%X}`, r)
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
-
-// hidden says whether r has no visible form. Joiner and variation selectors stay: emoji and several scripts are made
-// with them. The tag block (U+E0000…) is a known way to hide instructions from people and is always written out.
-func hidden(r rune) bool {
-	switch {
-	case r == '\n' || r == '\t':
-		return false
-	case r == 0x200C || r == 0x200D:
-		return false
-	}
-	return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) || (r >= 0xE0000 && r <= 0xE0FFF)
 }
 
 // cut keeps at most max bytes of s, whole characters only, and says how much is missing.

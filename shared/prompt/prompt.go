@@ -11,9 +11,9 @@
 //	(text)
 //	DATA issue 5f0c…>>>
 //
-// Text cannot close its fence because it cannot contain the mark: Render picks another nonce when it does. Characters
-// that a person reviewing the issue would not see (controls, bidirectional overrides, zero-width and tag characters)
-// are written out as \u{…}, so that what the agent reads is what people saw. Too long text is cut, and says so.
+// Text cannot close its fence because it cannot contain the mark: Render picks another nonce when it does. What a person
+// who approves the issue would not see is marked (reveal), the rules tell the agent not to follow it, and Prompt.Hidden
+// lists it for people. Too long text is cut, and says so.
 package prompt
 
 import (
@@ -81,6 +81,8 @@ type Prompt struct {
 	Text     string
 	Template string // e.g. "dev:revise"
 	Hash     string // SHA-256 of the template's source, hex
+	// Hidden is what people don't see of issue and review when GitHub shows them: passages and runs of characters.
+	Hidden []string
 }
 
 // minNonce is the shortest nonce that Render takes: 64 bits as hex.
@@ -154,6 +156,7 @@ func render(name, file string, in Input) (Prompt, error) {
 		Text:     strings.TrimSpace(out.String()) + "\n",
 		Template: name,
 		Hash:     hex.EncodeToString(sum[:]),
+		Hidden:   hiddenIn(in),
 	}, nil
 }
 
