@@ -28,6 +28,7 @@ type codex struct {
 	line      *line
 	model     string
 	reasoning string
+	searches  bool // the project allows web_search
 	log       *runLog
 
 	mu       sync.Mutex
@@ -39,8 +40,10 @@ const modelKey = "CODEXK8S_MODEL_KEY"
 
 // codexConfig: https://github.com/openai/codex/blob/main/docs/config.md. The key is named, never written. The
 // commands that the agent runs do not inherit it. The line repeats requests, so the CLI does not.
+// The CLI's own default is to search the web, live, from OpenAI's network.
 const codexConfig = `model_provider = "gateway"
 check_for_update_on_startup = false
+web_search = "disabled"
 
 [model_providers.gateway]
 name = "gateway"
@@ -149,6 +152,9 @@ func (c *codex) arguments() []string {
 	}
 	if c.reasoning != "" {
 		args = append(args, "-c", "model_reasoning_effort="+c.reasoning)
+	}
+	if c.searches {
+		args = append(args, "-c", "web_search=live")
 	}
 	if id := c.thread(); id != "" {
 		return append(args, "resume", id, "-")

@@ -167,7 +167,11 @@ func (r *runner) newEngine(a *agentapi.Assignment) (engine, error) {
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 			return nil, &failure{reasonEngine, err.Error()}
 		}
-		return e, err
+		if err != nil {
+			return nil, err
+		}
+		e.searches = slices.Contains(a.GetHostedTools(), "web_search")
+		return e, nil
 	case "builtin":
 		return newBuiltin(r.env, r.line, a.GetModel(), a.GetReasoning(), r.log)
 	}

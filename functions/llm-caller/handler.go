@@ -4,15 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"codexk8s.dev/shared/llm"
 	"codexk8s.dev/shared/runtoken"
@@ -20,14 +18,8 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-const (
-	maxBody   = 32 << 20  // of one request, in bytes
-	maxBodies = 128 << 20 // of all requests that are being read or sent, in bytes: the pod's memory is bounded
-	// readBody is how long a pod may take to send its request.
-	readBody = time.Minute
-	// patience is how long a model may think before its answer begins: just below the ten minutes that Knative allows a request.
-	patience = 9*time.Minute + 30*time.Second
-)
+// patience is how long a model may think before its answer begins: just below the ten minutes that Knative allows a request.
+const patience = 9*time.Minute + 30*time.Second
 
 // handler answers pods (gateway) and events.
 type handler struct {
@@ -37,7 +29,8 @@ type handler struct {
 	base   *url.URL // OpenAI's, without a slash at its end
 	client *http.Client
 	prices *llm.Prices
-	bodies *semaphore.Weighted
+	room   *room
+	slow   time.Duration // how long a request may lag behind minSpeed
 }
 
 // newHandler checks the settings. The database is set by the caller.
@@ -66,13 +59,14 @@ func newHandler(env env) (*handler, error) {
 			// A redirect is OpenAI's answer like any other; the key follows none.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		bodies: semaphore.NewWeighted(maxBodies),
+		room: newRoom(maxBodies),
+		slow: slowStart,
 	}, nil
 }
 
 func (h *handler) routes(s *serve.Server) {
-	s.Handle("POST /v1/responses", h.gateway("responses"))
-	s.Handle("POST /v1/chat/completions", h.gateway("chat/completions"))
+	s.Handle("POST /v1/responses", h.gateway(llm.Responses))
+	s.Handle("POST /v1/chat/completions", h.gateway(llm.Chat))
 	s.Handle("GET /v1/models", http.HandlerFunc(h.models))
 	s.Handle("/v1/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, refusal{status: http.StatusNotFound, code: "unknown_url",
@@ -82,28 +76,32 @@ func (h *handler) routes(s *serve.Server) {
 }
 
 // gateway answers one endpoint for pods.
-func (h *handler) gateway(endpoint string) http.Handler {
+func (h *handler) gateway(endpoint llm.Endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		run, err := h.caller(r)
 		if err != nil {
 			refuse(w, r, err)
 			return
 		}
-		body, release, err := h.body(w, r)
+		leave, err := h.room.enter(run.ID)
 		if err != nil {
 			refuse(w, r, err)
 			return
 		}
-		defer release()
-		c := &call{h: h, run: run, endpoint: endpoint}
-		if body, err = c.check(body); err == nil {
-			err = c.begin(r.Context(), len(body))
+		defer leave()
+		c := &call{h: h, run: run, endpoint: endpoint, body: body{room: h.room, run: run.ID}}
+		defer c.body.drop()
+		if err = c.body.read(w, r, h.slow); err == nil {
+			err = c.check()
+		}
+		if err == nil {
+			err = c.begin(r.Context())
 		}
 		if err != nil {
 			refuse(w, r, err)
 			return
 		}
-		c.forward(w, r, body)
+		c.forward(w, r)
 	})
 }
 
@@ -163,72 +161,54 @@ func (h *handler) caller(r *http.Request) (store.AgentRun, error) {
 	return run, nil
 }
 
-// body reads the request. release gives back its place in memory.
-func (h *handler) body(w http.ResponseWriter, r *http.Request) (body []byte, release func(), err error) {
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, nil, refusal{status: http.StatusUnsupportedMediaType, code: "unsupported_content_encoding", message: "send the body without Content-Encoding, not as " + encoding}
-	}
-	tooLarge := refusal{status: http.StatusRequestEntityTooLarge, code: "request_too_large", message: fmt.Sprintf("the request is larger than %d MiB", maxBody>>20)}
-	if r.ContentLength > maxBody {
-		return nil, nil, tooLarge
-	}
-	place := r.ContentLength
-	if place < 0 {
-		place = maxBody
-	}
-	if err := h.bodies.Acquire(r.Context(), place); err != nil {
-		return nil, nil, fmt.Errorf("waiting for memory: %w", err)
-	}
-	control := http.NewResponseController(w)
-	// A server that has no deadlines, as in a test, is none the worse.
-	_ = control.SetReadDeadline(time.Now().Add(readBody))
-	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	_ = control.SetReadDeadline(time.Time{})
-	if err == nil {
-		h.bodies.Release(place - int64(len(body)))
-		return body, func() { h.bodies.Release(int64(len(body))) }, nil
-	}
-	h.bodies.Release(place)
-	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
-		return nil, nil, tooLarge
-	}
-	return nil, nil, refusal{status: http.StatusBadRequest, code: "unreadable_body", message: "the request could not be read to its end: " + err.Error()}
-}
-
-// check reads what the gateway decides by, and returns the body to send.
-func (c *call) check(body []byte) ([]byte, error) {
+// check reads what the gateway decides by, and makes the body what is sent.
+func (c *call) check() error {
 	if c.h.apiKey == "" {
-		return nil, refusal{status: http.StatusServiceUnavailable, code: "no_upstream_key",
+		return refusal{status: http.StatusServiceUnavailable, code: "no_upstream_key",
 			message: "the platform has no OpenAI key: an administrator has to set OPENAI_API_KEY of llm-caller"}
 	}
-	asked, err := llm.Inspect(body)
+	asked, err := llm.Inspect(c.endpoint, c.body.data)
 	if err != nil {
-		return nil, refusal{status: http.StatusBadRequest, code: "invalid_request", message: err.Error()}
+		return refusal{status: http.StatusBadRequest, code: "invalid_request", message: err.Error()}
 	}
 	if models := allowed(c.run); !slices.Contains(models, asked.Model) {
-		return nil, refusal{status: http.StatusForbidden, code: "model_not_allowed", param: "model",
+		return refusal{status: http.StatusForbidden, code: "model_not_allowed", param: "model",
 			message: fmt.Sprintf("this run may not use the model %q; allowed: %s", asked.Model, strings.Join(models, ", "))}
 	}
-	if asked.Background {
-		return nil, refusal{status: http.StatusBadRequest, code: "unsupported_value", param: "background",
-			message: "background responses are not offered: what they use could not be recorded"}
+	for _, tool := range asked.Hosted {
+		if err := c.mayUse(tool); err != nil {
+			return err
+		}
 	}
-	c.model, c.stream = asked.Model, asked.Stream
-	if c.endpoint == "responses" {
-		return body, nil
+	c.asked = asked
+	c.body.data, err = asked.Sealed(c.endpoint, c.body.data)
+	return err
+}
+
+// mayUse says whether OpenAI may run the tool for the run: when its project allows it by name and we know what it costs. Such a
+// tool has OpenAI's network, whatever network the pod has.
+func (c *call) mayUse(tool string) error {
+	if !slices.Contains(c.run.HostedTools, tool) {
+		return refusal{status: http.StatusForbidden, code: "tool_not_allowed", param: "tools",
+			message: fmt.Sprintf("the tool %.60q runs at OpenAI, outside of the run's network: the project has to allow it in its settings, as hostedTools: [%.60s]", tool, tool)}
 	}
-	return asked.WithUsage(body)
+	if _, known := c.h.prices.Fee(tool, 0); !known {
+		return refusal{status: http.StatusForbidden, code: "tool_not_allowed", param: "tools",
+			message: fmt.Sprintf("the tool %.60q has no fee in the price list, so what it costs could not be recorded", tool)}
+	}
+	return nil
 }
 
 // forward makes the call and passes the answer on.
-func (c *call) forward(w http.ResponseWriter, r *http.Request, body []byte) {
-	res, err := c.send(r, body)
+func (c *call) forward(w http.ResponseWriter, r *http.Request) {
+	res, err := c.send(r)
+	c.body.drop() // OpenAI has it
 	if err != nil {
 		status := http.StatusBadGateway
 		if r.Context().Err() != nil {
 			status = statusClientGone
 		}
-		c.end(r.Context(), status, llm.Result{}, status == statusClientGone)
+		c.end(r.Context(), status, llm.Result{}, c.sent.Load())
 		refuse(w, r, fmt.Errorf("calling OpenAI: %w", err))
 		return
 	}
@@ -240,11 +220,15 @@ func (c *call) forward(w http.ResponseWriter, r *http.Request, body []byte) {
 			message: "OpenAI refuses the platform's key (401): an administrator has to check OPENAI_API_KEY of llm-caller"})
 		return
 	}
+	answer := open(res, c.h.db.Now())
 	passHeaders(w.Header(), res.Header)
 	w.WriteHeader(res.StatusCode)
 	meter := llm.NewMeter(res.Header.Get("Content-Type"))
-	err = llm.Pass(w, res.Body, meter)
+	err = llm.Pass(w, answer, meter)
 	result := meter.Result()
+	if result == (llm.Result{}) && res.StatusCode < http.StatusBadRequest { // nothing that a meter can read: an estimate is left
+		result.Shown = answer.passed
+	}
 	status, broken := res.StatusCode, false
 	switch {
 	case err == nil, result.Reported, status >= http.StatusBadRequest: // all that matters has passed
@@ -260,11 +244,12 @@ func (c *call) forward(w http.ResponseWriter, r *http.Request, body []byte) {
 	}
 }
 
-// send makes the request to OpenAI, with those headers of the pod that OpenAI may see. It ends when the pod leaves, so that
+// send makes the request to OpenAI, once, with those headers of the pod that OpenAI may see. It ends when the pod leaves, so that
 // nothing more is generated for nobody.
-func (c *call) send(r *http.Request, body []byte) (*http.Response, error) {
-	// A bytes.Reader can be sent again when an idle connection turns out to be closed.
-	req, err := http.NewRequestWithContext(r.Context(), http.MethodPost, c.h.base.String()+"/"+c.endpoint, bytes.NewReader(body))
+func (c *call) send(r *http.Request) (*http.Response, error) {
+	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{WroteHeaders: func() { c.sent.Store(true) }})
+	// A bytes.Reader can be sent again when an idle connection turns out to be closed before anything was written.
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.h.base.String()+"/"+string(c.endpoint), bytes.NewReader(c.body.data))
 	if err != nil {
 		return nil, err
 	}
@@ -274,6 +259,7 @@ func (c *call) send(r *http.Request, body []byte) (*http.Response, error) {
 		}
 	}
 	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept-Encoding", "identity")
 	req.Header.Set("Authorization", "Bearer "+c.h.apiKey)
 	return c.h.client.Do(req)
 }

@@ -240,7 +240,9 @@ func TestWhatMayNotBeAsked(t *testing.T) {
 		"another model":   {strings.NewReader(`{"model":"gpt-5.5","input":"hi"}`), nil, 403, "model_not_allowed", `"gpt-5.5"; allowed: gpt-5.4`},
 		"broken JSON":     {strings.NewReader(`{"model":"gpt-5.4",]`), nil, 400, "invalid_request", "at byte 20"},
 		"two models":      {strings.NewReader(`{"model":"gpt-5.4","model":"gpt-5.5"}`), nil, 400, "invalid_request", `"model" is given twice`},
-		"in background":   {strings.NewReader(`{"model":"gpt-5.4","background":true}`), nil, 400, "unsupported_value", "background"},
+		"in background":   {strings.NewReader(`{"model":"gpt-5.4","background":true}`), nil, 400, "invalid_request", "background"},
+		"two spellings":   {strings.NewReader(`{"model":"gpt-5.4","MODEL":"gpt-5.5-pro","input":"x"}`), nil, 400, "invalid_request", `"MODEL"`},
+		"a web search":    {strings.NewReader(`{"model":"gpt-5.4","tools":[{"type":"web_search"}]}`), nil, 403, "tool_not_allowed", "hostedTools: [web_search]"},
 		"compressed":      {strings.NewReader(`…`), []string{"Content-Encoding", "zstd"}, 415, "unsupported_content_encoding", "zstd"},
 		"too large":       {strings.NewReader(strings.Repeat(" ", maxBody+1)), nil, 413, "request_too_large", "32 MiB"},
 		"too large piece": {io.MultiReader(strings.NewReader(strings.Repeat(" ", maxBody+1))), nil, 413, "request_too_large", "32 MiB"},
@@ -253,8 +255,8 @@ func TestWhatMayNotBeAsked(t *testing.T) {
 	if got := f.openai.Requests(); len(got) != 0 {
 		t.Errorf("OpenAI was asked %d times", len(got))
 	}
-	if !f.h.bodies.TryAcquire(maxBodies) {
-		t.Error("memory was not given back")
+	if f.h.room.free != maxBodies || len(f.h.room.held)+len(f.h.room.calls) != 0 {
+		t.Errorf("memory was not given back: %+v", f.h.room)
 	}
 }
 
@@ -279,10 +281,10 @@ func TestAnswersPassUnchanged(t *testing.T) {
 		path, body, sent string // what the pod sends, and what OpenAI gets
 		want             row
 	}{
-		"responses": {"responses", `{"model":"gpt-5.4","input":"hi"}`, `{"model":"gpt-5.4","input":"hi"}`,
-			row{runID, "gpt-5.4", "responses", 200, 8, 0, 89, 64, 8*25/10 + 89*15, "resp_"}},
-		"responses, streamed": {"responses", `{"model":"gpt-5.4","input":"hi","stream":true}`, `{"model":"gpt-5.4","input":"hi","stream":true}`,
+		"responses": {"responses", `{"model":"gpt-5.4","store":false,"input":"hi"}`, `{"model":"gpt-5.4","store":false,"input":"hi"}`,
 			row{runID, "gpt-5.4", "responses", 200, 12, 0, 89, 64, 12*25/10 + 89*15, "resp_"}},
+		"responses, streamed": {"responses", `{"model":"gpt-5.4","input":"hi","stream":true}`, `{"store":false,"model":"gpt-5.4","input":"hi","stream":true}`,
+			row{runID, "gpt-5.4", "responses", 200, 15, 0, 89, 64, 15*25/10 + 1 + 89*15, "resp_"}},
 		"chat": {"chat/completions", `{"model":"gpt-5.4","messages":[{"role":"user","content":"hi"}]}`, `{"model":"gpt-5.4","messages":[{"role":"user","content":"hi"}]}`,
 			row{runID, "gpt-5.4", "chat/completions", 200, 16, 0, 89, 64, 16*25/10 + 89*15, "chatc"}},
 		"chat, streamed without usage": {"chat/completions", `{"model":"gpt-5.4","stream":true,"messages":[{"role":"user","content":"hi"}]}`,
@@ -312,7 +314,7 @@ func TestAnswersPassUnchanged(t *testing.T) {
 				t.Errorf("OpenAI got key %q and %s", asked.Key, asked.Body)
 			}
 			seen := []string{asked.Header.Get("X-Codex-Window-Id"), asked.Header.Get("Cookie"), asked.Header.Get("Openai-Organization"), asked.Header.Get("Accept-Encoding")}
-			if diff := cmp.Diff([]string{"w1", "", "", ""}, seen); diff != "" {
+			if diff := cmp.Diff([]string{"w1", "", "", "identity"}, seen); diff != "" {
 				t.Errorf("headers at OpenAI (-want +got):\n%s", diff)
 			}
 		})

@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"codexk8s.dev/shared/events"
 )
@@ -15,6 +17,7 @@ import (
 type refusal struct {
 	status               int
 	code, param, message string
+	after                time.Duration // when to come back; 0 = five seconds after 503, else not said
 }
 
 func (r refusal) Error() string { return r.message }
@@ -35,8 +38,11 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 		slog.ErrorContext(r.Context(), "model call failed", "path", r.URL.Path, "error", err)
 		answer = refusal{status: http.StatusServiceUnavailable, code: "unavailable", message: "the platform cannot call the model now, try again"}
 	}
-	if answer.status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "5")
+	if answer.status == http.StatusServiceUnavailable && answer.after == 0 {
+		answer.after = 5 * time.Second
+	}
+	if answer.after > 0 {
+		w.Header().Set("Retry-After", seconds(answer.after))
 	}
 	kind := "invalid_request_error"
 	if answer.status >= http.StatusInternalServerError {
@@ -45,6 +51,9 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	writeJSON(w, answer.status, map[string]any{"error": map[string]any{
 		"message": answer.message, "type": kind, "param": orNull(answer.param), "code": orNull(answer.code)}})
 }
+
+// seconds is a wait as Retry-After has it, rounded up.
+func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
 
 func orNull(s string) *string {
 	if s == "" {
@@ -60,11 +69,12 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// sentOn says whether OpenAI gets to see a header of the pod. Not among them: the run token, cookies, and whatever would choose
-// the organisation or project that pays.
+// sentOn says whether OpenAI gets to see a header of the pod. Not among them: the run token, cookies, whatever would choose the
+// organisation or project that pays, and Idempotency-Key, with which Go's transport would make a call again that it had sent:
+// https://pkg.go.dev/net/http#Transport
 func sentOn(name string) bool {
 	return strings.HasPrefix(name, "X-Codex-") || slices.Contains([]string{
-		"Accept", "User-Agent", "Originator", "Openai-Beta", "Session-Id", "Thread-Id", "X-Client-Request-Id", "Idempotency-Key",
+		"Accept", "User-Agent", "Originator", "Openai-Beta", "Session-Id", "Thread-Id", "X-Client-Request-Id",
 	}, name)
 }
 

@@ -22,7 +22,7 @@ projects:
   - id: shop
     name: The shop
     settings: {engine: codex, model: gpt-5.4, parallel: 2, keep: 24h, runtimeClass: gvisor, sandbox: agent-sandbox, instructions: "Write tests.",
-      modes: {dev: full-env, qa: code-only}, servicesFile: deploy/services.yaml}
+      modes: {dev: full-env, qa: code-only}, servicesFile: deploy/services.yaml, hostedTools: [web_search]}
     repositories: [Acme/Shop, acme/api]
     members: {Bob: maintainer, carol: reader}
   - id: blog
@@ -82,7 +82,7 @@ func TestTenAtOnceEndWell(t *testing.T) {
 		"member shop carol reader",
 		`project blog blog {}`,
 		`project shop The shop {"keep": "24h", "model": "gpt-5.4", "modes": {"qa": "code-only", "dev": "full-env"}, "engine": "codex", "sandbox": "agent-sandbox", "parallel": 2, ` +
-			`"instructions": "Write tests.", "runtimeClass": "gvisor", "servicesFile": "deploy/services.yaml"}`,
+			`"hostedTools": ["web_search"], "instructions": "Write tests.", "runtimeClass": "gvisor", "servicesFile": "deploy/services.yaml"}`,
 		"repository acme/api shop",
 		"repository acme/shop shop",
 	}
@@ -116,6 +116,7 @@ func TestABadFileIsRefusedWithItsLines(t *testing.T) {
 		"projects:\n  - id: a\n    settings: {runtimeClass: G Visor}":                              `line 3: runtimeClass "G Visor": want the name of a RuntimeClass, such as gvisor`,
 		"projects:\n  - id: a\n    settings: {sandbox: docker}":                                    `line 3: sandbox "docker": want agent-sandbox, or leave it out for a Job`,
 		"projects:\n  - id: a\n    settings: {engine: magic,\n      keep: soon}":                   `line 3: engine "magic": want codex or builtin; line 4: keep "soon": want a duration such as 24h`,
+		"projects:\n  - id: a\n    settings: {hostedTools: [mcp]}":                                 `line 3: hostedTools: "mcp" is not offered: want web_search or web_search_preview`,
 		"projects:\n  - id: a\n    settings: {modes: {dev: all},\n      servicesFile: /etc/x}":     `line 3: mode "all" of role dev: want full-env or code-only; line 4: servicesFile "/etc/x": want a file's path in the repository, such as deploy/services.yaml`,
 		"owners: {": "no YAML: yaml: line 1: did not find expected node content",
 	} {

@@ -24,7 +24,7 @@ import (
 //	  - id: shop
 //	    name: The shop
 //	    settings: {engine: codex, model: gpt-5.4, parallel: 2, keep: 24h, runtimeClass: gvisor, sandbox: agent-sandbox,
-//	      instructions: "Write tests.", modes: {dev: full-env}, servicesFile: deploy/services.yaml}
+//	      instructions: "Write tests.", modes: {dev: full-env}, servicesFile: deploy/services.yaml, hostedTools: [web_search]}
 //	    repositories: [acme/shop]
 //	    members: {bob: maintainer}   # owner, admin, maintainer or reader
 type projects struct {
@@ -53,6 +53,8 @@ type settings struct {
 
 	Modes        words `yaml:"modes" json:"modes,omitempty"`              // of roles, full-env or code-only
 	ServicesFile word  `yaml:"servicesFile" json:"servicesFile,omitzero"` // of full-env roles, its path in the repository
+
+	HostedTools []word `yaml:"hostedTools" json:"hostedTools,omitempty"` // that OpenAI may run for agents, outside of their network
 }
 
 // A word is a string that knows its line, for errors that say where.
@@ -163,6 +165,11 @@ func (p *project) check(bad func(word, string, ...any)) {
 	}
 	if f := p.Settings.ServicesFile; !f.IsZero() && (!fs.ValidPath(f.text) || f.text == "." || strings.Contains(f.text, "..")) {
 		bad(f, "servicesFile %q: want a file's path in the repository, such as deploy/services.yaml", f.text)
+	}
+	for _, tool := range p.Settings.HostedTools {
+		if tool.text != "web_search" && tool.text != "web_search_preview" {
+			bad(tool, "hostedTools: %q is not offered: want web_search or web_search_preview", tool.text)
+		}
 	}
 	members := map[word]word{}
 	seen := map[string]int{}

@@ -91,7 +91,8 @@ type Assignment struct {
 	PullRequest   int32                  `protobuf:"varint,19,opt,name=pull_request,json=pullRequest,proto3" json:"pull_request,omitempty"` // 0 = none known
 	Review        *Review                `protobuf:"bytes,20,opt,name=review,proto3" json:"review,omitempty"`                               // what to answer, on a revise
 	Deadline      *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	Instructions  string                 `protobuf:"bytes,22,opt,name=instructions,proto3" json:"instructions,omitempty"` // the project's own rules for agents; trusted
+	Instructions  string                 `protobuf:"bytes,22,opt,name=instructions,proto3" json:"instructions,omitempty"`                  // the project's own rules for agents; trusted
+	HostedTools   []string               `protobuf:"bytes,23,rep,name=hosted_tools,json=hostedTools,proto3" json:"hosted_tools,omitempty"` // that the project lets the model's provider run, such as "web_search"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -278,6 +279,13 @@ func (x *Assignment) GetInstructions() string {
 		return x.Instructions
 	}
 	return ""
+}
+
+func (x *Assignment) GetHostedTools() []string {
+	if x != nil {
+		return x.HostedTools
+	}
+	return nil
 }
 
 // Review is what a person asked to have changed. All text in it is untrusted.
@@ -1243,7 +1251,7 @@ var File_shared_agentapi_session_proto protoreflect.FileDescriptor
 const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\n" +
 	"\x1dshared/agentapi/session.proto\x12\x11codexk8s.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
-	"\x14GetAssignmentRequest\"\xba\x05\n" +
+	"\x14GetAssignmentRequest\"\xdd\x05\n" +
 	"\n" +
 	"Assignment\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x18\n" +
@@ -1274,7 +1282,8 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\fpull_request\x18\x13 \x01(\x05R\vpullRequest\x121\n" +
 	"\x06review\x18\x14 \x01(\v2\x19.codexk8s.agent.v1.ReviewR\x06review\x126\n" +
 	"\bdeadline\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\"\n" +
-	"\finstructions\x18\x16 \x01(\tR\finstructions\"\x82\x01\n" +
+	"\finstructions\x18\x16 \x01(\tR\finstructions\x12!\n" +
+	"\fhosted_tools\x18\x17 \x03(\tR\vhostedTools\"\x82\x01\n" +
 	"\x06Review\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x16\n" +
 	"\x06author\x18\x02 \x01(\tR\x06author\x12\x12\n" +

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,6 +81,9 @@ func Classify(status int, h http.Header, body []byte, now time.Time) *Failure {
 	if f.Kind == RateLimited || f.Kind == QuotaExhausted || f.Kind == Temporary {
 		f.RetryAfter = retryAfter(h, now)
 	}
+	if f.Kind == RateLimited && f.RetryAfter == 0 {
+		f.RetryAfter = toldWait(f.Message)
+	}
 	return f
 }
 
@@ -137,15 +141,54 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if date, err := http.ParseTime(h.Get("Retry-After")); err == nil {
 		take(date.Sub(now))
 	}
-	for _, what := range []string{"Requests", "Tokens"} {
-		if h.Get("X-Ratelimit-Remaining-"+what) != "0" {
-			continue
-		}
-		if reset, err := time.ParseDuration(h.Get("X-Ratelimit-Reset-" + what)); err == nil {
-			take(reset)
+	for name := range h {
+		// A limit that does not say what remains of it is one that is used up.
+		if limit, ok := strings.CutPrefix(name, "X-Ratelimit-Reset"); ok && or(h.Get("X-Ratelimit-Remaining"+limit), "0") == "0" {
+			take(reset(h.Get(name), now))
 		}
 	}
 	return wait
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// reset reads when a limit is lifted: "6m0s" as OpenAI says it; as others do, in seconds, or as a time in seconds or
+// milliseconds since 1970.
+func reset(text string, now time.Time) time.Duration {
+	if d, err := time.ParseDuration(text); err == nil {
+		return d
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	switch {
+	case err != nil || !(n > 0 && n < 1e14):
+		return 0
+	case n > 1e12:
+		return time.UnixMilli(int64(n)).Sub(now)
+	case n > 1e9:
+		return time.Unix(int64(n), 0).Sub(now)
+	}
+	return time.Duration(min(n*float64(time.Second), float64(maxWait)))
+}
+
+// inWords is how OpenAI's messages name a wait: "Please try again in 1m9.6s."
+var inWords = regexp.MustCompile(`try again in ((?:[0-9.]+(?:ms|s|m|h))+)`)
+
+// toldWait is the wait that a message names, or 0.
+func toldWait(message string) time.Duration {
+	found := inWords.FindStringSubmatch(message)
+	if found == nil {
+		return 0
+	}
+	d, err := time.ParseDuration(found[1])
+	if err != nil {
+		return 0
+	}
+	return min(max(d, 0), maxWait)
 }
 
 // AsFailure makes a Failure of any error of a call by NewClient's client. What is not an answer of OpenAI is temporary, except for

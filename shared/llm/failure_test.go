@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,11 @@ func TestClassify(t *testing.T) {
 		"a date gone by": {429, head("Retry-After", "Mon, 23 Nov 2026 09:00:00 GMT"), "", Failure{Kind: RateLimited}},
 		"only a reset": {429, head("X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Reset-Tokens", "6m0s", "X-Ratelimit-Remaining-Requests", "5", "X-Ratelimit-Reset-Requests", "24h"),
 			body("tokens", `"rate_limit_exceeded"`), Failure{Kind: RateLimited, Code: "rate_limit_exceeded", Message: "words", RetryAfter: 6 * time.Minute}},
+		"a reset and no remainder": {429, head("X-Ratelimit-Reset-Tokens", "9.6s"), "", Failure{Kind: RateLimited, RetryAfter: 9600 * time.Millisecond}},
+		"a reset in seconds":       {429, head("X-Ratelimit-Remaining", "0", "X-Ratelimit-Reset", "7"), "", Failure{Kind: RateLimited, RetryAfter: 7 * time.Second}},
+		"a reset as a time":        {429, head("X-Ratelimit-Reset", strconv.FormatInt(now.Add(time.Minute).UnixMilli(), 10)), "", Failure{Kind: RateLimited, RetryAfter: time.Minute}},
+		"only in words": {429, head(), `{"error":{"message":"Rate limit reached. Please try again in 1m9.5s.","code":"rate_limit_exceeded"}}`,
+			Failure{Kind: RateLimited, Code: "rate_limit_exceeded", Message: "Rate limit reached. Please try again in 1m9.5s.", RetryAfter: 69*time.Second + 500*time.Millisecond}},
 		"nonsense headers": {429, head("Retry-After", "soon", "Retry-After-Ms", "-5", "X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Reset-Tokens", "tomorrow"), "",
 			Failure{Kind: RateLimited}},
 		"too long a wait":  {429, head("Retry-After", "1e300"), "", Failure{Kind: RateLimited, RetryAfter: maxWait}},

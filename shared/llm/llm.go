@@ -1,7 +1,7 @@
 // Package llm is what the platform's gateway to OpenAI is made of.
 //
-//   - Inspect reads from a request body what the gateway decides by, above all the model, and Request.WithUsage makes a
-//     streamed chat completion report its usage.
+//   - Inspect reads from a request body what the gateway decides by: the model, and the tools that OpenAI would run. It refuses
+//     what it does not know. Request.Sealed makes OpenAI keep nothing, and report its usage.
 //   - Meter watches an answer go by, JSON or server-sent events, and knows afterwards what it used. It holds no part of the
 //     answer: its size is fixed, whatever passes.
 //   - Pass copies an answer to the client, each piece as it comes, through a Meter.

@@ -3,6 +3,7 @@ package llm
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"mime"
 	"strconv"
 	"strings"
@@ -15,10 +16,12 @@ type Result struct {
 	Tier   string // service tier that was used: default, flex, priority
 	Finish string // Chat: stop, length, tool_calls, content_filter. Responses: completed, incomplete, failed, in_progress.
 	Usage  Usage
-	// Reported is set when Usage is what OpenAI said. It says so at the end only: an answer that was broken off has none.
+	// Reported is set when Usage is what OpenAI said at the end. Figures that come before the end, often zeros, are no report.
 	Reported bool
 	// Shown counts the bytes of text and tool arguments that came, a measure where no usage was reported.
 	Shown int64
+	// Searches counts the web searches that OpenAI made by itself, which have a fee of their own.
+	Searches int64
 	// ErrorCode and ErrorMessage are of an error inside an answer that had begun well.
 	ErrorCode, ErrorMessage string
 }
@@ -31,6 +34,13 @@ type Meter struct {
 	place place
 	name  [8]byte // the beginning of the present line
 	named int
+	cr    bool // the last byte was a CR, so that a LF ends no line of its own
+
+	counted bool  // a number of tokens came that is not zero
+	whole   int64 // bytes shown in an answer that came whole, also at the end of a stream
+
+	added, done, listed int64 // searches as a stream begins and ends them, and in a whole answer
+	event               struct{ added, done, search bool }
 }
 
 // place is where in a line of an event stream the next byte stands.
@@ -52,7 +62,15 @@ func NewMeter(contentType string) *Meter {
 }
 
 // Result returns what is known so far. When nothing more comes it is final.
-func (m *Meter) Result() Result { return m.r }
+func (m *Meter) Result() Result {
+	m.endEvent()
+	r := m.r
+	r.Reported = m.counted && r.Finish != "" && r.Finish != "in_progress" && r.Finish != "queued"
+	// A stream may repeat at its end what it has told piece by piece.
+	r.Shown = max(r.Shown, m.whole)
+	r.Searches = max(m.added, m.done, m.listed)
+	return r
+}
 
 // Write takes the next bytes of the answer. It returns len(p) and no error, always.
 func (m *Meter) Write(p []byte) (int, error) {
@@ -62,28 +80,30 @@ func (m *Meter) Write(p []byte) (int, error) {
 		return n, nil
 	}
 	// An event stream is lines; of its fields only "data" matters, as the type is repeated in the data. An empty line ends an
-	// event: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream. Lines end in LF or CRLF;
-	// a lone CR, which that page allows too, OpenAI does not send.
+	// event, and a line ends in LF, CR or both: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 	for len(p) > 0 {
-		switch m.place {
-		case inName:
-			c := p[0]
-			p = p[1:]
-			m.nameByte(c)
-		case inData, inOther:
-			end := bytes.IndexByte(p, '\n')
-			line := p
-			if end >= 0 {
-				line, p = p[:end+1], p[end+1:]
-			} else {
-				p = nil
-			}
-			if m.place == inData {
-				m.json.feed(line)
-			}
-			if end >= 0 {
-				m.place, m.named = inName, 0
-			}
+		if m.cr && p[0] == '\n' {
+			m.cr, p = false, p[1:]
+			continue
+		}
+		m.cr = false
+		if m.place == inName {
+			m.nameByte(p[0])
+			m.cr, p = p[0] == '\r', p[1:]
+			continue
+		}
+		end := bytes.IndexAny(p, "\r\n")
+		line := p
+		if end >= 0 {
+			line = p[:end+1]
+			m.cr = p[end] == '\r'
+		}
+		p = p[len(line):]
+		if m.place == inData {
+			m.json.feed(line)
+		}
+		if end >= 0 {
+			m.place, m.named = inName, 0
 		}
 	}
 	return n, nil
@@ -92,14 +112,16 @@ func (m *Meter) Write(p []byte) (int, error) {
 // nameByte takes a byte of a line before its colon.
 func (m *Meter) nameByte(c byte) {
 	switch {
-	case c == '\n':
-		if m.named == 0 || (m.named == 1 && m.name[0] == '\r') {
+	case c == '\n', c == '\r':
+		if m.named == 0 {
+			m.endEvent()
 			m.json.reset()
 		}
 		m.named = 0
 	case c == ':':
 		m.place = inOther
-		if string(m.name[:m.named]) == "data" {
+		// A stream may begin with a byte order mark.
+		if name := bytes.TrimPrefix(m.name[:m.named], []byte("\ufeff")); string(name) == "data" {
 			m.place = inData
 		}
 	case m.named == len(m.name):
@@ -139,23 +161,57 @@ func (m *Meter) note(f *field) {
 	case "message", "error.message":
 		set(&m.r.ErrorMessage, f)
 	case "delta", "choices[].delta.content", "choices[].delta.tool_calls[].function.arguments":
-		if f.Kind == '"' {
-			m.r.Shown += f.Length
+		shown(&m.r.Shown, f)
+	case "output[].content[].text", "output[].arguments", "output[].input", "choices[].message.content",
+		"choices[].message.tool_calls[].function.arguments":
+		shown(&m.whole, f)
+	case "type":
+		m.event.added, m.event.done = string(f.Token) == "response.output_item.added", string(f.Token) == "response.output_item.done"
+	case "item.type":
+		m.event.search = string(f.Token) == searchItem
+	case "output[].type":
+		if string(f.Token) == searchItem {
+			m.listed++
 		}
 	}
 }
 
-// count notes a number of tokens.
+// searchItem is the type of an item that stands for a web search:
+// https://platform.openai.com/docs/guides/tools-web-search#output-and-citations
+const searchItem = "web_search_call"
+
+// endEvent counts what the event of a stream was about. Its type may come before or after its item.
+func (m *Meter) endEvent() {
+	if m.event.search && m.event.added {
+		m.added++
+	}
+	if m.event.search && m.event.done {
+		m.done++
+	}
+	m.event.added, m.event.done, m.event.search = false, false, false
+}
+
+// shown adds the length of a text.
+func shown(to *int64, f *field) {
+	if f.Kind == '"' {
+		*to += f.Length
+	}
+}
+
+// maxTokens bounds what is believed of a count: no model takes or makes as many.
+const maxTokens = 1e9
+
+// count notes a number of tokens, in whichever way it is written: 7, 7.0, "7".
 func (m *Meter) count(to *int64, f *field) {
-	if f.Kind != '0' {
+	if f.Kind != '0' && f.Kind != '"' {
 		return
 	}
-	n, err := strconv.ParseInt(string(f.Token), 10, 64)
-	if err != nil || n < 0 {
+	n, err := strconv.ParseFloat(string(f.Token), 64)
+	if err != nil || !(n > 0 && n <= maxTokens) { // written so that NaN fails as well
 		return
 	}
-	*to = n
-	m.r.Reported = true
+	*to = int64(math.Ceil(n))
+	m.counted = true
 }
 
 // set notes a text; null and the empty text leave what was known.

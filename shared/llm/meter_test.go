@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -41,6 +42,19 @@ data: [DONE]
 
 `
 
+// searches is a stream in which the model has searched twice, told when each begins and ends, and again at the end.
+const searches = `data: {"type":"response.output_item.added","item":{"type":"web_search_call","id":"ws_1"}}
+
+data: {"item":{"type":"web_search_call","id":"ws_1"},"type":"response.output_item.done"}
+
+data: {"type":"response.output_item.added","item":{"type":"message"}}
+
+data: {"type":"response.output_item.added","item":{"type":"web_search_call","id":"ws_2"}}
+
+data: {"type":"response.completed","response":{"status":"completed","output":[{"type":"web_search_call"}]}}
+
+`
+
 func TestMeter(t *testing.T) {
 	for name, c := range map[string]struct {
 		contentType, body string
@@ -57,7 +71,7 @@ func TestMeter(t *testing.T) {
 			Result{ID: "resp_2", Model: "gpt-5.4", Finish: "incomplete", Usage: Usage{Input: 7, Output: 5}, Reported: true}},
 		"chat, whole": {"application/json", `{"id":"chatcmpl-2","model":"m","choices":[{"message":{"content":"{\"usage\":{\"prompt_tokens\":1}}"},"finish_reason":"stop"}],
 			"usage":{"prompt_tokens":7,"completion_tokens":5}}`,
-			Result{ID: "chatcmpl-2", Model: "m", Finish: "stop", Usage: Usage{Input: 7, Output: 5}, Reported: true}},
+			Result{ID: "chatcmpl-2", Model: "m", Finish: "stop", Usage: Usage{Input: 7, Output: 5}, Reported: true, Shown: 33}},
 		"a failure in a stream": {sse, `data: {"type":"response.failed","response":{"id":"resp_3","status":"failed","error":{"code":"server_error","message":"It \u201cbroke\u201d."}}}` + "\n\n",
 			Result{ID: "resp_3", Finish: "failed", ErrorCode: "server_error", ErrorMessage: "It “broke”."}},
 		"an error event": {sse, "event: error\ndata: {\"type\":\"error\",\"code\":\"rate_limit_exceeded\",\"message\":\"slow down\",\"param\":null}\n\n",
@@ -67,7 +81,21 @@ func TestMeter(t *testing.T) {
 		"after a broken event":    {sse, "data: {\"id\":\"resp_5\",[[[\"\n\ndata: {\"model\":\"m\"}\n\n", Result{ID: "resp_5", Model: "m"}},
 		"other fields":            {sse, "id: {\"id\":\"no\"}\ndatabase: {\"id\":\"no\"}\ndata\n\n", Result{}},
 		"a huge and a wrong number": {"application/json", `{"usage":{"input_tokens":99999999999999999999,"output_tokens":-3,"prompt_tokens":"7","completion_tokens":1.5}}`,
-			Result{}},
+			Result{Usage: Usage{Input: 7, Output: 2}}},
+		"a whole number with a point, and a text": {"application/json", `{"status":"completed","usage":{"input_tokens":1000.0,"output_tokens":"1e3"}}`,
+			Result{Finish: "completed", Usage: Usage{Input: 1000, Output: 1000}, Reported: true}},
+		"zeros before the end": {sse, `data: {"type":"response.created","response":{"id":"resp_1","status":"in_progress","usage":{"input_tokens":0,"output_tokens":0}}}` +
+			"\n\n" + `data: {"type":"response.output_text.delta","delta":"word"}` + "\n\n", Result{ID: "resp_1", Finish: "in_progress", Shown: 4}},
+		"figures before the end": {sse, `data: {"id":"c","choices":[{"delta":{"content":"word"},"finish_reason":null}],"usage":{"prompt_tokens":5,"completion_tokens":1}}` + "\n\n",
+			Result{ID: "c", Usage: Usage{Input: 5, Output: 1}, Shown: 4}},
+		"lone CR": {sse, strings.ReplaceAll(chatStream, "\n", "\r"), Result{ID: "chatcmpl-1", Model: "gpt-5-mini",
+			Tier: "default", Finish: "tool_calls", Usage: Usage{70, 3, 9, 2}, Reported: true, Shown: 5}},
+		"byte order mark":             {sse, "\ufeff" + `data: {"id":"resp_1"}` + "\n\n", Result{ID: "resp_1"}},
+		"byte order mark before JSON": {"application/json", "\ufeff" + `{"id":"resp_1"}`, Result{ID: "resp_1"}},
+		"no usage, whole": {"application/json", `{"id":"c","choices":[{"message":{"content":"eight by","tool_calls":[{"function":{"arguments":"{}"}}]},"finish_reason":"stop"}]}`,
+			Result{ID: "c", Finish: "stop", Shown: 10}},
+		"searches":                     {sse, searches, Result{Finish: "completed", Searches: 2}},
+		"searches, whole":              {"application/json", `{"output":[{"type":"web_search_call"},{"type":"message"},{"type":"web_search_call"}]}`, Result{Searches: 2}},
 		"a key that looks like a path": {"application/json", `{"usage.input_tokens":7,"a":{"b":1}}`, Result{}},
 		"deep nesting":                 {"application/json", strings.Repeat(`{"id":[`, 5000) + strings.Repeat(`]}`, 5000) + "", Result{}},
 		"empty":                        {"", "", Result{}},
@@ -151,8 +179,12 @@ func FuzzMeter(f *testing.F) {
 			bytes.Count(body, []byte("input_tokens")) != 1 || bytes.Contains(body, []byte("prompt_tokens")) || bytes.ContainsRune(body, '\\') {
 			return
 		}
-		var want int64
-		if json.Unmarshal(answer.Usage["input_tokens"], &want) != nil || want < 0 {
+		var number float64
+		if json.Unmarshal(answer.Usage["input_tokens"], &number) != nil {
+			return // no number, or a text that may be one
+		}
+		want := int64(math.Ceil(number))
+		if !(number > 0 && number <= maxTokens) {
 			want = 0
 		}
 		if got := whole.Result().Usage.Input; got != want {

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 
@@ -17,6 +18,7 @@ var embeddedPrices []byte
 type Prices struct {
 	Version string // the day it was true, as YYYY-MM-DD
 	models  map[string]price
+	tools   map[string]int64 // what one call of a hosted tool costs, in nanodollars
 }
 
 // price is in nanodollars per token, which is thousandths of a dollar per million tokens and always a whole number.
@@ -24,6 +26,7 @@ type price struct {
 	input, cached, output int64
 	above                 int64 // input tokens from which long counts; 0 means never
 	long                  *price
+	tiers                 map[string]float64 // by service tier, what its prices are multiples of
 }
 
 // priceLine is a price as the file has it.
@@ -35,6 +38,7 @@ type priceLine struct {
 		Above int64 `json:"above"`
 		priceLine
 	} `json:"long,omitempty"`
+	Tiers map[string]float64 `json:"tiers,omitempty"`
 }
 
 // DefaultPrices is the embedded price list.
@@ -44,6 +48,8 @@ func DefaultPrices() (*Prices, error) { return ParsePrices(embeddedPrices) }
 func ParsePrices(text []byte) (*Prices, error) {
 	var file struct {
 		Version string               `json:"version"`
+		Tiers   map[string]float64   `json:"tiers"`
+		Tools   map[string]float64   `json:"tools"`
 		Models  map[string]priceLine `json:"models"`
 	}
 	if err := yaml.UnmarshalStrict(text, &file); err != nil {
@@ -52,7 +58,14 @@ func ParsePrices(text []byte) (*Prices, error) {
 	if file.Version == "" {
 		return nil, errors.New("reading the price list: it has no version")
 	}
-	p := &Prices{Version: file.Version, models: make(map[string]price, len(file.Models))}
+	p := &Prices{Version: file.Version, models: make(map[string]price, len(file.Models)), tools: make(map[string]int64, len(file.Tools))}
+	for tool, dollars := range file.Tools {
+		nano := math.Round(dollars * 1e6) // per thousand calls
+		if !(nano >= 0 && nano <= 1e12) {
+			return nil, fmt.Errorf("reading the price list: tools: %s is %v: give dollars per thousand calls", tool, dollars)
+		}
+		p.tools[tool] = int64(nano)
+	}
 	for model, line := range file.Models {
 		entry, err := line.price()
 		if err != nil {
@@ -67,6 +80,16 @@ func ParsePrices(text []byte) (*Prices, error) {
 				return nil, fmt.Errorf("reading the price list: %s: long: give the number of tokens above which it counts, once", model)
 			}
 			entry.above, entry.long = line.Long.Above, &long
+		}
+		entry.tiers = maps.Clone(file.Tiers)
+		if entry.tiers == nil {
+			entry.tiers = map[string]float64{}
+		}
+		maps.Copy(entry.tiers, line.Tiers)
+		for tier, times := range entry.tiers {
+			if !(times > 0 && times <= 100) {
+				return nil, fmt.Errorf("reading the price list: %s: the tier %s is %v times the price: give a number above 0 and up to 100", model, tier, times)
+			}
 		}
 		p.models[model] = entry
 	}
@@ -95,14 +118,20 @@ func (l priceLine) price() (price, error) {
 // snapshot is the date that OpenAI adds to the name of a model that it has fixed: gpt-5.4-2026-03-05.
 var snapshot = regexp.MustCompile(`-\d{4}-\d{2}-\d{2}$`)
 
-// Cost is the price of a call in millionths of a dollar, rounded up from the half. It is not known, and ok is false, for a
-// model that is not on the list and for a service tier other than the standard one, which has other prices.
+// Cost is the price of a call's tokens in millionths of a dollar, rounded up from the half. It is not known, and ok is false, for
+// a model or a service tier that is not on the list.
 func (p *Prices) Cost(model, tier string, u Usage) (microUSD int64, ok bool) {
 	entry, listed := p.models[model]
 	if !listed {
 		entry, listed = p.models[snapshot.ReplaceAllString(model, "")]
 	}
-	if !listed || (tier != "" && tier != "default" && tier != "auto") {
+	times := 1.0
+	if tier != "" && tier != "default" && tier != "auto" {
+		tiered := false
+		times, tiered = entry.tiers[tier]
+		listed = listed && tiered
+	}
+	if !listed {
 		return 0, false
 	}
 	if entry.long != nil && u.Input > entry.above {
@@ -110,5 +139,12 @@ func (p *Prices) Cost(model, tier string, u Usage) (microUSD int64, ok bool) {
 	}
 	cached := min(u.Cached, u.Input)
 	nano := (u.Input-cached)*entry.input + cached*entry.cached + u.Output*entry.output
-	return (nano + 500) / 1000, true
+	return int64(math.Floor((float64(nano)*times + 500) / 1000)), true
+}
+
+// Fee is what calls of a tool that OpenAI runs cost beside the tokens, in millionths of a dollar. ok is false for a tool that is
+// not on the list.
+func (p *Prices) Fee(tool string, calls int64) (microUSD int64, ok bool) {
+	nano, listed := p.tools[tool]
+	return nano * calls / 1000, listed
 }

@@ -25,8 +25,11 @@ func TestCost(t *testing.T) {
 		{"gpt-5-nano", "", Usage{Input: 10}, 1, true}, // half a millionth, rounded up
 		{"gpt-5-nano", "", Usage{Input: 9}, 0, true},
 		{"gpt-5-mini", "", Usage{Input: 100, Cached: 4000}, 3, true}, // more cached than sent cannot be
-		{"gpt-5.4", "flex", Usage{Input: 1000}, 0, false},
-		{"gpt-5.4", "priority", Usage{Input: 1000}, 0, false},
+		{"gpt-5.4", "flex", Usage{Input: 1000}, 1250, true},
+		{"gpt-5.4", "batch", Usage{Input: 1000}, 1250, true},
+		{"gpt-5.4", "priority", Usage{Input: 1000}, 5000, true},
+		{"gpt-5.5", "priority", Usage{Input: 1000, Output: 1000}, 87_500, true}, // its own multiple
+		{"gpt-5.4", "scale", Usage{Input: 1000}, 0, false},
 		{"gpt-5.4-2026-03", "", Usage{Input: 1000}, 0, false},
 		{"llama", "", Usage{Input: 1000}, 0, false},
 		{"", "", Usage{Input: 1000}, 0, false},
@@ -50,7 +53,9 @@ func TestParsePricesRefuses(t *testing.T) {
 		"version: x\nmodels: {a: {input: 0.0001, cached: 1, output: 2}}":                                    "at most three decimals",
 		"version: x\nmodels: {a: {input: 1, cached: 1, output: 2, long: {above: 5}}}":                       "a: long: input is missing",
 		"version: x\nmodels: {a: {input: 1, cached: 1, output: 2, long: {input: 1, cached: 1, output: 2}}}": "above which it counts",
-		"version: [": "reading the price list",
+		"version: x\ntiers: {flex: 0}\nmodels: {a: {input: 1, cached: 1, output: 2}}":                       "a: the tier flex is 0 times the price",
+		"version: x\ntools: {web_search: -1}":                                                               "tools: web_search is -1",
+		"version: [":                                                                                        "reading the price list",
 	} {
 		if _, err := ParsePrices([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want an error with %q", text, err, want)

@@ -5,23 +5,37 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+)
+
+// An Endpoint is one of the two ways to ask a model.
+type Endpoint string
+
+// The endpoints, by their path behind /v1/.
+const (
+	Responses Endpoint = "responses"
+	Chat      Endpoint = "chat/completions"
 )
 
 // A Request is what a gateway has to know of the body of POST /v1/responses or /v1/chat/completions.
 type Request struct {
 	Model        string
 	Stream       bool
-	Background   bool // Responses only: answered at once, worked on later
-	IncludeUsage bool // stream_options.include_usage
+	IncludeUsage bool     // stream_options.include_usage
+	Hosted       []string // tools that OpenAI would run by itself, by type without date: web_search, mcp
+	Files        int64    // pictures, documents and sounds inside the body
+	Text         int64    // bytes of the body without those of files inside
 
 	options struct{ present, start, end int64 } // where the value of stream_options stands
+	store   struct{ present, start, end int64 } // where the value of store stands
 }
 
 // Inspect reads the body without building it up in memory. The error is about the client's mistake and says where it is.
 //
-// The gateway and OpenAI must read the same model out of a body. So what two readers of JSON may read differently is refused:
-// one of our keys twice, and a key written with escapes.
-func Inspect(body []byte) (Request, error) {
+// The gateway and OpenAI must read the same out of a body. So what two readers of JSON may read differently is refused: a
+// parameter twice, or in another spelling. What the gateway does not know it does not pass on, as a parameter or a tool that is
+// new to it may reach other data than what is in the body, or cost what nobody counts.
+func Inspect(endpoint Endpoint, body []byte) (Request, error) {
 	if !json.Valid(body) {
 		var raw json.RawMessage
 		err := json.Unmarshal(body, &raw)
@@ -33,83 +47,96 @@ func Inspect(body []byte) (Request, error) {
 	if first := bytes.TrimLeft(body, " \t\r\n"); first[0] != '{' {
 		return Request{}, errors.New("the body is not a JSON object")
 	}
-	var r Request
-	var mistakes []error
-	seen := map[string]int{}
-	s := scanner{
-		onKey: func(level int, escaped bool) {
-			if level == 1 && escaped {
-				mistakes = append(mistakes, errors.New("a key of the body is written with an escape, write it plainly"))
-			}
-		},
-		found: func(f *field) {
-			switch string(f.Path) {
-			case "model", "stream", "background", "stream_options", "stream_options.include_usage":
-				name := string(f.Path)
-				if seen[name]++; seen[name] == 2 {
-					mistakes = append(mistakes, fmt.Errorf("%q is given twice", name))
-				}
-				if err := r.take(name, f); err != nil {
-					mistakes = append(mistakes, err)
-				}
-			}
-		},
-	}
+	i := inspection{endpoint: endpoint, seen: map[string]bool{}, typed: map[string]bool{}, Request: Request{Text: int64(len(body))}}
+	s := scanner{onKey: i.key, found: i.value}
 	s.feed(body)
-	if len(mistakes) > 0 {
-		return Request{}, errors.Join(mistakes...)
+	if i.Model == "" {
+		i.wrong(`"model" is missing`)
 	}
-	if r.Model == "" {
-		return Request{}, errors.New(`"model" is missing`)
+	if searchModel(i.Model) {
+		i.hosted("web_search")
 	}
-	return r, nil
+	if len(i.mistakes) > 0 {
+		return Request{}, errors.Join(i.mistakes...)
+	}
+	return i.Request, nil
 }
 
-// take notes one of the fields that matter. null is the same as an absent field.
-func (r *Request) take(name string, f *field) error {
-	null := f.Kind == 'l' && string(f.Token) == "null"
-	if name == "stream_options" {
-		r.options.present, r.options.start, r.options.end = 1, f.Start, f.End
-		if f.Kind != '{' && !null {
-			return errors.New(`"stream_options" is not an object`)
-		}
-		return nil
-	}
-	if null {
-		return nil
-	}
-	if name == "model" {
-		if f.Kind != '"' || f.Length > maxToken {
-			return errors.New(`"model" is not the name of a model`)
-		}
-		r.Model = f.text()
-		return nil
-	}
-	value := string(f.Token) == "true"
+// flag notes true and false; null is the same as an absent field.
+func (i *inspection) flag(f *field) bool {
 	if f.Kind != 'l' {
-		return fmt.Errorf("%q is neither true nor false", name)
+		i.wrong("%q is neither true nor false", f.Path)
 	}
-	switch name {
-	case "stream":
-		r.Stream = value
-	case "background":
-		r.Background = value
-	case "stream_options.include_usage":
-		r.IncludeUsage = value
-	}
-	return nil
+	return string(f.Token) == "true"
 }
 
-// WithUsage returns the body, which Inspect has read as r, such that a streamed chat completion ends with its usage:
-// https://platform.openai.com/docs/api-reference/chat/create#chat-create-stream_options. The client then gets one chunk more
-// than it asked for, one without choices. A body that needs no change is returned as it is; body is never written to.
-func (r Request) WithUsage(body []byte) ([]byte, error) {
-	if !r.Stream || r.IncludeUsage {
-		return body, nil
+func null(f *field) bool { return f.Kind == 'l' && string(f.Token) == "null" }
+
+// parameter takes one of the fields of the outermost object that matter here, and those inside of stream_options.
+func (i *inspection) parameter(f *field) {
+	switch string(f.Path) {
+	case "stream_options":
+		i.options.present, i.options.start, i.options.end = 1, f.Start, f.End
+		if f.Kind != '{' && !null(f) {
+			i.wrong(`"stream_options" is not an object`)
+		}
+		return
+	case "stream_options.include_usage":
+		i.once("stream_options.include_usage")
+	case "store":
+		i.store.present, i.store.start, i.store.end = 1, f.Start, f.End
 	}
+	if null(f) {
+		return
+	}
+	switch string(f.Path) {
+	case "model":
+		if f.Kind != '"' || f.Length > maxToken {
+			i.wrong(`"model" is not the name of a model`)
+			return
+		}
+		i.Model = f.text()
+	case "stream":
+		i.Stream = i.flag(f)
+	case "stream_options.include_usage":
+		i.IncludeUsage = i.flag(f)
+	case "store", "background":
+		if i.flag(f) {
+			i.wrong("%q must be false here: what a run asks is kept by nobody, and its use is known when the answer ends", f.Path)
+		}
+	case "previous_response_id", "conversation", "prompt":
+		i.wrong("%q is not offered here: send what the model shall know in the body", f.Path)
+	case "web_search_options":
+		i.hosted("web_search")
+	}
+}
+
+// searchModel says whether a model searches the web by itself: gpt-4o-search-preview, gpt-5-search-api, o3-deep-research.
+func searchModel(name string) bool {
+	name = strings.ToLower(name)
+	return strings.Contains(name, "-search") || strings.Contains(name, "deep-research")
+}
+
+// Sealed returns the body, which Inspect has read as r, such that OpenAI keeps nothing of it and says at its end what it used:
+// https://platform.openai.com/docs/api-reference/responses/create#responses-create-store and
+// https://platform.openai.com/docs/api-reference/chat/create#chat-create-stream_options. The client of a streamed chat completion
+// then gets one chunk more than it asked for, one without choices. A body that needs no change is returned as it is; body is
+// never written to.
+func (r Request) Sealed(endpoint Endpoint, body []byte) ([]byte, error) {
+	switch {
+	case endpoint == Chat && r.Stream && !r.IncludeUsage:
+		return r.withUsage(body)
+	case endpoint == Responses && r.store.present == 0:
+		return first(body, `"store":false,`), nil
+	case endpoint == Responses:
+		return splice(body, int(r.store.start), int(r.store.end), []byte("false")), nil
+	}
+	return body, nil
+}
+
+func (r Request) withUsage(body []byte) ([]byte, error) {
 	if r.options.present == 0 {
-		open := bytes.IndexByte(body, '{') + 1
-		return splice(body, open, open, []byte(`"stream_options":{"include_usage":true},`)), nil
+		return first(body, `"stream_options":{"include_usage":true},`), nil
 	}
 	options := map[string]json.RawMessage{}
 	if err := json.Unmarshal(body[r.options.start:r.options.end], &options); err != nil {
@@ -126,8 +153,17 @@ func (r Request) WithUsage(body []byte) ([]byte, error) {
 	return splice(body, int(r.options.start), int(r.options.end), changed), nil
 }
 
-// splice is body with the bytes from start to end replaced.
+// first is body with a member put before all others.
+func first(body []byte, member string) []byte {
+	open := bytes.IndexByte(body, '{') + 1
+	return splice(body, open, open, []byte(member))
+}
+
+// splice is body with the bytes from start to end replaced; body itself where that changes nothing.
 func splice(body []byte, start, end int, by []byte) []byte {
+	if bytes.Equal(body[start:end], by) {
+		return body
+	}
 	out := make([]byte, 0, len(body)+len(by))
 	out = append(out, body[:start]...)
 	out = append(out, by...)

@@ -11,18 +11,20 @@ import (
 
 func TestInspect(t *testing.T) {
 	for body, want := range map[string]Request{
-		`{"model":"gpt-5.4","input":"hi"}`:                                                     {Model: "gpt-5.4"},
-		" \n{ \"input\" : [ {\"model\":\"no\"} ] , \"stream\" : true , \"model\" : \"m\" }":    {Model: "m", Stream: true},
-		`{"model":"m","stream":false,"background":true,"input":"\"model\":\"x\""}`:             {Model: "m", Background: true},
-		`{"model":"m","stream":true,"stream_options":{"x":[1],"include_usage":true}}`:          {Model: "m", Stream: true, IncludeUsage: true},
-		`{"model":"m","stream":null,"stream_options":null,"background":null}`:                  {Model: "m"},
-		`{"model":"\u0067pt","metadata":{"mod\u0065l":"x","model":"y"},"tools":[{"model":1}]}`: {Model: "gpt"},
+		`{"model":"gpt-5.4","input":"hi"}`:                                                           {Model: "gpt-5.4"},
+		" \n{ \"input\" : [ {\"model\":\"no\"} ] , \"stream\" : true , \"model\" : \"m\" }":          {Model: "m", Stream: true},
+		`{"model":"m","stream":false,"background":false,"input":"\"model\":\"x\""}`:                  {Model: "m"},
+		`{"model":"m","stream":true,"stream_options":{"x":[1],"include_usage":true}}`:                {Model: "m", Stream: true, IncludeUsage: true},
+		`{"model":"m","stream":null,"stream_options":null,"background":null}`:                        {Model: "m"},
+		`{"model":"\u0067pt","metadata":{"mod\u0065l":"x","model":"y"},"previous_response_id":null}`: {Model: "gpt"},
+		`{"mod\u0065l":"m","tools":[{"type":"function","parameters":{"tools":[{"type":"x"}]}}]}`:     {Model: "m"},
 	} {
-		got, err := Inspect([]byte(body))
+		got, err := Inspect(Responses, []byte(body))
 		if err != nil {
 			t.Errorf("%s: %v", body, err)
 			continue
 		}
+		want.Text = int64(len(body))
 		if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Request{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", body, diff)
 		}
@@ -42,7 +44,11 @@ func TestInspectRefuses(t *testing.T) {
 		`{"model":7}`:                       `"model" is not the name of a model`,
 		`{"model":{}}`:                      `"model" is not the name of a model`,
 		`{"model":"a","model":"b"}`:         `"model" is given twice`,
-		`{"model":"a","mod\u0065l":"b"}`:    "written with an escape",
+		`{"model":"a","mod\u0065l":"b"}`:    `"model" is given twice`,
+		`{"model":"a","MODEL":"b"}`:         `write "MODEL" as "model"; "model" is given twice`,
+		`{"Model":"a"}`:                     `write "Model" as "model"`,
+		`{"model":"a","models":["b"]}`:      `the parameter "models" is not offered here`,
+		`{"model":"a","input":1,"input":2}`: `"input" is given twice`,
 		`{"model":"a","stream":1}`:          `"stream" is neither true nor false`,
 		`{"model":"a","stream":"true"}`:     `"stream" is neither true nor false`,
 		`{"model":"a","stream_options":[]}`: `"stream_options" is not an object`,
@@ -50,7 +56,7 @@ func TestInspectRefuses(t *testing.T) {
 		`{"model":"a","background":{}}`:     `"background" is neither true nor false`,
 		`{"model":"a","stream":true,"stream_options":{"include_usage":true,"include_usage":false}}`: "given twice",
 	} {
-		if r, err := Inspect([]byte(body)); err == nil || !strings.Contains(err.Error(), want) {
+		if r, err := Inspect(Responses, []byte(body)); err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "\n", "; "), want) {
 			t.Errorf("%.80s: got %+v, %v, want an error with %q", body, r, err, want)
 		}
 	}
@@ -58,7 +64,7 @@ func TestInspectRefuses(t *testing.T) {
 
 var longName = strings.Repeat("m", maxToken+1)
 
-func TestWithUsage(t *testing.T) {
+func TestSealed(t *testing.T) {
 	const with = `"stream_options":{"include_usage":true}`
 	for body, want := range map[string]string{
 		`{"model":"m"}`:                                                          `{"model":"m"}`,
@@ -69,11 +75,11 @@ func TestWithUsage(t *testing.T) {
 		`{"model":"m","stream":true,"stream_options":{"a":{"b":[1]}}}`:           `{"model":"m","stream":true,"stream_options":{"a":{"b":[1]},"include_usage":true}}`,
 	} {
 		before := body
-		r, err := Inspect([]byte(body))
+		r, err := Inspect(Chat, []byte(body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := r.WithUsage([]byte(body))
+		got, err := r.Sealed(Chat, []byte(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,13 +92,30 @@ func TestWithUsage(t *testing.T) {
 	}
 }
 
+// TestNothingIsKept holds that OpenAI keeps nothing of a response, whatever its own default is.
+func TestNothingIsKept(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"model":"m"}`:                `{"store":false,"model":"m"}`,
+		`{"model":"m","store":false}`:  `{"model":"m","store":false}`,
+		`{"model":"m", "store": null}`: `{"model":"m", "store": false}`,
+	} {
+		r, err := Inspect(Responses, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Sealed(Responses, []byte(body)); err != nil || string(got) != want {
+			t.Errorf("%s: got %s, %v, want %s", body, got, err, want)
+		}
+	}
+}
+
 // FuzzInspect holds that a body which is accepted means the same to encoding/json, and still does with usage added.
 func FuzzInspect(f *testing.F) {
-	f.Add([]byte(`{"model":"m","stream":true,"stream_options":{"include_usage":false},"input":[{"a":"b\"c"}]}`))
+	f.Add([]byte(`{"model":"m","stream":true,"stream_options":{"include_usage":false},"messages":[{"a":"b\"c"}]}`))
 	f.Add([]byte(`{"Model":"x","model":"m","stream":true}`))
 	f.Add([]byte(`{"model":"m","model":"n"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := Inspect(body)
+		r, err := Inspect(Chat, body)
 		if err != nil {
 			return
 		}
@@ -106,7 +129,7 @@ func FuzzInspect(f *testing.F) {
 				t.Fatalf("%s: model %q, want %q", body, r.Model, before["model"])
 			}
 		}
-		changed, err := r.WithUsage(body)
+		changed, err := r.Sealed(Chat, body)
 		if err != nil {
 			t.Fatalf("%s: %v", body, err)
 		}
@@ -114,7 +137,7 @@ func FuzzInspect(f *testing.F) {
 		if err := json.Unmarshal(changed, &after); err != nil {
 			t.Fatalf("%s became %s: %v", body, changed, err)
 		}
-		again, err := Inspect(changed)
+		again, err := Inspect(Chat, changed)
 		if err != nil || again.Stream != again.IncludeUsage && again.Stream {
 			t.Fatalf("%s became %s: %+v, %v", body, changed, again, err)
 		}
@@ -128,11 +151,11 @@ func FuzzInspect(f *testing.F) {
 
 func BenchmarkInspect(b *testing.B) {
 	body := []byte(`{"model":"gpt-5.4","stream":true,"input":[{"role":"user","content":"` + strings.Repeat("some text ", 4000) + `"}],"tools":[` +
-		strings.Repeat(`{"type":"function","name":"f","parameters":{"type":"object","properties":{"a":{"type":"string"}}}},`, 20) + `{}]}`)
+		strings.Repeat(`{"type":"function","name":"f","parameters":{"type":"object","properties":{"a":{"type":"string"}}}},`, 20) + `{"type":"custom"}]}`)
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Inspect(body); err != nil {
+		if _, err := Inspect(Responses, body); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -21,8 +21,8 @@ type field struct {
 // nothing: of broken JSON it finds what there is. The zero value is ready.
 type scanner struct {
 	found func(*field)
-	// onKey, when set, is told the level (1 is outermost) of each key, and whether the key is written with an escape.
-	onKey func(level int, escaped bool)
+	// onKey, when set, is told the level (1 is outermost) of each key, and the key without escapes.
+	onKey func(level int, key []byte)
 
 	state   scanState
 	at      int64 // offset of the next byte
@@ -178,14 +178,18 @@ func (s *scanner) endString() {
 		return
 	}
 	s.isKey, s.wantKey = false, false
+	key := s.token[:s.kept]
+	if s.f.escaped { // "mod\u0065l" is "model" to every reader
+		s.f.Token = key
+		key = []byte(s.f.text())
+	}
 	if s.onKey != nil {
-		s.onKey(s.levels, s.f.escaped)
+		s.onKey(s.levels, key)
 	}
 	s.pathLen = s.owns[s.levels-1]
 	if s.pathLen > 0 {
 		s.push(".")
 	}
-	key := s.token[:s.kept]
 	if !plain(key) || s.f.Length > maxToken || s.pathLen+len(key) > maxPath {
 		key = []byte("?")
 	}

@@ -117,6 +117,7 @@ type Settings struct {
 	Instructions string `json:"instructions,omitempty"` // rules for the agent
 
 	Modes        map[string]string `json:"modes,omitempty"`        // by role, full-env or code-only; else the role's own
+	HostedTools  []string          `json:"hostedTools,omitempty"`  // that OpenAI may run for agents, by type
 	ServicesFile string            `json:"servicesFile,omitempty"` // of full-env roles, its path in the repository; "" = services.yaml
 }
 

@@ -40,6 +40,8 @@ type AgentRun struct {
 	Review      []byte    // JSON of what a revise answers; nil = none
 	// Instructions are the project's own rules for agents, from its settings.
 	Instructions string
+	// HostedTools are those that the project lets OpenAI run, by type.
+	HostedTools []string
 }
 
 // Ref names the run in events.
@@ -54,7 +56,8 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		       w.title, w.body, w.url, w.clone_url, w.base_branch, w.pull_request,
 		       r.stage, r.revise, r.role, r.engine, r.model, r.reasoning,
 		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, convert_to(r.review::text, 'UTF8') AS review,
-		       coalesce(p.settings ->> 'instructions', '') AS instructions
+		       coalesce(p.settings ->> 'instructions', '') AS instructions,
+		       ARRAY(SELECT jsonb_array_elements_text(coalesce(p.settings -> 'hostedTools', '[]'))) AS hosted_tools
 		FROM runs r
 		JOIN work_items w USING (repository, issue)
 		JOIN projects p ON p.id = r.project_id

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+)
+
+// TestTheModelIsOfferedWhatTheProjectAllows holds that the real CLI asks for no web search of its own accord, and for one when
+// the project allows it.
+func TestTheModelIsOfferedWhatTheProjectAllows(t *testing.T) {
+	for _, allowed := range [][]string{nil, {"web_search"}} {
+		w := newWorld(t, "codex")
+		w.gateway.assignment.HostedTools = allowed
+		if code := w.exit(w.pod()); code != 0 {
+			t.Fatalf("exit code %d", code)
+		}
+		for _, r := range w.model.Requests() {
+			if offered := bytes.Contains(r.Body, []byte(`"type":"web_search"`)); offered != (allowed != nil) {
+				t.Errorf("allowed %q: web_search is offered: %v", allowed, offered)
+			}
+		}
+	}
+}
