@@ -244,6 +244,9 @@ func (h *handler) admit(ctx context.Context, e event.Event, project string) ([]e
 	var admitted []admission
 	emitted, err := h.db.Step(ctx, e, "project/"+project, func(ctx context.Context, tx *store.Tx) (d events.Decision, err error) {
 		settings, places, err := tx.Places(ctx, project)
+		if errors.Is(err, store.ErrNotFound) {
+			return d, events.Reject("unknown_project", err)
+		}
 		if err != nil {
 			return d, err
 		}

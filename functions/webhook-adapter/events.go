@@ -132,6 +132,9 @@ func check(e *event.Event) error {
 	if err := e.Validate(); err != nil {
 		return fmt.Errorf("invalid CloudEvent: %w", err)
 	}
+	if err := events.Sendable(*e); err != nil {
+		return err
+	}
 	if e.DataContentType() == "" {
 		e.SetDataContentType(event.ApplicationJSON) // the specification's default
 	}

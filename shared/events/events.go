@@ -23,6 +23,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/uuid"
@@ -102,7 +104,30 @@ func New(cause event.Event, function string, n int, d Draft) (event.Event, error
 	setExtension(&e, ExtPartition, correlation)
 	setExtension(&e, ExtCausation, cause.ID())
 	setExtension(&e, ExtTraceparent, Extension(cause, ExtTraceparent))
-	return e, nil
+	return e, Sendable(e)
+}
+
+// maxAttribute bounds an attribute in bytes: a server takes a megabyte of headers at most, and many far less.
+const maxAttribute = 4 << 10
+
+// Sendable refuses an event with an attribute that no header of HTTP can hold: it could be stored and never be sent.
+// https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#313-metadata-headers
+func Sendable(e event.Event) error {
+	attributes := map[string]string{
+		"id": e.ID(), "source": e.Source(), "type": e.Type(), "subject": e.Subject(), "dataschema": e.DataSchema(), "datacontenttype": e.DataContentType(),
+	}
+	for name := range e.Extensions() {
+		attributes[name] = Extension(e, name)
+	}
+	for name, value := range attributes {
+		if len(value) > maxAttribute {
+			return Reject("unsendable", fmt.Errorf("the event's %s has %d bytes, at most %d can be sent", name, len(value), maxAttribute))
+		}
+		if i := strings.IndexFunc(value, unicode.IsControl); i >= 0 || !utf8.ValidString(value) {
+			return Reject("unsendable", fmt.Errorf("the event's %s holds a character that no header can hold: %q", name, value))
+		}
+	}
+	return nil
 }
 
 // DeriveID makes a stable id (a UUID, version 5) out of what identifies a thing.

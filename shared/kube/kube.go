@@ -19,6 +19,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -98,6 +99,19 @@ func (c *Client) in(r schema.GroupVersionResource, namespace string) dynamic.Res
 	return c.api.Resource(r).Namespace(namespace)
 }
 
+// named refuses, as the API server would, names that client-go refuses without a kind of error, or makes another URL of.
+// A namespace is "" for what has none.
+func named(r schema.GroupVersionResource, namespace, name string) error {
+	wrong := append(validation.NameIsDNSSubdomain(name, false), validation.NameIsDNSLabel(namespace, false)...)
+	if namespace == "" {
+		wrong = validation.NameIsDNSSubdomain(name, false)
+	}
+	if len(wrong) > 0 {
+		return apierrors.NewBadRequest(fmt.Sprintf("%s %.80q in namespace %.80q: %s", r.Resource, name, namespace, wrong[0]))
+	}
+	return nil
+}
+
 // Create creates the object in its namespace. Use apierrors.IsAlreadyExists on its error.
 func (c *Client) Create(ctx context.Context, r schema.GroupVersionResource, o Object) error {
 	u, err := toUnstructured(o)
@@ -161,6 +175,9 @@ func (c *Client) delete(ctx context.Context, r schema.GroupVersionResource, o me
 
 // Get reads an object into its type, nil when there is none.
 func Get[T any](ctx context.Context, c *Client, r schema.GroupVersionResource, namespace, name string) (*T, error) {
+	if err := named(r, namespace, name); err != nil {
+		return nil, err
+	}
 	u, err := c.in(r, namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
@@ -177,6 +194,9 @@ func Get[T any](ctx context.Context, c *Client, r schema.GroupVersionResource, n
 
 // List reads the objects of a namespace that have the labels ("" = all).
 func List[T any](ctx context.Context, c *Client, r schema.GroupVersionResource, namespace, labels string) ([]T, error) {
+	if err := named(r, namespace, "any"); err != nil {
+		return nil, err
+	}
 	us, err := c.in(r, namespace).List(ctx, metav1.ListOptions{LabelSelector: labels})
 	if err != nil {
 		return nil, fmt.Errorf("listing %s in %s: %w", r.Resource, namespace, err)

@@ -187,7 +187,11 @@ func (tx *Tx) Places(ctx context.Context, project string) (s stage.Settings, pla
 		})
 		return err
 	})
-	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+	err = tx.SendBatch(ctx, &b).Close()
+	if errors.Is(err, pgx.ErrNoRows) {
+		return s, nil, fmt.Errorf("project %s: %w", project, ErrNotFound)
+	}
+	if err != nil {
 		return s, nil, fmt.Errorf("loading the runs of project %s: %w", project, err)
 	}
 	return s, places, nil

@@ -1,0 +1,15 @@
+package main
+
+import (
+	"testing"
+
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/test/hostile"
+)
+
+func TestHostileEvents(t *testing.T) {
+	f := setup(t)
+	r := request("7f1c8f5e-3b57-4c2e-9a3c-000000000001", 0)
+	hostile.Function{Name: "agent-launcher", Handler: f.server.Handler(), DB: f.db}.Hear(t, hostile.Templates(t, r,
+		events.AgentStopRequested{RunRef: r.RunRef, Namespace: r.Namespace}, events.EnvironmentExpired{RunRef: r.RunRef, Namespace: r.Namespace}))
+}
