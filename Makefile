@@ -8,19 +8,22 @@ NAMESPACE  := codexk8s
 # The vulnerability database: Go's own, or a copy for machines without internet.
 VULNDB     ?= $(realpath ../shared/vulndb)
 VULNFLAGS  := $(if $(VULNDB),-db file://$(VULNDB))
-SUDO       := $(if $(filter 0,$(shell id -u)),,sudo -n)
+# need TOOL...: a recipe's first line; says what is missing before any work.
+NEED       := @test/need
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo tools test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay
+.PHONY: help run demo tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## the whole platform on this machine, with a demo repository; FRESH=1 starts over
+	$(NEED) go
 	@go build -o $(BIN)/run ./test/local/run
 	@exec $(BIN)/run
 
 demo: ## play one story from label to approved pull request, and exit
+	$(NEED) go
 	@go build -o $(BIN)/run ./test/local/run
 	@exec $(BIN)/run -demo
 
@@ -29,17 +32,12 @@ demo: ## play one story from label to approved pull request, and exit
 # What tests need besides Go. npm writes the stamp's file itself; touch makes it newer than the lock file.
 NPM_STAMP := test/node_modules/.package-lock.json
 
-tools: $(NPM_STAMP) ## install what tests need and this machine lacks: git, Postgres, the Codex CLI
-	@missing=; \
-	command -v git >/dev/null || missing="$$missing git"; \
-	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
-	[ -z "$$missing" ] && exit; \
-	command -v apt-get >/dev/null || { echo "Missing:$$missing. Install them with your system's package manager." >&2; exit 1; }; \
-	$(SUDO) apt-get install -y --no-install-recommends $$missing || \
-	  { echo "Can't install here. As root: apt-get update && apt-get install$$missing" >&2; exit 1; }
+tools: tools-here $(NPM_STAMP) ## install what tests need and this machine lacks: git, Postgres, npm, the Codex CLI
+
+tools-here:
+	$(NEED) go git npm postgres $(NEEDED)
 
 $(NPM_STAMP): test/package-lock.json
-	@command -v npm >/dev/null || { echo "Missing: npm. Install Node.js 20 or newer (Debian: apt-get install npm)." >&2; exit 1; }
 	npm ci --prefix test --no-audit --no-fund
 	@touch $@
 
@@ -58,8 +56,9 @@ test-clock: ## every test that needs no cluster, on other days; SHIFT="+400d -40
 	  $(CLOCK) $$shift go test -timeout 20m ./... || failed="$$failed $$shift"; done; \
 	[ -z "$$failed" ] || { echo "Tests that depend on the day failed at:$$failed" >&2; exit 1; }
 
-# All see the race build, so that everything is compiled once.
-check: GOFLAGS_RACE := GOFLAGS="$(shell go env GOFLAGS) -race"
+# All see the race build, so that everything is compiled once. The race detector takes a C compiler.
+check: GOFLAGS_RACE = GOFLAGS="$(shell go env GOFLAGS) -race"
+check: NEEDED = gcc
 check: tools $(BIN)/golangci-lint $(BIN)/govulncheck ## what CI runs: format, vet, lint, vulnerabilities, tidy, race tests
 	@out=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); [ -z "$$out" ] || { echo "gofmt these: $$out" >&2; exit 1; }
 	go mod tidy -diff
@@ -92,7 +91,7 @@ bench: tools ## the benchmarks, packages one after the other
 	  $$(grep -rl --include='*_test.go' --exclude-dir=node_modules '^func Benchmark' . | xargs -n 1 dirname | sort -u)
 
 generate: ## the Session API's Go code from its proto file (needs protoc)
-	@command -v protoc >/dev/null || { echo "Missing: protoc (Debian: apt-get install protobuf-compiler)." >&2; exit 1; }
+	$(NEED) go protoc
 	mkdir -p $(BIN)
 	go build -o $(BIN)/ google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go
 	PATH=$(BIN):$$PATH protoc -I . --go_out=. --go_opt=module=codexk8s.dev \
@@ -114,23 +113,28 @@ CLUSTER_KIT       ?= $(realpath ../shared/cluster)
 CLUSTER_HOME      ?= $(HOME)/.cache/codexk8s-cluster
 QUERY             ?=
 comma             := ,
-export QUERY OVERLAY AGENT_BASE GITHUB_REPOSITORY POSTGRES_IMAGE
+export QUERY OVERLAY KO_FLAGS AGENT_BASE GITHUB_REPOSITORY POSTGRES_IMAGE
 
 $(BIN)/crane: test/tools.mod
 	go build $(TOOLS_MOD) -o $@ github.com/google/go-containerregistry/cmd/crane
 
 # push SCRIPT,NAME: builds and pushes an image, and remembers its digest.
 define push
-	@[ -n "$${KO_DOCKER_REPO:-}" ] || { echo "Set KO_DOCKER_REPO to the registry that images go to." >&2; exit 1; }
 	@CRANE=$(BIN)/crane $(1) "$$KO_DOCKER_REPO/$(2)" >$(BIN)/$(2).new
 	@mv $(BIN)/$(2).new $(BIN)/$(2)
 	@cat $(BIN)/$(2)
 endef
 
-agent-image: $(BIN)/crane ## build and push the base image of agents' pods; PACKAGES="golang-go make" or FROM=<image> adds tools
+# What images are made with; FROM stands in for Debian's packages.
+for-images:
+	$(NEED) go gzip tar KO_DOCKER_REPO="the registry that images go to, for example ghcr.io/you/codexk8s" $(NEEDED)
+
+agent-image: NEEDED = npm node openssl $(if $(FROM),,mmdebstrap)
+agent-image: for-images $(BIN)/crane ## build and push the base image of agents' pods; PACKAGES="golang-go make" or FROM=<image> adds tools
 	$(call push,functions/agent-runner/image/build,agent-base)
 
-postgres-image: $(BIN)/crane ## build and push the Postgres of OVERLAY=try, where Docker Hub can't be reached
+postgres-image: NEEDED = mmdebstrap
+postgres-image: for-images $(BIN)/crane ## build and push the Postgres of OVERLAY=try, where Docker Hub can't be reached
 	$(call push,config/overlays/try/image,postgres)
 
 preflight: # names everything that is missing, at once
@@ -142,7 +146,10 @@ $(RENDER): FORCE
 	@mkdir -p $(@D)
 	@config/overlays/compose >$@
 
-render: $(RENDER) ## print the manifests of OVERLAY, before ko
+for-cluster:
+	$(NEED) kubectl
+
+render: for-cluster $(RENDER) ## print the manifests of OVERLAY, before ko
 	@kubectl kustomize $(BIN)/overlay
 
 # ko.yaml with the agents' base image.
@@ -154,10 +161,11 @@ FORCE:
 # Plain config/ and eventing/ go to ko as they are, overlays through kustomize.
 KO_APPLY = $(if $(OVERLAY),kubectl kustomize $(BIN)/overlay |) KO_CONFIG_PATH=$(BIN)/ko.yaml ko apply $(KO_FLAGS) $(if $(OVERLAY),-f -,-f config/ -f eventing/)
 
-deploy: $(RENDER) preflight $(BIN)/ko.yaml ## build the images and apply config/, eventing/ and OVERLAY to the cluster of KUBECONFIG
+deploy: preflight $(RENDER) $(BIN)/ko.yaml ## build the images and apply config/, eventing/ and OVERLAY to the cluster of KUBECONFIG
 	kubectl apply -f config/100-namespace.yaml
 	$(if $(filter try,$(OVERLAY)),@$(MAKE) --no-print-directory try-secrets)
 	kubectl -n $(NAMESPACE) delete job migrate --ignore-not-found # a Job's pod template can't be changed
+	@config/warm
 	$(KO_APPLY) --selector codexk8s.dev/phase=migrate
 	kubectl -n $(NAMESPACE) wait --for=condition=Complete job/migrate --timeout=5m || \
 	  { kubectl -n $(NAMESPACE) logs job/migrate --tail=20; exit 1; }
@@ -172,7 +180,7 @@ try-secrets:
 	  create codexk8s-database --from-file=url=<(printf %s "postgres://codexk8s:$$password@postgres.$(NAMESPACE).svc.cluster.local:5432/codexk8s?sslmode=disable"); }; \
 	has codexk8s-run-token || create codexk8s-run-token --from-file=key=<(printf %s "$$(openssl rand -hex 32)")
 
-undeploy: ## remove the platform with its Secrets and its runs, but not its database, unless it is the one of OVERLAY=try
+undeploy: for-cluster ## remove the platform with its Secrets and its runs, but not its database, unless it is the one of OVERLAY=try
 	@$(if $(filter try,$(OVERLAY)),,! kubectl -n $(NAMESPACE) get statefulset postgres >/dev/null 2>&1 || \
 	  { echo "This would remove the database too, which OVERLAY=try made. If you mean it: make undeploy OVERLAY=try" >&2; exit 1; })
 	kubectl delete --ignore-not-found -f eventing/ # no new runs from here on
@@ -182,16 +190,18 @@ undeploy: ## remove the platform with its Secrets and its runs, but not its data
 	@left=$$(kubectl get namespace,clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding -o name | grep /codexk8s || true); \
 	  [ -z "$$left" ] || { printf 'Left behind:\n%s\n' "$$left" >&2; exit 1; }
 
-status: ## what the platform looks like in the cluster
+status: for-cluster ## what the platform looks like in the cluster
 	kubectl -n $(NAMESPACE) get ksvc,broker,trigger,sinkbinding,apiserversource,pingsource,job,pod
 	kubectl get namespace -l app.kubernetes.io/managed-by=codexk8s
 
 cluster: ## start a cluster on this machine if CLUSTER_KIT is here, else say which one KUBECONFIG names
 ifneq ($(CLUSTER_KIT),)
+	$(NEED) go
 	$(CLUSTER_KIT)/build
 	$(CLUSTER_KIT)/up
 	@echo "Use it: . $(CLUSTER_HOME)/env   Stop it: $(CLUSTER_KIT)/down"
 else
+	$(NEED) kubectl
 	kubectl config current-context
 	kubectl -n knative-serving get deployment
 	kubectl -n knative-eventing get deployment
@@ -200,15 +210,19 @@ endif
 # Tests that are not part of the whole: each asks for a tag, and has it in its name.
 ALONE = $(if $(UPGRADE),upgrade,$(if $(PRESSURE),pressure))
 
-test-cluster: $(BIN)/crane ## the tests on a real cluster: that of KUBECONFIG, else that of make cluster; UPGRADE=1 or PRESSURE=1 for the two that are not part of it
+for-test-cluster:
 	@[ -n "$${KUBECONFIG:-}" ] || [ ! -f $(CLUSTER_HOME)/env ] || . $(CLUSTER_HOME)/env; \
-	[ -n "$${KUBECONFIG:-}" ] || { echo "No cluster: set KUBECONFIG to one with Knative that you may change, or make cluster." >&2; exit 1; }; \
+	test/need go git kubectl ko KUBECONFIG="a cluster with Knative that you may change, or make cluster" KO_DOCKER_REPO="the registry that images go to"
+
+test-cluster: for-test-cluster $(BIN)/crane ## the tests on a real cluster: that of KUBECONFIG, else that of make cluster; UPGRADE=1 or PRESSURE=1 for the two that are not part of it
+	@[ -n "$${KUBECONFIG:-}" ] || [ ! -f $(CLUSTER_HOME)/env ] || . $(CLUSTER_HOME)/env; \
 	kubectl version >/dev/null || exit; \
 	export TEST_HOST_IP=$${TEST_HOST_IP:-$${CLUSTER_HOST_IP:-}}; \
 	go test -tags 'cluster apiserver $(ALONE)' -count 1 -p 1 -v -timeout 90m $(if $(ALONE),-run '(?i)$(ALONE)' ./test/cluster,./test/cluster/...)
 
 # A cluster that runs already is used and left; one that is started for this goes again.
 test-api: ## what a real API server says of manifests, rights and the objects of runs: that of KUBECONFIG, else the cluster kit's
+	$(NEED) go
 	@if [ -z "$${KUBECONFIG:-}" ]; then \
 	  [ -n "$(CLUSTER_KIT)" ] && [ -x $(CLUSTER_HOME)/bin/kubeall ] || { echo "No API server: set KUBECONFIG to one that you may change, or make cluster." >&2; exit 1; }; \
 	  [ -e $(CLUSTER_HOME)/state/up.api ] || trap '$(CLUSTER_KIT)/down' EXIT; \
@@ -229,15 +243,15 @@ define doctor
 	k logs job/$$job; [ "$$end" = 1/ ]
 endef
 
-doctor: ## is all well? names what is wrong and what to do; O=json for programs
+doctor: for-cluster ## is all well? names what is wrong and what to do; O=json for programs
 	@for secret in codexk8s-database codexk8s-run-token codexk8s-github; do \
 	  kubectl -n $(NAMESPACE) get secret $$secret -o name >/dev/null || missing=1; done; \
 	[ -z "$${missing:-}" ] || { echo "Make these Secrets: config/100-namespace.yaml says how. Pods can't start without." >&2; exit 1; }
 	$(call doctor,$(if $(O),'"-o"$(comma) "$(O)"'))
 
-dead-letters: ## the events that failed for good, with the command to replay each; O=json for programs
+dead-letters: for-cluster ## the events that failed for good, with the command to replay each; O=json for programs
 	$(call doctor,'"dead-letters"$(if $(O),$(comma) "-o"$(comma) "$(O)")')
 
-replay: ## send one dead letter again: QUERY='function=…&source=…&id=…' from make dead-letters
+replay: for-cluster ## send one dead letter again: QUERY='function=…&source=…&id=…' from make dead-letters
 	@[[ "$$QUERY" =~ ^[A-Za-z0-9%=\&_.~:/+@#-]+$$ ]] || { echo "Say which, as make dead-letters prints it: make replay QUERY='function=…&source=…&id=…'" >&2; exit 1; }
 	$(call doctor,'"replay"$(comma) "'"$$QUERY"'"')

@@ -119,7 +119,7 @@ func (w *world) prepareVolume(ctx context.Context) error {
 	if err != nil || classes != "" {
 		return err
 	}
-	dir := filepath.Join(w.state, "postgres")
+	dir := w.volumeDir()
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
@@ -139,6 +139,21 @@ func (w *world) prepareVolume(ctx context.Context) error {
 }
 
 const volumeName = "codexk8s-test-postgres"
+
+func (w *world) volumeDir() string { return filepath.Join(w.state, "postgres") }
+
+// removeLeftovers takes away what an earlier start left that was interrupted: its volume leads to a folder that is gone or
+// not ours, and can't be changed. A deployment that this start goes on with (KEEP) has our folder, and stays.
+func (w *world) removeLeftovers(ctx context.Context) error {
+	volume, err := get[corev1.PersistentVolume](ctx, w, "v1/persistentvolumes", "", volumeName)
+	if err != nil {
+		return err
+	}
+	if host := volume.Spec.HostPath; volume.Name == "" || host != nil && host.Path == w.volumeDir() {
+		return nil
+	}
+	return w.undeploy()
+}
 
 // deploy is make deploy with one component more, which says where the world outside is.
 func (w *world) deploy(ctx context.Context) error {

@@ -95,7 +95,7 @@ func start(ctx context.Context) (_ *world, err error) {
 		what string
 		do   func(context.Context) error
 	}{
-		{"building a project's service", w.buildService}, {"starting the fakes", w.startFakes}, {"making what an operator makes", w.prepareNamespace}, {"installing agent-sandbox", w.installSandboxes}, {"deploying", w.deploy},
+		{"removing what an earlier start left", w.removeLeftovers}, {"building a project's service", w.buildService}, {"starting the fakes", w.startFakes}, {"making what an operator makes", w.prepareNamespace}, {"installing agent-sandbox", w.installSandboxes}, {"deploying", w.deploy},
 		{"waiting until all is ready", w.ready}, {"reaching the database", w.openDatabase}, {"connecting the webhooks", w.connectHooks},
 	}
 	for _, s := range steps {
