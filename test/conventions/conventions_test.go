@@ -167,7 +167,7 @@ func TestEnvironment(t *testing.T) {
 			return true
 		})
 	}
-	row := regexp.MustCompile("(?m)^\\| ([a-z -]+) \\| `([A-Z_]+)` \\| `?([^|`]*?)`? \\|")
+	row := regexp.MustCompile("(?m)^\\| ([a-z -]+) \\| `([A-Za-z_]+)` \\| `?([^|`]*?)`? \\|")
 	got := map[string]string{}
 	for _, m := range row.FindAllStringSubmatch(read(t, "config/README.md"), -1) {
 		at := m[1] + " " + m[2]
