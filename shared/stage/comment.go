@@ -95,14 +95,14 @@ func next(p *Process, i Item) string {
 		return fmt.Sprintf("Set `%s` again to retry.", again)
 	case i.Pull.Draft:
 		return "Mark the pull request as ready for review to go on."
-	case approved && approval.SHA == "":
+	case approved && (approval.SHA == "" || approval.By == ""): // known by its label alone
 		return "Approved. Ready to merge."
 	case approved:
 		return fmt.Sprintf("Approved by %s at %s. Ready to merge.", approval.By, short(approval.SHA))
 	case len(i.Pull.Approvals) > 0:
 		last := i.Pull.Approvals[len(i.Pull.Approvals)-1]
 		return fmt.Sprintf("%s approved %s, and the pull request is at %s by now: review it again. *Request changes* starts `%s`, and so does the label.",
-			last.By, short(last.SHA), short(i.HeadSHA), revise)
+			or(last.By, "Somebody"), short(last.SHA), short(i.HeadSHA), revise)
 	}
 	return fmt.Sprintf("Review the pull request: *Request changes* starts `%s`, and so does the label.", revise)
 }

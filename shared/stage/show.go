@@ -17,7 +17,10 @@ type shown struct {
 }
 
 func show(p *Process, i Item) shown {
-	s := shown{comment: Comment(p, i), answered: i.Answered, answeredPull: i.Pull.Answered, withPullRequest: i.PullRequest != 0}
+	s := shown{
+		comment: Comment(p, i), answered: i.Answered, answeredPull: i.Pull.Answered,
+		withPullRequest: i.PullRequest != 0 && (i.Run != nil || len(i.Pull.Answered) > 0),
+	}
 	if i.Run == nil {
 		return s // its labels are none of ours yet
 	}

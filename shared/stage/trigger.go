@@ -146,18 +146,15 @@ func (d *decision) repeated(in Labeled, before Item, t Trigger) bool {
 	return has(on, in.Label) && same(d.p.LabelOf(run.Stage, run.Revise), in.Label)
 }
 
-// open are the triggers that stand on the issue or its pull request and have no answer yet.
+// open are the triggers that stand on the issue or its pull request and have no
+// answer yet. That of the last run has had its.
 func (d *decision) open(in Labeled) []string {
-	var labels []string
-	for _, l := range d.item.Labels {
-		if !has(d.item.Answered, l) || same(l, in.Label) {
-			labels = append(labels, l)
-		}
+	answered := d.item.Answered
+	if run := d.item.Run; run != nil {
+		answered = with(answered, d.p.LabelOf(run.Stage, run.Revise))
 	}
-	if in.Pull != nil {
-		labels = append(labels, in.Label)
-	}
-	return d.p.triggers(labels)
+	labels := slices.DeleteFunc(slices.Clone(d.item.Labels), func(l string) bool { return has(answered, l) })
+	return d.p.triggers(append(labels, in.Label))
 }
 
 // mayAct reports whether the person may start, stop and revise runs.
