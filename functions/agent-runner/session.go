@@ -147,6 +147,7 @@ type keeper struct {
 	version int64             // of the newest snapshot stored
 	saved   [sha256.Size]byte // of the newest snapshot stored
 	tried   [sha256.Size]byte // of a snapshot whose answer did not come: it may be stored
+	kept    checkout.Kept     // the newest work that could be collected
 	told    string            // which files the log's readers know to be left out
 }
 
@@ -186,6 +187,9 @@ const aroundFiles = 256 << 10
 // allFiles stands for the changed files when none of them is kept.
 const allFiles = "all changed files"
 
+// lastFiles stands for changes after a snapshot that is older than the conversation.
+const lastFiles = "what changed last"
+
 // maxLost bounds the files that are named as left out.
 const maxLost = 100
 
@@ -197,9 +201,14 @@ func (k *keeper) files(ctx context.Context, s *snapshot, room int64) {
 		kept, err = k.repo.Keep(ctx, work, max(room, 0))
 	}
 	if err != nil {
-		kept = checkout.Kept{Lost: []string{allFiles}}
-		k.log.say("The changed files are not in this snapshot: %v", err)
+		k.log.say("The changed files could not be collected, the snapshot has what was there before: %v", err)
+		kept = k.kept
+		kept.Lost = union(kept.Lost, []string{lastFiles})
+		if kept.Commit == "" {
+			kept.Lost = []string{allFiles}
+		}
 	} else {
+		k.kept = kept
 		s.Notes = few(work.Notes, maxNamed)
 	}
 	s.Work, s.Pack, s.Lost = kept.Commit, kept.Pack, few(kept.Lost, maxLost)

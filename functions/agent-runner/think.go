@@ -15,6 +15,7 @@ import (
 
 	"codexk8s.dev/functions/agent-runner/internal/checkout"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/prompt"
 )
 
@@ -41,7 +42,7 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 	go func() { defer close(kept); k.run(saving, r.env.SnapshotInterval, stop) }()
 
 	summary, err := r.drive(ctx, a, begin)
-	summary = harmless(r.redact.clean(summary + hiddenNote(begin.hidden))) // it goes into the commit, the pull request and the report
+	summary = plain.Text(harmless(r.redact.clean(summary + hiddenNote(begin.hidden)))) // it goes into the commit, the pull request and the report
 	stopSaving()
 	<-kept // a save under way would share the index with the check that follows, and could overwrite the last one
 	if endErr := endAgent(repo); endErr != nil {

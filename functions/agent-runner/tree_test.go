@@ -96,6 +96,20 @@ func TestLostWorkIsCalledLost(t *testing.T) {
 	}
 }
 
+func TestAZeroByteInTheLastWordsIsNoTrouble(t *testing.T) {
+	w := newWorld(t, "builtin")
+	w.model = model.New(model.Options{Keys: []string{testToken}, Scripts: []model.Script{{Name: "test",
+		Steps: []model.Step{{Write: &model.File{Path: "greetings/french.txt", Content: "Bonjour\n"}}}, Final: "Done\x00 it."}}})
+	w.llm = w.serve("model", w.model) + "/v1"
+	if code := w.exit(w.pod()); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	w.finishedOnce()
+	if s := w.gateway.report().GetSummary(); s != "Done it." {
+		t.Errorf("summary %q", s)
+	}
+}
+
 // answer has the fake GitHub's Git server answer for a while, as middlemen and GitHub itself do.
 func (w *world) answer(path string, f http.HandlerFunc) {
 	target, err := url.Parse(w.github.URL())

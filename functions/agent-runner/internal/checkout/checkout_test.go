@@ -2,9 +2,11 @@ package checkout
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +44,8 @@ func (p *place) open() {
 	var err error
 	p.Repository, err = Open(p.t.Context(), Options{
 		Dir: filepath.Join(dir, "repo"), GitDir: filepath.Join(dir, "git"), URL: p.server, RetryFor: time.Second,
-		Clean: func(s string) string { return strings.ReplaceAll(s, token, "[redacted]") },
+		Access: func(context.Context) ([]string, error) { return nil, nil },
+		Clean:  func(s string) string { return strings.ReplaceAll(s, token, "[redacted]") },
 		Secrets: func(b []byte) []string {
 			if bytes.Contains(b, []byte(token)) {
 				return []string{token}
@@ -145,6 +148,8 @@ func TestNothingHidesAChange(t *testing.T) {
 	for name, c := range map[string]struct{ more, script, want string }{
 		"replaced base commit": {"", `echo evil >src/price.go; git add -A; git replace HEAD $(git commit-tree $(git write-tree) -m x)`, "src/price.go"},
 		"replaced base tree":   {"", `echo evil >src/price.go; git add -A; git replace HEAD^{tree} $(git write-tree)`, "src/price.go"},
+		"poisoned objects": {"", `evil=$(sed 's/shop/evil/' src/price.go | git hash-object -w --stdin); git update-index --cacheinfo 100644,$evil,src/price.go; tree=$(git write-tree); git reset -q
+			head=$(git rev-parse HEAD^{tree}); chmod u+w ../git/objects/*/*; cp -f .git/objects/$(echo $tree | sed 's,^..,&/,') ../git/objects/$(echo $head | sed 's,^..,&/,'); echo Bonjour >greetings/french.txt`, "greetings/french.txt"},
 		"moved submodule": {"git init -q sub; git -C sub commit -q --allow-empty -m x; git add sub; rm -rf sub/.git; printf '[submodule \"sub\"]\\n\\tpath = sub\\n\\turl = http://x\\n\\tignore = all\\n' >.gitmodules",
 			`git init -q sub; git -C sub commit -q --allow-empty -m y`, "sub"},
 		"removed submodule":  {"git init -q sub; git -C sub commit -q --allow-empty -m x; git add sub; rm -rf sub/.git", "rmdir sub", "sub"},
@@ -155,8 +160,12 @@ func TestNothingHidesAChange(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t, c.more)
 			p.agent(c.script)
-			if got := strings.Join(p.collect().Changed, ","); got != c.want {
+			work := p.collect()
+			if got := strings.Join(work.Changed, ","); got != c.want {
 				t.Errorf("changed %q, want %q", got, c.want)
+			}
+			if got := strings.ReplaceAll(regexp.MustCompile(`(?m)^. `).ReplaceAllString(p.pushes(work), ""), "\n", ","); got != c.want {
+				t.Errorf("the commit has %q, want %q", got, c.want)
 			}
 		})
 	}

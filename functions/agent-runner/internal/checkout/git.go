@@ -59,6 +59,20 @@ func tailOf(text string) string {
 	return text
 }
 
+// ending keeps the end of what is written to it: a server may send any amount of text.
+type ending struct{ kept []byte }
+
+func (e *ending) Write(p []byte) (int, error) {
+	const most = 64 << 10
+	e.kept = append(e.kept, p...)
+	if over := len(e.kept) - most; over > most { // seldom, for speed
+		e.kept = append(e.kept[:0], e.kept[over:]...)
+	}
+	return len(p), nil
+}
+
+func (e *ending) String() string { return string(e.kept) }
+
 // environ is without what could lead git elsewhere.
 func (r *Repository) environ(more ...string) []string {
 	var out []string
@@ -94,7 +108,7 @@ func (r *Repository) process(ctx context.Context, dir string, environ []string, 
 
 // read runs cmd and gives its output to take, which may stop early.
 func (r *Repository) read(ctx context.Context, cmd *exec.Cmd, take func(io.Reader) error) error {
-	var said bytes.Buffer
+	var said ending
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -120,7 +134,8 @@ func (r *Repository) failed(ctx context.Context, cmd *exec.Cmd, said, told strin
 
 // text runs a command whose output is short.
 func (r *Repository) text(ctx context.Context, cmd *exec.Cmd) (string, error) {
-	var out, said bytes.Buffer
+	var out bytes.Buffer
+	var said ending
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
 		return out.String(), r.failed(ctx, cmd, said.String(), out.String(), err)

@@ -131,6 +131,18 @@ func TestErrorsHoldNoContents(t *testing.T) {
 	}
 }
 
+func TestAServersWordsAreBounded(t *testing.T) {
+	var e ending
+	for range 10_000 {
+		if _, err := e.Write([]byte("remote: and so on\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text := e.String(); len(text) > 128<<10 || !strings.HasSuffix(text, "so on\n") {
+		t.Errorf("%d bytes are kept", len(text))
+	}
+}
+
 func TestPathsAreShownAsGitShowsThem(t *testing.T) {
 	for path, want := range map[string]string{
 		"src/größe.go": "src/größe.go", "with space": "with space", "caf\xe9.txt": `"caf\351.txt"`, "new\nline": `"new\nline"`,

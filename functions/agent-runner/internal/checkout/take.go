@@ -1,7 +1,7 @@
 package checkout
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -166,30 +166,33 @@ func (r *Repository) attributes(ctx context.Context, paths []string) (map[string
 	return held, nil
 }
 
-// tree stores the head's tree with the changes made.
+// tree stores the head's tree with the changes made. It is made from the lists in memory alone, so what is in it is what
+// was checked, whatever stands in the agent's reach on disk.
 func (r *Repository) tree(ctx context.Context, changes map[string]change) (string, error) {
-	if len(changes) == 0 {
-		return r.line(ctx, "rev-parse", r.Head+"^{tree}")
+	all := maps.Clone(r.files)
+	for name, c := range changes {
+		if c.gone {
+			delete(all, name)
+		} else {
+			all[name] = c.entry
+		}
 	}
 	index := filepath.Join(r.GitDir, "index")
-	environ := []string{"GIT_INDEX_FILE=" + index}
 	if err := removeAll(index); err != nil {
 		return "", fmt.Errorf("begin an index: %w", err)
 	}
-	if _, err := r.text(ctx, r.command(ctx, environ, "read-tree", r.Head)); err != nil {
-		return "", fmt.Errorf("begin an index: %w", err)
-	}
-	var removed, put bytes.Buffer // in this order, for a file in place of a folder
-	for _, name := range slices.Sorted(maps.Keys(changes)) {
-		if c := changes[name]; c.gone {
-			fmt.Fprintf(&removed, "0 %040d\t%s\x00", 0, name)
-		} else {
-			fmt.Fprintf(&put, "%s %s\t%s\x00", c.mode, c.id, name)
-		}
-	}
+	environ := []string{"GIT_INDEX_FILE=" + index}
 	cmd := r.command(ctx, environ, "update-index", "-z", "--index-info")
-	removed.Write(put.Bytes())
-	cmd.Stdin = &removed
+	in, out := io.Pipe()
+	go func() {
+		lines := bufio.NewWriter(out)
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			fmt.Fprintf(lines, "%s %s\t%s\x00", all[name].mode, all[name].id, name) // an error stays in lines
+		}
+		out.CloseWithError(lines.Flush())
+	}()
+	defer func() { _ = in.Close() }()
+	cmd.Stdin = in
 	if _, err := r.text(ctx, cmd); err != nil {
 		return "", fmt.Errorf("store the changed files: %w", err)
 	}

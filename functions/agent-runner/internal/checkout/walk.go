@@ -115,7 +115,7 @@ func (w *walk) folder(dir string) error {
 			return err
 		}
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, fs.ErrNotExist):
 			return nil
 		case err != nil:
 			w.cannot(path.Join(".", dir), "cannot be read: "+reason(err))
@@ -220,7 +220,7 @@ type ignored struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *bufio.Reader
-	said bytes.Buffer
+	said ending
 }
 
 func (r *Repository) startIgnored(ctx context.Context) (*ignored, error) {
