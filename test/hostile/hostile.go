@@ -175,6 +175,9 @@ func (f Function) Hear(t *testing.T, templates map[string]string) {
 	n := 0
 	for _, eventType := range slices.Sorted(maps.Keys(templates)) {
 		t.Run(eventType, func(t *testing.T) {
+			if isLogged(eventType) {
+				f.forge(t, eventType, templates[eventType])
+			}
 			Try(t, templates[eventType], func(c Case) (int, string) {
 				n++
 				return f.deliver(t, eventType, strconv.Itoa(n), c.Data)
@@ -190,6 +193,41 @@ func (f Function) Hear(t *testing.T, templates map[string]string) {
 	}
 }
 
+// isLogged reports whether events of the type are in the platform's log. Those of the cluster are hints, and in none.
+func isLogged(eventType string) bool {
+	return !strings.HasPrefix(eventType, "dev.knative.apiserver.") && eventType != events.TypePing
+}
+
+// forge posts what anybody could who reaches the function's address, as every pod does that may call one of the platform's
+// Services: an event that nobody stored, and one that was stored with other data.
+func (f Function) forge(t *testing.T, eventType, data string) {
+	t.Helper()
+	id := "stored, " + eventType
+	pgtest.Log(t, f.DB.Pool(), source, id, eventType, []byte(`{}`))
+	for _, id := range []string{id, "made up, " + eventType} {
+		w := f.post(t, eventType, id, []byte(data))
+		if w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), "log of events") {
+			t.Errorf("forged event %q: answered %d %.300s", id, w.Code, w.Body)
+		}
+	}
+	var received int
+	if err := f.DB.Pool().QueryRow(t.Context(), `SELECT count(*) FROM inbox WHERE source = $1 AND id LIKE '%, ' || $2`, source, eventType).Scan(&received); err != nil || received > 0 {
+		t.Errorf("%d forged events left a receipt, %v", received, err)
+	}
+}
+
+func (f Function) post(t *testing.T, eventType, id string, data []byte) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", bytes.NewReader(data))
+	for name, v := range map[string]string{"specversion": "1.0", "id": id, "source": source, "type": eventType} {
+		r.Header.Set("Ce-"+name, v)
+	}
+	r.Header.Set("Content-Type", event.ApplicationJSON)
+	w := httptest.NewRecorder()
+	f.Handler.ServeHTTP(w, r)
+	return w
+}
+
 func (f Function) deliver(t *testing.T, eventType, id string, data []byte) (status int, said string) {
 	t.Helper()
 	e := event.New()
@@ -198,8 +236,7 @@ func (f Function) deliver(t *testing.T, eventType, id string, data []byte) (stat
 	e.SetType(eventType)
 	e.SetDataContentType(event.ApplicationJSON)
 	e.DataEncoded = data
-	// Events of the cluster are hints, and in no log.
-	logged := !strings.HasPrefix(eventType, "dev.knative.apiserver.") && eventType != events.TypePing
+	logged := isLogged(eventType)
 	if logged {
 		pgtest.Log(t, f.DB.Pool(), source, id, eventType, data)
 		if _, err := f.DB.Pool().Exec(t.Context(), `INSERT INTO pending (function, source, id, due_at) VALUES ($1, $2, $3, now() + interval '1 hour')`,
@@ -207,13 +244,7 @@ func (f Function) deliver(t *testing.T, eventType, id string, data []byte) (stat
 			t.Fatal(err)
 		}
 	}
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", bytes.NewReader(data))
-	for name, v := range map[string]string{"specversion": "1.0", "id": id, "source": source, "type": eventType} {
-		r.Header.Set("Ce-"+name, v)
-	}
-	r.Header.Set("Content-Type", event.ApplicationJSON)
-	w := httptest.NewRecorder()
-	f.Handler.ServeHTTP(w, r)
+	w := f.post(t, eventType, id, data)
 	if logged && w.Code/100 == 4 { // as timekeeper does
 		if _, err := f.DB.Bury(t.Context(), e, []string{f.Name}, w.Code, plain.Cut(w.Body.String(), 1000)); err != nil {
 			t.Errorf("event %s was refused, and can't be buried: %v", id, err)
