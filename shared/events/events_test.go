@@ -25,7 +25,7 @@ var examples = []Payload{
 	RunRequested{RunRef: ref, Stage: "dev", Revise: true, RequestedBy: "alice"},
 	RunFinished{RunRef: ref, State: "failed", Reason: "oom_killed"},
 	RunDeadline{RunRef: ref},
-	RunCheck{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Round: 2, Silent: true},
+	RunCheck{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Round: 2, Silent: true, Attempt: 1},
 	AgentRequested{
 		RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Stage: "dev", Role: "dev", Engine: "codex",
 		Deadline: at, ExpiresAt: at.Add(time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Sandbox: "agent-sandbox", Attempt: 1, Services: []Service{{
@@ -58,7 +58,7 @@ var examples = []Payload{
 	},
 	LabelObserved{
 		Repository: "acme/demo", Issue: 12, Title: "T", Body: "B", URL: "https://github.com/acme/demo/issues/12", Label: "run:dev",
-		Labels: []string{"run:dev"}, Sender: "alice", SenderType: "User", LabeledAt: at, DefaultBase: "main", CloneURL: "https://github.com/acme/demo.git",
+		Labels: []string{"run:dev"}, Sender: "alice", SenderType: "User", LabeledAt: at, UpdatedAt: at, DefaultBase: "main", CloneURL: "https://github.com/acme/demo.git",
 	},
 	LLMRequested{RequestID: "r-1", Model: "gpt-5.4", Messages: []LLMMessage{{Role: "user", Content: "Hello"}}, MaxTokens: 100},
 	LLMAnswered{RequestID: "r-1", Model: "gpt-5.4", Content: "Hello", InputTokens: 1, OutputTokens: 2},
@@ -192,4 +192,30 @@ func must(b []byte, err error) []byte {
 		panic(err)
 	}
 	return b
+}
+
+// An event that is stored and can't be sent would be tried for half a day.
+func TestSendable(t *testing.T) {
+	for name, change := range map[string]func(*event.Event){
+		"a line end":       func(e *event.Event) { e.SetSubject("a\r\nCe-Type: b") },
+		"a zero byte":      func(e *event.Event) { e.SetExtension("sender", "a\x00") },
+		"a long source":    func(e *event.Event) { e.SetSource("https://example.com/" + strings.Repeat("x", maxAttribute)) },
+		"no UTF-8":         func(e *event.Event) { e.SetSubject("\xff") },
+		"a long extension": func(e *event.Event) { e.SetExtension(ExtCorrelation, strings.Repeat("ü", maxAttribute)) },
+	} {
+		e := event.New()
+		e.SetID("id 1, größe \"100 %\"")
+		e.SetSource("test")
+		e.SetExtension("n", 5)
+		if err := Sendable(e); err != nil {
+			t.Fatal(err)
+		}
+		change(&e)
+		if rejected, ok := AsRejected(Sendable(e)); !ok || rejected.Reason != "unsendable" {
+			t.Errorf("%s: %v", name, Sendable(e))
+		}
+	}
+	if _, err := New(event.New(), "test", 0, Now(RunDeadline{RunRef{RunID: "a\nb"}})); err == nil {
+		t.Error("a run id of two lines became an event's subject")
+	}
 }
