@@ -44,7 +44,8 @@ $(NPM_STAMP): test/package-lock.json
 test: tools ## every test that needs no cluster
 	go test ./...
 
-# Runs a command on another day: at +400d COMMAND. Each shift compiles everything once.
+# Runs a command on another day: at +400d COMMAND. Each shift compiles everything once. The shell stays: a shared memory of
+# libfaketime goes with the process that made it, and what is started later can't do without.
 CLOCK ?= $(realpath ../shared/clock/at)
 SHIFT ?= +400d -400d +3y
 
@@ -53,7 +54,7 @@ test-clock: ## every test that needs no cluster, on other days; SHIFT="+400d -40
 	@$(MAKE) --no-print-directory tools
 	@failed=; for shift in $(SHIFT); do \
 	  echo "== $$shift: $$($(CLOCK) $$shift date -u +%F)"; \
-	  $(CLOCK) $$shift go test -timeout 20m ./... || failed="$$failed $$shift"; done; \
+	  $(CLOCK) $$shift sh -c 'go test -timeout 20m ./...; exit $$?' || failed="$$failed $$shift"; done; \
 	[ -z "$$failed" ] || { echo "Tests that depend on the day failed at:$$failed" >&2; exit 1; }
 
 # All see the race build, so that everything is compiled once. The race detector takes a C compiler.
