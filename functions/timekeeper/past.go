@@ -19,10 +19,9 @@ import (
 // the order of GitHub's times, which stage-router keeps, decides.
 func (h *handler) past(ctx context.Context, d github.Delivery, payload []byte, now time.Time) (why string, err error) {
 	closes := d.Action == "closed" || d.Action == "reopened"
-	reviewed := d.Event == "pull_request_review" && d.Action == "submitted"
-	label := labelOf(d, payload)
+	label, review := labelOf(d, payload), reviewOf(d, payload)
 	owner, name, ok := strings.Cut(d.Repository, "/")
-	if h.clients == nil || !ok || d.Number == 0 || !closes && !reviewed && !h.process.IsTrigger(label) {
+	if h.clients == nil || !ok || d.Number == 0 || !closes && review == 0 && !h.process.IsTrigger(label) {
 		return "", nil
 	}
 	client, err := h.clients.For(ctx, d.Repository)
@@ -43,10 +42,17 @@ func (h *handler) past(ctx context.Context, d github.Delivery, payload []byte, n
 	case label != "" && !slices.ContainsFunc(there.Labels, func(l *gh.Label) bool { return strings.EqualFold(l.GetName(), label) }):
 		return "the label is off", nil
 	}
-	if !reviewed {
+	if review == 0 {
 		return "", nil
 	}
-	return dismissed(ctx, client, d, payload, now)
+	given, _, err := client.PullRequests.GetReview(ctx, owner, name, int(d.Number), review)
+	if err != nil {
+		return ifRefused(github.ClassifyError(err, now))
+	}
+	if given.GetState() == "DISMISSED" {
+		return "the review was dismissed", nil
+	}
+	return "", nil
 }
 
 func labelOf(d github.Delivery, payload []byte) string {
@@ -63,21 +69,12 @@ func labelOf(d github.Delivery, payload []byte) string {
 	return i.Label
 }
 
-// dismissed asks whether a review was taken back since.
-func dismissed(ctx context.Context, client *github.Client, d github.Delivery, payload []byte, now time.Time) (why string, err error) {
-	r, err := github.ReviewFrom(payload)
-	if err != nil {
-		return "", nil
+// reviewOf is the id of the review that was submitted, 0 for none.
+func reviewOf(d github.Delivery, payload []byte) int64 {
+	if r, err := github.ReviewFrom(payload); err == nil && d.Event == "pull_request_review" && d.Action == "submitted" {
+		return r.Review.ID
 	}
-	owner, name, _ := strings.Cut(d.Repository, "/")
-	review, _, err := client.PullRequests.GetReview(ctx, owner, name, int(d.Number), r.Review.ID)
-	if err != nil {
-		return ifRefused(github.ClassifyError(err, now))
-	}
-	if review.GetState() == "DISMISSED" {
-		return "the review was dismissed", nil
-	}
-	return "", nil
+	return 0
 }
 
 // ifRefused takes a refusal for no answer: who handles the event will see the same.
