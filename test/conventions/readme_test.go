@@ -1,6 +1,7 @@
 package conventions_test
 
 import (
+	"go/ast"
 	"maps"
 	"os"
 	"path/filepath"
@@ -103,6 +104,39 @@ func short(eventType string) string {
 		}
 	}
 	return eventType
+}
+
+// TestAttemptsHaveTheirTests: what test/README.md says of an attacker is held by tests that exist.
+func TestAttemptsHaveTheirTests(t *testing.T) {
+	declared := map[string]bool{}
+	for _, s := range sources(t) {
+		for _, d := range s.file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil {
+				declared[f.Name.Name] = true
+			}
+		}
+	}
+	for line := range strings.Lines(section(t, "test/README.md", "What an attacker tried")) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) < 3 || strings.HasPrefix(cells[0], "---") || strings.TrimSpace(cells[0]) == "attempt" {
+			continue
+		}
+		held := cells[len(cells)-1]
+		for _, m := range regexp.MustCompile(`\b(Test[A-Z]\w+)(…?)`).FindAllStringSubmatch(held, -1) {
+			if m[2] == "" && !declared[m[1]] {
+				t.Errorf("there is no %s, which is to hold:%s", m[1], cells[0])
+			}
+		}
+		places := regexp.MustCompile("`([a-z]+/[a-z0-9/-]+)`").FindAllStringSubmatch(held, -1)
+		for _, m := range places {
+			if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
+				t.Errorf("%s, which is to hold%s: %v", m[1], cells[0], err)
+			}
+		}
+		if len(places) == 0 && !strings.Contains(held, "Test") {
+			t.Errorf("no test is named that holds:%s", cells[0])
+		}
+	}
 }
 
 // section is what stands below a heading of a page, up to the next of its kind.
