@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/runtoken"
 	"codexk8s.dev/shared/store"
@@ -19,6 +21,23 @@ import (
 var active = []string{"starting", "running", "waiting"}
 
 type runKey struct{}
+
+type podKey struct{}
+
+// podOf is the hash of the calling pod's secret; nil when it sent none.
+func podOf(ctx context.Context) []byte {
+	pod, _ := ctx.Value(podKey{}).([]byte)
+	return pod
+}
+
+// withPod notes the calling pod's secret, by its hash.
+func withPod(ctx context.Context, secret string) context.Context {
+	if secret == "" {
+		return ctx
+	}
+	pod := sha256.Sum256([]byte(secret))
+	return context.WithValue(ctx, podKey{}, pod[:])
+}
 
 // runOf is the run whose agent calls; authenticate has put it there.
 func runOf(ctx context.Context) store.AgentRun {
@@ -32,7 +51,7 @@ func (h *handler) authenticate(next connect.UnaryFunc) connect.UnaryFunc {
 		run, err := h.caller(ctx, req.Header().Get("Authorization"))
 		if err == nil {
 			var res connect.AnyResponse
-			if res, err = next(context.WithValue(ctx, runKey{}, run), req); err == nil {
+			if res, err = next(context.WithValue(withPod(ctx, req.Header().Get(agentapi.PodHeader)), runKey{}, run), req); err == nil {
 				return res, nil
 			}
 		}

@@ -59,6 +59,9 @@ func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRe
 	if err := needActive(run); err != nil {
 		return nil, err
 	}
+	if err := h.claim(ctx, run); err != nil {
+		return nil, err
+	}
 	review, err := reviewOf(run.Review)
 	if err != nil {
 		return nil, fmt.Errorf("reading the review of run %s: %w", run.ID, err)
@@ -121,7 +124,7 @@ func (h *handler) Heartbeat(ctx context.Context, _ *agentapi.HeartbeatRequest) (
 	run := runOf(ctx)
 	switch run.State {
 	case "starting", "running":
-		if err := h.db.Heartbeat(ctx, run.ID); err != nil {
+		if err := errors.Join(h.db.Heartbeat(ctx, run.ID), h.claim(ctx, run)); err != nil {
 			return nil, err
 		}
 		return &agentapi.HeartbeatResponse{}, nil
@@ -205,6 +208,32 @@ func (h *handler) SaveSnapshot(ctx context.Context, req *agentapi.SaveSnapshotRe
 // tokenLife is what we say of a plain token, which GitHub does not limit: ask again within the hour, as with an App's.
 const tokenLife = time.Hour
 
+// claim makes the run the calling pod's, if it is nobody's. That it is another's matters when the pod wants to write.
+func (h *handler) claim(ctx context.Context, run store.AgentRun) error {
+	if podOf(ctx) == nil {
+		return nil
+	}
+	_, err := h.db.ClaimRun(ctx, run.ID, podOf(ctx))
+	return err
+}
+
+// permissions are to read, for who has no more than the run token; and to write, for the pod that has claimed the run. Runs
+// that nobody has claimed have a runner of an earlier release, which knows of no claim.
+func (h *handler) permissions(ctx context.Context, run store.AgentRun) (*gh.InstallationPermissions, error) {
+	if podOf(ctx) == nil {
+		claimed, err := h.db.RunClaimed(ctx, run.ID)
+		if err != nil || !claimed {
+			return github.AgentPermissions(), err
+		}
+		return github.ReadPermissions(), nil
+	}
+	mine, err := h.db.ClaimRun(ctx, run.ID, podOf(ctx))
+	if err == nil && !mine {
+		err = connect.NewError(connect.CodeUnavailable, fmt.Errorf("another pod of run %s was heard of a moment ago; try again", run.ID))
+	}
+	return github.AgentPermissions(), err
+}
+
 // GetGitCredential fetches a token for the run's one repository. "x-access-token" is the user name that GitHub documents for
 // installation tokens; with other tokens any name will do.
 func (h *handler) GetGitCredential(ctx context.Context, _ *agentapi.GetGitCredentialRequest) (*agentapi.GetGitCredentialResponse, error) {
@@ -212,7 +241,11 @@ func (h *handler) GetGitCredential(ctx context.Context, _ *agentapi.GetGitCreden
 	if err := needActive(run); err != nil {
 		return nil, err
 	}
-	token, err := h.token(ctx, run.Repository, github.AgentPermissions())
+	permissions, err := h.permissions(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	token, err := h.token(ctx, run.Repository, permissions)
 	var refusal *github.Refused
 	switch {
 	case errors.As(err, &refusal):

@@ -12,8 +12,9 @@
 // replaced by compare-and-swap, and the first report of a run counts. The report becomes the event agent.reported in the same
 // transaction, so it is known of or not stored at all; when sending it fails, timekeeper sends it.
 //
-// A Git credential is fetched when Git asks for one: an installation token for the run's one repository, with the right to push and
-// to open pull requests, and never written down here.
+// A Git credential is fetched when Git asks for one: an installation token for the run's one repository, never written down here.
+// With the run token alone it may read; it may push and open pull requests for the pod that has claimed the run by a secret of its
+// own (agentapi.PodHeader). So a run token that an agent gets hold of changes nothing on GitHub.
 package main
 
 import (

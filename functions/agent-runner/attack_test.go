@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -106,7 +107,7 @@ func TestTheAgentCannotReachTheRunToken(t *testing.T) {
 // opensNothing tries the key that the agent found where the run token would open something.
 func (w *world) opensNothing(t *testing.T, key string) {
 	t.Helper()
-	gateway := dial(w.gateway.url, key, 0)
+	gateway := dial(w.gateway.url, key, "", 0)
 	if _, err := gateway.GetGitCredential(context.Background(), &agentapi.GetGitCredentialRequest{}); connect.CodeOf(err) != connect.CodeUnauthenticated {
 		t.Errorf("the agent's key at the gateway: %v", err)
 	}
@@ -159,6 +160,30 @@ func TestProcessesThatTheAgentLeftAreGoneBeforeItsWorkIsTaken(t *testing.T) {
 					t.Errorf("processes %v were alive when a credential was asked for", alive)
 				}
 			})
+		}
+	}
+}
+
+// A credential that may write is asked for when the model has been asked for the last time, and not before.
+func TestUntilTheAgentHasFinishedCredentialsOnlyRead(t *testing.T) {
+	for _, engine := range []string{"builtin", "codex"} {
+		w := newWorld(t, engine)
+		during := 0
+		w.hook(&w.before, func(step string) {
+			if strings.HasPrefix(step, "model ") {
+				w.gateway.change(func(g *fakeGateway) {
+					if during = len(g.credentials); slices.Contains(g.credentials, true) {
+						t.Errorf("%s: a credential that may write was asked for before the agent had finished", engine)
+					}
+				})
+			}
+		})
+		if code := w.exit(w.pod(w.codex()...)); code != 0 {
+			t.Fatalf("exit code %d", code)
+		}
+		w.finishedOnce()
+		if during == 0 || !slices.Contains(w.gateway.credentials[during:], true) {
+			t.Errorf("%s: credentials %v, %d of them before the end of the agent", engine, w.gateway.credentials, during)
 		}
 	}
 }

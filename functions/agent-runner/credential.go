@@ -28,13 +28,13 @@ const (
 )
 
 // access fetches a credential for the run's repository whenever git is to talk to the server, and gives it as the
-// environment in which the helper looks for it.
-func (r *runner) access(cloneURL string) func(context.Context) ([]string, error) {
-	return func(ctx context.Context) ([]string, error) { return r.credential(ctx, cloneURL) }
+// environment in which the helper looks for it. From r.gateway it may write: for when the agent's processes are gone.
+func (r *runner) access(from agentapi.SessionServiceClient, cloneURL string) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) { return r.credential(ctx, from, cloneURL) }
 }
 
-func (r *runner) credential(ctx context.Context, cloneURL string) ([]string, error) {
-	got, err := r.gateway.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
+func (r *runner) credential(ctx context.Context, from agentapi.SessionServiceClient, cloneURL string) ([]string, error) {
+	got, err := from.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
 	if err != nil {
 		return nil, fmt.Errorf("get a Git credential: %w", err)
 	}

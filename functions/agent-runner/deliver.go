@@ -135,6 +135,7 @@ func (r *runner) push(ctx context.Context, a *agentapi.Assignment, repo *checkou
 			return err
 		}
 	}
+	repo.Access = r.access(r.gateway, a.GetCloneUrl()) // the agent's processes are gone
 	commit, err := repo.Push(ctx, a.GetBaseBranch(), done.commit)
 	var refused *checkout.Refused
 	switch {
@@ -159,7 +160,7 @@ func (r *runner) push(ctx context.Context, a *agentapi.Assignment, repo *checkou
 // stillOpen looks once more before the push whether there is a pull request to revise: a push after its merge would
 // bring commits back that are in the base already.
 func (r *runner) stillOpen(ctx context.Context, a *agentapi.Assignment) error {
-	p, err := newPulls(ctx, r.gateway, a, r.redact, r.env.RetryFor)
+	p, err := newPulls(ctx, r.reader, a, r.redact, r.env.RetryFor)
 	if err != nil {
 		return err
 	}

@@ -19,12 +19,15 @@ const attemptTimeout = 30 * time.Second
 
 // dial returns a client of the Session API that sends the run token and tries a call again, for at most retryFor,
 // while the gateway cannot answer. Every call of the API may be repeated (see session.proto), so none is special.
-// retryFor 0 means one attempt.
-func dial(url, token string, retryFor time.Duration) agentapi.SessionServiceClient {
+// retryFor 0 means one attempt. pod is this pod's secret, see agentapi.PodHeader; empty for calls that need none.
+func dial(url, token, pod string, retryFor time.Duration) agentapi.SessionServiceClient {
 	return agentapi.NewSessionServiceClient(&http.Client{}, url, connect.WithInterceptors(
 		connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
 			return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 				req.Header().Set("Authorization", "Bearer "+token)
+				if pod != "" {
+					req.Header().Set(agentapi.PodHeader, pod)
+				}
 				if message, ok := req.Any().(proto.Message); ok {
 					fit(message.ProtoReflect())
 				}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -65,7 +66,8 @@ var errStop = errors.New("the platform asked the agent to stop")
 type runner struct {
 	env     env
 	redact  *redactor
-	gateway agentapi.SessionServiceClient // tries again
+	gateway agentapi.SessionServiceClient // tries again; its Git credential may write
+	reader  agentapi.SessionServiceClient // as gateway, but its Git credential may only read
 	pulse   agentapi.SessionServiceClient // does not: the next heartbeat comes anyway
 	line    *line                         // to the model
 	log     *runLog
@@ -81,8 +83,11 @@ func run(ctx context.Context) int {
 	}
 	r := &runner{env: e, redact: &redactor{}}
 	r.redact.hide(e.RunToken)
-	r.gateway = dial(e.GatewayURL, e.RunToken, e.RetryFor)
-	r.pulse = dial(e.GatewayURL, e.RunToken, 0)
+	pod := rand.Text() + rand.Text() // this pod's secret
+	r.redact.hide(pod)
+	r.gateway = dial(e.GatewayURL, e.RunToken, pod, e.RetryFor)
+	r.reader = dial(e.GatewayURL, e.RunToken, "", e.RetryFor)
+	r.pulse = dial(e.GatewayURL, e.RunToken, pod, 0)
 	r.log = &runLog{gateway: r.gateway, redact: r.redact}
 	if r.line, err = newLine(e); err != nil {
 		slog.Error("start", "error", err)

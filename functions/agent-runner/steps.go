@@ -63,7 +63,7 @@ type finished struct {
 
 // needCredential asks for a credential before Git does, because Git cannot tell why there is none.
 func (r *runner) needCredential(ctx context.Context) error {
-	_, err := r.gateway.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
+	_, err := r.reader.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
 	if connect.CodeOf(err) == connect.CodeFailedPrecondition {
 		return &failure{reasonRepository, err.Error()}
 	}
@@ -75,7 +75,7 @@ func (r *runner) needCredential(ctx context.Context) error {
 
 // needPull makes sure that there is something to revise.
 func (r *runner) needPull(ctx context.Context, a *agentapi.Assignment) error {
-	p, err := newPulls(ctx, r.gateway, a, r.redact, r.env.RetryFor)
+	p, err := newPulls(ctx, r.reader, a, r.redact, r.env.RetryFor)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (r *runner) checkout(ctx context.Context, a *agentapi.Assignment) (*checkou
 	if err != nil {
 		return nil, err
 	}
-	options.Access, options.Clean, options.Secrets = r.access(a.GetCloneUrl()), r.redact.clean, r.redact.issued
+	options.Access, options.Clean, options.Secrets = r.access(r.reader, a.GetCloneUrl()), r.redact.clean, r.redact.issued
 	repo, err := checkout.Open(ctx, options, a.GetBaseBranch(), a.GetBranch())
 	var refused *checkout.Refused
 	switch {

@@ -224,6 +224,8 @@ type fakeGateway struct {
 	phases     map[string]bool
 	stop       string // reason to answer heartbeats with
 	refuse     error
+	// credentials are those that were asked for: may it write?
+	credentials []bool
 	// noCredential is the answer to GetGitCredential instead of one.
 	noCredential error
 }
@@ -318,6 +320,9 @@ func (g *fakeGateway) SaveSnapshot(ctx context.Context, req *agentapi.SaveSnapsh
 func (g *fakeGateway) GetGitCredential(ctx context.Context, _ *agentapi.GetGitCredentialRequest) (*agentapi.GetGitCredentialResponse, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if info, ok := connect.CallInfoForHandlerContext(ctx); ok {
+		g.credentials = append(g.credentials, info.RequestHeader().Get(agentapi.PodHeader) != "")
+	}
 	if g.noCredential != nil {
 		return nil, g.noCredential
 	}

@@ -9,4 +9,13 @@
 //   - every call is repeatable, because pods and gateways are killed at any moment: logs are numbered by the caller,
 //     snapshots are compare-and-swap, the first report counts
 //   - times are Timestamps; sizes and limits stand at the field
+//   - the run token alone reads: a Git credential that may write is given to the pod that has claimed the run, by the
+//     secret in [PodHeader]
 package agentapi
+
+// PodHeader carries a secret that a pod makes for itself when it begins. The first one of a run claims it, with
+// GetAssignment and each Heartbeat, and from then on GetGitCredential gives a credential that may write to who sends
+// this secret, and one that may only read to who does not. Another pod can claim the run when the first has not been
+// heard of for a while; until then it is told UNAVAILABLE. A pod sends the secret when it wants to write, which is after
+// the agent's processes are gone.
+const PodHeader = "Codexk8s-Pod"

@@ -243,6 +243,16 @@ func AgentPermissions() *gh.InstallationPermissions {
 	}
 }
 
+// ReadPermissions is what an agent's run may do until the agent has finished: read.
+func ReadPermissions() *gh.InstallationPermissions {
+	return &gh.InstallationPermissions{
+		Contents:     gh.String("read"),
+		PullRequests: gh.String("read"),
+		Issues:       gh.String("read"),
+		Metadata:     gh.String("read"),
+	}
+}
+
 // Token fetches a fresh token for one repository with just these permissions; GitHub lets it live for an hour. With a
 // plain token configured that token is returned as it is, with whatever rights it has: fit for trying out, an App for real.
 func (cs *Clients) Token(ctx context.Context, repository string, permissions *gh.InstallationPermissions) (Token, error) {

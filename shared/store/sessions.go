@@ -90,6 +90,38 @@ func (db *DB) Heartbeat(ctx context.Context, runID string) error {
 	return nil
 }
 
+// podSilence is how long a pod that has claimed its run must not have been heard of before another one may claim it:
+// three heartbeats.
+const podSilence = 45 * time.Second
+
+// ClaimRun makes the pod with that secret's hash the run's own, or notes that it lives when it is. It reports false while
+// the run is another pod's.
+func (db *DB) ClaimRun(ctx context.Context, runID string, pod []byte) (bool, error) {
+	now := db.Now()
+	tag, err := db.pool.Exec(ctx, `
+		UPDATE runs
+		SET pod = $2, pod_seen_at = $3
+		WHERE id = $1 AND (pod IS NULL OR pod = $2 OR pod_seen_at < $4)
+	`, runID, pod, now, now.Add(-podSilence))
+	if err != nil {
+		return false, fmt.Errorf("claiming run %s for a pod: %w", runID, err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+// RunClaimed says whether a pod has ever claimed the run.
+func (db *DB) RunClaimed(ctx context.Context, runID string) (claimed bool, err error) {
+	err = db.pool.QueryRow(ctx, `
+		SELECT pod IS NOT NULL
+		FROM runs
+		WHERE id = $1
+	`, runID).Scan(&claimed)
+	if err != nil {
+		return false, fmt.Errorf("reading whose pod run %s is: %w", runID, err)
+	}
+	return claimed, nil
+}
+
 // SetProgress replaces the one line that people see while the run goes on.
 func (db *DB) SetProgress(ctx context.Context, runID, text string) error {
 	_, err := db.pool.Exec(ctx, `
