@@ -187,7 +187,7 @@ func (r *Repository) tree(ctx context.Context, changes map[string]change) (strin
 	go func() {
 		lines := bufio.NewWriter(out)
 		for _, name := range slices.Sorted(maps.Keys(all)) {
-			fmt.Fprintf(lines, "%s %s\t%s\x00", all[name].mode, all[name].id, name) // an error stays in lines
+			_, _ = fmt.Fprintf(lines, "%s %s\t%s\x00", all[name].mode, all[name].id, name) // an error stays in lines
 		}
 		out.CloseWithError(lines.Flush())
 	}()
