@@ -127,9 +127,8 @@ func (p *Prices) Cost(model, tier string, u Usage) (microUSD int64, ok bool) {
 	}
 	times := 1.0
 	if tier != "" && tier != "default" && tier != "auto" {
-		tiered := false
-		times, tiered = entry.tiers[tier]
-		listed = listed && tiered
+		multiple, offered := entry.tiers[tier]
+		times, listed = multiple, listed && offered
 	}
 	if !listed {
 		return 0, false
