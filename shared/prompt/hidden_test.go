@@ -30,7 +30,7 @@ func TestWhatPeopleDoNotSeeIsMarked(t *testing.T) {
 		"\U000e0041\U000e0042":                                     {`\u{E0041}\u{E0042}`},
 		"Round up. See https://x/y, <kbd>Ctrl</kbd>, a<b, x[0]: y": nil,
 		"```go\nfmt.Println(a)\n```\n![shot](https://x/y.png)":     nil,
-		"❤️ 👩‍💻 1️⃣ ✔︎ می‌خواهم — naïve\ttab":                      nil,
+		"❤️ 👩‍💻 1️⃣ ✔︎ می\u200cخواهم — naïve\ttab":                 nil,
 	} {
 		shown, hidden := reveal(text)
 		if diff := cmp.Diff(want, hidden); diff != "" {
