@@ -44,7 +44,7 @@ type handler struct {
 	key       []byte
 	process   *stage.Process
 	githubURL string
-	token     func(ctx context.Context, repository string, permissions *gh.InstallationPermissions) (github.Token, error)
+	token     func(ctx context.Context, repository string, id int64, permissions *gh.InstallationPermissions) (github.Token, error)
 	send      func(context.Context, ...event.Event) error
 }
 
@@ -245,7 +245,7 @@ func (h *handler) GetGitCredential(ctx context.Context, _ *agentapi.GetGitCreden
 	if err != nil {
 		return nil, err
 	}
-	token, err := h.token(ctx, run.Repository, permissions)
+	token, err := h.token(ctx, run.Repository, run.RepositoryID, permissions)
 	var refusal *github.Refused
 	switch {
 	case errors.As(err, &refusal):

@@ -68,7 +68,7 @@ func setup(t *testing.T) *fixture {
 		        '2030-01-02T03:04:05Z', now())`, runID, namespace)
 	f.h = &handler{
 		db: f.db, key: key, process: stage.Default(), githubURL: "https://api.github.com/",
-		token: func(_ context.Context, repository string, p *gh.InstallationPermissions) (github.Token, error) {
+		token: func(_ context.Context, repository string, _ int64, p *gh.InstallationPermissions) (github.Token, error) {
 			return github.Token{Value: "ghs_" + repository + "_" + p.GetContents(), Expires: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}, nil
 		},
 		send: func(_ context.Context, es ...event.Event) error {
@@ -345,7 +345,7 @@ func TestACredentialIsForTheOneRepository(t *testing.T) {
 		{&github.RateLimited{Until: time.Now()}, connect.CodeUnavailable},
 		{errors.New("secret detail"), connect.CodeUnavailable},
 	} {
-		f.h.token = func(context.Context, string, *gh.InstallationPermissions) (github.Token, error) {
+		f.h.token = func(context.Context, string, int64, *gh.InstallationPermissions) (github.Token, error) {
 			return github.Token{}, c.err
 		}
 		_, err := f.agent().GetGitCredential(t.Context(), &agentapi.GetGitCredentialRequest{})

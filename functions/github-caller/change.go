@@ -19,6 +19,7 @@ import (
 // A change is one event being carried out.
 type change struct {
 	events.GitHubChangeRequested
+	home        store.Repository
 	owner, name string
 	login       func(context.Context) (string, error) // who we are on GitHub
 	now         func() time.Time
@@ -30,6 +31,17 @@ type change struct {
 	steps     []string // what was changed, for the audit
 	commentID int64    // for whoever waits for it
 }
+
+// newChange is that of the repository as it is called now.
+func newChange(p events.GitHubChangeRequested, home store.Repository) *change {
+	p.Repository = home.Name
+	c := &change{GitHubChangeRequested: p, home: home}
+	c.owner, c.name, _ = strings.Cut(home.Name, "/")
+	return c
+}
+
+// key is the work item's, whatever its repository is called now.
+func (c *change) key() string { return events.WorkItem(c.home.Key, c.Issue) }
 
 // failures are the parts that did not work.
 type failures struct {

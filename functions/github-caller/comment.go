@@ -13,7 +13,7 @@ import (
 const maxComment = 65536 - 200
 
 // mark is the invisible last line of the status comment, by which we know it again.
-func (c *change) mark() string { return "<!-- codexk8s:status " + c.EventSubject() + " -->" }
+func (c *change) mark() string { return "<!-- codexk8s:status " + c.key() + " -->" }
 
 // comment brings the one status comment to the event's version. A comment that somebody deleted is created anew.
 func (c *change) comment(ctx context.Context) error {

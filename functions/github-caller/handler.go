@@ -31,23 +31,27 @@ func (h *handler) routes(s *serve.Server) {
 
 // changeRequested brings GitHub to what the event asks for, then says so.
 func (h *handler) changeRequested(ctx context.Context, e event.Event, p events.GitHubChangeRequested) ([]event.Event, error) {
-	owner, name, ok := strings.Cut(p.Repository, "/")
-	if !ok || p.Issue <= 0 {
+	if _, _, ok := strings.Cut(p.Repository, "/"); !ok || p.Issue <= 0 {
 		return nil, events.Malformed(fmt.Errorf("event %s: no work item %q #%d", e.ID(), p.Repository, p.Issue))
 	}
-	c := &change{GitHubChangeRequested: p, owner: owner, name: name, login: h.clients.Login, now: h.db.Now, console: h.console}
+	home, err := h.db.Repository(ctx, p.RepositoryID, p.Repository)
+	if err != nil {
+		return nil, err
+	}
+	c := newChange(p, home)
+	c.login, c.now, c.console = h.clients.Login, h.db.Now, h.console
 	handled, err := h.db.Handled(ctx, e)
 	if err == nil && !handled {
 		err = h.act(ctx, c)
 	}
 	why, void := moot(err)
 	if err != nil && !void {
-		return nil, h.explain(ctx, e, p, err)
+		return nil, h.explain(ctx, e, c, err)
 	}
-	return h.db.Step(ctx, e, p.EventSubject(), func(context.Context, *store.Tx) (events.Decision, error) {
+	return h.db.Step(ctx, e, c.key(), func(context.Context, *store.Tx) (events.Decision, error) {
 		changed := events.Record{Actor: "function:github-caller", Action: "github.changed", Run: p.RunID, Detail: strings.Join(c.steps, "; ")}
 		d := events.Decision{
-			Emit:  []events.Draft{events.Now(events.GitHubChanged{Repository: p.Repository, Issue: p.Issue, RunID: p.RunID, CommentID: c.commentID})},
+			Emit:  []events.Draft{events.Now(events.GitHubChanged{Repository: c.Repository, Issue: p.Issue, RunID: p.RunID, CommentID: c.commentID})},
 			Audit: []events.Record{changed},
 		}
 		if void {
@@ -89,7 +93,7 @@ func (h *handler) act(ctx context.Context, c *change) (err error) {
 	if c.client, err = h.client(ctx, c.Repository); err != nil {
 		return err
 	}
-	if c.view, err = h.db.GitHubView(ctx, c.Repository, c.Issue); err != nil {
+	if c.view, err = h.db.GitHubView(ctx, c.home.Key, c.Issue); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.view.Close(ctx)) }()
@@ -127,7 +131,7 @@ func (h *handler) noteLimit(ctx context.Context, client *github.Client, err erro
 
 // explain gives an error the kind that decides about the answer: later for limits and locks, for good for what GitHub
 // refuses and somebody can mend, which also goes into the audit; anything else is tried again.
-func (h *handler) explain(ctx context.Context, e event.Event, p events.GitHubChangeRequested, err error) error {
+func (h *handler) explain(ctx context.Context, e event.Event, c *change, err error) error {
 	var limited *github.RateLimited
 	var refused *github.Refused
 	switch {
@@ -136,8 +140,8 @@ func (h *handler) explain(ctx context.Context, e event.Event, p events.GitHubCha
 	case errors.Is(err, store.ErrLocked):
 		return events.RetryAt(h.db.Now().Add(2*time.Second), err)
 	case errors.As(err, &refused) && !temporary(err):
-		_, audit := h.db.Emit(ctx, e, p.EventSubject(), func(context.Context, *store.Tx) (events.Decision, error) {
-			return events.Decision{Audit: []events.Record{refusal(p, "github_refused", err)}}, nil
+		_, audit := h.db.Emit(ctx, e, c.key(), func(context.Context, *store.Tx) (events.Decision, error) {
+			return events.Decision{Audit: []events.Record{refusal(c.GitHubChangeRequested, "github_refused", err)}}, nil
 		})
 		if audit != nil {
 			return errors.Join(err, audit) // not refused before it is written down

@@ -22,6 +22,11 @@ func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.G
 	if _, _, ok := strings.Cut(p.Repository, "/"); !ok || p.Issue <= 0 || p.RunID == "" || p.Path == "" || strings.Contains(p.Path, "..") {
 		return nil, events.Malformed(fmt.Errorf("event %s: no lookup: run %q of %q #%d, file %q", e.ID(), p.RunID, p.Repository, p.Issue, p.Path))
 	}
+	home, err := h.db.Repository(ctx, p.RepositoryID, p.Repository)
+	if err != nil {
+		return nil, err
+	}
+	p.Repository = home.Name // as it is called now
 	found := events.GitHubLookedUp{RunRef: p.RunRef, Attempt: p.Attempt, Path: p.Path, Ref: p.Ref}
 	handled, err := h.db.Handled(ctx, e)
 	if err == nil && !handled {
@@ -34,7 +39,7 @@ func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.G
 	case err != nil:
 		return nil, err
 	}
-	return h.db.Step(ctx, e, p.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
+	return h.db.Step(ctx, e, events.WorkItem(home.Key, p.Issue), func(context.Context, *store.Tx) (events.Decision, error) {
 		return events.Decision{
 			Emit: []events.Draft{events.Now(found)},
 			Audit: []events.Record{{

@@ -37,20 +37,25 @@ func write(t *testing.T, content string) string {
 	return path
 }
 
-func rows(t *testing.T, url string) (out []string) {
+func rows(t *testing.T, url string) []string {
 	t.Helper()
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	rs, err := db.QueryContext(t.Context(), `
+	return lines(t, url, `
 		SELECT * FROM (
 			SELECT 'project ' || id || ' ' || name || ' ' || settings::text AS line FROM projects
 			UNION ALL SELECT 'repository ' || full_name || ' ' || project_id FROM repositories
 			UNION ALL SELECT 'member ' || project_id || ' ' || login || ' ' || role FROM members
 		) AS lines ORDER BY line COLLATE "C"
 	`)
+}
+
+func lines(t *testing.T, url, query string) (out []string) {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rs, err := db.QueryContext(t.Context(), query)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +110,32 @@ func TestTenAtOnceEndWell(t *testing.T) {
 	}
 }
 
+// TestNumbersOutliveTheFile: what GitHub's numbers were found to be stays when the file is read again, a repository's new
+// name is no second one, and a number in the file says who is meant.
+func TestNumbersOutliveTheFile(t *testing.T) {
+	e := env{DatabaseURL: pgtest.URL(t)}
+	read := func(file string, want ...string) {
+		t.Helper()
+		e.ProjectsFile = write(t, file)
+		if err := run(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, lines(t, e.DatabaseURL, `
+			SELECT login || ' ' || coalesce(github_id, 0) FROM members
+			UNION ALL SELECT full_name || ' ' || coalesce(github_id, 0) || ' ' || project_id FROM repositories
+			ORDER BY 1
+		`)); diff != "" {
+			t.Errorf("%s\n(-want +got):\n%s", file, diff)
+		}
+	}
+	read("owners: [alice]\nprojects: [{id: a, repositories: [acme/demo]}, {id: b}]", "acme/demo 0 a", "alice 0")
+	lines(t, e.DatabaseURL, `UPDATE members SET github_id = 1 RETURNING login`)
+	lines(t, e.DatabaseURL, `UPDATE repositories SET github_id = 77, name = 'Acme/Shop' RETURNING full_name`)
+	read("owners: [alice]\nprojects: [{id: a, repositories: [acme/demo]}]", "acme/demo 77 a", "alice 1")
+	read("owners: [alice]\nprojects: [{id: b, repositories: [acme/shop]}]", "acme/demo 77 b", "alice 1")
+	read("owners: [alice@5]\nprojects: [{id: a, repositories: [acme/demo@99]}]", "acme/demo 77 b", "acme/demo@99 99 a", "alice 5")
+}
+
 func TestABadFileIsRefusedWithItsLines(t *testing.T) {
 	for content, want := range map[string]string{
 		"projects:\n  - id: shop\n    settings:\n      colour: x\n":                                "line 4: field colour not found in type main.settings",
@@ -118,6 +149,7 @@ func TestABadFileIsRefusedWithItsLines(t *testing.T) {
 		"projects:\n  - id: a\n    settings: {engine: magic,\n      keep: soon}":                   `line 3: engine "magic": want codex or builtin; line 4: keep "soon": want a duration such as 24h`,
 		"projects:\n  - id: a\n    settings: {hostedTools: [mcp]}":                                 `line 3: hostedTools: "mcp" is not offered: want web_search or web_search_preview`,
 		"projects:\n  - id: a\n    settings: {modes: {dev: all},\n      servicesFile: /etc/x}":     `line 3: mode "all" of role dev: want full-env or code-only; line 4: servicesFile "/etc/x": want a file's path in the repository, such as deploy/services.yaml`,
+		"projects:\n  - id: a\n    members: {bob: reader, bob@7: admin}":                           `line 3: login "bob" is in line 3 already`,
 		"owners: {": "no YAML: yaml: line 1: did not find expected node content",
 	} {
 		if _, err := parse([]byte(content)); err == nil || err.Error() != want {

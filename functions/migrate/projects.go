@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ import (
 //	      instructions: "Write tests.", modes: {dev: full-env}, servicesFile: deploy/services.yaml, hostedTools: [web_search]}
 //	    repositories: [acme/shop]
 //	    members: {bob: maintainer}   # owner, admin, maintainer or reader
+//
+// A login or a repository counts by GitHub's number from its first sight on. "bob@583231" says which account is meant
+// where somebody else has the name by now, and "acme/shop@1296269" which repository.
 type projects struct {
 	Owners   []word    `yaml:"owners"`
 	Projects []project `yaml:"projects"`
@@ -89,8 +93,8 @@ func (w word) IsZero() bool { return w.text == "" }
 
 var (
 	projectID  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`) // as the table's CHECK has it
-	repository = regexp.MustCompile(`^[a-z0-9_.-]{1,100}/[a-z0-9_.-]{1,100}$`)
-	login      = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*(\[bot\])?$`)
+	repository = regexp.MustCompile(`^[a-z0-9_.-]{1,100}/[a-z0-9_.-]{1,100}(@[1-9][0-9]{0,17})?$`)
+	login      = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*(\[bot\])?(@[1-9][0-9]{0,17})?$`)
 	objectName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`) // of Kubernetes
 	roles      = []string{"owner", "admin", "maintainer", "reader"}
 )
@@ -178,7 +182,8 @@ func (p *project) check(bad func(word, string, ...any)) {
 			bad(role, "role %q of %s: want one of %s", role.text, who.text, strings.Join(roles, ", "))
 		}
 		who.lower(login, "login", bad)
-		once(seen, who, "login", bad)
+		name, _ := numbered(who.text) // the same login twice is one too many, with a number or without
+		once(seen, word{name, who.line}, "login", bad)
 		members[who] = role
 	}
 	p.Members = members
@@ -242,12 +247,7 @@ func (p *project) save(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	for _, r := range p.Repositories {
-		if _, err := tx.ExecContext(ctx, `
-			INSERT INTO repositories (full_name, project_id)
-			VALUES ($1, $2)
-			ON CONFLICT (full_name) DO UPDATE
-			SET project_id = excluded.project_id
-		`, r.text, p.ID.text); err != nil {
+		if err := saveRepository(ctx, tx, p.ID.text, r.text); err != nil {
 			return fmt.Errorf("repository %s: %w", r.text, err)
 		}
 	}
@@ -259,13 +259,49 @@ func (p *project) save(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-func saveMember(ctx context.Context, tx *sql.Tx, project, login, role string) error {
+// numbered splits "name@number", the form that says which of GitHub's accounts or repositories is meant by the name;
+// the number is 0 where none is given.
+func numbered(text string) (name string, number int64) {
+	name, digits, _ := strings.Cut(text, "@")
+	number, _ = strconv.ParseInt(digits, 10, 64) // what the pattern lets pass is a number
+	return name, number
+}
+
+// saveRepository binds the repository of that number, else the one that is called so now, else the one that was bound by
+// this name. A number that is given for a name which another repository has here makes a second one.
+func saveRepository(ctx context.Context, tx *sql.Tx, project, repository string) error {
+	name, number := numbered(repository)
+	result, err := tx.ExecContext(ctx, `
+		UPDATE repositories
+		SET project_id = $1
+		WHERE github_id = $3 OR $3 = 0 AND lower(name) = $2
+	`, project, name, number)
+	if err != nil {
+		return err
+	}
+	if known, err := result.RowsAffected(); err != nil || known > 0 {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO repositories (full_name, project_id, github_id)
+		VALUES (CASE WHEN $3 > 0 AND EXISTS (SELECT 1 FROM repositories WHERE full_name = $2 AND github_id IS NOT NULL)
+		             THEN $2 || '@' || $3 ELSE $2 END,
+		        $1, nullif($3, 0))
+		ON CONFLICT (full_name) DO UPDATE
+		SET project_id = excluded.project_id, github_id = coalesce(excluded.github_id, repositories.github_id)
+	`, project, name, number)
+	return err
+}
+
+// saveMember stores the role; a number that is known stays, unless the file gives another one.
+func saveMember(ctx context.Context, tx *sql.Tx, project, who, role string) error {
+	login, number := numbered(who)
 	_, err := tx.ExecContext(ctx, `
-		INSERT INTO members (project_id, login, role)
-		VALUES ($1, $2, $3)
+		INSERT INTO members (project_id, login, role, github_id)
+		VALUES ($1, $2, $3, nullif($4, 0))
 		ON CONFLICT (project_id, login) DO UPDATE
-		SET role = excluded.role
-	`, project, login, role)
+		SET role = excluded.role, github_id = coalesce(excluded.github_id, members.github_id)
+	`, project, login, role, number)
 	if err != nil {
 		return fmt.Errorf("storing member %s of %s: %w", login, project, err)
 	}

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -50,23 +52,30 @@ func (h *handler) issue(ctx context.Context, e event.Event) ([]event.Event, erro
 		Labels: i.Labels, Closed: i.State == "closed", UpdatedAt: i.UpdatedAt,
 	}
 	who := person(i.Sender)
-	d := deed{repository: i.Repository.Name, issue: int(i.Number), sender: who.Login}
+	d, err := h.deed(ctx, seen(i.Repository, i.UpdatedAt, e), int(i.Number), who)
+	if err != nil {
+		return nil, err
+	}
 	if i.Action != "labeled" {
 		return h.decide(ctx, e, d, stage.Edited{Issue: about, Action: i.Action, Sender: who})
 	}
-	d.intent = stage.LabelIntent(d.repository, d.issue, i.Label, i.UpdatedAt, e.ID())
-	return h.decide(ctx, e, d, stage.Labeled{Issue: about, Label: i.Label, At: i.UpdatedAt, Sender: who, Intent: d.intent})
+	d.Intent = stage.LabelIntent(d.Repository.Key, d.Issue, i.Label, i.UpdatedAt, e.ID())
+	return h.decide(ctx, e, d, stage.Labeled{Issue: about, Label: i.Label, At: i.UpdatedAt, Sender: who, Intent: d.Intent})
 }
 
 // labelObserved hears of a label whose webhook never came.
 func (h *handler) labelObserved(ctx context.Context, e event.Event, l events.LabelObserved) ([]event.Event, error) {
-	d := deed{repository: l.Repository, issue: l.Issue, sender: l.Sender}
-	d.intent = stage.LabelIntent(l.Repository, l.Issue, l.Label, l.LabeledAt, e.ID())
-	who := person(github.Actor{Login: l.Sender, Type: l.SenderType})
+	who := person(github.Actor{Login: l.Sender, ID: l.SenderID, Type: l.SenderType})
+	repository := github.Repository{Name: l.Repository, ID: l.RepositoryID, CloneURL: l.CloneURL}
+	d, err := h.deed(ctx, seen(repository, l.UpdatedAt, e), l.Issue, who)
+	if err != nil {
+		return nil, err
+	}
+	d.Intent = stage.LabelIntent(d.Repository.Key, l.Issue, l.Label, l.LabeledAt, e.ID())
 	about := stage.Issue{
 		Title: l.Title, Body: l.Body, URL: l.URL, BaseBranch: l.DefaultBase, CloneURL: l.CloneURL, Labels: l.Labels, UpdatedAt: l.UpdatedAt,
 	}
-	return h.decide(ctx, e, d, stage.Labeled{Issue: about, Label: l.Label, At: l.LabeledAt, Sender: who, Intent: d.intent})
+	return h.decide(ctx, e, d, stage.Labeled{Issue: about, Label: l.Label, At: l.LabeledAt, Sender: who, Intent: d.Intent})
 }
 
 // pullRequest hears everything about pull requests, of which those of agents matter,
@@ -76,28 +85,27 @@ func (h *handler) pullRequest(ctx context.Context, e event.Event) ([]event.Event
 	if err != nil {
 		return nil, events.Malformed(err)
 	}
-	issue, err := h.issueOf(ctx, p.PullRequest, p.Repository.Name)
+	who := person(p.Sender)
+	d, err := h.deedOfPull(ctx, seen(p.Repository, p.PullRequest.UpdatedAt, e), p.PullRequest, who)
 	if err != nil {
 		return nil, err
 	}
-	who := person(p.Sender)
-	d := deed{repository: p.Repository.Name, issue: issue, sender: who.Login}
 	pull := pullRequest(p.PullRequest)
 	if p.Action != "labeled" {
-		if issue == 0 {
+		if d.Issue == 0 {
 			return h.note(ctx, e)
 		}
 		return h.decide(ctx, e, d, stage.PullRequestChanged{Pull: pull, Action: p.Action, Sender: who})
 	}
 	in := stage.Labeled{Pull: &pull, Label: p.Label, At: p.PullRequest.UpdatedAt, Sender: who}
-	if issue == 0 {
+	if d.Issue == 0 {
 		if !h.process.IsTrigger(p.Label) {
 			return h.note(ctx, e)
 		}
-		d.issue, in.Pull, in.Stray = pull.Number, nil, true
+		d.Issue, in.Pull, in.Stray = pull.Number, nil, true
 	}
-	in.Intent = stage.LabelIntent(d.repository, pull.Number, p.Label, p.PullRequest.UpdatedAt, e.ID())
-	d.intent = in.Intent
+	in.Intent = stage.LabelIntent(d.Repository.Key, pull.Number, p.Label, p.PullRequest.UpdatedAt, e.ID())
+	d.Intent = in.Intent
 	return h.decide(ctx, e, d, in)
 }
 
@@ -106,24 +114,23 @@ func (h *handler) review(ctx context.Context, e event.Event) ([]event.Event, err
 	if err != nil {
 		return nil, events.Malformed(err)
 	}
-	issue, err := h.issueOf(ctx, r.PullRequest, r.Repository.Name)
-	if err != nil {
-		return nil, err
-	}
-	if issue == 0 || r.Action != "submitted" && r.Action != "dismissed" {
-		return h.note(ctx, e)
-	}
 	author, who := person(r.Review.Author), person(r.Review.Author)
 	if r.Action == "dismissed" {
 		who, r.Review.State = person(r.Sender), r.Action
 	}
+	d, err := h.deedOfPull(ctx, seen(r.Repository, r.PullRequest.UpdatedAt, e), r.PullRequest, who)
+	if err != nil {
+		return nil, err
+	}
+	if d.Issue == 0 || r.Action != "submitted" && r.Action != "dismissed" {
+		return h.note(ctx, e)
+	}
 	pull := pullRequest(r.PullRequest)
 	pull.Draft = nil // GitHub sends a shorter form here
-	d := deed{repository: r.Repository.Name, issue: issue, sender: who.Login}
-	d.intent = stage.ReviewIntent(d.repository, issue, r.Review.ID)
+	d.Intent = stage.ReviewIntent(d.Repository.Key, d.Issue, r.Review.ID)
 	return h.decide(ctx, e, d, stage.Reviewed{
 		Review: stage.Review{ID: r.Review.ID, Author: author.Login, Body: r.Review.Body}, State: r.Review.State,
-		CommitSHA: r.Review.CommitSHA, At: r.Review.SubmittedAt, Pull: pull, Sender: who, Intent: d.intent,
+		CommitSHA: r.Review.CommitSHA, At: r.Review.SubmittedAt, Pull: pull, Sender: who, Intent: d.Intent,
 	})
 }
 
@@ -136,55 +143,84 @@ func (h *handler) runFinished(ctx context.Context, e event.Event, r events.RunFi
 }
 
 func (h *handler) runDeadline(ctx context.Context, e event.Event, r events.RunDeadline) ([]event.Event, error) {
-	return h.decide(ctx, e, aboutRun(r.RunRef), r)
+	return h.ofRun(ctx, e, r.RunRef, r)
 }
 
 func (h *handler) runCheck(ctx context.Context, e event.Event, r events.RunCheck) ([]event.Event, error) {
-	return h.decide(ctx, e, aboutRun(r.RunRef), r)
+	return h.ofRun(ctx, e, r.RunRef, r)
 }
 
 func (h *handler) agentStarted(ctx context.Context, e event.Event, a events.AgentStarted) ([]event.Event, error) {
-	return h.decide(ctx, e, aboutRun(a.RunRef), a)
+	return h.ofRun(ctx, e, a.RunRef, a)
 }
 
 func (h *handler) agentFailed(ctx context.Context, e event.Event, a events.AgentFailed) ([]event.Event, error) {
-	return h.decide(ctx, e, aboutRun(a.RunRef), a)
+	return h.ofRun(ctx, e, a.RunRef, a)
 }
 
 func (h *handler) agentReported(ctx context.Context, e event.Event, a events.AgentReported) ([]event.Event, error) {
-	return h.decide(ctx, e, aboutRun(a.RunRef), a)
+	return h.ofRun(ctx, e, a.RunRef, a)
 }
 
 func (h *handler) gitHubLookedUp(ctx context.Context, e event.Event, l events.GitHubLookedUp) ([]event.Event, error) {
-	return h.decide(ctx, e, aboutRun(l.RunRef), l)
+	return h.ofRun(ctx, e, l.RunRef, l)
 }
 
 func (h *handler) agentFinished(ctx context.Context, e event.Event, a events.AgentFinished) ([]event.Event, error) {
-	return h.decide(ctx, e, aboutRun(a.RunRef), stage.JobEnded{RunID: a.RunID, Attempt: a.Attempt})
+	return h.ofRun(ctx, e, a.RunRef, stage.JobEnded{RunID: a.RunID, Attempt: a.Attempt})
 }
 
 // deed is which work item an event is about, and what of it a decision needs.
 type deed struct {
-	repository     string
-	issue          int
-	sender, intent string
-	run            string // id; "" = the newest
+	store.Wanted
+	seen store.Sighting // what the event says of the repository
 }
 
-func aboutRun(r events.RunRef) deed {
-	return deed{repository: r.Repository, issue: r.Issue, run: r.RunID}
+// deed finds the repository as it is known here, whatever it is called by now.
+func (h *handler) deed(ctx context.Context, s store.Sighting, issue int, sender stage.Person) (deed, error) {
+	home, err := h.db.Repository(ctx, s.ID, s.Name)
+	return deed{store.Wanted{Repository: home, Issue: issue, Sender: store.Account{ID: sender.ID, Login: sender.Login}}, s}, err
+}
+
+// deedOfPull is the deed that a pull request is about; its issue is 0 when it is none of ours.
+func (h *handler) deedOfPull(ctx context.Context, s store.Sighting, p github.PullRequest, sender stage.Person) (deed, error) {
+	d, err := h.deed(ctx, s, 0, sender)
+	if err == nil {
+		d.Issue, err = h.issueOf(ctx, p, s.Name, d.Repository.Key)
+	}
+	return d, err
+}
+
+// seen is what a payload says of its repository, as of GitHub's time of the payload, else as of the event's.
+func seen(r github.Repository, at time.Time, e event.Event) store.Sighting {
+	if at.IsZero() {
+		at = e.Time()
+	}
+	return store.Sighting{ID: r.ID, Name: r.Name, CloneURL: r.CloneURL, At: at}
+}
+
+// ofRun handles one event about a run, which stays where it is, whatever its repository is called in the event.
+func (h *handler) ofRun(ctx context.Context, e event.Event, ref events.RunRef, in any) ([]event.Event, error) {
+	home, err := h.db.RepositoryOfRun(ctx, ref.RunID)
+	if errors.Is(err, store.ErrNotFound) {
+		home, err = store.Repository{Key: strings.ToLower(ref.Repository), Name: ref.Repository}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return h.decide(ctx, e, deed{Wanted: store.Wanted{Repository: home, Issue: ref.Issue, Run: ref.RunID}}, in)
 }
 
 // decide handles one event about a work item: load, decide, save.
 func (h *handler) decide(ctx context.Context, e event.Event, d deed, in any) ([]event.Event, error) {
 	var before, after *stage.Run
-	emitted, err := h.db.Step(ctx, e, events.WorkItem(d.repository, d.issue), func(ctx context.Context, tx *store.Tx) (events.Decision, error) {
-		item, err := tx.Item(ctx, d.repository, d.issue, d.run, d.sender, d.intent)
+	emitted, err := h.db.Step(ctx, e, events.WorkItem(d.Repository.Key, d.Issue), func(ctx context.Context, tx *store.Tx) (events.Decision, error) {
+		item, learnt, err := d.load(ctx, tx)
 		if err != nil {
 			return events.Decision{}, err
 		}
-		if d.run != "" && item.Run == nil {
-			return events.Decision{}, events.Reject("unknown_run", fmt.Errorf("run %s does not exist", d.run))
+		if d.Run != "" && item.Run == nil {
+			return events.Decision{}, events.Reject("unknown_run", fmt.Errorf("run %s does not exist", d.Run))
 		}
 		if ended, ok := in.(stage.JobEnded); ok {
 			if ended.Report, err = report(ctx, tx, ended.RunID); err != nil {
@@ -196,6 +232,7 @@ func (h *handler) decide(ctx context.Context, e event.Event, d deed, in any) ([]
 		if err != nil {
 			return events.Decision{}, err
 		}
+		decision.Audit = append(learnt, decision.Audit...)
 		before, after = item.Run, next.Run
 		if next.Project == nil && next.Run == nil {
 			return decision, nil // nobody's: what strangers write is not kept
@@ -206,6 +243,23 @@ func (h *handler) decide(ctx context.Context, e event.Event, d deed, in any) ([]
 		measure(ctx, before, after)
 	}
 	return emitted, err
+}
+
+// load loads the work item, after taking over what the event says of names and numbers.
+func (d deed) load(ctx context.Context, tx *store.Tx) (item stage.Item, learnt []events.Record, err error) {
+	if d.Repository, learnt, err = tx.SeeRepository(ctx, d.Repository, d.seen); err != nil {
+		return item, nil, err
+	}
+	known, err := tx.SeeAccount(ctx, d.Sender)
+	if err != nil {
+		return item, nil, err
+	}
+	learnt = append(learnt, known...)
+	for _, r := range learnt {
+		slog.InfoContext(ctx, r.Detail, "action", r.Action)
+	}
+	item, err = tx.Item(ctx, d.Wanted)
+	return item, learnt, err
 }
 
 // note records the receipt of an event that means nothing to any run: without it
@@ -289,11 +343,11 @@ var agentBranch = regexp.MustCompile(`^codexk8s/issue-([1-9][0-9]{0,8})$`)
 // issueOf tells which issue a pull request of ours belongs to, 0 for none: by its
 // branch, and only when the branch lives in the repository itself, where no stranger
 // can push; or by its number, should the branch have been renamed.
-func (h *handler) issueOf(ctx context.Context, p github.PullRequest, repository string) (issue int, err error) {
+func (h *handler) issueOf(ctx context.Context, p github.PullRequest, repository, key string) (issue int, err error) {
 	if m := agentBranch.FindStringSubmatch(p.HeadRef); m != nil && !p.FromFork(repository) {
 		return strconv.Atoi(m[1])
 	}
-	issue, err = h.db.IssueOfPull(ctx, repository, int(p.Number))
+	issue, err = h.db.IssueOfPull(ctx, key, int(p.Number))
 	if errors.Is(err, store.ErrNotFound) {
 		return 0, nil
 	}
@@ -307,4 +361,6 @@ func pullRequest(p github.PullRequest) stage.PullRequest {
 	}
 }
 
-func person(a github.Actor) stage.Person { return stage.Person{Login: a.Login, Bot: a.Bot()} }
+func person(a github.Actor) stage.Person {
+	return stage.Person{Login: a.Login, ID: a.ID, Bot: a.Bot()}
+}

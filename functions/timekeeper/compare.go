@@ -48,7 +48,7 @@ func (h *handler) compare(ctx context.Context, now time.Time) error {
 		return err
 	}
 	for _, r := range repositories {
-		if !h.due(r.Name, now) {
+		if !h.due(r.Key, now) {
 			continue
 		}
 		err := h.compareOne(ctx, r, now)
@@ -110,10 +110,15 @@ func (h *handler) compareOne(ctx context.Context, r store.BoundRepository, now t
 	if err != nil {
 		return err
 	}
-	owner, name, _ := strings.Cut(r.Name, "/")
-	c := &comparison{handler: h, client: client, owner: owner, name: name, now: now}
+	c := &comparison{handler: h, client: client, now: now}
 	var hook int64
 	err = h.asking(ctx, client, now, func() error {
+		if err := c.accounts(ctx); err != nil {
+			return err
+		}
+		if err := c.whole(ctx, r.Repository); err != nil {
+			return err
+		}
 		if hook, err = c.hook(ctx, r); err != nil {
 			return err
 		}
@@ -122,13 +127,15 @@ func (h *handler) compareOne(ctx context.Context, r store.BoundRepository, now t
 	if err != nil {
 		return err
 	}
-	return h.db.Reconciled(ctx, r.Name, hook, now)
+	return h.db.Reconciled(ctx, r.Key, hook, now)
 }
 
 // A comparison is that of one repository.
 type comparison struct {
 	*handler
 	client      *github.Client
+	repository  store.Repository
+	base, clone string // the default branch, and where to clone from
 	owner, name string
 	now         time.Time
 }

@@ -8,6 +8,7 @@ import (
 	gh "github.com/google/go-github/v66/github"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/store"
 )
 
@@ -43,28 +44,26 @@ func (c *comparison) labels(ctx context.Context) error {
 
 // label tells of one label, unless it has been answered.
 func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string) error {
-	set, err := c.lastLabeled(ctx, issue.GetNumber(), label)
+	set, err := lastEvent(ctx, c.client, c.owner, c.name, issue.GetNumber(), "labeled", label)
 	if err != nil || set == nil || c.now.Sub(set.GetCreatedAt().Time) < underWay {
 		return err
 	}
-	repository, cause := c.owner+"/"+c.name, c.causeOf(set.GetID())
-	answered, err := c.db.LabelAnswered(ctx, repository, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID(), label == c.process.Labels.Abort)
+	cause := c.causeOf(set.GetID())
+	answered, err := c.db.LabelAnswered(ctx, c.repository.Key, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID(), label == c.process.Labels.Abort)
 	if err != nil || answered {
 		return err
 	}
-	whole, _, err := c.client.Repositories.Get(ctx, c.owner, c.name)
-	if err != nil {
-		return fmt.Errorf("reading the repository: %w", err)
-	}
 	observed := events.LabelObserved{
-		Repository: whole.GetFullName(), Issue: issue.GetNumber(), Title: issue.GetTitle(), Body: issue.GetBody(), URL: issue.GetHTMLURL(),
-		Label: label, Sender: set.GetActor().GetLogin(), SenderType: set.GetActor().GetType(),
-		LabeledAt: set.GetCreatedAt().UTC(), UpdatedAt: issue.GetUpdatedAt().UTC(), DefaultBase: whole.GetDefaultBranch(),
+		Repository: c.owner + "/" + c.name, RepositoryID: c.repository.ID, Issue: issue.GetNumber(),
+		Title: issue.GetTitle(), Body: issue.GetBody(), URL: issue.GetHTMLURL(), UpdatedAt: issue.GetUpdatedAt().UTC(),
+		Label: label, LabeledAt: set.GetCreatedAt().UTC(),
+		Sender: set.GetActor().GetLogin(), SenderID: set.GetActor().GetID(), SenderType: set.GetActor().GetType(),
+		DefaultBase: c.base, CloneURL: c.clone,
 	}
 	for _, l := range issue.Labels {
 		observed.Labels = append(observed.Labels, l.GetName())
 	}
-	emitted, err := c.db.Emit(ctx, cause, observed.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
+	emitted, err := c.db.Emit(ctx, cause, events.WorkItem(c.repository.Key, observed.Issue), func(context.Context, *store.Tx) (events.Decision, error) {
 		return events.Decision{
 			Emit: []events.Draft{events.Now(observed)},
 			Audit: []events.Record{{
@@ -78,16 +77,16 @@ func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string) e
 	return c.send(ctx, emitted...)
 }
 
-// lastLabeled finds when and by whom the label was set last; nil when GitHub no longer knows.
-func (c *comparison) lastLabeled(ctx context.Context, issue int, label string) (last *gh.IssueEvent, err error) {
+// lastEvent finds when and by whom the label was set (labeled) or taken off (unlabeled) last; nil when GitHub no longer knows.
+func lastEvent(ctx context.Context, client *github.Client, owner, name string, issue int, what, label string) (last *gh.IssueEvent, err error) {
 	opts := &gh.ListOptions{PerPage: 100}
 	for {
-		page, resp, err := c.client.Issues.ListIssueEvents(ctx, c.owner, c.name, issue, opts)
+		page, resp, err := client.Issues.ListIssueEvents(ctx, owner, name, issue, opts)
 		if err != nil {
 			return nil, fmt.Errorf("listing the issue's events: %w", err)
 		}
 		for _, e := range page { // oldest first
-			if e.GetEvent() == "labeled" && strings.EqualFold(e.GetLabel().GetName(), label) {
+			if e.GetEvent() == what && strings.EqualFold(e.GetLabel().GetName(), label) {
 				last = e
 			}
 		}

@@ -40,7 +40,13 @@ func (h *handler) past(ctx context.Context, d github.Delivery, payload []byte, n
 	case closed:
 		return "it is closed now", nil
 	case label != "" && !slices.ContainsFunc(there.Labels, func(l *gh.Label) bool { return strings.EqualFold(l.GetName(), label) }):
-		return "the label is off", nil
+		ours, err := h.tookOff(ctx, client, owner, name, int(d.Number), label)
+		if err != nil {
+			return ifRefused(github.ClassifyError(err, now))
+		}
+		if !ours {
+			return "the label is off", nil
+		}
 	}
 	if review == 0 {
 		return "", nil
@@ -53,6 +59,18 @@ func (h *handler) past(ctx context.Context, d github.Delivery, payload []byte, n
 		return "the review was dismissed", nil
 	}
 	return "", nil
+}
+
+// tookOff reports whether it was the platform itself that took the label off: it had answered. That nothing is known of it
+// here means that the database was restored from before, and the run comes back by its label. With a person's token for a
+// credential, what that person takes off looks the same.
+func (h *handler) tookOff(ctx context.Context, client *github.Client, owner, name string, issue int, label string) (ours bool, err error) {
+	us, err := h.clients.Login(ctx)
+	if err != nil {
+		return false, err
+	}
+	last, err := lastEvent(ctx, client, owner, name, issue, "unlabeled", label)
+	return err == nil && strings.EqualFold(last.GetActor().GetLogin(), us), err
 }
 
 func labelOf(d github.Delivery, payload []byte) string {

@@ -44,7 +44,7 @@ var examples = []Payload{
 	EnvironmentExpired{RunRef: ref, Namespace: "codexk8s-run-0123456789ab"},
 	EnvironmentRemoved{RunRef: ref, Namespace: "codexk8s-run-0123456789ab"},
 	GitHubChangeRequested{
-		Repository: "acme/demo", Issue: 12, PullRequest: 13, RunID: ref.RunID,
+		Repository: "acme/demo", RepositoryID: 77, Issue: 12, PullRequest: 13, RunID: ref.RunID,
 		On: []string{"state:in-review"}, Off: []string{"run:dev"},
 		PullOn: []string{"state:in-review"}, PullOff: []string{"state:approved"},
 		Comment: "Done.", Version: 3,
@@ -57,15 +57,15 @@ var examples = []Payload{
 		Reason: "too_large", Message: "The file has 70000 bytes.",
 	},
 	LabelObserved{
-		Repository: "acme/demo", Issue: 12, Title: "T", Body: "B", URL: "https://github.com/acme/demo/issues/12", Label: "run:dev",
-		Labels: []string{"run:dev"}, Sender: "alice", SenderType: "User", LabeledAt: at, UpdatedAt: at, DefaultBase: "main", CloneURL: "https://github.com/acme/demo.git",
+		Repository: "acme/demo", RepositoryID: 77, Issue: 12, Title: "T", Body: "B", URL: "https://github.com/acme/demo/issues/12", Label: "run:dev",
+		Labels: []string{"run:dev"}, Sender: "alice", SenderID: 1, SenderType: "User", LabeledAt: at, UpdatedAt: at, DefaultBase: "main", CloneURL: "https://github.com/acme/demo.git",
 	},
 	LLMRequested{RequestID: "r-1", Model: "gpt-5.4", Messages: []LLMMessage{{Role: "user", Content: "Hello"}}, MaxTokens: 100},
 	LLMAnswered{RequestID: "r-1", Model: "gpt-5.4", Content: "Hello", InputTokens: 1, OutputTokens: 2},
 	LLMFailed{RequestID: "r-1", Reason: "refused", Message: "No."},
 }
 
-var ref = RunRef{RunID: "01234567-89ab-5def-8123-456789abcdef", Project: "demo", Repository: "acme/demo", Issue: 12}
+var ref = RunRef{RunID: "01234567-89ab-5def-8123-456789abcdef", Project: "demo", Repository: "acme/demo", RepositoryID: 77, Issue: 12}
 
 // What is stored outlives the release that stored it: a golden file changes only by adding fields.
 func TestGolden(t *testing.T) {

@@ -6,8 +6,10 @@ import "time"
 type RunRef struct {
 	RunID      string `json:"runId"`      // UUID
 	Project    string `json:"project"`    // project id, a slug
-	Repository string `json:"repository"` // "owner/name"
+	Repository string `json:"repository"` // "owner/name", as it was called then
 	Issue      int    `json:"issue"`
+
+	RepositoryID int64 `json:"repositoryId,omitempty"` // GitHub's number, which outlives the name; 0 = not known
 }
 
 // EventSubject is the run's id.
@@ -124,10 +126,11 @@ type EnvironmentRemoved struct {
 //
 // Earlier releases sent what had changed, under the same names; read as a wanted state it means the same.
 type GitHubChangeRequested struct {
-	Repository  string `json:"repository"`
-	Issue       int    `json:"issue"`
-	PullRequest int    `json:"pullRequest,omitempty"`
-	RunID       string `json:"runId,omitempty"`
+	Repository   string `json:"repository"`
+	RepositoryID int64  `json:"repositoryId,omitempty"` // as in RunRef
+	Issue        int    `json:"issue"`
+	PullRequest  int    `json:"pullRequest,omitempty"`
+	RunID        string `json:"runId,omitempty"`
 
 	// Which of our labels issue and pull request carry, and which they don't. Others are not ours to touch.
 	On      []string `json:"addLabels,omitempty"`
@@ -175,19 +178,21 @@ func (c GitHubChanged) Correlation() string { return c.EventSubject() }
 // LabelObserved says that an issue carries a trigger label whose webhook never
 // came: timekeeper found it by comparing GitHub's labels with what was processed.
 type LabelObserved struct {
-	Repository  string    `json:"repository"`
-	Issue       int       `json:"issue"`
-	Title       string    `json:"title"`
-	Body        string    `json:"body,omitempty"`
-	URL         string    `json:"url,omitempty"`
-	Label       string    `json:"label"`
-	Labels      []string  `json:"labels"`
-	Sender      string    `json:"sender"`     // who set the label
-	SenderType  string    `json:"senderType"` // User or Bot
-	LabeledAt   time.Time `json:"labeledAt"`
-	UpdatedAt   time.Time `json:"updatedAt,omitzero"` // of the issue, as it is described here
-	DefaultBase string    `json:"defaultBase,omitempty"`
-	CloneURL    string    `json:"cloneUrl,omitempty"` // https
+	Repository   string    `json:"repository"`
+	RepositoryID int64     `json:"repositoryId,omitempty"` // as in RunRef
+	Issue        int       `json:"issue"`
+	Title        string    `json:"title"`
+	Body         string    `json:"body,omitempty"`
+	URL          string    `json:"url,omitempty"`
+	Label        string    `json:"label"`
+	Labels       []string  `json:"labels"`
+	Sender       string    `json:"sender"`             // who set the label
+	SenderID     int64     `json:"senderId,omitempty"` // GitHub's number of the account; 0 = not known
+	SenderType   string    `json:"senderType"`         // User or Bot
+	LabeledAt    time.Time `json:"labeledAt"`
+	UpdatedAt    time.Time `json:"updatedAt,omitzero"` // of the issue, as it is described here
+	DefaultBase  string    `json:"defaultBase,omitempty"`
+	CloneURL     string    `json:"cloneUrl,omitempty"` // https
 }
 
 // EventSubject is the work item.

@@ -253,25 +253,31 @@ func ReadPermissions() *gh.InstallationPermissions {
 	}
 }
 
-// Token fetches a fresh token for one repository with just these permissions; GitHub lets it live for an hour. With a
-// plain token configured that token is returned as it is, with whatever rights it has: fit for trying out, an App for real.
-func (cs *Clients) Token(ctx context.Context, repository string, permissions *gh.InstallationPermissions) (Token, error) {
+// Token fetches a fresh token for one repository with just these permissions; GitHub lets it live for an hour. id is the
+// repository's number, which GitHub takes whatever the repository is called by now; it refuses an old name. With 0 the
+// number is asked for first. With a plain token configured that token is returned as it is, with whatever rights it has:
+// fit for trying out, an App for real.
+func (cs *Clients) Token(ctx context.Context, repository string, id int64, permissions *gh.InstallationPermissions) (Token, error) {
 	if cs.plain != nil {
 		return Token{Value: cs.config.Token}, nil
 	}
-	id, err := cs.installation(ctx, repository)
+	installation, err := cs.installation(ctx, repository)
 	if err != nil {
 		return Token{}, err
 	}
-	tr, err := cs.installationTransport(id)
+	if id == 0 {
+		if id, err = cs.number(ctx, repository); err != nil {
+			return Token{}, err
+		}
+	}
+	tr, err := cs.installationTransport(installation)
 	if err != nil {
 		return Token{}, err
 	}
-	_, name, _ := strings.Cut(repository, "/")
-	tr.InstallationTokenOptions = &gh.InstallationTokenOptions{Repositories: []string{name}, Permissions: permissions}
+	tr.InstallationTokenOptions = &gh.InstallationTokenOptions{RepositoryIDs: []int64{id}, Permissions: permissions}
 	value, err := tr.Token(ctx)
 	if err != nil {
-		err = settleTokenError(err, func() { cs.forget(id) })
+		err = settleTokenError(err, func() { cs.forget(installation) })
 		return Token{}, fmt.Errorf("fetching a token for %s: %w", repository, ClassifyError(err, time.Now()))
 	}
 	expires, _, err := tr.Expiry()
@@ -279,4 +285,19 @@ func (cs *Clients) Token(ctx context.Context, repository string, permissions *gh
 		return Token{}, fmt.Errorf("reading the expiry of the token for %s: %w", repository, err)
 	}
 	return Token{Value: value, Expires: expires}, nil
+}
+
+// number asks for the repository's number. GitHub answers an old name with a redirect to the repository.
+// https://docs.github.com/en/rest/repos/repos#get-a-repository
+func (cs *Clients) number(ctx context.Context, repository string) (int64, error) {
+	client, err := cs.For(ctx, repository)
+	if err != nil {
+		return 0, err
+	}
+	owner, name, _ := strings.Cut(repository, "/")
+	found, _, err := client.Repositories.Get(ctx, owner, name)
+	if err != nil {
+		return 0, fmt.Errorf("asking for the number of %s: %w", repository, ClassifyError(err, time.Now()))
+	}
+	return found.GetID(), nil
 }

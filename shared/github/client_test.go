@@ -161,7 +161,7 @@ func TestAppThatWasInstalledAnewIsFoundAgain(t *testing.T) {
 func TestTokenIsForOneRepositoryWithTheLeastPermissions(t *testing.T) {
 	s := newAppServer(t)
 	cs := openApp(t, s.URL)
-	got, err := cs.Token(t.Context(), "acme/api", AgentPermissions())
+	got, err := cs.Token(t.Context(), "acme/api", 77, AgentPermissions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,8 +177,8 @@ func TestTokenIsForOneRepositoryWithTheLeastPermissions(t *testing.T) {
 		t.Fatalf("calls %q", calls)
 	}
 	wantOptions := map[string]any{
-		"repositories": []any{"api"},
-		"permissions":  map[string]any{"contents": "write", "pull_requests": "write", "issues": "read", "metadata": "read"},
+		"repository_ids": []any{77.0}, // GitHub refuses an old name
+		"permissions":    map[string]any{"contents": "write", "pull_requests": "write", "issues": "read", "metadata": "read"},
 	}
 	if diff := cmp.Diff(wantOptions, options); diff != "" {
 		t.Error(diff)
@@ -201,7 +201,7 @@ func TestPlainToken(t *testing.T) {
 	if strings.Contains(c.Credential, "secret") || !strings.HasPrefix(c.Credential, "token:") {
 		t.Errorf("credential's name %q", c.Credential)
 	}
-	if got, err := cs.Token(t.Context(), "acme/api", AgentPermissions()); err != nil || got.Value != "ghp_secret" {
+	if got, err := cs.Token(t.Context(), "acme/api", 77, AgentPermissions()); err != nil || got.Value != "ghp_secret" {
 		t.Errorf("Token = %v, %v", got.Expires, err)
 	}
 }

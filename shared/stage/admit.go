@@ -21,9 +21,14 @@ func (s Settings) Limit() int {
 // Place is a run of a project that holds a place, or waits for one.
 type Place struct {
 	Run
-	Repository string
-	Issue      int
-	BaseBranch string
+	Repository   string
+	RepositoryID int64
+	Issue        int
+	BaseBranch   string
+}
+
+func (q Place) ref() events.RunRef {
+	return events.RunRef{RunID: q.ID, Project: q.Project, Repository: q.Repository, RepositoryID: q.RepositoryID, Issue: q.Issue}
 }
 
 // Admit decides, over all active runs of one project, which of those that wait
@@ -63,7 +68,7 @@ func Admit(p *Process, s Settings, places []Place) (start []Place) {
 // known before, with its timers.
 func Start(p *Process, s Settings, q Place, now time.Time) (deadline time.Time, d events.Decision) {
 	deadline = now.Add(p.Stage(q.Stage).Timeout)
-	ref := events.RunRef{RunID: q.ID, Project: q.Project, Repository: q.Repository, Issue: q.Issue}
+	ref := q.ref()
 	d.Emit = append(begin(p, s, q, deadline, now), events.At(deadline, events.RunDeadline{RunRef: ref}))
 	d.Audit = []events.Record{{Actor: platform, Action: "run.admitted", Run: q.ID}}
 	return deadline, d

@@ -79,7 +79,7 @@ func (d *decision) again() {
 	if d.item.Project != nil {
 		settings = d.item.Project.Settings
 	}
-	place := Place{Run: *run, Repository: d.item.Repository, Issue: d.item.Issue, BaseBranch: d.item.BaseBranch}
+	place := Place{Run: *run, Repository: d.item.Repository, RepositoryID: d.item.RepositoryID, Issue: d.item.Issue, BaseBranch: d.item.BaseBranch}
 	d.out.Emit = append(d.out.Emit, begin(d.p, settings, place, run.Deadline, d.now)...)
 }
 

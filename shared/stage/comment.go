@@ -35,8 +35,20 @@ func Comment(p *Process, i Item) string {
 		fmt.Fprintf(&b, "| Pull request | #%d%s |\n", i.PullRequest, pullState(i))
 	}
 	fmt.Fprintf(&b, "| Asked for by | %s |\n| Agent | %s, %s, reasoning %s |\n| Run | `%s` |\n", r.RequestedBy, r.Engine, r.Model, r.Reasoning, r.ID)
+	if t := r.Task; t != nil {
+		fmt.Fprintf(&b, "| Text of the issue | `%s`, as of %s |\n", t.Digest(), stamp(t.At))
+		if t.Editor != "" {
+			fmt.Fprintf(&b, "\n%s\n", edited(p, r))
+		}
+	}
 	fmt.Fprintf(&b, "\n%s\n", next(p, i))
 	return b.String()
+}
+
+// edited says that the issue reads otherwise than the run's task, and how its present text becomes one.
+func edited(p *Process, r *Run) string {
+	return fmt.Sprintf("%s edited the issue later. That is not part of this run. To have it done, somebody with the right edits the issue, or sets `%s` when this run has ended.",
+		r.Task.Editor, p.LabelOf(r.Stage, false))
 }
 
 func pullState(i Item) string {

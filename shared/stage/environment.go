@@ -23,7 +23,7 @@ func (s Settings) mode(r Role) string { return or(s.Modes[r.Name], r.Mode, CodeO
 // full-env role first the project's list of services. The list is read from the
 // base branch, never from the agent's own, which an agent could write.
 func begin(p *Process, s Settings, q Place, deadline, now time.Time) []events.Draft {
-	ref := events.RunRef{RunID: q.ID, Project: q.Project, Repository: q.Repository, Issue: q.Issue}
+	ref := q.ref()
 	if s.mode(p.Role(q.Role)) == FullEnv {
 		return []events.Draft{events.Now(events.GitHubLookupRequested{
 			RunRef: ref, Attempt: q.Attempt, Path: or(s.ServicesFile, environment.DefaultFile), Ref: q.BaseBranch,

@@ -48,7 +48,10 @@ func (s State) May(next State) bool { return slices.Contains(transitions[s], nex
 // ask for. Of equal times, which GitHub gives to the second, the one that arrives
 // last counts. What bears no time is taken as it comes.
 type Item struct {
-	Repository     string // "owner/name" as GitHub spells it
+	Repository     string // "owner/name" as GitHub spells it now
+	RepositoryKey  string // under which the platform keeps it, whatever its name; "" = by the name
+	RepositoryID   int64  // GitHub's number; 0 = not known
+	NameTaken      int64  // the number of the repository that is known by this name, if that is another one
 	Issue          int
 	Title          string
 	Body           string
@@ -67,6 +70,7 @@ type Item struct {
 	Answered []string  // triggers on the issue that were answered, and so come off
 	Note     string    // what a person was told last, in Markdown, beside the state
 	Version  int64     // grows with every change of what GitHub shall show
+	Approved *Task     // what the next revise goes by; nil before the first run
 
 	Project *Project // nil: the repository is bound to none
 	// Run is the newest run, or the one that the event is about; nil if there is none.
@@ -95,8 +99,8 @@ type Approval struct {
 	SHA    string `json:"sha"` // "" = GitHub did not say
 }
 
-// Key is the item's key, "owner/repo#12".
-func (i *Item) Key() string { return events.WorkItem(i.Repository, i.Issue) }
+// Key is the item's key, "owner/repo#12": the same for as long as it exists, so with the repository's first name here.
+func (i *Item) Key() string { return events.WorkItem(or(i.RepositoryKey, i.Repository), i.Issue) }
 
 // Project is what the repository's project says about its runs.
 type Project struct {
@@ -104,6 +108,8 @@ type Project struct {
 	Settings Settings
 	// SenderRole is the role of whoever caused the event: owner, admin, maintainer, reader, or "".
 	SenderRole string
+	// LoginTaken is the number of the account that is known by the sender's login, if that is another one.
+	LoginTaken int64
 }
 
 // Settings are a project's own choices; zero values leave the process's.
@@ -145,7 +151,8 @@ type Run struct {
 	RequestedBy string // GitHub login
 	Intent      string
 	Namespace   string
-	Attempt     int // how many Jobs it had before this one
+	Attempt     int   // how many Jobs it had before this one
+	Task        *Task // nil for a run of the release before
 	Review      *Review
 	ThreadID    string
 	Summary     string
@@ -165,7 +172,7 @@ type Review struct {
 
 // Ref names the item's run in events.
 func (i *Item) Ref() events.RunRef {
-	return events.RunRef{RunID: i.Run.ID, Project: i.Run.Project, Repository: i.Repository, Issue: i.Issue}
+	return events.RunRef{RunID: i.Run.ID, Project: i.Run.Project, Repository: i.Repository, RepositoryID: i.RepositoryID, Issue: i.Issue}
 }
 
 func (i *Item) active() bool { return i.Run != nil && !i.Run.State.Final() }
@@ -173,6 +180,7 @@ func (i *Item) active() bool { return i.Run != nil && !i.Run.State.Final() }
 // Person is who caused an event on GitHub.
 type Person struct {
 	Login string
+	ID    int64 // GitHub's number of the account; 0 where it is not said
 	Bot   bool
 }
 
@@ -243,7 +251,7 @@ type JobEnded struct {
 }
 
 // LabelIntent is the meaning of a label being set: which, where, and when to the
-// second. The same act told by two hooks has one intent.
+// second. The same act told by two hooks has one intent. repository is the key, which outlives a rename.
 func LabelIntent(repository string, issue int, label string, at time.Time, delivery string) string {
 	when := delivery
 	if !at.IsZero() {

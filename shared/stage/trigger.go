@@ -37,6 +37,7 @@ func (d *decision) labeled(in Labeled) {
 		return
 	}
 	d.item.Answered, d.item.Pull.Answered = without(d.item.Answered, in.Label), without(d.item.Pull.Answered, in.Label)
+	d.approve(in, t)
 	d.request(t, in.Sender.Login, in.Intent, nil)
 }
 
@@ -167,12 +168,20 @@ func (d *decision) mayAct(sender Person) bool {
 // role in the project that allows it. A program may not, so an agent can't start itself.
 func (d *decision) mayTrigger(sender Person) (reason, why string) {
 	switch {
+	case d.item.Project == nil && d.item.NameTaken != 0:
+		return "repository_is_another", fmt.Sprintf("%[1]s is the repository with the number %[2]d, and another one, number %[3]d, is known by that name. An owner of the platform writes `%[1]s@%[2]d` in the projects file if this one is meant too.",
+			d.item.Repository, d.item.RepositoryID, d.item.NameTaken)
 	case d.item.Project == nil:
 		return "repository_not_bound", fmt.Sprintf("The repository %s belongs to no project. An owner of the platform adds it to one.", d.item.Repository)
 	case sender.Login == "":
 		return "sender_missing", "GitHub did not say who did this. Do it again."
 	case sender.Bot:
 		return "sender_is_bot", fmt.Sprintf("%s is a program; only people start runs. A member of the project sets the label.", sender.Login)
+	case d.item.Project.SenderRole == "" && d.item.Project.LoginTaken != 0 && sender.ID == 0:
+		return "sender_missing", fmt.Sprintf("GitHub did not say which account %s is. Do it again.", sender.Login)
+	case d.item.Project.SenderRole == "" && d.item.Project.LoginTaken != 0:
+		return "sender_is_another", fmt.Sprintf("%[1]s is the account with the number %[2]d, and the member of that name is number %[3]d. An owner of the platform writes `%[1]s@%[2]d` in the projects file if the right is this one's now.",
+			sender.Login, sender.ID, d.item.Project.LoginTaken)
 	case !slices.Contains([]string{"owner", "admin", "maintainer"}, d.item.Project.SenderRole):
 		return "sender_not_permitted", fmt.Sprintf("%s may not start runs in project %s. A maintainer of the project can, or an admin adds the person.", sender.Login, d.item.Project.ID)
 	}
@@ -212,23 +221,25 @@ func (d *decision) gate(t Trigger) (reason, why string) {
 	return "", ""
 }
 
-// request makes a run of an accepted intent. It waits for a place in its project.
+// request makes a run of an accepted intent, with the item's approved text for a task. It waits for a place in its project.
 func (d *decision) request(t Trigger, by, intent string, review *Review) {
 	s := d.p.Stage(t.Stage)
 	settings := d.item.Project.Settings
 	model, _ := d.p.model(d.item.Labels)
 	effort, _ := d.p.effort(d.item.Labels)
 	id := events.DeriveID("run", intent)
+	task := *d.approvedTask()
+	task.compare(d.item.Title, d.item.Body, "")
 	d.item.Run = &Run{
 		ID: id, Project: d.item.Project.ID, Stage: t.Stage, Revise: t.Revise, Role: s.Role,
 		State:       Requested,
 		Engine:      or(settings.Engine, "codex"),
 		Model:       or(model, settings.Model, d.p.Models.Default),
 		Reasoning:   effort,
-		RequestedBy: by, Intent: intent, Review: review, CreatedAt: d.now,
+		RequestedBy: by, Intent: intent, Task: &task, Review: review, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),
 	}
-	d.audit("github:"+by, "run.requested", "", "%s", d.p.LabelOf(t.Stage, t.Revise))
+	d.audit("github:"+by, "run.requested", "", "%s with the text %s as of %s", d.p.LabelOf(t.Stage, t.Revise), task.Digest(), stamp(task.At))
 	d.emit(events.RunRequested{RunRef: d.item.Ref(), Stage: t.Stage, Revise: t.Revise, RequestedBy: by})
 }
 
@@ -259,6 +270,9 @@ func (d *decision) edited(in Edited) {
 	seen := d.see(in.Issue)
 	if in.Action == "reopened" && in.Issue.UpdatedAt.IsZero() {
 		d.item.Closed = in.Issue.Closed
+	}
+	if seen {
+		d.rewritten(in)
 	}
 	gone := in.Action == "deleted" || in.Action == "transferred"
 	if !d.item.active() || !gone && !(seen && d.item.Closed) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,13 +36,13 @@ var ErrLocked = errors.New("another instance is at the same work item")
 // lockWait is how long to wait for another instance before ErrLocked.
 const lockWait = 5 * time.Second
 
-// GitHubView waits until nobody else has the work item's view, and takes it. Close gives it back.
+// GitHubView waits until nobody else has the work item's view, and takes it. Close gives it back. repository is the key.
 func (db *DB) GitHubView(ctx context.Context, repository string, issue int) (*GitHubView, error) {
 	tx, err := db.pool.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to Postgres: %w", err)
 	}
-	v := &GitHubView{db: db, tx: tx, repository: strings.ToLower(repository), issue: issue}
+	v := &GitHubView{db: db, tx: tx, repository: repository, issue: issue}
 	if err := v.lock(ctx); err != nil {
 		return nil, errors.Join(err, tx.Rollback(context.WithoutCancel(ctx)))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,7 +11,7 @@ import (
 
 // A BoundRepository is a project's repository as far as comparing with GitHub needs it.
 type BoundRepository struct {
-	Name       string    // lower-case owner/name
+	Repository
 	HookID     int64     // 0 = not known
 	Reconciled time.Time // up to when it was compared; zero = never
 }
@@ -20,7 +19,7 @@ type BoundRepository struct {
 // Unreconciled reads the bound repositories that were not compared since then, the longest waiting first.
 func (db *DB) Unreconciled(ctx context.Context, since time.Time) ([]BoundRepository, error) {
 	rows, err := db.pool.Query(ctx, `
-		SELECT full_name, hook_id, coalesce(reconciled_at, '0001-01-01Z'::timestamptz)
+		SELECT full_name, coalesce(name, full_name), coalesce(github_id, 0), hook_id, coalesce(reconciled_at, '0001-01-01Z'::timestamptz)
 		FROM repositories
 		WHERE reconciled_at IS NULL OR reconciled_at <= $1
 		ORDER BY reconciled_at NULLS FIRST, full_name
@@ -28,22 +27,26 @@ func (db *DB) Unreconciled(ctx context.Context, since time.Time) ([]BoundReposit
 	if err != nil {
 		return nil, fmt.Errorf("reading the repositories: %w", err)
 	}
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[BoundRepository])
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (BoundRepository, error) {
+		r := BoundRepository{Repository: Repository{Bound: true}}
+		err := row.Scan(&r.Key, &r.Name, &r.ID, &r.HookID, &r.Reconciled)
+		return r, err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the repositories: %w", err)
 	}
 	return found, nil
 }
 
-// Reconciled notes up to when the repository was compared, and which hook is ours (0 = not known).
-func (db *DB) Reconciled(ctx context.Context, repository string, hook int64, until time.Time) error {
+// Reconciled notes up to when the repository (its key) was compared, and which hook is ours (0 = not known).
+func (db *DB) Reconciled(ctx context.Context, key string, hook int64, until time.Time) error {
 	_, err := db.pool.Exec(ctx, `
 		UPDATE repositories
 		SET reconciled_at = $3, hook_id = $2
 		WHERE full_name = $1
-	`, strings.ToLower(repository), hook, until)
+	`, key, hook, until)
 	if err != nil {
-		return fmt.Errorf("noting that %s was compared: %w", repository, err)
+		return fmt.Errorf("noting that %s was compared: %w", key, err)
 	}
 	return nil
 }
@@ -110,17 +113,17 @@ func (db *DB) MissingDeliveries(ctx context.Context, guids []string) ([]string, 
 
 // LabelAnswered reports whether a trigger label needs nobody's attention: the issue has an active run, or one that is
 // newer than the label, or this function has told of it before (cause is the id it gave as the cause). A run that is
-// active in spite of a label that aborts is no answer to it.
-func (db *DB) LabelAnswered(ctx context.Context, repository string, issue int, labeled time.Time, cause string, aborts bool) (bool, error) {
+// active in spite of a label that aborts is no answer to it. key is the repository's.
+func (db *DB) LabelAnswered(ctx context.Context, key string, issue int, labeled time.Time, cause string, aborts bool) (bool, error) {
 	var answered bool
 	err := db.pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT 1 FROM runs
 		               WHERE repository = $1 AND issue = $2 AND (created_at >= $3 OR NOT $6 AND finished_at IS NULL))
 		    OR EXISTS (SELECT 1 FROM events
 		               WHERE cause_id = $4 AND function = $5)
-	`, strings.ToLower(repository), issue, labeled, cause, db.function, aborts).Scan(&answered)
+	`, key, issue, labeled, cause, db.function, aborts).Scan(&answered)
 	if err != nil {
-		return false, fmt.Errorf("looking for runs of %s#%d: %w", repository, issue, err)
+		return false, fmt.Errorf("looking for runs of %s#%d: %w", key, issue, err)
 	}
 	return answered, nil
 }

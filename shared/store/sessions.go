@@ -15,29 +15,31 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// An AgentRun is a run as its agent sees it: what to do, in the issue's present words.
+// An AgentRun is a run as its agent sees it: what to do, in the words that were asked for.
 type AgentRun struct {
-	ID          string `db:"id"` // UUID
-	State       string
-	Reason      string
-	Namespace   string
-	Project     string `db:"project_id"`
-	Repository  string `db:"full_name"` // "owner/name" as GitHub spells it
-	Issue       int
-	Title       string
-	Body        string
-	URL         string
-	CloneURL    string
-	BaseBranch  string
-	PullRequest int // 0 = none known
-	Stage       string
-	Revise      bool
-	Role        string
-	Engine      string
-	Model       string
-	Reasoning   string
-	Deadline    time.Time // zero = none
-	Review      []byte    // JSON of what a revise answers; nil = none
+	ID           string `db:"id"` // UUID
+	State        string
+	Reason       string
+	Namespace    string
+	Project      string `db:"project_id"`
+	Key          string `db:"repository"` // of the repository, see Repository
+	Repository   string `db:"full_name"`  // "owner/name" as GitHub spells it now
+	RepositoryID int64  `db:"github_id"`  // GitHub's number; 0 = not known
+	Issue        int
+	Title        string
+	Body         string
+	URL          string
+	CloneURL     string
+	BaseBranch   string
+	PullRequest  int // 0 = none known
+	Stage        string
+	Revise       bool
+	Role         string
+	Engine       string
+	Model        string
+	Reasoning    string
+	Deadline     time.Time // zero = none
+	Review       []byte    // JSON of what a revise answers; nil = none
 	// Instructions are the project's own rules for agents, from its settings.
 	Instructions string
 	// HostedTools are those that the project lets OpenAI run, by type.
@@ -46,14 +48,16 @@ type AgentRun struct {
 
 // Ref names the run in events.
 func (r AgentRun) Ref() events.RunRef {
-	return events.RunRef{RunID: r.ID, Project: r.Project, Repository: r.Repository, Issue: r.Issue}
+	return events.RunRef{RunID: r.ID, Project: r.Project, Repository: r.Repository, RepositoryID: r.RepositoryID, Issue: r.Issue}
 }
 
 // AgentRun reads a run for its agent; ErrNotFound when there is none, or id is no UUID.
 func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 	rows, err := db.pool.Query(ctx, `
-		SELECT r.id::text AS id, r.state, r.reason, r.namespace, r.project_id, w.full_name, r.issue,
-		       w.title, w.body, w.url, w.clone_url, w.base_branch, w.pull_request,
+		SELECT r.id::text AS id, r.state, r.reason, r.namespace, r.project_id, r.repository, r.issue,
+		       coalesce(b.name, w.full_name) AS full_name, coalesce(b.github_id, 0) AS github_id, coalesce(b.clone_url, w.clone_url) AS clone_url,
+		       coalesce(r.task ->> 'title', w.title) AS title, coalesce(r.task ->> 'body', w.body) AS body,
+		       w.url, w.base_branch, w.pull_request,
 		       r.stage, r.revise, r.role, r.engine, r.model, r.reasoning,
 		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, convert_to(r.review::text, 'UTF8') AS review,
 		       coalesce(p.settings ->> 'instructions', '') AS instructions,
@@ -61,6 +65,7 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		FROM runs r
 		JOIN work_items w USING (repository, issue)
 		JOIN projects p ON p.id = r.project_id
+		LEFT JOIN repositories b ON b.full_name = r.repository
 		WHERE r.id::text = $1
 	`, strings.ToLower(id))
 	if err != nil {
@@ -153,7 +158,7 @@ func (db *DB) LoadSession(ctx context.Context, run AgentRun) (Session, error) {
 		SELECT version, thread_id, sha256, data, run_id::text AS run_id
 		FROM sessions
 		WHERE repository = $1 AND issue = $2 AND engine = $3
-	`, strings.ToLower(run.Repository), run.Issue, run.Engine)
+	`, run.Key, run.Issue, run.Engine)
 	if err != nil {
 		return Session{}, fmt.Errorf("loading the session: %w", err)
 	}
@@ -180,7 +185,7 @@ func (db *DB) SaveSession(ctx context.Context, run AgentRun, expected int64, s S
 		    data = excluded.data, run_id = excluded.run_id, saved_at = excluded.saved_at
 		WHERE s.version = $4
 		RETURNING version
-	`, strings.ToLower(run.Repository), run.Issue, run.Engine, expected, s.ThreadID, s.SHA256, s.Data, run.ID, db.Now()).Scan(&version)
+	`, run.Key, run.Issue, run.Engine, expected, s.ThreadID, s.SHA256, s.Data, run.ID, db.Now()).Scan(&version)
 	if err == nil {
 		return version, nil
 	}

@@ -144,7 +144,7 @@ func (s *Server) gitAccess(r *http.Request, name string, write bool) (*repositor
 	if errors.As(s.fault(r.Method, r.URL.Path, true), &broken) {
 		return nil, "", broken
 	}
-	repo := s.find(name)
+	repo := s.present(name)
 	if credential(r) == "" {
 		if repo != nil && !repo.Private && !write {
 			return repo, "anonymous", nil

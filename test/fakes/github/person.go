@@ -60,6 +60,7 @@ func (s *Server) CreateRepository(fullName string, files map[string]string) erro
 		return fmt.Errorf("creating repository %s: %w", fullName, err)
 	}
 	s.st.Repos[strings.ToLower(fullName)] = r
+	delete(s.st.Moved, strings.ToLower(fullName))
 	if s.installationOn(r) == nil && !s.installedFor(u.Login) {
 		s.install(u.Login, nil)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,13 +19,13 @@ type life struct {
 	t      *testing.T
 	hooked *receiver
 	work   worktree
-	now    *time.Time
+	now    *atomic.Int64 // Unix seconds; webhooks are stamped beside the test
 }
 
 func newLife(t *testing.T) life {
-	now := time.Now().UTC().Truncate(time.Second)
-	l := life{t: t, now: &now}
-	l.Server = open(t, Options{Now: func() time.Time { return *l.now }})
+	l := life{t: t, now: &atomic.Int64{}}
+	l.now.Store(time.Now().Unix())
+	l.Server = open(t, Options{Now: l.time})
 	l.hooked = newReceiver(t, "x")
 	l.work, _ = withPull(t, l.Server)
 	l.work.run("push", "--quiet", "origin", "main:develop")
@@ -34,6 +35,8 @@ func newLife(t *testing.T) life {
 	return l
 }
 
+func (l life) time() time.Time { return time.Unix(l.now.Load(), 0).UTC() }
+
 // must fails the test on an error, and otherwise lets a minute pass.
 func (l life) must(errs ...error) {
 	l.t.Helper()
@@ -42,7 +45,7 @@ func (l life) must(errs ...error) {
 			l.t.Fatal(err)
 		}
 	}
-	*l.now = l.now.Add(time.Minute)
+	l.now.Add(60)
 }
 
 // field reads a path such as "review.state" from the last webhook of an event.
@@ -62,7 +65,7 @@ func (l life) field(event, action, path string) any {
 // TestAPullRequestsWholeLife: each change sends the webhook that GitHub sends, with the time of the change in it.
 func TestAPullRequestsWholeLife(t *testing.T) {
 	l := newLife(t)
-	begin := *l.now
+	begin := l.time()
 	review, err := l.Review(repo, 2, "APPROVE", "Fine", nil, "acme")
 	l.must(err)
 	l.must(l.EditReview(repo, 2, review, "Fine indeed", "acme"))

@@ -137,6 +137,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) routes() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = s.byNumber(r)
 		found, ok := s.endpoints.find(r)
 		if !ok {
 			s.log.Warn("fake github: no such endpoint", "method", r.Method, "path", r.URL.Path)
@@ -179,7 +180,7 @@ func (s *Server) run(c *call, rt route) (int, any, error) {
 	}
 	if owner := c.r.PathValue("owner"); owner != "" {
 		if c.repo = s.find(owner + "/" + c.r.PathValue("repo")); c.repo == nil {
-			return 0, nil, errNotFound
+			return 0, nil, s.moved(c.r, owner+"/"+c.r.PathValue("repo"))
 		}
 		if rt.need.role != noRole {
 			if err := s.permits(c.who, c.repo, rt.need); err != nil {

@@ -22,9 +22,10 @@ const saveDelay = 500 * time.Millisecond
 // state is what state.json holds.
 type state struct {
 	NextID int64                  `json:"next_id"`
-	Users  map[string]*User       `json:"users"`  // by lower-case login
-	Tokens map[string]*token      `json:"tokens"` // by value
-	Repos  map[string]*repository `json:"repos"`  // by lower-case full name
+	Users  map[string]*User       `json:"users"`           // by lower-case login
+	Tokens map[string]*token      `json:"tokens"`          // by value
+	Repos  map[string]*repository `json:"repos"`           // by lower-case full name
+	Moved  map[string]int64       `json:"moved,omitempty"` // ids of repositories by their former lower-case full names
 	App    *app                   `json:"app"`
 	Writes []string               `json:"writes"`
 }

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/store"
+	"codexk8s.dev/test/local/pg/pgtest"
+)
+
+// told is an issues payload as GitHub sends it, with numbers and names.
+type told struct {
+	action, label string
+	repository    string
+	repositoryID  int64
+	sender        string
+	senderID      int64
+	at, body      string
+}
+
+func (f *fixture) tell(guid string, p told) {
+	f.Helper()
+	labels := []any{}
+	if p.action == "labeled" {
+		labels = append(labels, map[string]any{"name": p.label})
+	}
+	body, err := json.Marshal(map[string]any{
+		"action": p.action, "label": map[string]any{"name": p.label},
+		"issue": map[string]any{
+			"number": 1, "title": "A greeting", "body": p.body, "state": map[bool]string{true: "closed", false: "open"}[p.action == "closed"],
+			"labels": labels, "updated_at": "2026-11-01T" + p.at + "Z",
+		},
+		"repository": map[string]any{"id": p.repositoryID, "full_name": p.repository, "default_branch": "main", "clone_url": "https://github.example/" + p.repository + ".git"},
+		"sender":     map[string]any{"login": p.sender, "id": p.senderID, "type": "User"},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if got := f.deliver(guid, "issues", string(body)); got != http.StatusAccepted {
+		f.Fatalf("%s is answered %d", guid, got)
+	}
+}
+
+func (f *fixture) want(what, query string, want ...string) {
+	f.Helper()
+	if diff := cmp.Diff(want, f.lines(query)); diff != "" {
+		f.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+const (
+	runs    = `SELECT repository || '#' || issue || ' ' || state || ' ' || requested_by FROM runs ORDER BY created_at`
+	refused = `SELECT actor || ' ' || reason FROM audit WHERE action IN ('label.ignored', 'review.ignored') ORDER BY seq`
+	learnt  = `SELECT action || ': ' || detail FROM audit WHERE action LIKE 'repository.%' OR action LIKE 'member.%' ORDER BY seq`
+)
+
+func TestARightIsTheAccountsWhateverItIsCalled(t *testing.T) {
+	f := setup(t)
+	f.tell("1", told{action: "opened", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:00:00"})
+	f.want("the first sight", learnt, "repository.known: acme/demo is number 77; from now on the number counts",
+		"member.known: @alice is account 1; from now on the number counts")
+	f.tell("2", told{action: "labeled", label: "run:dev", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 999999, at: "12:01:00"})
+	f.want("who has taken over the login", runs)
+	f.want("why", refused, "github:alice sender_is_another")
+	f.tell("3", told{action: "labeled", label: "run:dev", repository: "acme/demo", repositoryID: 77, sender: "alice", at: "12:02:00"})
+	f.tell("4", told{action: "labeled", label: "run:dev", repository: "acme/demo", repositoryID: 77, sender: "alicia", senderID: 1, at: "12:03:00"})
+	f.want("the member under her new login", runs, "acme/demo#1 requested alicia")
+	f.want("nobody else", refused, "github:alice sender_is_another", "github:alice sender_missing")
+}
+
+func TestARenamedRepositoryKeepsItsRun(t *testing.T) {
+	f := setup(t)
+	f.tell("1", told{action: "labeled", label: "run:dev", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:00:00"})
+	var id string
+	if err := f.db.Pool().QueryRow(t.Context(), `SELECT id::text FROM runs`).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	f.tell("2", told{action: "labeled", label: "run:dev", repository: "Umbrella/Shop", repositoryID: 77, sender: "alice", senderID: 1, at: "12:10:00"})
+	f.want("one active run", runs, "acme/demo#1 requested alice")
+	f.want("because", refused, "github:alice run_active")
+	f.tell("3", told{action: "edited", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:05:00"}) // late
+	run, err := f.db.AgentRun(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{run.Repository, run.CloneURL, fmt.Sprint(run.RepositoryID)}
+	if diff := cmp.Diff([]string{"Umbrella/Shop", "https://github.example/Umbrella/Shop.git", "77"}, got); diff != "" {
+		t.Errorf("the agent's repository (-want +got):\n%s", diff)
+	}
+	// Told before the rename, heard after it.
+	old := events.AgentFailed{RunRef: events.RunRef{RunID: id, Project: "demo", Repository: "acme/demo", Issue: 1}, Reason: "evicted"}
+	data, err := json.Marshal(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Log(f, f.db.Pool(), events.Source("run-observer"), "4", old.EventType(), data)
+	if got := f.post("4", old.EventType(), events.Source("run-observer"), string(data)); got != http.StatusAccepted {
+		t.Fatalf("answered %d", got)
+	}
+	f.want("the run has ended", runs, "acme/demo#1 failed alice")
+	f.tell("5", told{action: "labeled", label: "run:dev", repository: "Umbrella/Shop", repositoryID: 77, sender: "alice", senderID: 1, at: "12:20:00"})
+	f.tell("6", told{action: "labeled", label: "run:abort", repository: "Umbrella/Shop", repositoryID: 77, sender: "alice", senderID: 1, at: "12:30:00"})
+	f.want("the next one is stopped", runs, "acme/demo#1 failed alice", "acme/demo#1 cancelled alice")
+	f.want("what was learnt", `SELECT detail FROM audit WHERE action = 'repository.renamed'`, "acme/demo (number 77) is Umbrella/Shop now")
+	f.want("what is told of it", `SELECT DISTINCT convert_from(data, 'UTF8')::jsonb ->> 'repository' FROM events
+		WHERE type = 'dev.codexk8s.github.change.requested' AND cause_id IN ('5', '6')`, "Umbrella/Shop")
+}
+
+func TestWhoTakesOverTheNameOfARepositoryIsAnother(t *testing.T) {
+	f := setup(t)
+	f.tell("1", told{action: "labeled", label: "run:dev", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:00:00"})
+	for i, action := range []string{"labeled", "closed", "deleted"} {
+		f.tell(fmt.Sprint("other-", i), told{action: action, label: "run:abort", repository: "acme/demo", repositoryID: 88, sender: "alice", senderID: 1, at: "13:00:00"})
+	}
+	f.want("the run goes on", runs, "acme/demo#1 requested alice")
+	f.want("the other one is refused", refused, "github:alice repository_is_another")
+	f.want("nothing of the other one is kept", `SELECT repository FROM work_items`, "acme/demo")
+	got, err := f.db.Repository(t.Context(), 77, "whatever/name")
+	want := store.Repository{Key: "acme/demo", Name: "acme/demo", ID: 77, Bound: true}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestTheNewNameInTheProjectsFileIsTheSameRepository(t *testing.T) {
+	f := setup(t)
+	f.tell("1", told{action: "labeled", label: "run:dev", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:00:00"})
+	for _, statement := range []string{
+		`INSERT INTO projects (id, name) VALUES ('shop', 'Shop')`,
+		`INSERT INTO repositories (full_name, project_id) VALUES ('acme/shop', 'shop')`,
+		`INSERT INTO members (project_id, login, role) VALUES ('shop', 'bob', 'maintainer')`,
+	} {
+		if _, err := f.db.Pool().Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.tell("2", told{action: "labeled", label: "run:abort", repository: "acme/shop", repositoryID: 77, sender: "bob", senderID: 2, at: "12:10:00"})
+	f.want("its run is stopped by a member of the new project", runs, "acme/demo#1 cancelled alice")
+	f.want("bound once", `SELECT full_name || ' ' || name || ' ' || project_id FROM repositories`, "acme/demo acme/shop shop")
+}

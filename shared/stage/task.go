@@ -1,0 +1,105 @@
+package stage
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
+
+// A Task is what an agent is asked to do: the issue's text as a person with the right stood for it. That is, whoever
+// set the label or, with the run still waiting for its place, edited the issue. What somebody else makes of the text
+// afterwards is not part of it. A revise goes by the text of the run before, and of edits by people with the right
+// since then: its label says "do what the review asks for", not "I have read the issue again".
+type Task struct {
+	Title string    `json:"title"`
+	Body  string    `json:"body"`
+	At    time.Time `json:"at"` // the text as of then, by GitHub's clock
+	// Editor changed the text of the issue, but not that of the task: "mallory", or somebody where it is not known.
+	Editor string `json:"editor,omitempty"`
+}
+
+// somebody is the Editor of whom no event told.
+const somebody = "somebody"
+
+// Digest is the short name of the text, seven hexadecimal digits, for people to compare.
+func (t *Task) Digest() string {
+	sum := sha256.Sum256([]byte(t.Title + "\x00" + t.Body))
+	return hex.EncodeToString(sum[:])[:7]
+}
+
+// compare notes that the issue reads otherwise than the task, or that it no longer does.
+func (t *Task) compare(title, body, editor string) {
+	switch {
+	case t.Title == title && t.Body == body:
+		t.Editor = ""
+	case editor != "":
+		t.Editor = editor
+	case t.Editor == "":
+		t.Editor = somebody
+	}
+}
+
+// approve takes the issue's text, as whoever set the label saw it, for the task of the run to come. A revise goes by the
+// text of the run before, and so does a label on the pull request, which shows another text.
+func (d *decision) approve(in Labeled, t Trigger) {
+	switch {
+	case d.item.Approved == nil && in.Pull != nil:
+		d.item.Approved = d.task(Issue{Title: d.item.Title, Body: d.item.Body, UpdatedAt: d.item.UpdatedAt})
+	case d.item.Approved == nil || !t.Revise && in.Pull == nil:
+		d.item.Approved = d.task(in.Issue)
+	}
+}
+
+// task is what the issue says now, at the word of somebody with the right.
+func (d *decision) task(i Issue) *Task {
+	at := i.UpdatedAt
+	if at.IsZero() {
+		at = d.now
+	}
+	return &Task{Title: i.Title, Body: i.Body, At: at}
+}
+
+// approvedTask is the task of a revise.
+func (d *decision) approvedTask() *Task {
+	if d.item.Approved == nil {
+		return d.task(Issue{Title: d.item.Title, Body: d.item.Body})
+	}
+	return d.item.Approved
+}
+
+// rewritten says what an edit of the issue's text is for its runs. One by somebody with the right is what they go by
+// from then on, the active run too as long as it waits for its place; any other one is told, and no more.
+func (d *decision) rewritten(in Edited) {
+	if in.Action != "edited" || d.item.Approved == nil {
+		return
+	}
+	text := d.task(in.Issue)
+	if text.At.Before(d.item.Approved.At) {
+		return // whoever has stood for the text since then saw it
+	}
+	approved := *d.item.Approved
+	approved.compare(text.Title, text.Body, in.Sender.Login)
+	if reason, _ := d.mayTrigger(in.Sender); reason == "" {
+		approved = *text
+	}
+	d.item.Approved = &approved
+	if !d.item.active() || d.item.Run.Task == nil {
+		return
+	}
+	run := *d.item.Run.Task
+	waits := d.item.Run.State == Requested || d.item.Run.State == Queued
+	run.compare(text.Title, text.Body, in.Sender.Login)
+	if waits && approved == *text {
+		run = approved
+	}
+	was := d.item.Run.Task
+	d.item.Run.Task = &run
+	switch {
+	case run.Digest() != was.Digest():
+		d.audit(actor(in.Sender), "task.edited", "", "the run goes by the text %s as of %s", run.Digest(), stamp(run.At))
+	case run.Editor != "":
+		d.audit(actor(in.Sender), "issue.edited", "not_in_task", "the run goes by the text %s as of %s", run.Digest(), stamp(run.At))
+	}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

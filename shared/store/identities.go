@@ -1,0 +1,229 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/jackc/pgx/v5"
+
+	"codexk8s.dev/shared/events"
+)
+
+// A Repository is one of GitHub's as the platform knows it. A bound one belongs to its number from its first sight:
+// it keeps its key, and so all that hangs on it, when it is renamed or transferred, and whoever takes over its name is
+// another repository.
+type Repository struct {
+	Key   string // lower case; its work items are kept under it, and it never changes
+	Name  string // "owner/name", as GitHub spells it now
+	ID    int64  // GitHub's number; 0 = not known
+	Bound bool   // to a project
+	// Taken is the number of the repository that is known by this name, if that is another one; else 0.
+	Taken int64
+}
+
+// A Sighting is what GitHub says of a repository at a time: its number and its name.
+type Sighting struct {
+	ID       int64 // 0 = it does not say
+	Name     string
+	CloneURL string    // "" = it does not say
+	At       time.Time // by GitHub's clock
+}
+
+// An Account is a person of GitHub: its number (0 = not said) and its login.
+type Account struct {
+	ID    int64
+	Login string
+}
+
+// Repository finds a repository by its number, else by its name: that of its binding, as long as its number is not
+// known; where GitHub's number is not given, any name that it has had here. One that is bound to no project has its name for a key.
+func (db *DB) Repository(ctx context.Context, id int64, name string) (Repository, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT full_name, coalesce(name, full_name), coalesce(github_id, 0), true, 0::bigint
+		FROM repositories
+		WHERE github_id = $1 OR full_name = $2 OR lower(name) = $2
+	`, id, strings.ToLower(name))
+	if err != nil {
+		return Repository{}, fmt.Errorf("looking for repository %s: %w", name, err)
+	}
+	known, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Repository])
+	if err != nil {
+		return Repository{}, fmt.Errorf("looking for repository %s: %w", name, err)
+	}
+	return choose(known, id, name), nil
+}
+
+// choose takes that one of the repositories known by the number or the name.
+func choose(known []Repository, id int64, name string) Repository {
+	lower := strings.ToLower(name)
+	for _, is := range []func(Repository) bool{
+		func(r Repository) bool { return id != 0 && r.ID == id },
+		func(r Repository) bool { return r.ID == 0 && r.Key == lower },
+		func(r Repository) bool { return id == 0 && strings.ToLower(r.Name) == lower },
+		func(r Repository) bool { return id == 0 && r.Key == lower },
+	} {
+		for _, r := range known {
+			if is(r) {
+				return r
+			}
+		}
+	}
+	unbound := Repository{Key: lower, Name: name, ID: id}
+	for _, r := range known {
+		unbound.Taken = r.ID
+		if r.Key == lower {
+			unbound.Key = fmt.Sprintf("%s@%d", lower, id)
+		}
+	}
+	return unbound
+}
+
+// RepositoryOfRun is the repository of a run, by its present name; ErrNotFound when there is no such run.
+func (db *DB) RepositoryOfRun(ctx context.Context, runID string) (Repository, error) {
+	var r Repository
+	err := db.pool.QueryRow(ctx, `
+		SELECT w.repository, coalesce(r.name, w.full_name), coalesce(r.github_id, 0), r.full_name IS NOT NULL
+		FROM runs
+		JOIN work_items w USING (repository, issue)
+		LEFT JOIN repositories r ON r.full_name = w.repository
+		WHERE runs.id::text = $1
+	`, strings.ToLower(runID)).Scan(&r.Key, &r.Name, &r.ID, &r.Bound)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return r, fmt.Errorf("looking for run %s: %w", runID, err)
+	}
+	return r, nil
+}
+
+// SeeRepository keeps what GitHub says of a bound repository, and returns it as it is known from now on, with what is
+// new for the audit. An older name never replaces a newer one.
+func (tx *Tx) SeeRepository(ctx context.Context, r Repository, s Sighting) (Repository, []events.Record, error) {
+	if !r.Bound || s.ID == 0 || r.ID == s.ID && r.Name == s.Name {
+		return r, nil, nil
+	}
+	// The projects file may name it by its new name already, before anybody had heard that it is the same.
+	ct, err := tx.Exec(ctx, `
+		WITH twin AS (
+			DELETE FROM repositories
+			WHERE full_name = $3 AND full_name <> $1 AND github_id IS NULL
+			  AND EXISTS (SELECT 1 FROM repositories WHERE full_name = $1 AND (named_at IS NULL OR named_at <= $5))
+			RETURNING project_id
+		)
+		UPDATE repositories
+		SET github_id = $2, name = $4, named_at = $5, clone_url = coalesce(nullif($6, ''), clone_url),
+		    project_id = coalesce((SELECT project_id FROM twin), project_id)
+		WHERE full_name = $1 AND coalesce(github_id, $2) = $2 AND (named_at IS NULL OR named_at <= $5)
+		  AND (github_id IS NULL OR name IS DISTINCT FROM $4)
+	`, r.Key, s.ID, strings.ToLower(s.Name), s.Name, s.At, s.CloneURL)
+	if err != nil {
+		return r, nil, fmt.Errorf("noting the number and name of %s: %w", s.Name, err)
+	}
+	if ct.RowsAffected() == 0 { // it is old news, or somebody was faster
+		r, err = tx.reread(ctx, r, s.ID)
+		return r, nil, err
+	}
+	var learnt []events.Record
+	if r.ID == 0 {
+		learnt = append(learnt, known("repository.known", fmt.Sprintf("%s is number %d; from now on the number counts", r.Key, s.ID)))
+	}
+	if !strings.EqualFold(r.Name, s.Name) {
+		learnt = append(learnt, known("repository.renamed", fmt.Sprintf("%s (number %d) is %s now", r.Name, s.ID, s.Name)))
+	}
+	r.ID, r.Name = s.ID, s.Name
+	return r, learnt, nil
+}
+
+// KeepRepository is SeeRepository for whoever has asked GitHub, not been told.
+func (db *DB) KeepRepository(ctx context.Context, r Repository, s Sighting) (Repository, error) {
+	err := db.keep(ctx, func(tx *Tx) (learnt []events.Record, err error) {
+		r, learnt, err = tx.SeeRepository(ctx, r, s)
+		return learnt, err
+	})
+	return r, err
+}
+
+// KeepAccount is SeeAccount for whoever has asked GitHub.
+func (db *DB) KeepAccount(ctx context.Context, a Account) error {
+	return db.keep(ctx, func(tx *Tx) ([]events.Record, error) { return tx.SeeAccount(ctx, a) })
+}
+
+// keep appends to the audit what was learnt, with no event for a cause, and logs it.
+func (db *DB) keep(ctx context.Context, learn func(*Tx) ([]events.Record, error)) error {
+	return db.inTx(ctx, func(tx *Tx) error {
+		learnt, err := learn(tx)
+		if err != nil {
+			return err
+		}
+		for _, r := range learnt {
+			slog.InfoContext(ctx, r.Detail, "action", r.Action)
+		}
+		_, err = tx.record(ctx, event.Event{Context: &event.EventContextV1{}}, "", events.Decision{Audit: learnt})
+		return err
+	})
+}
+
+// Unnumbered are the logins of members whose account was not seen yet.
+func (db *DB) Unnumbered(ctx context.Context) ([]string, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT DISTINCT login
+		FROM members
+		WHERE github_id IS NULL
+		ORDER BY login
+	`)
+	if err != nil {
+		return nil, fmt.Errorf("reading the members: %w", err)
+	}
+	logins, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("reading the members: %w", err)
+	}
+	return logins, nil
+}
+
+// reread is the repository as it is known by now; ErrChanged if its number turned out to be another.
+func (tx *Tx) reread(ctx context.Context, r Repository, id int64) (Repository, error) {
+	err := tx.QueryRow(ctx, `
+		SELECT coalesce(name, full_name), coalesce(github_id, 0)
+		FROM repositories
+		WHERE full_name = $1
+	`, r.Key).Scan(&r.Name, &r.ID)
+	if err != nil {
+		return r, fmt.Errorf("reading repository %s again: %w", r.Key, err)
+	}
+	if r.ID != 0 && r.ID != id {
+		return r, fmt.Errorf("repository %s: %w: it is number %d, not %d", r.Key, ErrChanged, r.ID, id)
+	}
+	return r, nil
+}
+
+// SeeAccount gives the members of that login their number, once, and returns what is new for the audit. A login whose
+// number is known keeps it, whoever has the login now.
+func (tx *Tx) SeeAccount(ctx context.Context, a Account) ([]events.Record, error) {
+	if a.ID == 0 || a.Login == "" {
+		return nil, nil
+	}
+	ct, err := tx.Exec(ctx, `
+		UPDATE members
+		SET github_id = $2
+		WHERE login = $1 AND github_id IS NULL
+		  AND NOT EXISTS (SELECT 1 FROM members other WHERE other.login = $1 AND other.github_id <> $2)
+	`, strings.ToLower(a.Login), a.ID)
+	if err != nil {
+		return nil, fmt.Errorf("noting the number of @%s: %w", a.Login, err)
+	}
+	if ct.RowsAffected() == 0 {
+		return nil, nil
+	}
+	return []events.Record{known("member.known", fmt.Sprintf("@%s is account %d; from now on the number counts", a.Login, a.ID))}, nil
+}
+
+func known(action, detail string) events.Record {
+	return events.Record{Actor: "platform", Action: action, Detail: detail}
+}
