@@ -140,9 +140,17 @@ func (tx *Tx) SeeRepository(ctx context.Context, r Repository, s Sighting) (Repo
 	return r, learnt, nil
 }
 
-// KeepRepository is SeeRepository for whoever has asked GitHub, not been told.
+// KeepRepository is SeeRepository for whoever has asked GitHub for r, not been told. A former name leads to a repository
+// that may be bound by its number or its present name already: then that one is it, with all that hangs on it.
 func (db *DB) KeepRepository(ctx context.Context, r Repository, s Sighting) (Repository, error) {
-	err := db.keep(ctx, func(tx *Tx) (learnt []events.Record, err error) {
+	present, err := db.Repository(ctx, s.ID, s.Name)
+	if err != nil {
+		return r, err
+	}
+	if present.Bound {
+		r = present
+	}
+	err = db.keep(ctx, func(tx *Tx) (learnt []events.Record, err error) {
 		r, learnt, err = tx.SeeRepository(ctx, r, s)
 		return learnt, err
 	})
