@@ -111,6 +111,17 @@ func TestARenamedRepositoryKeepsItsRun(t *testing.T) {
 		WHERE type = 'dev.codexk8s.github.change.requested' AND cause_id IN ('5', '6')`, "Umbrella/Shop")
 }
 
+// The same repository may be served from another address tomorrow, say behind another host.
+func TestACloneAddressFollows(t *testing.T) {
+	f := setup(t)
+	f.tell("1", told{action: "opened", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:00:00"})
+	if _, err := f.db.Pool().Exec(t.Context(), `UPDATE repositories SET clone_url = 'https://old.example/acme/demo.git'`); err != nil {
+		t.Fatal(err)
+	}
+	f.tell("2", told{action: "edited", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:01:00"})
+	f.want("the address", `SELECT clone_url FROM repositories`, "https://github.example/acme/demo.git")
+}
+
 func TestWhoTakesOverTheNameOfARepositoryIsAnother(t *testing.T) {
 	f := setup(t)
 	f.tell("1", told{action: "labeled", label: "run:dev", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:00:00"})
@@ -121,7 +132,7 @@ func TestWhoTakesOverTheNameOfARepositoryIsAnother(t *testing.T) {
 	f.want("the other one is refused", refused, "github:alice repository_is_another")
 	f.want("nothing of the other one is kept", `SELECT repository FROM work_items`, "acme/demo")
 	got, err := f.db.Repository(t.Context(), 77, "whatever/name")
-	want := store.Repository{Key: "acme/demo", Name: "acme/demo", ID: 77, Bound: true}
+	want := store.Repository{Key: "acme/demo", Name: "acme/demo", ID: 77, Bound: true, CloneURL: "https://github.example/acme/demo.git"}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,10 +19,11 @@ import (
 // it keeps its key, and so all that hangs on it, when it is renamed or transferred, and whoever takes over its name is
 // another repository.
 type Repository struct {
-	Key   string // lower case; its work items are kept under it, and it never changes
-	Name  string // "owner/name", as GitHub spells it now
-	ID    int64  // GitHub's number; 0 = not known
-	Bound bool   // to a project
+	Key      string // lower case; its work items are kept under it, and it never changes
+	Name     string // "owner/name", as GitHub spells it now
+	ID       int64  // GitHub's number; 0 = not known
+	Bound    bool   // to a project
+	CloneURL string // "" = not known
 	// Taken is the number of the repository that is known by this name, if that is another one; else 0.
 	Taken int64
 }
@@ -44,7 +46,7 @@ type Account struct {
 // known; where GitHub's number is not given, any name that it has had here. One that is bound to no project has its name for a key.
 func (db *DB) Repository(ctx context.Context, id int64, name string) (Repository, error) {
 	rows, err := db.pool.Query(ctx, `
-		SELECT full_name, coalesce(name, full_name), coalesce(github_id, 0), true, 0::bigint
+		SELECT full_name, coalesce(name, full_name), coalesce(github_id, 0), true, coalesce(clone_url, ''), 0::bigint
 		FROM repositories
 		WHERE github_id = $1 OR full_name = $2 OR lower(name) = $2
 	`, id, strings.ToLower(name))
@@ -87,12 +89,12 @@ func choose(known []Repository, id int64, name string) Repository {
 func (db *DB) RepositoryOfRun(ctx context.Context, runID string) (Repository, error) {
 	var r Repository
 	err := db.pool.QueryRow(ctx, `
-		SELECT w.repository, coalesce(r.name, w.full_name), coalesce(r.github_id, 0), r.full_name IS NOT NULL
+		SELECT w.repository, coalesce(r.name, w.full_name), coalesce(r.github_id, 0), r.full_name IS NOT NULL, coalesce(r.clone_url, '')
 		FROM runs
 		JOIN work_items w USING (repository, issue)
 		LEFT JOIN repositories r ON r.full_name = w.repository
 		WHERE runs.id::text = $1
-	`, strings.ToLower(runID)).Scan(&r.Key, &r.Name, &r.ID, &r.Bound)
+	`, strings.ToLower(runID)).Scan(&r.Key, &r.Name, &r.ID, &r.Bound, &r.CloneURL)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -105,7 +107,7 @@ func (db *DB) RepositoryOfRun(ctx context.Context, runID string) (Repository, er
 // SeeRepository keeps what GitHub says of a bound repository, and returns it as it is known from now on, with what is
 // new for the audit. An older name never replaces a newer one.
 func (tx *Tx) SeeRepository(ctx context.Context, r Repository, s Sighting) (Repository, []events.Record, error) {
-	if !r.Bound || s.ID == 0 || r.ID == s.ID && r.Name == s.Name {
+	if !r.Bound || s.ID == 0 || r.ID == s.ID && r.Name == s.Name && (s.CloneURL == "" || r.CloneURL == s.CloneURL) {
 		return r, nil, nil
 	}
 	// The projects file may name it by its new name already, before anybody had heard that it is the same.
@@ -113,6 +115,7 @@ func (tx *Tx) SeeRepository(ctx context.Context, r Repository, s Sighting) (Repo
 		WITH twin AS (
 			DELETE FROM repositories
 			WHERE full_name = $3 AND full_name <> $1 AND github_id IS NULL
+			  AND NOT EXISTS (SELECT 1 FROM runs WHERE repository = $3)
 			  AND EXISTS (SELECT 1 FROM repositories WHERE full_name = $1 AND (named_at IS NULL OR named_at <= $5))
 			RETURNING project_id
 		)
@@ -120,7 +123,7 @@ func (tx *Tx) SeeRepository(ctx context.Context, r Repository, s Sighting) (Repo
 		SET github_id = $2, name = $4, named_at = $5, clone_url = coalesce(nullif($6, ''), clone_url),
 		    project_id = coalesce((SELECT project_id FROM twin), project_id)
 		WHERE full_name = $1 AND coalesce(github_id, $2) = $2 AND (named_at IS NULL OR named_at <= $5)
-		  AND (github_id IS NULL OR name IS DISTINCT FROM $4)
+		  AND (github_id IS NULL OR (name, clone_url) IS DISTINCT FROM ($4, coalesce(nullif($6, ''), clone_url)))
 	`, r.Key, s.ID, strings.ToLower(s.Name), s.Name, s.At, s.CloneURL)
 	if err != nil {
 		return r, nil, fmt.Errorf("noting the number and name of %s: %w", s.Name, err)
@@ -136,7 +139,7 @@ func (tx *Tx) SeeRepository(ctx context.Context, r Repository, s Sighting) (Repo
 	if !strings.EqualFold(r.Name, s.Name) {
 		learnt = append(learnt, known("repository.renamed", fmt.Sprintf("%s (number %d) is %s now", r.Name, s.ID, s.Name)))
 	}
-	r.ID, r.Name = s.ID, s.Name
+	r.ID, r.Name, r.CloneURL = s.ID, s.Name, cmp.Or(s.CloneURL, r.CloneURL)
 	return r, learnt, nil
 }
 
