@@ -10,11 +10,15 @@ import (
 func TestTheModelIsOfferedWhatTheProjectAllows(t *testing.T) {
 	for _, allowed := range [][]string{nil, {"web_search"}} {
 		w := newWorld(t, "codex")
-		w.gateway.assignment.HostedTools = allowed
-		if code := w.exit(w.pod()); code != 0 {
+		w.gateway.change(func(g *fakeGateway) { g.assignment.HostedTools = allowed })
+		if code := w.exit(w.pod(w.codex()...)); code != 0 {
 			t.Fatalf("exit code %d", code)
 		}
-		for _, r := range w.model.Requests() {
+		requests := w.model.Requests()
+		if len(requests) == 0 {
+			t.Fatal("the model was asked for nothing")
+		}
+		for _, r := range requests {
 			if offered := bytes.Contains(r.Body, []byte(`"type":"web_search"`)); offered != (allowed != nil) {
 				t.Errorf("allowed %q: web_search is offered: %v", allowed, offered)
 			}

@@ -55,9 +55,9 @@ type world struct {
 	proxy   string // GitHub as the pod sees it
 	llm     string
 	dir     string
-	runner  int // process id of the last pod
 
 	mu     sync.Mutex
+	last   int // process id of the last pod
 	before func(step string)
 	after  func(step string)
 }
@@ -67,6 +67,13 @@ func (w *world) hook(which *func(string), f func(step string)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	*which = f
+}
+
+// runner is the process id of the last pod.
+func (w *world) runner() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
 }
 
 // tell calls before or after; never with the lock held, since a hook may wait.
@@ -167,10 +174,12 @@ func (w *world) start(dir, program string, as *syscall.Credential, environ ...st
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = ownGroup()
 	cmd.SysProcAttr.Credential = as
+	w.mu.Lock() // so that no hook hears of the pod before its process id is known
+	defer w.mu.Unlock()
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	w.runner = cmd.Process.Pid
+	w.last = cmd.Process.Pid
 	return cmd
 }
 
