@@ -20,6 +20,9 @@ ALTER TABLE runs ADD COLUMN task jsonb;
 -- The same of the work item: what a revise goes by.
 ALTER TABLE work_items ADD COLUMN approved jsonb;
 
+-- When a person, not a program, last did something to the issue or its pull request, by GitHub's clock.
+ALTER TABLE work_items ADD COLUMN person_at timestamptz;
+
 -- Runs of the release before go by what the issue says now, as they would have.
 UPDATE work_items w
 SET approved = jsonb_build_object('title', w.title, 'body', w.body, 'at', now())

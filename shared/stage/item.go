@@ -66,6 +66,7 @@ type Item struct {
 	HeadSHA        string
 	Pull           Pull
 
+	PersonAt time.Time // of the newest event of the issue or its pull request that a person, not a program, caused
 	ActedAt  time.Time // when a person last asked for something that was decided
 	Answered []string  // triggers on the issue that were answered, and so come off
 	Note     string    // what a person was told last, in Markdown, beside the state

@@ -52,3 +52,24 @@ func TestAnOldDeadline(t *testing.T) {
 		}
 	}
 }
+
+// A label that a program took off was answered, by a platform whose database is gone: it brings its run back. One that a
+// person took off starts nothing.
+func TestWhoTookALateLabelOff(t *testing.T) {
+	p, noon := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	for _, program := range []bool{true, false} {
+		item := Item{Repository: "acme/demo", Issue: 1, Project: &Project{ID: "demo", SenderRole: "maintainer"}}
+		for _, in := range []any{
+			Edited{Issue: Issue{UpdatedAt: noon.Add(time.Minute)}, Action: "unlabeled", Sender: Person{Login: "x", Bot: program}},
+			Labeled{Issue: Issue{Labels: []string{"run:dev"}, UpdatedAt: noon}, Label: "run:dev", At: noon, Sender: Person{Login: "alice"}, Intent: "1"},
+		} {
+			var err error
+			if item, _, err = Decide(p, item, in, noon.Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if started := item.Run != nil; started != program {
+			t.Errorf("taken off by a program: %t; a run started: %t", program, started)
+		}
+	}
+}

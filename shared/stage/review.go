@@ -131,6 +131,7 @@ func (i *Item) approval() (a Approval, ok bool) {
 
 // pullRequestChanged keeps up with the item's pull request; closing it stops its run.
 func (d *decision) pullRequestChanged(in PullRequestChanged) {
+	d.heard(in.Sender, in.Pull.UpdatedAt)
 	was, number := d.item.Pull, d.item.PullRequest
 	ours := false
 	d.approvals(in.Sender, "pull_request_"+or(in.Action, "changed"), func() { ours = d.seePull(in.Pull) })

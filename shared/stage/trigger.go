@@ -13,6 +13,7 @@ import (
 // labeled starts a run, stops one, or says why not.
 func (d *decision) labeled(in Labeled) {
 	before := d.item // what was known when the label came
+	d.heard(in.Sender, in.At)
 	ours := d.seeLabeled(in)
 	t, known, ok := d.p.Trigger(in.Label)
 	if !ok {
@@ -119,13 +120,14 @@ func (d *decision) refuse(in Labeled, before Item, t Trigger, known, ours bool) 
 	return d.gate(t)
 }
 
-// isOff reports whether the label that an older event tells of is known to be gone.
+// isOff reports whether the label that an older event tells of is known to be gone, at the will of a person. A program
+// takes it off once it is answered; that it did so while nothing is known here means that the database was restored.
 func (d *decision) isOff(in Labeled, before Item) bool {
 	labels, known := d.item.Labels, before.UpdatedAt
 	if in.Pull != nil {
 		labels, known = d.item.Pull.Labels, before.Pull.UpdatedAt
 	}
-	return !in.At.IsZero() && in.At.Before(known) && !has(labels, in.Label)
+	return !in.At.IsZero() && in.At.Before(known) && in.At.Before(before.PersonAt) && !has(labels, in.Label)
 }
 
 // retold is how far apart two hooks may tell of one label. GitHub does not set a label
@@ -267,6 +269,7 @@ func (d *decision) see(i Issue) bool {
 
 // edited keeps up with the issue; closing it stops its run, and so does its end.
 func (d *decision) edited(in Edited) {
+	d.heard(in.Sender, in.Issue.UpdatedAt)
 	seen := d.see(in.Issue)
 	if in.Action == "reopened" && in.Issue.UpdatedAt.IsZero() {
 		d.item.Closed = in.Issue.Closed
@@ -282,6 +285,13 @@ func (d *decision) edited(in Edited) {
 		in.Action = "closed"
 	}
 	d.stop(Cancelled, "issue_"+in.Action, "The issue was "+in.Action+".")
+}
+
+// heard notes when a person did something.
+func (d *decision) heard(who Person, at time.Time) {
+	if !who.Bot {
+		d.item.PersonAt = later(d.item.PersonAt, at)
+	}
 }
 
 func later(a, b time.Time) time.Time {
