@@ -15,7 +15,7 @@ const (
 	// endTimeout is how long the agent's processes may take to die: as long as the kernel needs to free their memory.
 	endTimeout = 10 * time.Second
 	// settleTime is what a process that outlives the agent gets to take away files that it makes for a moment.
-	settleTime = 100 * time.Millisecond
+	settleTime = 500 * time.Millisecond
 )
 
 // endAgent ends every process that the agent left running: a server, a watcher, whatever it forgot or hid. The agent's
