@@ -228,8 +228,9 @@ func (r *releases) services() (names []string) {
 	return slices.Compact(names)
 }
 
-// install puts a program in the other's place; one that runs stays what it is. agent-launcher's image is told of the
-// agents' image, so the two come together.
+// install puts a program in the other's place; one that runs stays what it is, also when it starts itself by its own path
+// once more, as a pod keeps its image: the place is a link. agent-launcher's image is told of the agents' image, so the two
+// come together.
 func (r *releases) install(t *testing.T, programs, name string) {
 	t.Helper()
 	names := []string{name}
@@ -237,7 +238,7 @@ func (r *releases) install(t *testing.T, programs, name string) {
 		names = append(names, "agent-runner")
 	}
 	for _, name := range names {
-		content, err := os.ReadFile(filepath.Join(programs, name))
+		_, err := os.Stat(filepath.Join(programs, name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue // the other release's alone
 		}
@@ -245,7 +246,7 @@ func (r *releases) install(t *testing.T, programs, name string) {
 			err = os.MkdirAll(r.current, 0o755)
 		}
 		if err == nil {
-			err = os.WriteFile(filepath.Join(r.current, name+".new"), content, 0o755)
+			err = os.Symlink(filepath.Join(programs, name), filepath.Join(r.current, name+".new"))
 		}
 		if err == nil {
 			err = os.Rename(filepath.Join(r.current, name+".new"), filepath.Join(r.current, name))
