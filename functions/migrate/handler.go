@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"codexk8s.dev/migrations"
+	"codexk8s.dev/shared/project"
 )
 
 // connectFor is how long Postgres may take to start.
@@ -66,11 +67,11 @@ func load(ctx context.Context, db *sql.DB, path string) error {
 	if err != nil {
 		return fmt.Errorf("reading PROJECTS_FILE: %w", err)
 	}
-	f, err := parse(data)
+	f, err := project.Parse(data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if err := f.save(ctx, db); err != nil {
+	if err := save(ctx, db, f); err != nil {
 		return err
 	}
 	slog.Info("projects are up to date", "projects", len(f.Projects), "owners", len(f.Owners))

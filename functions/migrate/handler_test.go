@@ -136,28 +136,6 @@ func TestNumbersOutliveTheFile(t *testing.T) {
 	read("owners: [alice@5]\nprojects: [{id: a, repositories: [acme/demo@99]}]", "acme/demo 77 b", "acme/demo@99 99 a", "alice 5")
 }
 
-func TestABadFileIsRefusedWithItsLines(t *testing.T) {
-	for content, want := range map[string]string{
-		"projects:\n  - id: shop\n    settings:\n      colour: x\n":                                "line 4: field colour not found in type main.settings",
-		"projects:\n  - id: Shop\n":                                                                `line 2: project id "Shop": want 1 to 40 lower-case letters, digits and inner hyphens`,
-		"projects:\n  - name: x\n":                                                                 "project 1 of 1 has no id",
-		"projects:\n  - id: a\n  - id: a\n    members: {bob: king}\n":                              `line 4: role "king" of bob: want one of owner, admin, maintainer, reader; line 3: project "a" is in line 2 already`,
-		"projects:\n  - id: a\n    repositories:\n      - acme\n":                                  `line 4: "acme" is no repository (owner/name)`,
-		"projects:\n  - id: a\n    repositories:\n      - a/b\n  - id: b\n    repositories: [A/B]": `line 6: repository "a/b" is in line 4 already`,
-		"projects:\n  - id: a\n    settings: {runtimeClass: G Visor}":                              `line 3: runtimeClass "G Visor": want the name of a RuntimeClass, such as gvisor`,
-		"projects:\n  - id: a\n    settings: {sandbox: docker}":                                    `line 3: sandbox "docker": want agent-sandbox, or leave it out for a Job`,
-		"projects:\n  - id: a\n    settings: {engine: magic,\n      keep: soon}":                   `line 3: engine "magic": want codex or builtin; line 4: keep "soon": want a duration such as 24h`,
-		"projects:\n  - id: a\n    settings: {hostedTools: [mcp]}":                                 `line 3: hostedTools: "mcp" is not offered: want web_search or web_search_preview`,
-		"projects:\n  - id: a\n    settings: {modes: {dev: all},\n      servicesFile: /etc/x}":     `line 3: mode "all" of role dev: want full-env or code-only; line 4: servicesFile "/etc/x": want a file's path in the repository, such as deploy/services.yaml`,
-		"projects:\n  - id: a\n    members: {bob: reader, bob@7: admin}":                           `line 3: login "bob" is in line 3 already`,
-		"owners: {": "no YAML: yaml: line 1: did not find expected node content",
-	} {
-		if _, err := parse([]byte(content)); err == nil || err.Error() != want {
-			t.Errorf("%s\ngave  %v\nwant %s", content, err, want)
-		}
-	}
-}
-
 func TestErrorsSayWhatToDo(t *testing.T) {
 	err := run(t.Context(), env{DatabaseURL: "postgres://user:secret@host:port/"})
 	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "DATABASE_URL") {

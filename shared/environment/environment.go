@@ -24,20 +24,17 @@
 package environment
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/yamlfile"
 )
 
 // APIVersion is the version of the format that this release reads.
@@ -78,52 +75,22 @@ var reserved = regexp.MustCompile(`^(PORT|K_SERVICE|K_CONFIGURATION|K_REVISION|S
 
 // file is services.yaml as it is written.
 type file struct {
-	APIVersion word      `yaml:"apiVersion"`
+	APIVersion string    `yaml:"apiVersion"`
 	Services   []service `yaml:"services"`
 }
 
 type service struct {
-	Name     word          `yaml:"name"`
-	Image    word          `yaml:"image"`
-	Port     number        `yaml:"port"`
-	Protocol word          `yaml:"protocol"`
-	Command  []word        `yaml:"command"`
-	Args     []word        `yaml:"args"`
-	Env      map[word]word `yaml:"env"`
-	CPU      word          `yaml:"cpu"`
-	Memory   word          `yaml:"memory"`
-	MaxScale number        `yaml:"maxScale"`
-	Ready    word          `yaml:"ready"`
-}
-
-// A word is a scalar that knows its line.
-type word struct {
-	text string
-	line int
-}
-
-// UnmarshalYAML takes any scalar as it is written: 1.4 is a tag, and not a number.
-func (w *word) UnmarshalYAML(n *yaml.Node) error {
-	if n.Kind != yaml.ScalarNode {
-		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: want a plain value; secrets and references can't be given", n.Line)}}
-	}
-	w.text, w.line = n.Value, n.Line
-	if n.Tag == "!!null" {
-		w.text = ""
-	}
-	return nil
-}
-
-// A number is an integer that knows its line; zero line where none was given.
-type number struct {
-	value int32
-	line  int
-}
-
-// UnmarshalYAML reads an integer.
-func (m *number) UnmarshalYAML(n *yaml.Node) error {
-	m.line = n.Line
-	return n.Decode(&m.value)
+	Name     string            `yaml:"name"`
+	Image    string            `yaml:"image"`
+	Port     int32             `yaml:"port"`
+	Protocol string            `yaml:"protocol"`
+	Command  []string          `yaml:"command"`
+	Args     []string          `yaml:"args"`
+	Env      map[string]string `yaml:"env"`
+	CPU      string            `yaml:"cpu"`
+	Memory   string            `yaml:"memory"`
+	MaxScale int32             `yaml:"maxScale"`
+	Ready    string            `yaml:"ready"`
 }
 
 // Parse reads and checks the file and fills in what it leaves out. An empty file
@@ -133,95 +100,77 @@ func Parse(data []byte) ([]events.Service, error) {
 		return nil, fmt.Errorf("the file has %d bytes, at most %d are read", len(data), events.MaxContent)
 	}
 	f := file{}
-	d := yaml.NewDecoder(bytes.NewReader(data))
-	d.KnownFields(true)
-	var wrong *yaml.TypeError
-	switch err := d.Decode(&f); {
-	case errors.Is(err, io.EOF):
-		return nil, nil
-	case errors.As(err, &wrong):
-		return nil, errors.New(plain(wrong))
-	case err != nil:
-		return nil, fmt.Errorf("no YAML: %w", err)
+	source, err := yamlfile.Read(data, &f)
+	if err != nil || source.IsEmpty() {
+		return nil, err
 	}
-	if err := d.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is more than one document in the file, want one")
-	}
-	c := &checker{}
-	all := c.file(f)
-	if len(c.errs) > 0 {
-		return nil, errors.New(strings.Join(c.errs, "; "))
-	}
-	return all, nil
-}
-
-// plain is the decoder's error without the names of our types.
-func plain(wrong *yaml.TypeError) string {
-	return strings.NewReplacer(" in type environment.file", "", " in type environment.service", "", "environment.service", "a service", "environment.file", "the file",
-		"map[environment.word]environment.word", "names and values", "[]environment.word", "a list of words", "[]a service", "a list of services").
-		Replace(strings.Join(wrong.Errors, "; "))
-}
-
-// checker collects what is wrong.
-type checker struct{ errs []string }
-
-func (c *checker) bad(line int, format string, args ...any) {
-	c.errs = append(c.errs, fmt.Sprintf("line %d: %s", max(line, 1), fmt.Sprintf(format, args...)))
-}
-
-func (c *checker) file(f file) []events.Service {
-	if f.APIVersion.text != APIVersion {
-		c.bad(f.APIVersion.line, "apiVersion is %q, this release reads %s", f.APIVersion.text, APIVersion)
+	if f.APIVersion != APIVersion {
+		source.Bad([]any{"apiVersion"}, "apiVersion is %q, this release reads %s", f.APIVersion, APIVersion)
 	}
 	if len(f.Services) > maxServices {
-		c.bad(f.Services[maxServices].Name.line, "there are %d services, at most %d may be", len(f.Services), maxServices)
+		source.Bad([]any{"services", maxServices}, "there are %d services, at most %d may be", len(f.Services), maxServices)
 	}
 	var all []events.Service
-	lines := map[string]int{}
+	first := map[string]int{}
 	for i, s := range f.Services {
-		if s.Name.text == "" {
-			c.bad(max(s.Name.line, s.Image.line), "service %d of %d has no name", i+1, len(f.Services))
+		c := &checker{source, s.Name, []any{"services", i}}
+		if s.Name == "" {
+			c.bad("", "service %d of %d has no name", i+1, len(f.Services))
 			continue
 		}
-		if first, twice := lines[s.Name.text]; twice {
-			c.bad(s.Name.line, "service %s is in line %d already", s.Name.text, first)
+		if line, twice := first[s.Name]; twice {
+			c.bad("name", "service %s is in line %d already", s.Name, line)
+		} else {
+			first[s.Name] = c.source.Line("services", i, "name")
 		}
-		lines[s.Name.text] = s.Name.line
 		all = append(all, c.service(s))
 	}
-	return all
+	return all, source.Err()
 }
 
+// checker checks one service of the file.
+type checker struct {
+	source *yamlfile.File
+	name   string
+	path   []any
+}
+
+// bad notes a fault of one of the service's keys; of one that it doesn't have, on the service's own line.
+func (c *checker) bad(key, format string, args ...any) {
+	c.source.Bad(slices.Concat(c.path, []any{key}), format, args...)
+}
+
+func (c *checker) has(key string) bool { return c.source.Has(slices.Concat(c.path, []any{key})...) }
+
 func (c *checker) service(s service) events.Service {
-	n := s.Name.text
+	n := s.Name
 	if !name.MatchString(n) || len(n) > maxName {
-		c.bad(s.Name.line, "name %q: want at most %d lower-case letters, digits and inner hyphens, a letter first", n, maxName)
+		c.bad("name", "name %q: want at most %d lower-case letters, digits and inner hyphens, a letter first", n, maxName)
 	}
-	line := func(l int) int { return max(l, s.Name.line) } // of what is missing: its service's
-	if m := image.FindStringSubmatch(s.Image.text); m == nil || !isRegistry(m[1]) || m[5] == "" && m[6] == "" || len(s.Image.text) > 500 {
-		c.bad(line(s.Image.line), "image %q of %s: want registry, path, and a tag or digest, such as ghcr.io/acme/prices:1.4", s.Image.text, n)
+	if m := image.FindStringSubmatch(s.Image); m == nil || !isRegistry(m[1]) || m[5] == "" && m[6] == "" || len(s.Image) > 500 {
+		c.bad("image", "image %q of %s: want registry, path, and a tag or digest, such as ghcr.io/acme/prices:1.4", s.Image, n)
 	}
 	out := events.Service{
-		Name: n, Image: s.Image.text, Port: 8080, Protocol: or(s.Protocol, "http"), Ready: s.Ready.text, MaxScale: 1,
-		CPU: or(s.CPU, "500m"), Memory: or(s.Memory, "512Mi"), Command: c.words(s.Command, n), Args: c.words(s.Args, n), Env: c.env(s),
+		Name: n, Image: s.Image, Port: 8080, Protocol: cmp.Or(s.Protocol, "http"), Ready: s.Ready, MaxScale: 1,
+		CPU: cmp.Or(s.CPU, "500m"), Memory: cmp.Or(s.Memory, "512Mi"), Command: c.words("command", s.Command), Args: c.words("args", s.Args), Env: c.env(s.Env),
 	}
-	if s.Port.line > 0 {
-		if out.Port = s.Port.value; out.Port < 1 || out.Port > 65535 || slices.Contains(queueProxy, out.Port) {
-			c.bad(s.Port.line, "port %d of %s: want 1 to 65535, and none of Knative's own (%s)", out.Port, n, strings.Trim(fmt.Sprint(queueProxy), "[]"))
+	if c.has("port") {
+		if out.Port = s.Port; out.Port < 1 || out.Port > 65535 || slices.Contains(queueProxy, out.Port) {
+			c.bad("port", "port %d of %s: want 1 to 65535, and none of Knative's own (%s)", out.Port, n, strings.Trim(fmt.Sprint(queueProxy), "[]"))
 		}
 	}
 	if out.Protocol != "http" && out.Protocol != "h2c" {
-		c.bad(s.Protocol.line, "protocol %q of %s: want http or h2c", out.Protocol, n)
+		c.bad("protocol", "protocol %q of %s: want http or h2c", out.Protocol, n)
 	}
-	if s.MaxScale.line > 0 {
-		if out.MaxScale = s.MaxScale.value; out.MaxScale < 1 || out.MaxScale > maxScale {
-			c.bad(s.MaxScale.line, "maxScale %d of %s: want 1 to %d", out.MaxScale, n, maxScale)
+	if c.has("maxScale") {
+		if out.MaxScale = s.MaxScale; out.MaxScale < 1 || out.MaxScale > maxScale {
+			c.bad("maxScale", "maxScale %d of %s: want 1 to %d", out.MaxScale, n, maxScale)
 		}
 	}
-	c.quantity(line(s.CPU.line), "cpu", out.CPU, n, maxCPU)
-	c.quantity(line(s.Memory.line), "memory", out.Memory, n, maxMemory)
+	c.quantity("cpu", out.CPU, maxCPU)
+	c.quantity("memory", out.Memory, maxMemory)
 	if out.Ready != "" && (!path.MatchString(out.Ready) || len(out.Ready) > maxText) {
-		c.bad(s.Ready.line, "ready %q of %s: want a path such as /healthz", out.Ready, n)
+		c.bad("ready", "ready %q of %s: want a path such as /healthz", out.Ready, n)
 	}
 	return out
 }
@@ -235,53 +184,43 @@ func isRegistry(host string) bool {
 	return host == "localhost" || strings.ContainsAny(host, ".:")
 }
 
-func (c *checker) quantity(line int, what, value, service string, limit resource.Quantity) {
+func (c *checker) quantity(key, value string, limit resource.Quantity) {
 	q, err := resource.ParseQuantity(value)
 	if err != nil || q.Sign() <= 0 || q.Cmp(limit) > 0 {
-		c.bad(line, "%s %q of %s: want a Kubernetes quantity of at most %s", what, value, service, limit.String())
+		c.bad(key, "%s %q of %s: want a Kubernetes quantity of at most %s", key, value, c.name, limit.String())
 	}
 }
 
-func (c *checker) words(ws []word, service string) []string {
-	var all []string
-	for i, w := range ws {
-		if i >= maxWords || len(w.text) > maxText {
-			c.bad(w.line, "command or args of %s: at most %d words of %d bytes", service, maxWords, maxText)
-			break
+func (c *checker) words(key string, words []string) []string {
+	for i, w := range words {
+		if i >= maxWords || len(w) > maxText {
+			c.source.Bad(slices.Concat(c.path, []any{key, i}), "%s of %s: at most %d words of %d bytes", key, c.name, maxWords, maxText)
+			return nil
 		}
-		all = append(all, w.text)
 	}
-	return all
+	return words
 }
 
-func (c *checker) env(s service) map[string]string {
-	var all map[string]string
-	byLine := func(a, b word) int { return cmp.Or(a.line-b.line, strings.Compare(a.text, b.text)) }
-	for i, key := range slices.SortedFunc(maps.Keys(s.Env), byLine) {
-		value := s.Env[key]
-		switch {
+// env checks the service's variables, in the order in which they stand in the file.
+func (c *checker) env(env map[string]string) map[string]string {
+	path := func(key string) []any { return slices.Concat(c.path, []any{"env", key}) }
+	line := func(key string) int { return c.source.Line(path(key)...) }
+	inOrder := slices.SortedFunc(maps.Keys(env), func(a, b string) int { return cmp.Or(line(a)-line(b), strings.Compare(a, b)) })
+	for i, key := range inOrder {
+		bad := func(format string, args ...any) {
+			c.source.Bad(path(key), "env of %s: %s", c.name, fmt.Sprintf(format, args...))
+		}
+		switch value := env[key]; {
 		case i >= maxEnv:
-			c.bad(key.line, "env of %s: at most %d variables", s.Name.text, maxEnv)
-			return all
-		case !envName.MatchString(key.text):
-			c.bad(key.line, "env of %s: %q is no name of a variable", s.Name.text, key.text)
-		case reserved.MatchString(key.text):
-			c.bad(key.line, "env of %s: %s is set by the platform", s.Name.text, key.text)
-		case len(value.text) > maxText || strings.ContainsRune(value.text, 0):
-			c.bad(value.line, "env of %s: %s has more than %d bytes, or a NUL", s.Name.text, key.text, maxText)
+			bad("at most %d variables", maxEnv)
+			return nil
+		case !envName.MatchString(key):
+			bad("%q is no name of a variable", key)
+		case reserved.MatchString(key):
+			bad("%s is set by the platform", key)
+		case len(value) > maxText || strings.ContainsRune(value, 0):
+			bad("%s has more than %d bytes, or a NUL", key, maxText)
 		}
-		if all == nil {
-			all = map[string]string{}
-		}
-		all[key.text] = value.text
 	}
-	return all
-}
-
-// or is the word, or what it stands for where it is not given.
-func or(w word, otherwise string) string {
-	if w.text == "" {
-		return otherwise
-	}
-	return w.text
+	return env
 }

@@ -7,17 +7,6 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// defaultParallel is how many runs a project may have at a time unless it says otherwise.
-const defaultParallel = 10
-
-// Limit is how many runs the project may have at a time.
-func (s Settings) Limit() int {
-	if s.Parallel == 0 {
-		return defaultParallel
-	}
-	return s.Parallel
-}
-
 // Place is a run of a project that holds a place, or waits for one.
 type Place struct {
 	Run

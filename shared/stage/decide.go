@@ -109,7 +109,7 @@ func (d *decision) finish(s State, reason, message string) {
 		if d.item.Project != nil {
 			settings = d.item.Project.Settings
 		}
-		d.later(settings.keep(d.p.Stage(run.Stage)), events.EnvironmentExpired{RunRef: d.item.Ref(), Namespace: run.Namespace})
+		d.later(settings.KeepFor(d.p.Stage(run.Stage).Keep), events.EnvironmentExpired{RunRef: d.item.Ref(), Namespace: run.Namespace})
 	}
 	label := d.p.LabelOf(run.Stage, run.Revise)
 	d.item.Answered, d.item.Pull.Answered = with(d.item.Answered, label), with(d.item.Pull.Answered, label)

@@ -17,14 +17,14 @@ const (
 )
 
 // mode is that of a role in a project.
-func (s Settings) mode(r Role) string { return or(s.Modes[r.Name], r.Mode, CodeOnly) }
+func mode(s Settings, r Role) string { return or(s.Modes[r.Name], r.Mode, CodeOnly) }
 
 // begin is what gets an admitted run its agent: the request for it, or for a
 // full-env role first the project's list of services. The list is read from the
 // base branch, never from the agent's own, which an agent could write.
 func begin(p *Process, s Settings, q Place, deadline, now time.Time) []events.Draft {
 	ref := q.ref()
-	if s.mode(p.Role(q.Role)) == FullEnv {
+	if mode(s, p.Role(q.Role)) == FullEnv {
 		return []events.Draft{events.Now(events.GitHubLookupRequested{
 			RunRef: ref, Attempt: q.Attempt, Path: or(s.ServicesFile, environment.DefaultFile), Ref: q.BaseBranch,
 		})}
@@ -40,7 +40,7 @@ func agentRequest(p *Process, s Settings, ref events.RunRef, r Run, services []e
 	return []events.Draft{
 		events.Now(events.AgentRequested{
 			RunRef: ref, Namespace: r.Namespace, Stage: r.Stage, Role: r.Role, Engine: r.Engine,
-			Deadline: r.Deadline, ExpiresAt: r.Deadline.Add(s.keep(p.Stage(r.Stage))),
+			Deadline: r.Deadline, ExpiresAt: r.Deadline.Add(s.KeepFor(p.Stage(r.Stage).Keep)),
 			CPU: role.CPU, Memory: role.Memory, Runtime: s.RuntimeClass, Sandbox: s.Sandbox, Attempt: r.Attempt, Services: services,
 		}),
 		events.At(now.Add(checkEvery), events.RunCheck{RunRef: ref, Namespace: r.Namespace, Attempt: r.Attempt}),

@@ -57,7 +57,7 @@ func TestMode(t *testing.T) {
 		{"", nil, CodeOnly}, {FullEnv, nil, FullEnv}, {FullEnv, map[string]string{"dev": CodeOnly}, CodeOnly},
 		{CodeOnly, map[string]string{"dev": FullEnv}, FullEnv}, {CodeOnly, map[string]string{"qa": FullEnv}, CodeOnly},
 	} {
-		if got := (Settings{Modes: c.project}).mode(Role{Name: "dev", Mode: c.role}); got != c.want {
+		if got := mode(Settings{Modes: c.project}, Role{Name: "dev", Mode: c.role}); got != c.want {
 			t.Errorf("role %q, project %v: %s, want %s", c.role, c.project, got, c.want)
 		}
 	}

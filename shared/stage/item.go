@@ -5,7 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/project"
 )
 
 // State is how far a run is.
@@ -107,34 +109,14 @@ func (i *Item) Key() string { return events.WorkItem(or(i.RepositoryKey, i.Repos
 type Project struct {
 	ID       string
 	Settings Settings
-	// SenderRole is the role of whoever caused the event: owner, admin, maintainer, reader, or "".
-	SenderRole string
+	// SenderRole is the role of whoever caused the event; "" has none.
+	SenderRole access.Role
 	// LoginTaken is the number of the account that is known by the sender's login, if that is another one.
 	LoginTaken int64
 }
 
-// Settings are a project's own choices; zero values leave the process's.
-type Settings struct {
-	Engine       string `json:"engine,omitempty"`       // codex or builtin
-	Model        string `json:"model,omitempty"`        // the default model
-	Parallel     int    `json:"parallel,omitempty"`     // runs at a time, of all roles; 0 = 10
-	Keep         string `json:"keep,omitempty"`         // how long a run's namespace stays, a Go duration
-	RuntimeClass string `json:"runtimeClass,omitempty"` // of the agent's pod: gVisor, Kata
-	Sandbox      string `json:"sandbox,omitempty"`      // "agent-sandbox" makes the agent's pod; "" = a Job does
-	Instructions string `json:"instructions,omitempty"` // rules for the agent
-
-	Modes        map[string]string `json:"modes,omitempty"`        // by role, full-env or code-only; else the role's own
-	HostedTools  []string          `json:"hostedTools,omitempty"`  // that OpenAI may run for agents, by type
-	ServicesFile string            `json:"servicesFile,omitempty"` // of full-env roles, its path in the repository; "" = services.yaml
-}
-
-// keep is how long the namespace of a run stays after it.
-func (s Settings) keep(stage Stage) time.Duration {
-	if d, err := time.ParseDuration(s.Keep); err == nil {
-		return d
-	}
-	return stage.Keep
-}
+// Settings are a project's own choices.
+type Settings = project.Settings
 
 // Run is one execution of a stage for an issue.
 type Run struct {

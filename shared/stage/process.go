@@ -8,16 +8,15 @@
 package stage
 
 import (
-	"bytes"
 	_ "embed"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"codexk8s.dev/shared/yamlfile"
 )
 
 //go:embed process.yaml
@@ -65,7 +64,6 @@ type Role struct {
 	CPU      string `yaml:"cpu"`      // Kubernetes quantity
 	Memory   string `yaml:"memory"`   // Kubernetes quantity
 	Mode     string `yaml:"mode"`     // code-only or full-env; "" = code-only
-	line     int
 }
 
 // Stage is one step of the process.
@@ -79,7 +77,6 @@ type Stage struct {
 	Needs   []string      `yaml:"needs"`
 	Makes   []string      `yaml:"makes"`
 	Next    []string      `yaml:"next"`
-	line    int
 }
 
 // Default is the process that comes with the platform.
@@ -96,102 +93,76 @@ func Default() *Process {
 // role or stage that does not exist, a stage that nothing leads to.
 func Parse(data []byte) (*Process, error) {
 	p := &Process{}
-	d := yaml.NewDecoder(bytes.NewReader(data))
-	d.KnownFields(true)
-	if err := d.Decode(p); err != nil {
+	source, err := yamlfile.Read(data, p)
+	if err != nil {
 		return nil, fmt.Errorf("reading the process: %w", err)
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, fmt.Errorf("reading the process: %w", err)
-	}
-	for i, line := range linesOf(&doc, "roles") {
-		p.Roles[i].line = line
-	}
-	for i, line := range linesOf(&doc, "stages") {
-		p.Stages[i].line = line
-	}
-	if errs := p.check(); len(errs) > 0 {
-		return nil, fmt.Errorf("the process is invalid: %w", errors.Join(errs...))
+	p.check(source)
+	if err := source.Err(); err != nil {
+		return nil, fmt.Errorf("the process is invalid: %w", err)
 	}
 	return p, nil
 }
 
-// linesOf returns the lines on which the entries of a top-level list begin.
-func linesOf(doc *yaml.Node, list string) (lines []int) {
-	top := doc.Content[0].Content
-	for i := 0; i+1 < len(top); i += 2 {
-		if top[i].Value == list {
-			for _, entry := range top[i+1].Content {
-				lines = append(lines, entry.Line)
-			}
-		}
-	}
-	return lines
-}
-
-func (p *Process) check() (errs []error) {
-	bad := func(line int, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("line %d: %s", line, fmt.Sprintf(format, args...)))
-	}
+func (p *Process) check(source *yamlfile.File) {
 	if p.Version != 1 {
-		bad(1, "version is %d, this release reads 1", p.Version)
+		source.Bad([]any{"version"}, "version is %d, this release reads 1", p.Version)
 	}
 	owners := map[string]string{}
-	own := func(line int, label, owner string) {
+	own := func(label, owner string, path ...any) {
 		if label == "" {
-			bad(line, "%s has no label", owner)
+			source.Bad(path, "%s has no label", owner)
 		} else if other, taken := owners[label]; taken {
-			bad(line, "label %q belongs to both %s and %s", label, other, owner)
+			source.Bad(path, "label %q belongs to both %s and %s", label, other, owner)
 		}
 		owners[label] = owner
 	}
-	own(1, p.Labels.Abort, "abort")
-	own(1, p.Labels.Blocked, "blocked")
-	own(1, p.Labels.InReview, "inReview")
-	own(1, p.Labels.Approved, "approved")
-	own(1, p.Labels.NeedInput, "needInput")
+	own(p.Labels.Abort, "abort", "labels", "abort")
+	own(p.Labels.Blocked, "blocked", "labels", "blocked")
+	own(p.Labels.InReview, "inReview", "labels", "inReview")
+	own(p.Labels.Approved, "approved", "labels", "approved")
+	own(p.Labels.NeedInput, "needInput", "labels", "needInput")
 	if p.Labels.Trigger == "" || p.Labels.Revise == "" {
-		bad(1, "labels.trigger and labels.revise must not be empty")
+		source.Bad([]any{"labels"}, "labels.trigger and labels.revise must not be empty")
 	}
 	for owner, pattern := range map[string]string{"models": p.Models.Label, "reasoning": p.Reasoning.Label} {
 		if strings.Count(pattern, "*") != 1 {
-			bad(1, "%s.label is %q: it needs exactly one *, where the value stands", owner, pattern)
+			source.Bad([]any{owner, "label"}, "%s.label is %q: it needs exactly one *, where the value stands", owner, pattern)
 		}
 	}
 	if !slices.Contains(p.Models.Allowed, p.Models.Default) {
-		bad(1, "models.default %q is not among models.allowed", p.Models.Default)
+		source.Bad([]any{"models", "default"}, "models.default %q is not among models.allowed", p.Models.Default)
 	}
 	if _, ok := p.Reasoning.Allowed[p.Reasoning.Default]; !ok {
-		bad(1, "reasoning.default %q is not among reasoning.allowed", p.Reasoning.Default)
+		source.Bad([]any{"reasoning", "default"}, "reasoning.default %q is not among reasoning.allowed", p.Reasoning.Default)
 	}
-	p.checkRoles(bad)
-	p.checkStages(bad, own)
-	return errs
+	p.checkRoles(source)
+	p.checkStages(source, own)
 }
 
-func (p *Process) checkRoles(bad func(int, string, ...any)) {
+func (p *Process) checkRoles(source *yamlfile.File) {
 	seen := map[string]bool{}
-	for _, r := range p.Roles {
+	for i, r := range p.Roles {
+		bad := func(format string, args ...any) { source.Bad([]any{"roles", i}, format, args...) }
 		if seen[r.Name] {
-			bad(r.line, "role %s stands twice", r.Name)
+			bad("role %s stands twice", r.Name)
 		}
 		seen[r.Name] = true
 		if r.Parallel < 1 {
-			bad(r.line, "role %s: parallel is %d, at least 1 is needed", r.Name, r.Parallel)
+			bad("role %s: parallel is %d, at least 1 is needed", r.Name, r.Parallel)
 		}
 		if r.Mode != "" && r.Mode != CodeOnly && r.Mode != FullEnv {
-			bad(r.line, "role %s: mode is %q, want %s or %s", r.Name, r.Mode, CodeOnly, FullEnv)
+			bad("role %s: mode is %q, want %s or %s", r.Name, r.Mode, CodeOnly, FullEnv)
 		}
 		for field, quantity := range map[string]string{"cpu": r.CPU, "memory": r.Memory} {
 			if _, err := resource.ParseQuantity(quantity); err != nil {
-				bad(r.line, "role %s: %s %q is no Kubernetes quantity", r.Name, field, quantity)
+				bad("role %s: %s %q is no Kubernetes quantity", r.Name, field, quantity)
 			}
 		}
 	}
 }
 
-func (p *Process) checkStages(bad func(int, string, ...any), own func(int, string, string)) {
+func (p *Process) checkStages(source *yamlfile.File, own func(string, string, ...any)) {
 	made := map[string]bool{}
 	for _, s := range p.Stages {
 		for _, m := range s.Makes {
@@ -199,33 +170,34 @@ func (p *Process) checkStages(bad func(int, string, ...any), own func(int, strin
 		}
 	}
 	seen := map[string]bool{}
-	for _, s := range p.Stages {
+	for i, s := range p.Stages {
+		bad := func(format string, args ...any) { source.Bad([]any{"stages", i}, format, args...) }
 		if seen[s.Name] || s.Name == "" {
-			bad(s.line, "stage %q needs a name of its own", s.Name)
+			bad("stage %q needs a name of its own", s.Name)
 		}
 		seen[s.Name] = true
-		own(s.line, s.Label, "stage "+s.Name)
-		own(s.line, s.Label+p.Labels.Revise, "the revise of stage "+s.Name)
+		own(s.Label, "stage "+s.Name, "stages", i)
+		own(s.Label+p.Labels.Revise, "the revise of stage "+s.Name, "stages", i)
 		if !strings.HasPrefix(s.Label, p.Labels.Trigger) {
-			bad(s.line, "stage %s: label %q does not begin with %q, so an agent could set it", s.Name, s.Label, p.Labels.Trigger)
+			bad("stage %s: label %q does not begin with %q, so an agent could set it", s.Name, s.Label, p.Labels.Trigger)
 		}
 		if s.Timeout <= 0 {
-			bad(s.line, "stage %s has no timeout", s.Name)
+			bad("stage %s has no timeout", s.Name)
 		}
 		if len(s.Makes) == 0 {
-			bad(s.line, "stage %s makes nothing: name its artefacts", s.Name)
+			bad("stage %s makes nothing: name its artefacts", s.Name)
 		}
 		if _, ok := p.role(s.Role); !ok {
-			bad(s.line, "stage %s: role %q does not exist", s.Name, s.Role)
+			bad("stage %s: role %q does not exist", s.Name, s.Role)
 		}
 		for _, n := range s.Next {
 			if _, ok := p.stage(n); !ok {
-				bad(s.line, "stage %s: next stage %q does not exist", s.Name, n)
+				bad("stage %s: next stage %q does not exist", s.Name, n)
 			}
 		}
 		for _, n := range s.Needs {
 			if !made[n] {
-				bad(s.line, "stage %s needs %q, which no stage makes: it could never be entered", s.Name, n)
+				bad("stage %s needs %q, which no stage makes: it could never be entered", s.Name, n)
 			}
 		}
 	}

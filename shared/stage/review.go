@@ -2,6 +2,8 @@ package stage
 
 import (
 	"fmt"
+
+	"codexk8s.dev/shared/access"
 )
 
 // reviewed starts a revise when changes are requested, and keeps approvals.
@@ -88,7 +90,7 @@ func (d *decision) isToldOfReview(in Reviewed, reason string) bool {
 	case "run_active", "stage_unknown", "approval_outdated":
 		return true
 	case "sender_not_permitted":
-		return in.State == "changes_requested" && d.item.Project.SenderRole != ""
+		return in.State == "changes_requested" && d.item.Project.SenderRole.May(access.Answers)
 	}
 	return in.State == "changes_requested" && d.mayAct(in.Sender)
 }

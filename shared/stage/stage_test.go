@@ -18,7 +18,7 @@ func TestDefaultProcessIsValid(t *testing.T) {
 
 func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 	cases := map[string]struct{ old, new, want string }{
-		"unknown field":     {"    timeout: 60m", "    timeout: 60m\n    colour: red", "field colour not found"},
+		"unknown field":     {"    timeout: 60m", "    timeout: 60m\n    colour: red", "line 40: the key colour is not known here"},
 		"no time-out":       {"    timeout: 60m\n", "", "line 36: stage dev has no timeout"},
 		"unknown role":      {"    role: dev\n", "    role: devil\n", `line 36: stage dev: role "devil" does not exist`},
 		"unknown next":      {"    next: []", "    next: [qa]", `line 36: stage dev: next stage "qa" does not exist`},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/events"
 )
 
@@ -76,7 +77,7 @@ func (d *decision) isTold(in Labeled, reason string, known bool) bool {
 		return false
 	case reason == "sender_missing":
 		return known
-	case d.item.Project == nil || in.Sender.Bot || d.item.Project.SenderRole == "":
+	case d.item.Project == nil || in.Sender.Bot || !d.item.Project.SenderRole.May(access.Answers):
 		return false
 	}
 	return known || d.mayAct(in.Sender)
@@ -184,7 +185,7 @@ func (d *decision) mayTrigger(sender Person) (reason, why string) {
 	case d.item.Project.SenderRole == "" && d.item.Project.LoginTaken != 0:
 		return "sender_is_another", fmt.Sprintf("%[1]s is the account with the number %[2]d, and the member of that name is number %[3]d. An owner of the platform writes `%[1]s@%[2]d` in the projects file if the right is this one's now.",
 			sender.Login, sender.ID, d.item.Project.LoginTaken)
-	case !slices.Contains([]string{"owner", "admin", "maintainer"}, d.item.Project.SenderRole):
+	case !d.item.Project.SenderRole.May(access.Runs):
 		return "sender_not_permitted", fmt.Sprintf("%s may not start runs in project %s. A maintainer of the project can, or an admin adds the person.", sender.Login, d.item.Project.ID)
 	}
 	return "", ""

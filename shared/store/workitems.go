@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/stage"
 )
 
@@ -61,7 +62,7 @@ func queueProject(b *pgx.Batch, w Wanted, item *stage.Item) {
 		                 FROM members m
 		                 WHERE (m.github_id = $2 OR $2 = 0 AND m.login = $3 AND m.github_id IS NULL)
 		                   AND m.project_id IN (p.id, '*')
-		                 ORDER BY array_position(ARRAY['owner', 'admin', 'maintainer', 'reader'], m.role)
+		                 ORDER BY array_position($4, m.role)
 		                 LIMIT 1), ''),
 		       coalesce((SELECT m.github_id
 		                 FROM members m
@@ -70,7 +71,7 @@ func queueProject(b *pgx.Batch, w Wanted, item *stage.Item) {
 		FROM repositories r
 		JOIN projects p ON p.id = r.project_id
 		WHERE r.full_name = $1
-	`, w.Repository.Key, w.Sender.ID, strings.ToLower(w.Sender.Login)).QueryRow(func(row pgx.Row) error {
+	`, w.Repository.Key, w.Sender.ID, strings.ToLower(w.Sender.Login), access.Roles).QueryRow(func(row pgx.Row) error {
 		var p stage.Project
 		if err := row.Scan(&p.ID, &p.Settings, &p.SenderRole, &p.LoginTaken); err != nil {
 			return optional(err)

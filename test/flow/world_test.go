@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/stage"
 )
@@ -159,7 +160,7 @@ func (w *world) item(key, login string) stage.Item {
 	}
 	item.Run = nil
 	if project, bound := w.projects[repository]; bound {
-		item.Project = &stage.Project{ID: project, Settings: w.settings[project], SenderRole: w.roles[login]}
+		item.Project = &stage.Project{ID: project, Settings: w.settings[project], SenderRole: access.Role(w.roles[login])}
 	}
 	return item
 }

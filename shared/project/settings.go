@@ -1,0 +1,37 @@
+package project
+
+import (
+	"cmp"
+	"time"
+)
+
+// Settings are a project's own choices; a zero value leaves the process's. They are stored as JSON. config/README.md has a
+// row for each.
+type Settings struct {
+	Engine       string `yaml:"engine" json:"engine,omitempty"`             // codex or builtin
+	Model        string `yaml:"model" json:"model,omitempty"`               // the default model
+	Parallel     int    `yaml:"parallel" json:"parallel,omitempty"`         // runs at a time, of all roles; 0 = 10
+	Keep         string `yaml:"keep" json:"keep,omitempty"`                 // how long a run's namespace stays, "24h"
+	RuntimeClass string `yaml:"runtimeClass" json:"runtimeClass,omitempty"` // of the agent's pod, such as gvisor or kata; the cluster must have it
+	Sandbox      string `yaml:"sandbox" json:"sandbox,omitempty"`           // "agent-sandbox" makes the agent's pod; "" = a Job does
+	Instructions string `yaml:"instructions" json:"instructions,omitempty"` // rules for the agent
+
+	Modes        map[string]string `yaml:"modes" json:"modes,omitempty"`               // by role, full-env or code-only; else the role's own
+	ServicesFile string            `yaml:"servicesFile" json:"servicesFile,omitempty"` // of full-env roles, its path in the repository; "" = services.yaml
+
+	HostedTools []string `yaml:"hostedTools" json:"hostedTools,omitempty"` // that OpenAI may run for agents, outside of their network
+}
+
+// defaultParallel is how many runs a project may have at a time unless it says otherwise.
+const defaultParallel = 10
+
+// Limit is how many runs the project may have at a time.
+func (s Settings) Limit() int { return cmp.Or(s.Parallel, defaultParallel) }
+
+// KeepFor is how long the namespace of a run stays after it; by default as long as its stage says.
+func (s Settings) KeepFor(stage time.Duration) time.Duration {
+	if d, err := time.ParseDuration(s.Keep); err == nil {
+		return d
+	}
+	return stage
+}
