@@ -9,8 +9,24 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/jackc/pgx/v5"
+
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/plain"
 )
+
+// queueAudit appends one line to the audit. Nobody ever changes it again.
+func queueAudit(b *pgx.Batch, at time.Time, function string, cause event.Event, workItem string, r events.Record) {
+	var run any
+	if r.Run != "" {
+		run = r.Run
+	}
+	b.Queue(`
+		INSERT INTO audit (at, actor, action, work_item, run_id, reason, detail, function, event_source, event_id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+	`, at, plain.Text(r.Actor), r.Action, workItem, run, r.Reason, plain.Text(r.Detail), function, cause.Source(), cause.ID())
+}
 
 // auditRow is a row of the audit as its seal covers it. The order of the fields is part of every hash: never change it.
 type auditRow struct {
@@ -178,4 +194,24 @@ func (db *DB) VerifyAudit(ctx context.Context) (rows int, err error) {
 		}
 		rows, last, hash = rows+len(batch), l.Batch, l.Hash
 	}
+}
+
+// Unsealed is what of the audit no seal covers yet.
+type Unsealed struct {
+	Rows  int       `json:"rows"`
+	Since time.Time `json:"since,omitzero"` // of the oldest such row
+}
+
+// UnsealedAudit reads what of the audit no seal covers yet. It looks at the whole audit.
+func (db *DB) UnsealedAudit(ctx context.Context) (Unsealed, error) {
+	var u Unsealed
+	err := db.pool.QueryRow(ctx, `
+		SELECT count(*), min(a.at)
+		FROM audit a
+		WHERE NOT EXISTS (SELECT 1 FROM audit_sealed s WHERE s.seq = a.seq)
+	`).Scan(&u.Rows, zero(&u.Since))
+	if err != nil {
+		return u, fmt.Errorf("reading the unsealed audit: %w", err)
+	}
+	return u, nil
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -122,25 +121,6 @@ func (db *DB) GiveUp(ctx context.Context, attempts, limit int) (buried int, err 
 	return buried, err
 }
 
-func (tx *Tx) event(ctx context.Context, source, id string) (event.Event, error) {
-	rows, err := tx.Query(ctx, `
-		SELECT `+eventColumns+`
-		FROM events e
-		WHERE e.source = $1 AND e.id = $2
-	`, source, id)
-	if err != nil {
-		return event.Event{}, fmt.Errorf("reading event %s: %w", id, err)
-	}
-	e, err := pgx.CollectExactlyOneRow(rows, scanEvent)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return event.Event{}, fmt.Errorf("event %s of %s: %w", id, source, ErrNotFound)
-	}
-	if err != nil {
-		return event.Event{}, fmt.Errorf("reading event %s: %w", id, err)
-	}
-	return e, nil
-}
-
 // CloseDeadLetters takes off the list what was handled after all: by a replay, or because the Broker tried once more.
 // It returns the number.
 func (db *DB) CloseDeadLetters(ctx context.Context) (closed int, err error) {
@@ -176,6 +156,27 @@ func (db *DB) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) 
 		return nil, fmt.Errorf("reading the dead letters: %w", err)
 	}
 	return letters, nil
+}
+
+// OpenDeadLetters counts the dead letters whose event is not handled yet, by function.
+func (db *DB) OpenDeadLetters(ctx context.Context) (map[string]int, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT function, count(*)
+		FROM dead_letters d
+		WHERE handled_at IS NULL
+		  AND NOT EXISTS (SELECT 1 FROM inbox i WHERE (i.function, i.source, i.id) = (d.function, d.source, d.id))
+		GROUP BY function
+	`)
+	if err != nil {
+		return nil, fmt.Errorf("counting dead letters: %w", err)
+	}
+	open := map[string]int{}
+	var function string
+	var n int
+	if _, err := pgx.ForEachRow(rows, []any{&function, &n}, func() error { open[function] = n; return nil }); err != nil {
+		return nil, fmt.Errorf("counting dead letters: %w", err)
+	}
+	return open, nil
 }
 
 // Replay makes the function handle a dead letter's event as if for the first time, and returns the event to send. It is

@@ -2,26 +2,58 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"codexk8s.dev/shared/events"
-	"codexk8s.dev/shared/plain"
 )
 
-type pgconnTag = pgconn.CommandTag
+// AllowUnlogged lets events in that are not in the log: those of other systems whose
+// source begins with one of the prefixes, such as "https://github.com/acme/" where a
+// GitHubSource feeds the Broker instead of webhook-adapter. Whoever reaches the
+// function can forge them. Types of ours are never let in this way.
+func (db *DB) AllowUnlogged(prefixes []string) error {
+	for _, p := range prefixes {
+		if u, err := url.Parse(p); err != nil || u.Scheme == "" || u.Host == "" {
+			return fmt.Errorf("source prefix %q would let in too much: give scheme and host, https://github.com/acme/", p)
+		}
+	}
+	db.unlogged = prefixes
+	return nil
+}
 
-// grace is how long an event that was just sent may be under way before it counts as lost.
-const grace = time.Minute
+// MayBeUnlogged reports whether the event is let in without being in the log.
+func (db *DB) MayBeUnlogged(e event.Event) bool {
+	return !events.IsOurs(e.Type()) && slices.ContainsFunc(db.unlogged, func(p string) bool { return strings.HasPrefix(e.Source(), p) })
+}
 
-// poolSizeSet reports whether the operator chose the pool's size.
-func poolSizeSet(url string) bool { return strings.Contains(url, "pool_max_conns") }
+// notInLog refuses an event: sent by somebody who is not the platform, or changed on its way.
+func notInLog(e event.Event) error {
+	return events.Reject("not_in_log", fmt.Errorf("event %s of type %s from %s is not in the platform's log of events as it came: it was forged, or sent past webhook-adapter", e.ID(), e.Type(), e.Source()))
+}
+
+// isLogged asks whether an event is in the log as it is, with the arguments of logKey.
+const isLogged = `
+	SELECT EXISTS (
+		SELECT 1
+		FROM events
+		WHERE source = $1 AND id = $2 AND type = $3 AND sha256(data) = $4
+	)
+`
+
+func logKey(e event.Event) []any {
+	sum := sha256.Sum256(e.Data())
+	return []any{e.Source(), e.ID(), e.Type(), sum[:]}
+}
 
 // record stores a decision: its events, who must receive them, and its audit; it
 // returns the events that are to be sent now.
@@ -91,18 +123,6 @@ func (tx *Tx) queueEvent(b *pgx.Batch, e event.Event, from origin, notBefore tim
 	return nil
 }
 
-// queueAudit appends one line to the audit. Nobody ever changes it again.
-func queueAudit(b *pgx.Batch, at time.Time, function string, cause event.Event, workItem string, r events.Record) {
-	var run any
-	if r.Run != "" {
-		run = r.Run
-	}
-	b.Queue(`
-		INSERT INTO audit (at, actor, action, work_item, run_id, reason, detail, function, event_source, event_id)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-	`, at, plain.Text(r.Actor), r.Action, workItem, run, r.Reason, plain.Text(r.Detail), function, cause.Source(), cause.ID())
-}
-
 const eventColumns = `e.source, e.id, e.type, e.subject, e.time, e.extensions, e.content_type, e.data`
 
 // scanEvent turns a row of eventColumns into the CloudEvent it was.
@@ -151,53 +171,23 @@ func (tx *Tx) emittedBy(ctx context.Context, cause event.Event) ([]event.Event, 
 	return es, nil
 }
 
-// Due hands out events whose time has come: timers, and events that a consumer
-// has not recorded in time. Each is handed to one caller, and again later with
-// growing distance (one minute, doubling, an hour at most) until it is recorded.
-func (db *DB) Due(ctx context.Context, limit int) ([]event.Event, error) {
-	rows, err := db.pool.Query(ctx, `
-		WITH due AS (
-			SELECT function, source, id
-			FROM pending
-			WHERE due_at <= $2
-			ORDER BY due_at
-			LIMIT $1
-			FOR UPDATE SKIP LOCKED
-		), claimed AS (
-			UPDATE pending p
-			SET attempts = p.attempts + 1,
-			    due_at = $2 + least(interval '1 hour', interval '1 minute' * power(2, least(p.attempts, 10)))
-			FROM due
-			WHERE (p.function, p.source, p.id) = (due.function, due.source, due.id)
-			RETURNING p.source, p.id
-		)
+func (tx *Tx) event(ctx context.Context, source, id string) (event.Event, error) {
+	rows, err := tx.Query(ctx, `
 		SELECT `+eventColumns+`
-		FROM (SELECT DISTINCT source, id FROM claimed) c
-		JOIN events e USING (source, id)
-	`, limit, db.Now())
+		FROM events e
+		WHERE e.source = $1 AND e.id = $2
+	`, source, id)
 	if err != nil {
-		return nil, fmt.Errorf("looking for due events: %w", err)
+		return event.Event{}, fmt.Errorf("reading event %s: %w", id, err)
 	}
-	es, err := pgx.CollectRows(rows, scanEvent)
+	e, err := pgx.CollectExactlyOneRow(rows, scanEvent)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return event.Event{}, fmt.Errorf("event %s of %s: %w", id, source, ErrNotFound)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("looking for due events: %w", err)
+		return event.Event{}, fmt.Errorf("reading event %s: %w", id, err)
 	}
-	return es, nil
-}
-
-// PutOff notes that this function will not be able to handle the event before a time, as with a rate limit: until then
-// Due does not hand it out. It never makes an event due sooner, so whoever asks for a minute again and again still gets
-// the growing distance.
-func (db *DB) PutOff(ctx context.Context, e event.Event, until time.Time) error {
-	_, err := db.pool.Exec(ctx, `
-		UPDATE pending
-		SET due_at = greatest(due_at, $4)
-		WHERE function = $1 AND source = $2 AND id = $3
-	`, db.function, e.Source(), e.ID(), until)
-	if err != nil {
-		return fmt.Errorf("putting off %s %s: %w", e.Type(), e.ID(), err)
-	}
-	return nil
+	return e, nil
 }
 
 func timeOf(e event.Event, otherwise time.Time) time.Time {
@@ -205,18 +195,4 @@ func timeOf(e event.Event, otherwise time.Time) time.Time {
 		return t
 	}
 	return otherwise
-}
-
-func orNull(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return t
-}
-
-func notNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -81,39 +80,6 @@ func queueProject(b *pgx.Batch, w Wanted, item *stage.Item) {
 	})
 }
 
-func queueRun(b *pgx.Batch, w Wanted, item *stage.Item) {
-	scan := func(row pgx.Row) error {
-		r, err := scanRun(row)
-		if err != nil {
-			return optional(err)
-		}
-		item.Run = &r
-		return nil
-	}
-	if w.Run != "" {
-		b.Queue(`SELECT `+runColumns+` FROM runs WHERE id = $1`, w.Run).QueryRow(scan)
-		return
-	}
-	b.Queue(`
-		SELECT `+runColumns+`
-		FROM runs
-		WHERE repository = $1 AND issue = $2
-		ORDER BY created_at DESC
-		LIMIT 1
-	`, w.Repository.Key, w.Issue).QueryRow(scan)
-}
-
-const runColumns = `id::text, project_id, stage, revise, role, state, reason, message, engine, model, reasoning,
-	requested_by, intent, namespace, attempt, task, review, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at`
-
-func scanRun(row pgx.Row) (stage.Run, error) {
-	var r stage.Run
-	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Revise, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
-		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.Task, &r.Review, &r.ThreadID, &r.Summary,
-		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt))
-	return r, err
-}
-
 // SaveItem writes the work item and its run back. was is the state of the run as
 // it was loaded, "" for a new run; ErrChanged when it is no longer that.
 func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was stage.State) error {
@@ -169,109 +135,4 @@ func (db *DB) IssueOfPull(ctx context.Context, key string, pull int) (issue int,
 		return 0, fmt.Errorf("looking for the issue of pull request %s#%d: %w", key, pull, err)
 	}
 	return issue, nil
-}
-
-// Places loads a project's settings and its active runs, the input of admission.
-// The caller's Step has locked the project.
-func (tx *Tx) Places(ctx context.Context, project string) (s stage.Settings, places []stage.Place, err error) {
-	var b pgx.Batch
-	b.Queue(`SELECT settings FROM projects WHERE id = $1`, project).QueryRow(func(row pgx.Row) error { return row.Scan(&s) })
-	b.Queue(`
-		SELECT r.id::text, r.project_id, r.stage, r.role, r.state, r.engine, r.namespace, r.attempt, r.created_at,
-		       coalesce(b.name, w.full_name), coalesce(b.github_id, 0), w.issue, w.base_branch
-		FROM runs r
-		JOIN work_items w USING (repository, issue)
-		LEFT JOIN repositories b ON b.full_name = w.repository
-		WHERE r.project_id = $1 AND r.state IN ('requested', 'queued', 'starting', 'running', 'waiting')
-		ORDER BY r.created_at, r.id
-	`, project).Query(func(rows pgx.Rows) error {
-		places, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (stage.Place, error) {
-			var p stage.Place
-			err := row.Scan(&p.ID, &p.Project, &p.Stage, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.Attempt, &p.CreatedAt, &p.Repository, &p.RepositoryID, &p.Issue, &p.BaseBranch)
-			return p, err
-		})
-		return err
-	})
-	err = tx.SendBatch(ctx, &b).Close()
-	if errors.Is(err, pgx.ErrNoRows) {
-		return s, nil, fmt.Errorf("project %s: %w", project, ErrNotFound)
-	}
-	if err != nil {
-		return s, nil, fmt.Errorf("loading the runs of project %s: %w", project, err)
-	}
-	return s, places, nil
-}
-
-// Admit moves a waiting run to starting, or to queued when no deadline is given;
-// ErrChanged when it was stopped meanwhile.
-func (tx *Tx) Admit(ctx context.Context, runID string, deadline time.Time) error {
-	next := stage.Starting
-	if deadline.IsZero() {
-		next = stage.Queued
-	}
-	ct, err := tx.Exec(ctx, `
-		UPDATE runs
-		SET state = $2, deadline = $3
-		WHERE id = $1 AND state IN ('requested', 'queued')
-	`, runID, next, orNull(deadline))
-	if err == nil {
-		err = mustChange(runID)(ct)
-	}
-	if err != nil {
-		return fmt.Errorf("admitting run %s: %w", runID, err)
-	}
-	return nil
-}
-
-// ReportOf returns the agent's final word on its run as it is stored; ErrNotFound when there is none.
-func (tx *Tx) ReportOf(ctx context.Context, runID string) (report []byte, err error) {
-	err = tx.QueryRow(ctx, `SELECT convert_to(report::text, 'UTF8') FROM run_reports WHERE run_id = $1`, runID).Scan(&report)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the report of run %s: %w", runID, err)
-	}
-	return report, nil
-}
-
-func mustChange(runID string) func(pgconnTag) error {
-	return func(ct pgconnTag) error {
-		if ct.RowsAffected() != 1 {
-			return fmt.Errorf("run %s: %w", runID, ErrChanged)
-		}
-		return nil
-	}
-}
-
-func optional(err error) error {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
-	return err
-}
-
-// nullTime scans NULL as the zero time.
-type nullTime struct{ to *time.Time }
-
-func zero(t *time.Time) *nullTime { return &nullTime{t} }
-
-// Scan implements sql.Scanner.
-func (n *nullTime) Scan(v any) error {
-	switch v := v.(type) {
-	case nil:
-		*n.to = time.Time{}
-	case time.Time:
-		*n.to = v.UTC()
-	default:
-		return fmt.Errorf("reading a time: got %T", v)
-	}
-	return nil
-}
-
-func noNil(s []string) []string {
-	if s == nil {
-		return []string{}
-	}
-	return s
 }

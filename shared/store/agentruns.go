@@ -1,0 +1,138 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"codexk8s.dev/shared/events"
+)
+
+// An AgentRun is a run as its agent sees it: what to do, in the words that were asked for.
+type AgentRun struct {
+	ID           string `db:"id"` // UUID
+	State        string
+	Reason       string
+	Namespace    string
+	Project      string `db:"project_id"`
+	Key          string `db:"repository"` // of the repository, see Repository
+	Repository   string `db:"full_name"`  // "owner/name" as GitHub spells it now
+	RepositoryID int64  `db:"github_id"`  // GitHub's number; 0 = not known
+	Issue        int
+	Title        string
+	Body         string
+	URL          string
+	CloneURL     string
+	BaseBranch   string
+	PullRequest  int // 0 = none known
+	Stage        string
+	Revise       bool
+	Role         string
+	Engine       string
+	Model        string
+	Reasoning    string
+	Deadline     time.Time // zero = none
+	Review       []byte    // JSON of what a revise answers; nil = none
+	// Instructions are the project's own rules for agents, from its settings.
+	Instructions string
+	// HostedTools are those that the project lets OpenAI run, by type.
+	HostedTools []string
+}
+
+// Ref names the run in events.
+func (r AgentRun) Ref() events.RunRef {
+	return events.RunRef{RunID: r.ID, Project: r.Project, Repository: r.Repository, RepositoryID: r.RepositoryID, Issue: r.Issue}
+}
+
+// AgentRun reads a run for its agent; ErrNotFound when there is none, or id is no UUID.
+func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT r.id::text AS id, r.state, r.reason, r.namespace, r.project_id, r.repository, r.issue,
+		       coalesce(b.name, w.full_name) AS full_name, coalesce(b.github_id, 0) AS github_id, coalesce(b.clone_url, w.clone_url) AS clone_url,
+		       coalesce(r.task ->> 'title', w.title) AS title, coalesce(r.task ->> 'body', w.body) AS body,
+		       w.url, w.base_branch, w.pull_request,
+		       r.stage, r.revise, r.role, r.engine, r.model, r.reasoning,
+		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, convert_to(r.review::text, 'UTF8') AS review,
+		       coalesce(p.settings ->> 'instructions', '') AS instructions,
+		       ARRAY(SELECT jsonb_array_elements_text(coalesce(p.settings -> 'hostedTools', '[]'))) AS hosted_tools
+		FROM runs r
+		JOIN work_items w USING (repository, issue)
+		JOIN projects p ON p.id = r.project_id
+		LEFT JOIN repositories b ON b.full_name = r.repository
+		WHERE r.id::text = $1
+	`, strings.ToLower(id))
+	if err != nil {
+		return AgentRun{}, fmt.Errorf("reading run %s: %w", id, err)
+	}
+	r, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByNameLax[AgentRun])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return AgentRun{}, fmt.Errorf("run %s: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return AgentRun{}, fmt.Errorf("reading run %s: %w", id, err)
+	}
+	r.Deadline = r.Deadline.UTC()
+	return r, nil
+}
+
+// Heartbeat notes that the run's agent lives.
+func (db *DB) Heartbeat(ctx context.Context, runID string) error {
+	_, err := db.pool.Exec(ctx, `
+		UPDATE runs
+		SET heartbeat_at = $2
+		WHERE id = $1
+	`, runID, db.Now())
+	if err != nil {
+		return fmt.Errorf("noting the heartbeat of run %s: %w", runID, err)
+	}
+	return nil
+}
+
+// podSilence is how long a pod that has claimed its run must not have been heard of before another one may claim it:
+// three heartbeats.
+const podSilence = 45 * time.Second
+
+// ClaimRun makes the pod with that secret's hash the run's own, or notes that it lives when it is. It reports false while
+// the run is another pod's.
+func (db *DB) ClaimRun(ctx context.Context, runID string, pod []byte) (bool, error) {
+	now := db.Now()
+	tag, err := db.pool.Exec(ctx, `
+		UPDATE runs
+		SET pod = $2, pod_seen_at = $3
+		WHERE id = $1 AND (pod IS NULL OR pod = $2 OR pod_seen_at < $4)
+	`, runID, pod, now, now.Add(-podSilence))
+	if err != nil {
+		return false, fmt.Errorf("claiming run %s for a pod: %w", runID, err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+// RunClaimed says whether a pod has ever claimed the run.
+func (db *DB) RunClaimed(ctx context.Context, runID string) (claimed bool, err error) {
+	err = db.pool.QueryRow(ctx, `
+		SELECT pod IS NOT NULL
+		FROM runs
+		WHERE id = $1
+	`, runID).Scan(&claimed)
+	if err != nil {
+		return false, fmt.Errorf("reading whose pod run %s is: %w", runID, err)
+	}
+	return claimed, nil
+}
+
+// SetProgress replaces the one line that people see while the run goes on.
+func (db *DB) SetProgress(ctx context.Context, runID, text string) error {
+	_, err := db.pool.Exec(ctx, `
+		UPDATE runs
+		SET progress = $2, heartbeat_at = $3
+		WHERE id = $1
+	`, runID, text, db.Now())
+	if err != nil {
+		return fmt.Errorf("noting the progress of run %s: %w", runID, err)
+	}
+	return nil
+}

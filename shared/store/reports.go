@@ -1,0 +1,83 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/jackc/pgx/v5"
+
+	"codexk8s.dev/shared/events"
+)
+
+// SaveReport stores the agent's final word, unless it has spoken, and its event agent.reported in the same transaction. It returns the
+// report that counts, which is the first one, and the events to send.
+func (db *DB) SaveReport(ctx context.Context, report events.AgentReported) (events.AgentReported, []event.Event, error) {
+	first := report
+	cause := event.New(event.CloudEventsVersionV1)
+	cause.SetSource(events.Source(db.function) + "/report")
+	cause.SetID(report.RunID) // one report per run, so one event per run
+	emitted, err := db.Emit(ctx, cause, report.Correlation(), func(ctx context.Context, tx *Tx) (events.Decision, error) {
+		data, err := json.Marshal(report)
+		if err != nil {
+			return events.Decision{}, fmt.Errorf("encoding the report: %w", err)
+		}
+		inserted, err := tx.Exec(ctx, `
+			INSERT INTO run_reports (run_id, report, reported_at)
+			VALUES ($1, $2, $3)
+			ON CONFLICT DO NOTHING
+		`, report.RunID, data, tx.now)
+		if err != nil {
+			return events.Decision{}, fmt.Errorf("storing the report of run %s: %w", report.RunID, err)
+		}
+		if inserted.RowsAffected() == 0 {
+			if first, err = storedReport(ctx, tx, report.RunID); err != nil {
+				return events.Decision{}, err
+			}
+			return events.Decision{Emit: []events.Draft{events.Now(first)}}, nil
+		}
+		said := events.Record{Actor: "agent:" + report.RunID, Action: "agent.reported", Run: report.RunID, Reason: report.Reason, Detail: report.Outcome}
+		return events.Decision{Emit: []events.Draft{events.Now(first)}, Audit: []events.Record{said}}, nil
+	})
+	return first, emitted, err
+}
+
+// Report reads the agent's final word; ErrNotFound when it has not spoken.
+func (db *DB) Report(ctx context.Context, runID string) (events.AgentReported, error) {
+	return storedReport(ctx, db.pool, runID)
+}
+
+// rowQuerier is what pool and transaction have in common here.
+type rowQuerier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func storedReport(ctx context.Context, q rowQuerier, runID string) (events.AgentReported, error) {
+	var r events.AgentReported
+	err := q.QueryRow(ctx, `
+		SELECT report
+		FROM run_reports
+		WHERE run_id = $1
+	`, runID).Scan(&r)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return r, fmt.Errorf("report of run %s: %w", runID, ErrNotFound)
+	}
+	if err != nil {
+		return r, fmt.Errorf("reading the report of run %s: %w", runID, err)
+	}
+	return r, nil
+}
+
+// ReportOf returns the agent's final word on its run as it is stored; ErrNotFound when there is none.
+func (tx *Tx) ReportOf(ctx context.Context, runID string) (report []byte, err error) {
+	err = tx.QueryRow(ctx, `SELECT convert_to(report::text, 'UTF8') FROM run_reports WHERE run_id = $1`, runID).Scan(&report)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the report of run %s: %w", runID, err)
+	}
+	return report, nil
+}

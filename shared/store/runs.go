@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"codexk8s.dev/shared/stage"
+)
+
+func queueRun(b *pgx.Batch, w Wanted, item *stage.Item) {
+	scan := func(row pgx.Row) error {
+		r, err := scanRun(row)
+		if err != nil {
+			return optional(err)
+		}
+		item.Run = &r
+		return nil
+	}
+	if w.Run != "" {
+		b.Queue(`SELECT `+runColumns+` FROM runs WHERE id = $1`, w.Run).QueryRow(scan)
+		return
+	}
+	b.Queue(`
+		SELECT `+runColumns+`
+		FROM runs
+		WHERE repository = $1 AND issue = $2
+		ORDER BY created_at DESC
+		LIMIT 1
+	`, w.Repository.Key, w.Issue).QueryRow(scan)
+}
+
+const runColumns = `id::text, project_id, stage, revise, role, state, reason, message, engine, model, reasoning,
+	requested_by, intent, namespace, attempt, task, review, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at`
+
+func scanRun(row pgx.Row) (stage.Run, error) {
+	var r stage.Run
+	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Revise, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
+		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.Task, &r.Review, &r.ThreadID, &r.Summary,
+		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt))
+	return r, err
+}
+
+// Places loads a project's settings and its active runs, the input of admission.
+// The caller's Step has locked the project.
+func (tx *Tx) Places(ctx context.Context, project string) (s stage.Settings, places []stage.Place, err error) {
+	var b pgx.Batch
+	b.Queue(`SELECT settings FROM projects WHERE id = $1`, project).QueryRow(func(row pgx.Row) error { return row.Scan(&s) })
+	b.Queue(`
+		SELECT r.id::text, r.project_id, r.stage, r.role, r.state, r.engine, r.namespace, r.attempt, r.created_at,
+		       coalesce(b.name, w.full_name), coalesce(b.github_id, 0), w.issue, w.base_branch
+		FROM runs r
+		JOIN work_items w USING (repository, issue)
+		LEFT JOIN repositories b ON b.full_name = w.repository
+		WHERE r.project_id = $1 AND r.state IN ('requested', 'queued', 'starting', 'running', 'waiting')
+		ORDER BY r.created_at, r.id
+	`, project).Query(func(rows pgx.Rows) error {
+		places, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (stage.Place, error) {
+			var p stage.Place
+			err := row.Scan(&p.ID, &p.Project, &p.Stage, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.Attempt, &p.CreatedAt, &p.Repository, &p.RepositoryID, &p.Issue, &p.BaseBranch)
+			return p, err
+		})
+		return err
+	})
+	err = tx.SendBatch(ctx, &b).Close()
+	if errors.Is(err, pgx.ErrNoRows) {
+		return s, nil, fmt.Errorf("project %s: %w", project, ErrNotFound)
+	}
+	if err != nil {
+		return s, nil, fmt.Errorf("loading the runs of project %s: %w", project, err)
+	}
+	return s, places, nil
+}
+
+// Admit moves a waiting run to starting, or to queued when no deadline is given;
+// ErrChanged when it was stopped meanwhile.
+func (tx *Tx) Admit(ctx context.Context, runID string, deadline time.Time) error {
+	next := stage.Starting
+	if deadline.IsZero() {
+		next = stage.Queued
+	}
+	ct, err := tx.Exec(ctx, `
+		UPDATE runs
+		SET state = $2, deadline = $3
+		WHERE id = $1 AND state IN ('requested', 'queued')
+	`, runID, next, orNull(deadline))
+	if err == nil {
+		err = mustChange(runID)(ct)
+	}
+	if err != nil {
+		return fmt.Errorf("admitting run %s: %w", runID, err)
+	}
+	return nil
+}
+
+func mustChange(runID string) func(pgconnTag) error {
+	return func(ct pgconnTag) error {
+		if ct.RowsAffected() != 1 {
+			return fmt.Errorf("run %s: %w", runID, ErrChanged)
+		}
+		return nil
+	}
+}
+
+// A Queue is what is active in one project.
+type Queue struct {
+	Project string              `json:"project"`
+	Limit   int                 `json:"limit"` // runs at a time
+	States  map[stage.State]int `json:"states"`
+	// Since is when the run was requested that waits longest for its place; zero when none waits.
+	Since time.Time `json:"since,omitzero"`
+}
+
+// Queues reads the active runs of all projects that have any.
+func (db *DB) Queues(ctx context.Context) ([]Queue, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT r.project_id, p.settings, r.state, r.n, r.since
+		FROM (SELECT project_id, state, count(*) AS n, min(created_at) AS since
+		      FROM runs
+		      WHERE state IN ('requested', 'queued', 'starting', 'running', 'waiting')
+		      GROUP BY project_id, state) r
+		JOIN projects p ON p.id = r.project_id
+		ORDER BY r.project_id, r.state
+	`)
+	if err != nil {
+		return nil, fmt.Errorf("counting the active runs: %w", err)
+	}
+	all := []Queue{}
+	var project string
+	var settings stage.Settings
+	var state stage.State
+	var n int
+	var since time.Time
+	if _, err := pgx.ForEachRow(rows, []any{&project, &settings, &state, &n, &since}, func() error {
+		if len(all) == 0 || all[len(all)-1].Project != project {
+			all = append(all, Queue{Project: project, Limit: settings.Limit(), States: map[stage.State]int{}})
+		}
+		q := &all[len(all)-1]
+		q.States[state] = n
+		if waits := state == stage.Requested || state == stage.Queued; waits && (q.Since.IsZero() || since.Before(q.Since)) {
+			q.Since = since.UTC()
+		}
+		settings = stage.Settings{}
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("counting the active runs: %w", err)
+	}
+	return all, nil
+}
+
+// A SilentRun runs and has not been heard of.
+type SilentRun struct {
+	ID         string    `json:"id"`
+	Repository string    `json:"repository"`
+	Issue      int       `json:"issue"`
+	Heard      time.Time `json:"heard"` // the last heartbeat, or else the start
+}
+
+// SilentRuns reads the running runs whose agent was not heard of for as long, the longest first.
+func (db *DB) SilentRuns(ctx context.Context, silence time.Duration) ([]SilentRun, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT id::text, repository, issue, coalesce(heartbeat_at, started_at, created_at) AS heard
+		FROM runs
+		WHERE state = 'running' AND coalesce(heartbeat_at, started_at, created_at) < $1
+		ORDER BY heard
+	`, db.Now().Add(-silence))
+	if err != nil {
+		return nil, fmt.Errorf("looking for silent runs: %w", err)
+	}
+	silent, err := pgx.CollectRows(rows, pgx.RowToStructByPos[SilentRun])
+	if err != nil {
+		return nil, fmt.Errorf("looking for silent runs: %w", err)
+	}
+	return silent, nil
+}
+
+// UnknownRuns returns those of the run ids (UUIDs) of which the database has no run.
+func (db *DB) UnknownRuns(ctx context.Context, ids []string) ([]string, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT i.id::text
+		FROM unnest($1::uuid[]) AS i (id)
+		WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = i.id)
+	`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("looking for runs: %w", err)
+	}
+	unknown, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("looking for runs: %w", err)
+	}
+	return unknown, nil
+}

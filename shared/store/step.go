@@ -1,0 +1,137 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/jackc/pgx/v5"
+
+	"codexk8s.dev/shared/events"
+)
+
+// Tx is a transaction of one function, handed to the closures of Step and Emit.
+type Tx struct {
+	pgx.Tx
+	function string
+	now      time.Time
+}
+
+// Now is the time of the transaction's start by the function's clock, UTC.
+func (tx *Tx) Now() time.Time { return tx.now }
+
+// Step handles one event for this function, once. It locks the aggregate (a work
+// item, "project/<id>", a run id), and calls decide unless the inbox has the
+// event already. It returns the events to send: those of the decision that are
+// due, or on a redelivery those of the first time that nobody has received yet.
+// An event that is not in the log is rejected: not_in_log.
+//
+// An error of decide rolls everything back and is returned as it is.
+func (db *DB) Step(ctx context.Context, cause event.Event, aggregate string,
+	decide func(context.Context, *Tx) (events.Decision, error)) (emitted []event.Event, err error) {
+	err = db.inTx(ctx, func(tx *Tx) error {
+		fresh, err := tx.receive(ctx, cause, aggregate, db.MayBeUnlogged(cause))
+		if err != nil {
+			return err
+		}
+		if !fresh {
+			emitted, err = tx.emittedBy(ctx, cause)
+			return err
+		}
+		d, err := decide(ctx, tx)
+		if err != nil {
+			return err
+		}
+		emitted, err = tx.record(ctx, cause, aggregate, d)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return emitted, nil
+}
+
+// Emit stores what an edge has to say about something outside: cause need not be
+// an event of ours, its source and id only make the new ids repeatable. The same
+// cause a second time stores no event twice and returns the same events again: the
+// inbox of whoever had them already recognises them.
+func (db *DB) Emit(ctx context.Context, cause event.Event, correlation string, save func(context.Context, *Tx) (events.Decision, error)) ([]event.Event, error) {
+	var emitted []event.Event
+	err := db.inTx(ctx, func(tx *Tx) error {
+		d, err := save(ctx, tx)
+		if err != nil {
+			return err
+		}
+		emitted, err = tx.record(ctx, cause, correlation, d)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return emitted, nil
+}
+
+func (db *DB) inTx(ctx context.Context, f func(*Tx) error) error {
+	tx, err := db.pool.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("connecting to Postgres: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it is a no-op
+	if err := f(&Tx{Tx: tx, function: db.function, now: db.Now()}); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
+// receive locks the aggregate, writes the receipt and looks the event up in the log
+// (unless it need not be there), in one round trip. It reports whether this is the
+// first time that the function sees the event.
+func (tx *Tx) receive(ctx context.Context, e event.Event, aggregate string, logged bool) (fresh bool, err error) {
+	var b pgx.Batch
+	b.Queue(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, aggregate)
+	b.Queue(`
+		INSERT INTO inbox (function, source, id, handled_at)
+		VALUES ($1, $2, $3, $4)
+		ON CONFLICT DO NOTHING
+	`, tx.function, e.Source(), e.ID(), tx.now).Exec(func(ct pgconnTag) error {
+		fresh = ct.RowsAffected() == 1
+		return nil
+	})
+	b.Queue(`
+		DELETE FROM pending
+		WHERE function = $1 AND source = $2 AND id = $3
+	`, tx.function, e.Source(), e.ID())
+	if !logged {
+		b.Queue(isLogged, logKey(e)...).QueryRow(func(row pgx.Row) error { return row.Scan(&logged) })
+	}
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return false, fmt.Errorf("recording receipt of %s %s: %w", e.Type(), e.ID(), err)
+	}
+	if !logged {
+		return false, notInLog(e) // rolls the receipt back
+	}
+	return fresh, nil
+}
+
+// Handled reports whether the function has recorded the event: whoever acts before
+// Step, at a cost or for good, asks first. An event that is not in the log is
+// rejected: not_in_log.
+func (db *DB) Handled(ctx context.Context, e event.Event) (bool, error) {
+	var handled, logged bool
+	var b pgx.Batch
+	b.Queue(`
+		SELECT EXISTS (SELECT 1 FROM inbox WHERE function = $1 AND source = $2 AND id = $3)
+	`, db.function, e.Source(), e.ID()).QueryRow(func(row pgx.Row) error { return row.Scan(&handled) })
+	b.Queue(isLogged, logKey(e)...).QueryRow(func(row pgx.Row) error { return row.Scan(&logged) })
+	if err := db.pool.SendBatch(ctx, &b).Close(); err != nil {
+		return false, fmt.Errorf("looking for the receipt of %s: %w", e.ID(), err)
+	}
+	if !logged && !db.MayBeUnlogged(e) {
+		return false, notInLog(e)
+	}
+	return handled, nil
+}
