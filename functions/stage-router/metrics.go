@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"codexk8s.dev/shared/metrics"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/stage"
 )
 
@@ -32,22 +33,11 @@ func measureAdmitted(ctx context.Context, admitted []admission) {
 	}
 }
 
-// reasons are those that a run may end with. An agent says its own in its report,
-// and an agent is not trusted: any other one is counted as "other".
-var reasons = map[string]bool{
-	"": true, "write_scope": true, "no_changes": true, "pull_request_missing": true, "base_branch_missing": true, "repository_access": true,
-	"push_conflict": true, "push_rejected": true, "no_report": true, "agent_silent": true, "agent_error": true,
-	"image_pull": true, "config_error": true, "oom_killed": true, "deadline_exceeded": true, "deadline": true,
-	"evicted": true, "preempted": true, "node_lost": true, "unschedulable": true, "quota_exceeded": true,
-	"node_shutdown": true, "node_rejected": true, "not_started": true, "sidecar_failed": true, "namespace_stuck": true,
-	"services_invalid": true, "services_unreadable": true, "service_taken": true, "isolation_broken": true, "gateway_unreachable": true,
-	"precondition": true, "job_deleted": true, "kubernetes_refused": true, "engine": true, "pull_request": true, "assignment": true,
-	"aborted": true, "issue_closed": true, "issue_deleted": true, "issue_transferred": true, "pull_request_closed": true, "pull_request_merged": true,
-}
-
-func reasonLabel(reason string) string {
-	if reasons[reason] {
-		return reason
+// reasonLabel is the reason of the catalogue. An agent says its own in its report, and an agent is not trusted: any
+// other one is counted as "other".
+func reasonLabel(code string) string {
+	if reason.EndsRuns(code) {
+		return code
 	}
 	return "other"
 }

@@ -1,0 +1,169 @@
+// Package reason is the catalogue of reasons: the words by which programs tell apart why a label had no effect, why a run
+// ended as it did, or why something was left alone.
+//
+// A reason stands in events, in the audit, in metrics and in the status comment, so it is a name that people search for.
+// Beside it there is always a message, which whoever gives the reason writes about the case at hand. What can be said
+// about all cases stands here; the tables under Troubleshooting in config/observability/README.md are made of it.
+//
+// Errors that a caller over HTTP gets (llm-caller's, webhook-adapter's) are another vocabulary and stand with their edge.
+//
+// The package is pure.
+package reason
+
+import "slices"
+
+// Why a label or a review had no effect.
+const (
+	SenderIsBot         = "sender_is_bot"
+	SenderNotPermitted  = "sender_not_permitted"
+	SenderIsAnother     = "sender_is_another"
+	SenderMissing       = "sender_missing"
+	RepositoryIsAnother = "repository_is_another"
+	RepositoryNotBound  = "repository_not_bound"
+	TriggerConflict     = "trigger_conflict"
+	ModelConflict       = "model_conflict"
+	ReasoningConflict   = "reasoning_conflict"
+	UnknownStage        = "unknown_stage"
+	ModelUnknown        = "model_unknown"
+	ReasoningUnknown    = "reasoning_unknown"
+	NothingToAbort      = "nothing_to_abort"
+	IssueClosed         = "issue_closed"
+	Blocked             = "blocked"
+	NeedInput           = "need_input"
+	RunActive           = "run_active"
+	PullRequestMissing  = "pull_request_missing"
+	PullRequestMerged   = "pull_request_merged"
+	PullRequestClosed   = "pull_request_closed"
+	NotOurPullRequest   = "not_our_pull_request"
+	ApprovalOutdated    = "approval_outdated"
+	LabelOff            = "label_off"
+	OlderAct            = "older_act"
+	IntentKnown         = "intent_known"
+	StageUnknown        = "stage_unknown"
+)
+
+// Why a run failed. Some are told by the agent of itself, most by the platform.
+const (
+	Engine             = "engine"
+	Assignment         = "assignment"
+	PullRequest        = "pull_request"
+	WriteScope         = "write_scope"
+	NoChanges          = "no_changes"
+	BaseBranchMissing  = "base_branch_missing"
+	RepositoryAccess   = "repository_access"
+	PushConflict       = "push_conflict"
+	PushRejected       = "push_rejected"
+	NoReport           = "no_report"
+	AgentSilent        = "agent_silent"
+	AgentError         = "agent_error"
+	ImagePull          = "image_pull"
+	ConfigError        = "config_error"
+	ServicesInvalid    = "services_invalid"
+	ServicesUnreadable = "services_unreadable"
+	ServiceTaken       = "service_taken"
+	IsolationBroken    = "isolation_broken"
+	GatewayUnreachable = "gateway_unreachable"
+	OOMKilled          = "oom_killed"
+	DeadlineExceeded   = "deadline_exceeded" // Kubernetes stopped the pod
+	Deadline           = "deadline"          // the platform stopped the run
+	SidecarFailed      = "sidecar_failed"
+	NodeRejected       = "node_rejected"
+	NotStarted         = "not_started"
+	NamespaceStuck     = "namespace_stuck"
+	NamespaceTaken     = "namespace_taken"
+	JobTaken           = "job_taken"
+	InvalidRequest     = "invalid_request"
+	NamespaceInvalid   = "namespace_invalid"
+	Evicted            = "evicted"
+	Preempted          = "preempted"
+	NodeLost           = "node_lost"
+	NodeShutdown       = "node_shutdown"
+	Unschedulable      = "unschedulable"
+	QuotaExceeded      = "quota_exceeded"
+	Precondition       = "precondition"
+	JobDeleted         = "job_deleted"
+	KubernetesRefused  = "kubernetes_refused"
+)
+
+// Why a run was stopped by what people did on GitHub. IssueClosed, PullRequestClosed and PullRequestMerged are such, too.
+const (
+	Aborted          = "aborted"
+	IssueDeleted     = "issue_deleted"
+	IssueTransferred = "issue_transferred"
+)
+
+// ReportLost is why a run is at its next Job: its last one is complete, and what it reported is not known here.
+const ReportLost = "report_lost"
+
+// Kind says what a reason explains.
+type Kind string
+
+// The kinds.
+const (
+	Ignored Kind = "ignored" // a label or a review had no effect
+	Failed  Kind = "failed"  // a run failed
+	Stopped Kind = "stopped" // what people did on GitHub ended a run
+)
+
+// An Entry says of one or several reasons what a person can do about them, in Markdown.
+type Entry struct {
+	Kind   Kind
+	Codes  []string
+	Advice string
+}
+
+// Catalogue has every reason once per kind, in the order in which the README shows them.
+var Catalogue = []Entry{
+	{Ignored, []string{SenderIsBot}, "a person sets the label; only the audit tells of it"},
+	{Ignored, []string{SenderNotPermitted}, "a maintainer of the project does it, or an admin adds the person; who has no role in the project gets no answer"},
+	{Ignored, []string{SenderIsAnother}, "another account has the login of a member now; if it is the same person, write `login@number` in the projects file, with the number that the audit names. Only the audit tells of it"},
+	{Ignored, []string{RepositoryIsAnother}, "another repository has the name of a bound one now; if it is meant too, write `owner/name@number`. Only the audit tells of it"},
+	{Ignored, []string{RepositoryNotBound}, "add the repository to a project (`PROJECTS_FILE`); only the audit tells of it"},
+	{Ignored, []string{TriggerConflict}, "several triggers at once: they are taken off, set one"},
+	{Ignored, []string{ModelConflict, ReasoningConflict}, "keep one such label, then set the trigger again"},
+	{Ignored, []string{UnknownStage, ModelUnknown, ReasoningUnknown}, "use a name of `shared/stage/process.yaml`"},
+	{Ignored, []string{SenderMissing}, "GitHub did not say who did it: do it again"},
+	{Ignored, []string{NothingToAbort}, "no run is active"},
+	{Ignored, []string{IssueClosed}, "reopen the issue, set the label again"},
+	{Ignored, []string{Blocked, NeedInput}, "resolve it and remove that label"},
+	{Ignored, []string{RunActive}, "wait, or `run:abort`"},
+	{Ignored, []string{PullRequestMissing}, "`run:dev` first"},
+	{Ignored, []string{PullRequestMerged, PullRequestClosed}, "nothing is left to revise: `run:dev` for another one, or reopen it"},
+	{Ignored, []string{NotOurPullRequest}, "set the label on the issue, or on the pull request that an agent has opened for it"},
+	{Ignored, []string{ApprovalOutdated}, "the approval is of an older commit: review again"},
+	{Ignored, []string{StageUnknown}, "no run of the issue is known that the review could be about: set a label on the issue"},
+	{Ignored, []string{LabelOff, OlderAct, IntentKnown}, "the news came late or twice: something newer counts. If it still holds, set the label again"},
+
+	{Failed, []string{Engine, Assignment, PullRequest}, "the run's log: the model's side, the platform's settings, GitHub's refusal"},
+	{Failed, []string{WriteScope}, "the agent changed files that the stage may not change"},
+	{Failed, []string{NoChanges}, "say in the issue what should be different"},
+	{Failed, []string{PullRequestMissing}, "the pull request to revise is gone; `run:dev` again"},
+	{Failed, []string{BaseBranchMissing, RepositoryAccess}, "the default branch, the App's installation and permissions"},
+	{Failed, []string{PushConflict}, "someone else pushed to the branch or deleted it"},
+	{Failed, []string{PushRejected}, "a rule of the repository forbids it, another branch is in the way, or a file must not be pushed: one with a secret, one above GitHub's 100 MB, one that Git LFS should store. The comment names it"},
+	{Failed, []string{NoReport, AgentSilent, AgentError}, "the run's log"},
+	{Failed, []string{ImagePull, ConfigError}, "the image in `ko.yaml`, the registry's access, the Job"},
+	{Failed, []string{ServicesInvalid}, "the comment names line and fault: correct `services.yaml` on the base branch"},
+	{Failed, []string{ServicesUnreadable}, "that file is no text, is over 64 KiB, or GitHub refuses it: the App needs `Contents: read`, and the base branch must exist"},
+	{Failed, []string{ServiceTaken}, "somebody else made a Knative Service of that name in the run's namespace: rename yours"},
+	{Failed, []string{NamespaceTaken, JobTaken}, "somebody else made a namespace or a Job of the name that the run needs; the message names it: remove it"},
+	{Failed, []string{InvalidRequest, NamespaceInvalid}, "the platform asked for a pod that it may not have: the message says what is wrong, mostly with the process or the project's settings"},
+	{Failed, []string{IsolationBroken}, "the message names what the pod could reach: the network plug-in does not enforce NetworkPolicy, or `GIT_CIDRS`, `GATEWAY_PEERS`, `DNS_PEERS` open too much. An API server with a public address: narrow `GIT_CIDRS`"},
+	{Failed, []string{GatewayUnreachable}, "`GATEWAY_PEERS`, `GATEWAY_PORTS`, `DNS_PEERS`; are agent-gateway and llm-caller ready?"},
+	{Failed, []string{OOMKilled, DeadlineExceeded, Deadline}, "the role's memory, the stage's timeout, or a smaller issue"},
+	{Failed, []string{SidecarFailed}, "the message names a container that the cluster puts into pods, as a service mesh does: keep it out of the runs' namespaces"},
+	{Failed, []string{NodeRejected, NotStarted}, "the node's own words: its room and labels, a volume, the pod network"},
+	{Failed, []string{NamespaceStuck}, "the message names what holds up the removal of the issue's namespace: mostly a finalizer whose controller is gone"},
+	{Failed, []string{Evicted, Preempted, NodeLost, NodeShutdown, Unschedulable, QuotaExceeded}, "the cluster's room; then set the label again"},
+	{Failed, []string{Precondition}, "trying again is useless; the message says why"},
+	{Failed, []string{JobDeleted, KubernetesRefused}, "who deleted the Job; agent-launcher's rights and quotas; for a service: `OVERLAY=full-env`; for a Sandbox: `OVERLAY=agent-sandbox` and its definitions"},
+
+	{Stopped, []string{Aborted}, "somebody set `run:abort`"},
+	{Stopped, []string{IssueClosed, IssueDeleted, IssueTransferred}, "the issue is not open here any more"},
+	{Stopped, []string{PullRequestClosed, PullRequestMerged}, "the pull request has come to its end"},
+}
+
+// EndsRuns reports whether a run may end with the reason. "" is that of a run that succeeded.
+func EndsRuns(code string) bool {
+	return code == "" || slices.ContainsFunc(Catalogue, func(e Entry) bool { return e.Kind != Ignored && slices.Contains(e.Codes, code) })
+}
