@@ -134,6 +134,34 @@ func TestNumbersOutliveTheFile(t *testing.T) {
 	read("owners: [alice]\nprojects: [{id: a, repositories: [acme/demo]}]", "acme/demo 77 a", "alice 1")
 	read("owners: [alice]\nprojects: [{id: b, repositories: [acme/shop]}]", "acme/demo 77 b", "alice 1")
 	read("owners: [alice@5]\nprojects: [{id: a, repositories: [acme/demo@99]}]", "acme/demo 77 b", "acme/demo@99 99 a", "alice 5")
+	if diff := cmp.Diff([]string{
+		"member.pinned: @alice in * is account 5, not 1 any more, as line 1 of the projects file says",
+		"repository.pinned: acme/demo@99 is number 99, as line 2 of the projects file says",
+	}, lines(t, e.DatabaseURL, `SELECT action || ': ' || detail FROM audit ORDER BY seq`)); diff != "" {
+		t.Errorf("the audit (-want +got):\n%s", diff)
+	}
+}
+
+// TestOneRepositoryUnderTwoNamesIsRefused: only the number tells that a present and a former name are one repository, which
+// the last of the two projects would get.
+func TestOneRepositoryUnderTwoNamesIsRefused(t *testing.T) {
+	e := env{DatabaseURL: pgtest.URL(t), ProjectsFile: write(t, "projects: [{id: a, repositories: [acme/demo]}]")}
+	if err := run(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	lines(t, e.DatabaseURL, `UPDATE repositories SET github_id = 77, name = 'Acme/Shop' RETURNING full_name`)
+	for file, want := range map[string]string{
+		"projects:\n  - id: a\n    repositories: [acme/shop]\n  - id: b\n    repositories: [acme/demo]\n":            "line 5: acme/demo is the repository that line 3 names acme/shop (number 77 on GitHub). Keep one of the two lines",
+		"projects:\n  - id: a\n    repositories:\n      - acme/demo\n  - id: b\n    repositories: [other/name@77]\n": "line 6: other/name is the repository that line 4 names acme/demo (number 77 on GitHub). Keep one of the two lines",
+	} {
+		e.ProjectsFile = write(t, file)
+		if err := run(t.Context(), e); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s\ngave  %v\nwant %s", file, err, want)
+		}
+		if diff := cmp.Diff([]string{"acme/demo a"}, lines(t, e.DatabaseURL, `SELECT full_name || ' ' || project_id FROM repositories`)); diff != "" {
+			t.Errorf("after a refusal (-want +got):\n%s", diff)
+		}
+	}
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {

@@ -47,6 +47,7 @@ type Project struct {
 type Name struct {
 	Text   string
 	Number int64 // GitHub's, of the account or repository that is meant; 0 = whoever has the name at first sight
+	Line   int   // of the file
 }
 
 // Member is a person's role in a project.
@@ -123,14 +124,17 @@ func (c *checker) project(w writtenProject, path ...any) Project {
 		}
 		p.Repositories = append(p.Repositories, name)
 	}
-	seen := map[string]int{}
+	logins, accounts := map[string]int{}, map[string]int{}
 	for _, who := range slices.Sorted(maps.Keys(w.Members)) {
 		role := access.Role(w.Members[who])
 		if !slices.Contains(access.Roles, role) {
 			c.Bad(at("members", who), "role %q of %s: want one of %s", role, who, listed(access.Roles))
 		}
 		name := c.name(login, "login", who, at("members", who)...)
-		c.once(seen, name.Text, "login", at("members", who)...)
+		c.once(logins, name.Text, "login", at("members", who)...)
+		if name.Number != 0 {
+			c.once(accounts, strconv.FormatInt(name.Number, 10), "the account with the number", at("members", who)...)
+		}
 		p.Members = append(p.Members, Member{Login: name, Role: role})
 	}
 	return p
@@ -176,7 +180,7 @@ func (c *checker) name(pattern *regexp.Regexp, what, text string, path ...any) N
 	}
 	name, digits, _ := strings.Cut(text, "@")
 	number, _ := strconv.ParseInt(digits, 10, 64) // what the pattern lets pass is a number
-	return Name{Text: name, Number: number}
+	return Name{Text: name, Number: number, Line: c.Line(path...)}
 }
 
 func (c *checker) once(seen map[string]int, text, what string, path ...any) {

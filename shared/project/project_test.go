@@ -45,6 +45,7 @@ func TestABadFileIsRefusedWithItsLines(t *testing.T) {
 		"projects:\n  - id: a\n    settings: {hostedTools: [mcp]}":                                 `line 3: hostedTools: "mcp" is not offered: want web_search or web_search_preview`,
 		"projects:\n  - id: a\n    settings: {modes: {dev: all},\n      servicesFile: /etc/x}":     `line 3: mode "all" of role dev: want full-env or code-only; line 4: servicesFile "/etc/x": want a file's path in the repository, such as deploy/services.yaml`,
 		"projects:\n  - id: a\n    members: {bob: reader, bob@7: admin}":                           `line 3: login "bob" is in line 3 already`,
+		"projects:\n  - id: a\n    members:\n      bob@7: reader\n      rob@7: admin":              `line 5: the account with the number "7" is in line 4 already`,
 		"projects:\n  - id: a\n    settings: {parallel: 0}":                                        `line 3: parallel is 0: want at least 1`,
 		"projects:\n  - id: a\n    repositories: [a/b@7]\n  - id: b\n    repositories: [c/d@7]":    `line 5: the repository with the number "7" is in line 3 already`,
 		"owners: {": "no YAML: yaml: line 1: did not find expected node content",
@@ -69,11 +70,11 @@ projects:
 		t.Fatal(err)
 	}
 	want := &project.File{
-		Owners: []project.Name{{Text: "alice", Number: 5}},
+		Owners: []project.Name{{Text: "alice", Number: 5, Line: 1}},
 		Projects: []project.Project{{
 			ID: "shop", Name: "The shop", Settings: project.Settings{Parallel: 2, Keep: "24h", Modes: map[string]string{"dev": "full-env"}},
-			Repositories: []project.Name{{Text: "acme/shop"}, {Text: "acme/shop", Number: 99}},
-			Members:      []project.Member{{project.Name{Text: "carol", Number: 7}, access.Reader}, {project.Name{Text: "bob"}, access.Maintainer}},
+			Repositories: []project.Name{{Text: "acme/shop", Line: 6}, {Text: "acme/shop", Number: 99, Line: 6}},
+			Members:      []project.Member{{project.Name{Text: "carol", Number: 7, Line: 7}, access.Reader}, {project.Name{Text: "bob", Line: 7}, access.Maintainer}},
 		}, {ID: "007", Name: "007"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
