@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,10 +13,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"connectrpc.com/connect"
 
+	"codexk8s.dev/functions/agent-runner/internal/gateway"
+	"codexk8s.dev/functions/agent-runner/internal/outcome"
+	"codexk8s.dev/functions/agent-runner/internal/process"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/test/fakes/model"
 )
@@ -107,7 +108,7 @@ func TestTheAgentCannotReachTheRunToken(t *testing.T) {
 // opensNothing tries the key that the agent found where the run token would open something.
 func (w *world) opensNothing(t *testing.T, key string) {
 	t.Helper()
-	gateway := dial(w.gateway.url, key, "", 0)
+	gateway := gateway.Dial(w.gateway.url, key, "", 0)
 	if _, err := gateway.GetGitCredential(context.Background(), &agentapi.GetGitCredentialRequest{}); connect.CodeOf(err) != connect.CodeUnauthenticated {
 		t.Errorf("the agent's key at the gateway: %v", err)
 	}
@@ -190,62 +191,11 @@ func TestUntilTheAgentHasFinishedCredentialsOnlyRead(t *testing.T) {
 
 // below lists the descendants of a process.
 func below(t *testing.T, pid int) []int {
-	all, err := descendants(pid)
+	all, err := process.Descendants(pid)
 	if err != nil {
 		t.Error(err)
 	}
 	return all
-}
-
-// The line opens the model's endpoints to who has its key, with the token added, and nothing else.
-func TestTheLineOpensTheModelOnly(t *testing.T) {
-	w := newWorld(t, "codex")
-	l, err := newLine(env{Places: Places{LLMURL: w.llm}, RunToken: testToken, RetryFor: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	address, key, shut, err := l.open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ask := func(method, path, key string) int {
-		req, err := http.NewRequest(method, address+path, strings.NewReader(""))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+key)
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return 0
-		}
-		defer func() { _ = res.Body.Close() }()
-		if body, err := io.ReadAll(res.Body); err != nil || strings.Contains(string(body), testToken) {
-			t.Errorf("%s %s: %v, %q", method, path, err, body)
-		}
-		return res.StatusCode
-	}
-	for _, c := range []struct {
-		method, path, key string
-		want              int
-	}{
-		{"GET", "/models", key, 200},
-		{"GET", "/models", "", 401},
-		{"GET", "/models", testToken, 401},
-		{"GET", "/models", key[:len(key)-1] + "x", 401},
-		{"GET", "/", key, 404},
-		{"DELETE", "/models", key, 405},
-		{"GET", "/files", key, 404},
-		{"GET", "/../healthz", key, 404},
-		{"GET", "/responses/../../healthz", key, 404},
-	} {
-		if got := ask(c.method, c.path, c.key); got != c.want {
-			t.Errorf("%s %s: %d, want %d", c.method, c.path, got, c.want)
-		}
-	}
-	shut()
-	if got := ask("GET", "/models", key); got != 0 {
-		t.Errorf("after the end: %d", got)
-	}
 }
 
 // A server that sends elsewhere is not followed with the token.
@@ -256,7 +206,7 @@ func TestTheTokenFollowsNoRedirect(t *testing.T) {
 	w.llm = w.serve("model", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, other+r.URL.Path, http.StatusTemporaryRedirect)
 	})) + "/v1"
-	w.failsWith(0, reasonEngine)
+	w.failsWith(0, outcome.Engine)
 	select {
 	case header := <-got:
 		t.Errorf("the other server was sent %q", header)

@@ -8,12 +8,16 @@ import (
 	"strings"
 
 	"codexk8s.dev/functions/agent-runner/internal/checkout"
+	"codexk8s.dev/functions/agent-runner/internal/outcome"
+	"codexk8s.dev/functions/agent-runner/internal/pull"
+	"codexk8s.dev/functions/agent-runner/internal/scope"
+	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
 )
 
 // check finds out what was changed and whether that may be pushed. done.commit becomes a commit that holds the changes,
 // or the head we began with when there are none but earlier ones.
-func (r *runner) check(ctx context.Context, a *agentapi.Assignment, repo *checkout.Repository, allowed scope, done *finished) error {
+func (r *runner) check(ctx context.Context, a *agentapi.Assignment, repo *checkout.Repository, allowed scope.Scope, done *finished) error {
 	r.enter(phaseCheck)
 	if err := repo.Renew(); err != nil {
 		return err
@@ -21,34 +25,34 @@ func (r *runner) check(ctx context.Context, a *agentapi.Assignment, repo *checko
 	work, err := repo.Take(ctx, checkout.MaxFile)
 	switch {
 	case errors.Is(err, checkout.ErrGone), errors.Is(err, checkout.ErrTooMany):
-		return &failure{reasonPushRejected, fmt.Sprintf("Nothing was pushed: %v.", err)}
+		return &outcome.Failure{Reason: outcome.PushRejected, Summary: fmt.Sprintf("Nothing was pushed: %v.", err)}
 	case err != nil:
 		return err
 	}
 	done.changed = work.Changed
 	done.notes = union(done.notes, work.Notes)
-	if out := allowed.outside(work.Changed); len(out) > 0 {
-		return &failure{reasonWriteScope, scopeSummary(out, a.GetWriteScope())}
+	if out := allowed.Outside(work.Changed); len(out) > 0 {
+		return &outcome.Failure{Reason: outcome.WriteScope, Summary: scopeSummary(out, a.GetWriteScope())}
 	}
 	if why := unfit(work); why != "" {
-		return &failure{reasonPushRejected, why}
+		return &outcome.Failure{Reason: outcome.PushRejected, Summary: why}
 	}
 	switch {
 	case work.New:
 	case len(done.lost) > 0:
-		return &failure{reasonNoChanges, fmt.Sprintf("There is nothing to push: an earlier pod of this run was lost, and with it %s; the agent did not make them again. Its last message:\n\n%s",
+		return &outcome.Failure{Reason: outcome.NoChanges, Summary: fmt.Sprintf("There is nothing to push: an earlier pod of this run was lost, and with it %s; the agent did not make them again. Its last message:\n\n%s",
 			strings.Join(done.lost, ", "), done.summary)}
 	case len(work.Changed) == 0:
-		return &failure{reasonNoChanges, noChanges(repo.Left(ctx), done)}
+		return &outcome.Failure{Reason: outcome.NoChanges, Summary: noChanges(repo.Left(ctx), done)}
 	default:
-		r.log.say("No new changes; the branch has earlier ones.")
+		r.log.Say("No new changes; the branch has earlier ones.")
 		done.commit = repo.Head
 		return nil
 	}
 	if len(done.notes) > 0 {
-		done.summary = strings.TrimSpace(done.summary) + "\n\nOf the agent's files:\n\n" + items(done.notes)
+		done.summary = strings.TrimSpace(done.summary) + "\n\nOf the agent's files:\n\n" + words.List(done.notes)
 	}
-	done.commit, err = repo.Commit(ctx, work, r.redact.clean(commitMessage(a, done.summary)))
+	done.commit, err = repo.Commit(ctx, work, r.secrets.Clean(commitMessage(a, done.summary)))
 	return err
 }
 
@@ -63,7 +67,7 @@ func unfit(work *checkout.Work) string {
 		{work.Filters, "These files go through a filter that agents do not have, so nothing was pushed. Change them by hand, or have the agent leave them alone:"},
 	} {
 		if len(c.files) > 0 {
-			return c.why + "\n\n" + items(c.files)
+			return c.why + "\n\n" + words.List(c.files)
 		}
 	}
 	return ""
@@ -75,23 +79,9 @@ func noChanges(left []string, done *finished) string {
 		text += " It left commits on " + strings.Join(left, ", ") + ", but only the files in its folder count."
 	}
 	if len(done.notes) > 0 {
-		text += " Of its files:\n\n" + items(done.notes)
+		text += " Of its files:\n\n" + words.List(done.notes)
 	}
 	return strings.TrimSpace(text + "\n\nIts last message:\n\n" + done.summary)
-}
-
-// maxNamed bounds the files named in a summary.
-const maxNamed = 20
-
-// items is a Markdown list.
-func items(lines []string) string { return "- " + strings.Join(few(lines, maxNamed), "\n- ") }
-
-// few bounds a list that is shown.
-func few(lines []string, most int) []string {
-	if len(lines) <= most {
-		return lines
-	}
-	return append(lines[:most:most], fmt.Sprintf("… and %d more", len(lines)-most))
 }
 
 // union is a and what only b has.
@@ -121,7 +111,7 @@ func scopeSummary(out, globs []string) string {
 	for _, p := range out {
 		named = append(named, checkout.Code(p))
 	}
-	return "The agent changed files outside of its write scope, so nothing was pushed:\n\n" + items(named) +
+	return "The agent changed files outside of its write scope, so nothing was pushed:\n\n" + words.List(named) +
 		"\n\nAllowed are: `" + strings.Join(globs, "`, `") + "`."
 }
 
@@ -140,39 +130,36 @@ func (r *runner) push(ctx context.Context, a *agentapi.Assignment, repo *checkou
 	var refused *checkout.Refused
 	switch {
 	case errors.Is(err, checkout.ErrConflict):
-		return &failure{reasonPushConflict, fmt.Sprintf("Branch `%s` was changed by somebody else while the agent worked, and the agent's changes could not be put on top: %v. Merge by hand, or run the stage again.", a.GetBranch(), err)}
+		return &outcome.Failure{Reason: outcome.PushConflict, Summary: fmt.Sprintf("Branch `%s` was changed by somebody else while the agent worked, and the agent's changes could not be put on top: %v. Merge by hand, or run the stage again.", a.GetBranch(), err)}
 	case errors.Is(err, checkout.ErrDeleted):
-		return &failure{reasonPushConflict, fmt.Sprintf("Branch `%s` was deleted while the agent worked, as after a merge, so nothing was pushed. Run the stage again, on what the base branch holds now.", a.GetBranch())}
+		return &outcome.Failure{Reason: outcome.PushConflict, Summary: fmt.Sprintf("Branch `%s` was deleted while the agent worked, as after a merge, so nothing was pushed. Run the stage again, on what the base branch holds now.", a.GetBranch())}
 	case errors.Is(err, checkout.ErrInWay):
 		return inWay(err)
 	case errors.As(err, &refused) && refused.Access:
-		return &failure{reasonRepository, fmt.Sprintf("GitHub refused the push to %s. Check that the repository is there and not archived, and that the platform's app or token may write to it. GitHub says:\n\n%s", a.GetRepository(), quote(refused.Words))}
+		return &outcome.Failure{Reason: outcome.Repository, Summary: fmt.Sprintf("GitHub refused the push to %s. Check that the repository is there and not archived, and that the platform's app or token may write to it. GitHub says:\n\n%s", a.GetRepository(), words.Quote(refused.Words))}
 	case errors.As(err, &refused):
-		return &failure{reasonPushRejected, fmt.Sprintf("GitHub refused the push. Check the branch rules of `%s`, and whether the platform's app may change workflow files. GitHub says:\n\n%s", a.GetBranch(), quote(refused.Words))}
+		return &outcome.Failure{Reason: outcome.PushRejected, Summary: fmt.Sprintf("GitHub refused the push. Check the branch rules of `%s`, and whether the platform's app may change workflow files. GitHub says:\n\n%s", a.GetBranch(), words.Quote(refused.Words))}
 	case err != nil:
 		return err
 	}
 	done.commit = commit
-	r.log.say("Pushed %.12s to %s.", commit, a.GetBranch())
+	r.log.Say("Pushed %.12s to %s.", commit, a.GetBranch())
 	return nil
 }
 
 // stillOpen looks once more before the push whether there is a pull request to revise: a push after its merge would
 // bring commits back that are in the base already.
 func (r *runner) stillOpen(ctx context.Context, a *agentapi.Assignment) error {
-	p, err := newPulls(ctx, r.reader, a, r.redact, r.env.RetryFor)
+	p, err := pull.New(ctx, r.reader, a, r.secrets, r.env.RetryFor)
 	if err != nil {
 		return err
 	}
-	found, err := p.find(ctx, a.GetBranch())
+	found, err := p.Find(ctx, a.GetBranch())
 	switch {
 	case err != nil:
-		return githubFailure(err)
+		return pull.Failure(err)
 	case found == nil:
-		return &failure{reasonNoPull, fmt.Sprintf("Pull request #%d was merged or closed while the agent worked, so its new changes were not pushed. Start with the stage's plain label instead.", a.GetPullRequest())}
+		return &outcome.Failure{Reason: outcome.NoPull, Summary: fmt.Sprintf("Pull request #%d was merged or closed while the agent worked, so its new changes were not pushed. Start with the stage's plain label instead.", a.GetPullRequest())}
 	}
 	return nil
 }
-
-// quote is text of somebody else in Markdown.
-func quote(text string) string { return "> " + strings.ReplaceAll(text, "\n", "\n> ") }

@@ -9,15 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"codexk8s.dev/functions/agent-runner/internal/gateway"
+	"codexk8s.dev/functions/agent-runner/internal/model"
+	"codexk8s.dev/functions/agent-runner/internal/outcome"
+	"codexk8s.dev/functions/agent-runner/internal/redact"
 	"codexk8s.dev/shared/agentapi"
-)
-
-// Exit codes, see shared/agentpod: the Job retries all but 0 and 42.
-const (
-	exitDone       = 0
-	exitAgain      = 1
-	exitNever      = 42
-	exitTerminated = 143
 )
 
 // Phases, as heartbeats tell them.
@@ -36,41 +32,18 @@ var shown = map[string]string{
 	phasePush: "pushing the branch", phasePull: "opening the pull request", phaseReport: "reporting",
 }
 
-// Reasons of a failed run, for the report.
-const (
-	reasonWriteScope   = "write_scope"          // files outside of the write scope were changed
-	reasonNoChanges    = "no_changes"           // the agent changed nothing
-	reasonNoPull       = "pull_request_missing" // a revise without an open pull request
-	reasonNoBase       = "base_branch_missing"
-	reasonEngine       = "engine"            // the engine could not finish
-	reasonOOM          = "oom_killed"        // the engine was killed for its memory; agentpod says the same of a whole pod
-	reasonPushConflict = "push_conflict"     // somebody else changed the branch at the same place
-	reasonPushRejected = "push_rejected"     // branch protection, missing permission on workflows, …
-	reasonRepository   = "repository_access" // clone or fetch refused
-	reasonPull         = "pull_request"      // GitHub refused the pull request
-	reasonAssignment   = "assignment"        // the assignment cannot be carried out
-)
-
-// failure is a result for the report: the run failed, and a new pod would fail as well. Summary is for people.
-type failure struct {
-	reason  string
-	summary string
-}
-
-func (f *failure) Error() string { return f.reason + ": " + f.summary }
-
 // errStop says that the platform asked this pod to end. The run's next state is the platform's affair.
 var errStop = errors.New("the platform asked the agent to stop")
 
 // runner is one run in one pod.
 type runner struct {
 	env     env
-	redact  *redactor
+	secrets *redact.Secrets
 	gateway agentapi.SessionServiceClient // tries again; its Git credential may write
 	reader  agentapi.SessionServiceClient // as gateway, but its Git credential may only read
 	pulse   agentapi.SessionServiceClient // does not: the next heartbeat comes anyway
-	line    *line                         // to the model
-	log     *runLog
+	line    *model.Line                   // to the model
+	log     *gateway.Log
 	phase   atomic.Value // string
 }
 
@@ -79,44 +52,44 @@ func run(ctx context.Context) int {
 	e, err := settings()
 	if err != nil {
 		slog.Error("start", "error", err)
-		return exitNever
+		return outcome.Never
 	}
-	r := &runner{env: e, redact: &redactor{}}
-	r.redact.hide(e.RunToken)
+	r := &runner{env: e, secrets: &redact.Secrets{}}
+	r.secrets.Hide(e.RunToken)
 	pod := rand.Text() + rand.Text() // this pod's secret
-	r.redact.hide(pod)
-	r.gateway = dial(e.GatewayURL, e.RunToken, pod, e.RetryFor)
-	r.reader = dial(e.GatewayURL, e.RunToken, "", e.RetryFor)
-	r.pulse = dial(e.GatewayURL, e.RunToken, pod, 0)
-	r.log = &runLog{gateway: r.gateway, redact: r.redact}
-	if r.line, err = newLine(e); err != nil {
+	r.secrets.Hide(pod)
+	r.gateway = gateway.Dial(e.GatewayURL, e.RunToken, pod, e.RetryFor)
+	r.reader = gateway.Dial(e.GatewayURL, e.RunToken, "", e.RetryFor)
+	r.pulse = gateway.Dial(e.GatewayURL, e.RunToken, pod, 0)
+	r.log = &gateway.Log{Gateway: r.gateway, Secrets: r.secrets}
+	if r.line, err = model.NewLine(e.LLMURL, e.RunToken, e.RetryFor); err != nil {
 		slog.Error("start", "error", err)
-		return exitNever
+		return outcome.Never
 	}
 	err = r.work(ctx)
 	code := exitCode(ctx, err)
 	if err != nil {
 		level := slog.LevelError
-		if code == exitDone || code == exitTerminated {
+		if code == outcome.Done || code == outcome.Terminated {
 			level = slog.LevelInfo
 		}
-		slog.Log(ctx, level, "this pod ends without a result", "run", e.RunID, "why", r.redact.clean(err.Error()), "exit", code)
+		slog.Log(ctx, level, "this pod ends without a result", "run", e.RunID, "why", r.secrets.Clean(err.Error()), "exit", code)
 	}
 	return code
 }
 
 // exitCode tells the Job what to make of err, which nil means a reported result. ctx ends on SIGTERM.
 func exitCode(ctx context.Context, err error) int {
-	var f *failure
+	var f *outcome.Failure
 	switch {
 	case err == nil, errors.Is(err, errStop):
-		return exitDone
-	case errors.As(err, &f), refused(err):
-		return exitNever
+		return outcome.Done
+	case errors.As(err, &f), gateway.Refused(err):
+		return outcome.Never
 	case ctx.Err() != nil:
-		return exitTerminated
+		return outcome.Terminated
 	}
-	return exitAgain
+	return outcome.Again
 }
 
 // work gets the assignment, carries it out beside heartbeat and log, and reports. A failure is returned as well as
@@ -129,26 +102,26 @@ func (r *runner) work(ctx context.Context) error {
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	go r.log.run(ctx)
+	go r.log.Run(ctx)
 	beat, still := context.WithCancel(ctx)
 	defer still()
 	go r.heartbeat(beat, stop)
 
 	result, err := r.carryOut(ctx, stop, a)
-	var f *failure
+	var f *outcome.Failure
 	switch {
 	case ctx.Err() != nil:
 		r.flush(ctx)
 		return fmt.Errorf("stopped while in phase %v: %w", r.phase.Load(), context.Cause(ctx))
 	case errors.As(err, &f):
-		result = &agentapi.ReportRequest{Outcome: "failed", Reason: f.reason, Summary: r.redact.clean(f.summary)}
-		r.log.say("The run failed (%s): %s", f.reason, f.summary)
+		result = &agentapi.ReportRequest{Outcome: "failed", Reason: f.Reason, Summary: r.secrets.Clean(f.Summary)}
+		r.log.Say("The run failed (%s): %s", f.Reason, f.Summary)
 	case err != nil:
-		r.log.say("Ending to be tried again: %v", err)
+		r.log.Say("Ending to be tried again: %v", err)
 		r.flush(ctx)
 		return err
 	default:
-		r.log.say("The run succeeded: %s", result.GetPullRequestUrl())
+		r.log.Say("The run succeeded: %s", result.GetPullRequestUrl())
 	}
 	r.enter(phaseReport)
 	r.flush(ctx)
@@ -157,7 +130,7 @@ func (r *runner) work(ctx context.Context) error {
 	if _, err := r.gateway.Report(ctx, result); err != nil {
 		return fmt.Errorf("report the result: %w", errors.Join(err, context.Cause(ctx)))
 	}
-	if f != nil && f.reason == reasonNoPull {
+	if f != nil && f.Reason == outcome.NoPull {
 		return f
 	}
 	return nil
@@ -166,7 +139,7 @@ func (r *runner) work(ctx context.Context) error {
 // enter begins a phase.
 func (r *runner) enter(phase string) {
 	r.phase.Store(phase)
-	r.log.show(shown[phase])
+	r.log.Show(shown[phase])
 }
 
 // flushTimeout bounds the last words of a pod that is being ended, within the 30 s that Kubernetes gives.
@@ -176,7 +149,7 @@ const flushTimeout = 5 * time.Second
 func (r *runner) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	if err := r.log.flush(ctx); err != nil {
+	if err := r.log.Flush(ctx); err != nil {
 		slog.Warn("send the rest of the log", "error", err)
 	}
 }
@@ -193,7 +166,7 @@ func (r *runner) heartbeat(ctx context.Context, stop context.CancelCauseFunc) {
 		case err == nil && res.GetStop():
 			stop(fmt.Errorf("%w: %s", errStop, res.GetReason()))
 			return
-		case err != nil && refused(err):
+		case err != nil && gateway.Refused(err):
 			stop(err)
 			return
 		case err != nil && ctx.Err() == nil:

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/shared/agentapi"
 	fakegithub "codexk8s.dev/test/fakes/github"
 )
@@ -38,7 +39,7 @@ func (w *world) finishedOnce() {
 	if err != nil || !strings.Contains(text, "Bonjour") {
 		w.t.Errorf("the file on the branch is %q, %v", text, err)
 	}
-	for _, part := range []string{"Closes #1", testRun, sectionBegin} {
+	for _, part := range []string{"Closes #1", testRun, "<!-- codexk8s:begin -->"} {
 		if !strings.Contains(pulls[0].Body, part) {
 			w.t.Errorf("the pull request's body lacks %q:\n%s", part, pulls[0].Body)
 		}
@@ -178,8 +179,8 @@ func TestTerminatedItSavesTheSessionAndResumesIt(t *testing.T) {
 			if err := pod.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			if code := w.exit(pod); code != exitTerminated {
-				t.Fatalf("exit code %d, want %d", code, exitTerminated)
+			if code := w.exit(pod); code != outcome.Terminated {
+				t.Fatalf("exit code %d, want %d", code, outcome.Terminated)
 			}
 			var thread string
 			w.gateway.change(func(g *fakeGateway) { thread = g.snapshot.GetThreadId() })

@@ -4,40 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/test/fakes/model"
 )
-
-func TestAnAgentsWordsDoNothing(t *testing.T) {
-	for text, want := range map[string]string{
-		"Fixes #7, closes acme/other#3": "Fixes issue 7, closes issue 3 of acme/other",
-		"FIXED: #7":                     "FIXED: issue 7",
-		"resolves https://github.com/acme/other/issues/3#x now":      "resolves issue 3 of acme/other now",
-		"Close http://ghe.local/a/b.c/pull/9":                        "Close issue 9 of a/b.c",
-		"**Fixes** #7, _closes_ `#8`, fix [#9], Resolves <b>#10</b>": "**Fixes** issue 7, _closes_ `issue 8`, fix [issue 9], Resolves <b>issue 10</b>",
-		"fixes\nGH-7, closes \\#8":                                   "fixes\nissue 7, closes issue 8",
-		"fixes &#35;7 &commat;team":                                  "fixes &amp;#35;7 &amp;commat;team",
-		"Prefixes #7 and #8, see acme/other#3":                       "Prefixes #7 and #8, see acme/other#3",
-		"ask @acme/all, (@olga) or mail a@b.example":                 "ask @\u200bacme/all, (@\u200bolga) or mail a@b.example",
-		"[skip ci] [CI SKIP] [no ci] [skip actions] [skip-checks]":   "(skip ci) (CI SKIP) (no ci) (skip actions) (skip-checks)",
-		"[azp skip] [vercel skip] ***NO_CI*** [x] [no]":              "(azp skip) (vercel skip) NO_CI [x] [no]",
-		"a\n\nCo-authored-by: Eve <e@x.example>\nSigned-off-by:e":    "a\n\nCo-authored-by  Eve <e@x.example>\nSigned-off-by e",
-		"a\n\n\nskip-checks: true\n> **Reviewed-by: x**":             "a\n\n\nskip-checks  true\n> **Reviewed-by  x**",
-		"Release-As: 9.0.0\nCodexk8s-Run: forged\nFollow-up: none":   "Release-As  9.0.0\nCodexk8s-Run  forged\nFollow-up: none",
-		"a <!-- hidden --> b":                                        "a &lt;!-- hidden --> b",
-		"Price is 5 &lt; 6 & more; see [the docs](https://x.y/z)":    "Price is 5 &lt; 6 & more; see [the docs](https://x.y/z)",
-	} {
-		got := harmless(text)
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%q (-want +got):\n%s", text, diff)
-		}
-		if again := harmless(got); again != got && !strings.Contains(got, "&amp;") {
-			t.Errorf("%q changes again, to %q", got, again)
-		}
-	}
-}
 
 // Everything that is written to GitHub is made harmless, and our own line is what closes the issue.
 func TestWhatIsPushedAndOpenedDoesOnlyWhatWeSay(t *testing.T) {

@@ -7,12 +7,23 @@
 // from the gateway when they are needed.
 //
 // The agent and its commands have the same user as this program, and are not trusted. They are given a key that opens
-// the model through this process and nothing else (line); the token stays where they cannot read it (token.go); every
-// process of theirs is gone before their work is looked at and before a credential that may write exists (endAll).
+// the model through this process and nothing else (model); the token stays where they cannot read it (process); every
+// process of theirs is gone before their work is looked at and before a credential that may write exists (process).
 //
 // It may be killed at any point and started again elsewhere. Three things outside the pod say how far it got: the
 // session snapshot (conversation, uncommitted changes, whether the engine had finished), the pushed commit (it
 // carries the run id as a trailer) and the pull request (found by its head branch). Each step looks before it acts.
+//
+// Its rooms are the packages below internal/. An arrow is an import; none runs back, and main wires the rest:
+//
+//	session  ──▶ engine, checkout, gateway, words          the snapshot outside of the pod, saved while the engine works
+//	engine   ──▶ gateway, model, process, outcome, words   the Codex CLI and our own, and what drives them over failures
+//	pull     ──▶ redact, outcome, words                    the pull request and its reviews
+//	gateway  ──▶ redact                                    the Session API and the run's log
+//	checkout                                               git: the clone, the agent's work, the push
+//	model                                                  the line to LLM_URL
+//	process                                                what the agent started, and what it must not see of us
+//	scope, words, redact, outcome, probe                   paths, texts, secrets, how a pod ends, the pod's isolation
 //
 // Called as "agent-runner probe" it is the pod's first container instead, and finds out whether the pod is isolated.
 //
@@ -28,15 +39,17 @@ import (
 	"syscall"
 
 	_ "golang.org/x/crypto/x509roots/fallback" // an image without CA certificates can still call GitHub
+
+	"codexk8s.dev/functions/agent-runner/internal/checkout"
 )
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)).With("function", "agent-runner"))
-	if len(os.Args) > 1 && os.Args[1] == credentialCommand {
-		os.Exit(gitCredential(context.Background(), os.Args[2:], os.Stdin, os.Stdout))
+	if len(os.Args) > 1 && os.Args[1] == checkout.HelperCommand {
+		os.Exit(checkout.Help(context.Background(), os.Args[2:], os.Stdin, os.Stdout))
 	}
 	if len(os.Args) > 1 && os.Args[1] == probeCommand {
-		os.Exit(probe(context.Background()))
+		os.Exit(runProbe(context.Background()))
 	}
 	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt) // until the process ends
 	os.Exit(run(ctx))

@@ -3,9 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
-	"unicode/utf8"
 
-	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	fakegithub "codexk8s.dev/test/fakes/github"
 )
 
@@ -50,39 +49,8 @@ func TestWhatGitHubRefusesForGoodIsSaidInItsWords(t *testing.T) {
 	if code := w.exit(w.pod()); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if r := w.gateway.report(); r.GetReason() != reasonPull || !strings.Contains(r.GetSummary(), "Validation Failed: PullRequest.base invalid") {
+	if r := w.gateway.report(); r.GetReason() != outcome.Pull || !strings.Contains(r.GetSummary(), "Validation Failed: PullRequest.base invalid") {
 		t.Errorf("report %v", r)
-	}
-}
-
-func TestThePullRequestsDescriptionHoldsAPersonsWordsAndOurs(t *testing.T) {
-	a := &agentapi.Assignment{IssueNumber: 1, RunId: "r", Stage: "dev", Role: "dev"}
-	const way = "Closes #1"
-	person := strings.Repeat("ü", 32_000)
-	for name, c := range map[string]struct {
-		body, summary string
-		ours          bool
-	}{
-		"short":                         {"by hand", "done", true},
-		"ours is too long for the rest": {person, "First. " + strings.Repeat("x", 48_000) + " Last.", true},
-		"again, in place of itself":     {pullBody(person, a, strings.Repeat("y", 20_000)), "First. " + strings.Repeat("🚀", 48_000) + " Last.", true},
-		"next to no room for ours":      {strings.Repeat("ü", maxPullBody-300), strings.Repeat("x", 1000), true},
-		"no room":                       {strings.Repeat("ü", maxPullBody-10), "done", false},
-	} {
-		got := pullBody(c.body, a, c.summary)
-		if n := utf8.RuneCountInString(got); n > maxPullBody {
-			t.Errorf("%s: %d characters", name, n)
-		}
-		theirs, _, _ := strings.Cut(c.body, sectionBegin)
-		if !strings.HasPrefix(got, strings.TrimSpace(theirs)) || strings.Contains(got, way) != c.ours || strings.Count(got, sectionBegin) > 1 {
-			t.Errorf("%s: %.80q … %.200q", name, got, got[max(0, len(got)-200):])
-		}
-		if strings.HasPrefix(c.summary, "First.") && (!strings.Contains(got, "First. ") || !strings.Contains(got, cutMark) || !strings.Contains(got, " Last.\n\n"+way)) {
-			t.Errorf("%s: not the middle was cut: %.200q", name, got[max(0, len(got)-200):])
-		}
-	}
-	if got := withSection("before\n\n"+sectionBegin+"\nold\n\nafter, and the end mark is gone", "new"); !strings.HasPrefix(got, "before\n\n\nold\n\nafter, and the end mark is gone\n\n"+sectionBegin+"\nnew\n") {
-		t.Errorf("a person's words are lost: %q", got)
 	}
 }
 

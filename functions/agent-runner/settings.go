@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"codexk8s.dev/functions/agent-runner/internal/checkout"
+	"codexk8s.dev/functions/agent-runner/internal/process"
 	"codexk8s.dev/shared/variables"
 )
 
@@ -34,11 +35,11 @@ type env struct {
 // settings reads the environment. In it, and in that of every child, there is no run token afterwards.
 func settings() (env, error) {
 	var e env
-	if err := takeToken(); err != nil {
+	if err := process.TakeToken(); err != nil {
 		return env{}, err
 	}
 	err := variables.Read(&e)
-	if err = errors.Join(err, os.Unsetenv(tokenVariable)); err != nil {
+	if err = errors.Join(err, os.Unsetenv(process.TokenVariable)); err != nil {
 		return env{}, fmt.Errorf("read the environment: %w", err)
 	}
 	if e.WorkDir, err = filepath.Abs(e.WorkDir); err != nil {
@@ -63,6 +64,6 @@ func (e env) repository(cloneURL string) (checkout.Options, error) {
 	}
 	return checkout.Options{
 		Dir: e.checkout(), GitDir: e.gitDir(), URL: cloneURL, RetryFor: e.RetryFor,
-		Helper: "!'" + strings.ReplaceAll(self, "'", `'\''`) + "' " + credentialCommand,
+		Helper: "!'" + strings.ReplaceAll(self, "'", `'\''`) + "' " + checkout.HelperCommand,
 	}, nil
 }

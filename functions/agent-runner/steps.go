@@ -9,14 +9,17 @@ import (
 	gh "github.com/google/go-github/v66/github"
 
 	"codexk8s.dev/functions/agent-runner/internal/checkout"
+	"codexk8s.dev/functions/agent-runner/internal/outcome"
+	"codexk8s.dev/functions/agent-runner/internal/pull"
+	"codexk8s.dev/functions/agent-runner/internal/scope"
 	"codexk8s.dev/shared/agentapi"
 )
 
-// carryOut takes the run from assignment to pull request. Every error is either a *failure or temporary.
+// carryOut takes the run from assignment to pull request. Every error is either a *outcome.Failure or temporary.
 func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *agentapi.Assignment) (*agentapi.ReportRequest, error) {
-	allowed, err := compileScope(a.GetWriteScope())
+	allowed, err := scope.Compile(a.GetWriteScope())
 	if err != nil {
-		return nil, &failure{reasonAssignment, err.Error() + "; repair the role's write scope"}
+		return nil, &outcome.Failure{Reason: outcome.Assignment, Summary: err.Error() + "; repair the role's write scope"}
 	}
 	if err := r.needCredential(ctx); err != nil {
 		return nil, err
@@ -35,7 +38,7 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *
 		return nil, err
 	}
 	if pushed != "" {
-		r.log.say("An earlier pod of this run has pushed %.12s already.", pushed)
+		r.log.Say("An earlier pod of this run has pushed %.12s already.", pushed)
 		return r.openPull(ctx, a, &finished{commit: repo.Branch, summary: withoutTrailers(message), changed: repo.Pushed()})
 	}
 	done, err := r.think(ctx, stop, a, repo)
@@ -65,7 +68,7 @@ type finished struct {
 func (r *runner) needCredential(ctx context.Context) error {
 	_, err := r.reader.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
 	if connect.CodeOf(err) == connect.CodeFailedPrecondition {
-		return &failure{reasonRepository, err.Error()}
+		return &outcome.Failure{Reason: outcome.Repository, Summary: err.Error()}
 	}
 	if err != nil {
 		return fmt.Errorf("get a Git credential: %w", err)
@@ -75,29 +78,37 @@ func (r *runner) needCredential(ctx context.Context) error {
 
 // needPull makes sure that there is something to revise.
 func (r *runner) needPull(ctx context.Context, a *agentapi.Assignment) error {
-	p, err := newPulls(ctx, r.reader, a, r.redact, r.env.RetryFor)
+	p, err := pull.New(ctx, r.reader, a, r.secrets, r.env.RetryFor)
 	if err != nil {
 		return err
 	}
-	found, err := p.find(ctx, a.GetBranch())
+	found, err := p.Find(ctx, a.GetBranch())
 	if err != nil {
-		return githubFailure(err)
+		return pull.Failure(err)
 	}
 	if found == nil {
-		return &failure{reasonNoPull, fmt.Sprintf("There is no open pull request of branch `%s` to revise. Start with the stage's plain label instead, or reopen the pull request.", a.GetBranch())}
+		return &outcome.Failure{Reason: outcome.NoPull, Summary: fmt.Sprintf("There is no open pull request of branch `%s` to revise. Start with the stage's plain label instead, or reopen the pull request.", a.GetBranch())}
 	}
 	a.PullRequest = int32(found.GetNumber())
-	if a.Review, err = p.review(ctx, found.GetNumber(), a.GetReview()); err != nil {
-		return githubFailure(err)
+	if a.Review, err = p.Review(ctx, found.GetNumber(), a.GetReview()); err != nil {
+		return pull.Failure(err)
 	}
 	return nil
 }
 
-func githubFailure(err error) error {
-	if finalGitHub(err) {
-		return &failure{reasonPull, fmt.Sprintf("GitHub refused: %v. Check that the platform's app or token may write contents and pull requests of this repository.", err)}
+// access fetches a credential for the run's repository whenever git is to talk to the server, and gives it as the
+// environment in which the helper looks for it. From r.gateway it may write: for when the agent's processes are gone.
+func (r *runner) access(from agentapi.SessionServiceClient, cloneURL string) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) { return r.credential(ctx, from, cloneURL) }
+}
+
+func (r *runner) credential(ctx context.Context, from agentapi.SessionServiceClient, cloneURL string) ([]string, error) {
+	got, err := from.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("get a Git credential: %w", err)
 	}
-	return err
+	r.secrets.Hide(got.GetPassword())
+	return checkout.Credential(cloneURL, got.GetUsername(), got.GetPassword()), nil
 }
 
 func (r *runner) checkout(ctx context.Context, a *agentapi.Assignment) (*checkout.Repository, error) {
@@ -106,16 +117,16 @@ func (r *runner) checkout(ctx context.Context, a *agentapi.Assignment) (*checkou
 	if err != nil {
 		return nil, err
 	}
-	options.Access, options.Clean, options.Secrets = r.access(r.reader, a.GetCloneUrl()), r.redact.clean, r.redact.issued
+	options.Access, options.Clean, options.Secrets = r.access(r.reader, a.GetCloneUrl()), r.secrets.Clean, r.secrets.Issued
 	repo, err := checkout.Open(ctx, options, a.GetBaseBranch(), a.GetBranch())
 	var refused *checkout.Refused
 	switch {
 	case errors.Is(err, checkout.ErrNoBase):
-		return nil, &failure{reasonNoBase, fmt.Sprintf("The base branch `%s` does not exist in %s. Create it, or correct the project's base branch.", a.GetBaseBranch(), a.GetRepository())}
+		return nil, &outcome.Failure{Reason: outcome.NoBase, Summary: fmt.Sprintf("The base branch `%s` does not exist in %s. Create it, or correct the project's base branch.", a.GetBaseBranch(), a.GetRepository())}
 	case errors.Is(err, checkout.ErrInWay):
 		return nil, inWay(err)
 	case errors.As(err, &refused):
-		return nil, &failure{reasonRepository, fmt.Sprintf("The repository could not be read: %v. Check that it exists and that the platform's app or token may read it.", err)}
+		return nil, &outcome.Failure{Reason: outcome.Repository, Summary: fmt.Sprintf("The repository could not be read: %v. Check that it exists and that the platform's app or token may read it.", err)}
 	case err != nil:
 		return nil, err
 	}
@@ -123,26 +134,26 @@ func (r *runner) checkout(ctx context.Context, a *agentapi.Assignment) (*checkou
 	if repo.Branch != "" {
 		from = "the branch on the server"
 	}
-	r.log.say("Checked out %s, branch %s at %.12s from %s.", a.GetRepository(), a.GetBranch(), repo.Head, from)
+	r.log.Say("Checked out %s, branch %s at %.12s from %s.", a.GetRepository(), a.GetBranch(), repo.Head, from)
 	return repo, nil
 }
 
 func inWay(err error) error {
-	return &failure{reasonPushRejected, fmt.Sprintf("The agent's branch cannot be made: %v. Delete or rename the other one, then run the stage again.", err)}
+	return &outcome.Failure{Reason: outcome.PushRejected, Summary: fmt.Sprintf("The agent's branch cannot be made: %v. Delete or rename the other one, then run the stage again.", err)}
 }
 func (r *runner) openPull(ctx context.Context, a *agentapi.Assignment, done *finished) (*agentapi.ReportRequest, error) {
 	r.enter(phasePull)
-	p, err := newPulls(ctx, r.gateway, a, r.redact, r.env.RetryFor)
+	p, err := pull.New(ctx, r.gateway, a, r.secrets, r.env.RetryFor)
 	if err != nil {
 		return nil, err
 	}
 	var pr *gh.PullRequest
-	if pr, err = p.ensure(ctx, a, r.redact.clean(pullTitle(a)), r.redact.clean(done.summary)); err != nil {
-		return nil, githubFailure(err)
+	if pr, err = p.Ensure(ctx, a, r.secrets.Clean(done.summary)); err != nil {
+		return nil, pull.Failure(err)
 	}
-	r.log.say("Pull request #%d: %s", pr.GetNumber(), pr.GetHTMLURL())
+	r.log.Say("Pull request #%d: %s", pr.GetNumber(), pr.GetHTMLURL())
 	return &agentapi.ReportRequest{
-		Outcome: "succeeded", Summary: r.redact.clean(done.summary), Branch: a.GetBranch(), HeadSha: done.commit,
+		Outcome: "succeeded", Summary: r.secrets.Clean(done.summary), Branch: a.GetBranch(), HeadSha: done.commit,
 		PullRequest: int32(pr.GetNumber()), PullRequestUrl: pr.GetHTMLURL(), ThreadId: done.threadID, ChangedFiles: reported(done.changed),
 	}, nil
 }

@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"time"
 
 	"codexk8s.dev/functions/agent-runner/internal/checkout"
+	"codexk8s.dev/functions/agent-runner/internal/engine"
+	"codexk8s.dev/functions/agent-runner/internal/process"
+	"codexk8s.dev/functions/agent-runner/internal/session"
+	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/prompt"
@@ -30,54 +32,51 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 		return nil, err
 	}
 	if begin.done != nil {
-		r.log.say("An earlier pod of this run has finished the work; it is restored.")
+		r.log.Say("An earlier pod of this run has finished the work; it is restored.")
 		return begin.done, nil
 	}
 	r.enter(phaseEngine)
-	k := &keeper{gateway: r.gateway, repo: repo, engine: begin.engine, name: a.GetEngine(), task: begin.task, head: repo.Head,
-		log: r.log, version: stored.GetVersion()}
+	k := &session.Keeper{Gateway: r.gateway, Repo: repo, Engine: begin.engine, Log: r.log, Name: a.GetEngine(), Task: begin.task,
+		Head: repo.Head, Version: stored.GetVersion()}
 	saving, stopSaving := context.WithCancel(ctx)
 	defer stopSaving()
 	kept := make(chan struct{})
-	go func() { defer close(kept); k.run(saving, r.env.SnapshotInterval, stop) }()
+	go func() { defer close(kept); k.Run(saving, r.env.SnapshotInterval, stop) }()
 
 	summary, err := r.drive(ctx, a, begin)
-	summary = plain.Text(harmless(r.redact.clean(summary + hiddenNote(begin.hidden)))) // it goes into the commit, the pull request and the report
+	summary = plain.Text(words.Harmless(r.secrets.Clean(summary + hiddenNote(begin.hidden)))) // it goes into the commit, the pull request and the report
 	stopSaving()
 	<-kept // a save under way would share the index with the check that follows, and could overwrite the last one
-	if endErr := endAgent(repo); endErr != nil {
+	if endErr := process.EndAgent(repo.Dir, repo.Holds); endErr != nil {
 		return nil, endErr // what they do to the files could not be told from the agent's work
 	}
 	// Also when the pod is being ended: this is what the next one goes on from.
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSaveTimeout)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.Timeout)
 	defer cancel()
-	if saveErr := k.save(last, err == nil, summary); saveErr != nil {
-		if errors.Is(saveErr, errSuperseded) {
+	if saveErr := k.Save(last, err == nil, summary); saveErr != nil {
+		if errors.Is(saveErr, session.ErrSuperseded) {
 			return nil, saveErr
 		}
-		r.log.say("The session could not be saved: %v", saveErr)
+		r.log.Say("The session could not be saved: %v", saveErr)
 	}
 	if err != nil {
 		return nil, err
 	}
-	c, err := begin.engine.conversation()
+	c, err := begin.engine.Conversation()
 	if err != nil {
 		return nil, fmt.Errorf("name the session: %w", err)
 	}
 	return &finished{summary: summary, threadID: c.ThreadID, lost: begin.lost}, nil
 }
 
-// lastSaveTimeout is within the 30 s that Kubernetes gives a pod to end.
-const lastSaveTimeout = 15 * time.Second
-
 // beginning is where the engine starts.
 type beginning struct {
-	engine  engine
+	engine  engine.Engine
 	message string // to say first
 	opening string // to say in a new conversation, should the old one not resume
 	resumed bool   // the conversation is an earlier one
 	input   prompt.Input
-	task    string    // see snapshot.Task
+	task    string    // see session.Snapshot
 	done    *finished // set when there is nothing left to do for an engine
 	lost    []string  // see finished.lost
 	hidden  []string  // see prompt.Prompt
@@ -98,18 +97,18 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 	if b.engine, err = r.newEngine(a); err != nil {
 		return nil, err
 	}
-	r.log.say("Prompt template %s (%.12s), engine %s, model %s.", opening.Template, opening.Hash, a.GetEngine(), a.GetModel())
+	r.log.Say("Prompt template %s (%.12s), engine %s, model %s.", opening.Template, opening.Hash, a.GetEngine(), a.GetModel())
 	if len(opening.Hidden) > 0 {
 		b.hidden = opening.Hidden
-		r.log.say("Issue or review hold text that people do not see on GitHub; it is marked for the agent: %s", strings.Join(b.hidden, " | "))
+		r.log.Say("Issue or review hold text that people do not see on GitHub; it is marked for the agent: %s", strings.Join(b.hidden, " | "))
 	}
 	interrupted := stored.GetRunId() == a.GetRunId()
 	if stored.GetVersion() == 0 || !interrupted && !a.GetRevise() {
 		return b, nil
 	}
-	s, err := decodeSnapshot(stored.GetData())
+	s, err := session.Decode(stored.GetData())
 	if err != nil || s.Engine != a.GetEngine() {
-		r.log.say("The stored session cannot be used, beginning a new one: %v", err)
+		r.log.Say("The stored session cannot be used, beginning a new one: %v", err)
 		return b, nil
 	}
 	restored := false
@@ -123,21 +122,21 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 			return b, nil
 		}
 	}
-	if err := b.engine.resume(conversation{ThreadID: s.ThreadID, Name: s.Name, Data: s.Memory}); err != nil {
-		r.log.say("The stored session cannot be used, beginning a new one: %v", err)
+	if err := b.engine.Resume(engine.Conversation{ThreadID: s.ThreadID, Name: s.Name, Data: s.Memory}); err != nil {
+		r.log.Say("The stored session cannot be used, beginning a new one: %v", err)
 		return b, nil
 	}
 	b.resumed = true
-	r.log.say("Resuming session %s (files restored: %v).", s.ThreadID, restored)
+	r.log.Say("Resuming session %s (files restored: %v).", s.ThreadID, restored)
 	// A pod that was lost before the engine had the run's task in its memory leaves it to be told now.
 	if interrupted && bytes.Contains(s.Memory, []byte(s.Task)) {
 		b.task = s.Task
-		message, err := prompt.Continue(in, !slices.Contains(b.lost, allFiles))
+		message, err := prompt.Continue(in, !slices.Contains(b.lost, session.AllFiles))
 		if err != nil {
 			return nil, fmt.Errorf("write the prompt: %w", err)
 		}
 		b.message = message.Text
-		if len(b.lost) > 0 && !slices.Contains(b.lost, allFiles) {
+		if len(b.lost) > 0 && !slices.Contains(b.lost, session.AllFiles) {
 			b.message += "\n\nLost are: " + strings.Join(b.lost, ", ") + "\n"
 		}
 	}
@@ -146,37 +145,40 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 
 // restore brings back the changes that an earlier pod of this run had made, on the commit that it had begun with: when
 // the branch has moved since, that is settled by the push. It returns what could not be brought back.
-func (r *runner) restore(ctx context.Context, repo *checkout.Repository, s snapshot) ([]string, error) {
+func (r *runner) restore(ctx context.Context, repo *checkout.Repository, s session.Snapshot) ([]string, error) {
 	before := repo.Head
 	err := repo.Restore(ctx, s.Head, checkout.Kept{Commit: s.Work, Pack: s.Pack})
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case err != nil:
-		r.log.say("The changes of the earlier pod are left behind: %v", err)
-		return []string{allFiles}, repo.Move(ctx, before)
+		r.log.Say("The changes of the earlier pod are left behind: %v", err)
+		return []string{session.AllFiles}, repo.Move(ctx, before)
 	case len(s.Lost) > 0:
-		r.log.say("The earlier pod could not keep all of its changes; lost are: %s", strings.Join(s.Lost, ", "))
+		r.log.Say("The earlier pod could not keep all of its changes; lost are: %s", strings.Join(s.Lost, ", "))
 	}
 	return s.Lost, nil
 }
 
-func (r *runner) newEngine(a *agentapi.Assignment) (engine, error) {
-	switch a.GetEngine() {
-	case "codex":
-		e, err := newCodex(r.env, r.line, a.GetModel(), a.GetReasoning(), r.log)
-		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
-			return nil, &failure{reasonEngine, err.Error()}
-		}
-		if err != nil {
-			return nil, err
-		}
-		e.searches = slices.Contains(a.GetHostedTools(), "web_search")
-		return e, nil
-	case "builtin":
-		return newBuiltin(r.env, r.line, a.GetModel(), a.GetReasoning(), r.log)
+func (r *runner) newEngine(a *agentapi.Assignment) (engine.Engine, error) {
+	return engine.New(a.GetEngine(), engine.Options{
+		Line: r.line, Log: r.log, Dir: r.env.checkout(), Home: r.env.codexHome(), CodexBin: r.env.CodexBin,
+		Model: a.GetModel(), Reasoning: a.GetReasoning(), Searches: slices.Contains(a.GetHostedTools(), "web_search"),
+	})
+}
+
+// enginePause is shorter in tests.
+var enginePause = engine.Pause
+
+func (r *runner) drive(ctx context.Context, a *agentapi.Assignment, b *beginning) (string, error) {
+	d := &engine.Driver{
+		Engine: b.engine, Line: r.line, Log: r.log, RetryFor: r.env.RetryFor, Pause: enginePause,
+		Opening: b.opening, Resumed: b.resumed, Input: b.input,
 	}
-	return nil, &failure{reasonAssignment, fmt.Sprintf("There is no engine %q; use codex or builtin.", a.GetEngine())}
+	if a.GetDeadline().IsValid() {
+		d.Deadline = a.GetDeadline().AsTime()
+	}
+	return d.Run(ctx, b.message)
 }
 
 // promptInput puts the assignment into the terms of package prompt.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	fakegithub "codexk8s.dev/test/fakes/github"
 	"codexk8s.dev/test/fakes/model"
 )
@@ -51,17 +52,17 @@ func TestWhatMustNotBePushedIsRefusedByName(t *testing.T) {
 		command, reason string
 		named           []string
 	}{
-		"the run token":     {"echo " + testToken + " >greetings/notes.txt", reasonPushRejected, []string{"`greetings/notes.txt`", "secret"}},
-		"a GitHub token":    {"printf 'ghs_%s' 0123456789abcdefghijABCDEFGHIJ012345 >notes.txt", reasonPushRejected, []string{"`notes.txt`"}},
-		"a large file":      {"truncate -s 101M model.bin", reasonPushRejected, []string{"`model.bin` (101.0 MB)"}},
-		"Git LFS":           {"echo '*.bin filter=lfs' >.gitattributes; echo x >b.bin", reasonPushRejected, []string{"`b.bin` (Git LFS)"}},
-		"its own folder":    {"rm -rf $PWD", reasonPushRejected, []string{"removed the folder"}},
-		"outside, in bytes": {`rm -r greetings; printf x >"$(printf '\351')"`, reasonWriteScope, []string{"`\"\\351\"`"}},
-		"another branch":    {"git switch -q -c other; git add -A; git -c user.name=a -c user.email=a@b commit -qm x; git switch -q -", reasonNoChanges, []string{"`other`"}},
+		"the run token":     {"echo " + testToken + " >greetings/notes.txt", outcome.PushRejected, []string{"`greetings/notes.txt`", "secret"}},
+		"a GitHub token":    {"printf 'ghs_%s' 0123456789abcdefghijABCDEFGHIJ012345 >notes.txt", outcome.PushRejected, []string{"`notes.txt`"}},
+		"a large file":      {"truncate -s 101M model.bin", outcome.PushRejected, []string{"`model.bin` (101.0 MB)"}},
+		"Git LFS":           {"echo '*.bin filter=lfs' >.gitattributes; echo x >b.bin", outcome.PushRejected, []string{"`b.bin` (Git LFS)"}},
+		"its own folder":    {"rm -rf $PWD", outcome.PushRejected, []string{"removed the folder"}},
+		"outside, in bytes": {`rm -r greetings; printf x >"$(printf '\351')"`, outcome.WriteScope, []string{"`\"\\351\"`"}},
+		"another branch":    {"git switch -q -c other; git add -A; git -c user.name=a -c user.email=a@b commit -qm x; git switch -q -", outcome.NoChanges, []string{"`other`"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "builtin")
-			if c.reason == reasonWriteScope {
+			if c.reason == outcome.WriteScope {
 				w.gateway.change(func(g *fakeGateway) { g.assignment.WriteScope = []string{"greetings/**"} })
 			}
 			w.does(c.command)
@@ -90,7 +91,7 @@ func TestLostWorkIsCalledLost(t *testing.T) {
 		t.Fatalf("exit code %d", code)
 	}
 	w.script(model.Step{List: "."}) // the second pod's agent believes that all is done
-	w.failsWith(0, reasonNoChanges, "lost", "`data.bin`")
+	w.failsWith(0, outcome.NoChanges, "lost", "`data.bin`")
 	if !strings.Contains(w.gateway.log(), "Too large for the snapshot") {
 		t.Errorf("the log does not tell of the file:\n%s", w.gateway.log())
 	}
@@ -131,7 +132,7 @@ func (w *world) answer(path string, f http.HandlerFunc) {
 
 func TestAPushThatIsRefusedEndsTheRunOnce(t *testing.T) {
 	for status, reason := range map[int]string{
-		http.StatusUnauthorized: reasonRepository, http.StatusForbidden: reasonRepository, http.StatusNotFound: reasonRepository, http.StatusRequestEntityTooLarge: reasonPushRejected,
+		http.StatusUnauthorized: outcome.Repository, http.StatusForbidden: outcome.Repository, http.StatusNotFound: outcome.Repository, http.StatusRequestEntityTooLarge: outcome.PushRejected,
 	} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			w := newWorld(t, "builtin")
@@ -188,10 +189,10 @@ func TestAMergeWhileTheAgentRevisesIsTold(t *testing.T) {
 		}
 	})
 	pushes := w.count("codexk8s/issue-1 (")
-	if code := w.exit(w.pod()); code != exitNever {
+	if code := w.exit(w.pod()); code != outcome.Never {
 		t.Errorf("exit code %d", code)
 	}
-	if r := w.gateway.report(); r.GetReason() != reasonNoPull || !strings.Contains(r.GetSummary(), "merged or closed while the agent worked") || w.count("codexk8s/issue-1 (") != pushes {
+	if r := w.gateway.report(); r.GetReason() != outcome.NoPull || !strings.Contains(r.GetSummary(), "merged or closed while the agent worked") || w.count("codexk8s/issue-1 (") != pushes {
 		t.Errorf("report %v after %d pushes", r, w.count("codexk8s/issue-1 (")-pushes)
 	}
 }

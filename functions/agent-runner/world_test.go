@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"codexk8s.dev/functions/agent-runner/internal/process"
 	"codexk8s.dev/shared/agentapi"
 	fakegithub "codexk8s.dev/test/fakes/github"
 	"codexk8s.dev/test/fakes/model"
@@ -172,7 +173,7 @@ func (w *world) start(dir, program string, as *syscall.Credential, environ ...st
 	}, environ...)
 	out := &testLog{t: w.t}
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = ownGroup()
+	cmd.SysProcAttr = process.OwnGroup()
 	cmd.SysProcAttr.Credential = as
 	w.mu.Lock() // so that no hook hears of the pod before its process id is known
 	defer w.mu.Unlock()
@@ -188,7 +189,7 @@ func (w *world) exit(cmd *exec.Cmd) int {
 	w.t.Helper()
 	limit := time.AfterFunc(60*time.Second, func() {
 		w.t.Error("the program did not end within a minute")
-		killGroup(cmd.Process.Pid)
+		process.Kill(cmd.Process.Pid)
 	})
 	defer limit.Stop()
 	err := cmd.Wait()

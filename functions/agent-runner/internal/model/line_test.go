@@ -1,0 +1,93 @@
+package model
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	fakemodel "codexk8s.dev/test/fakes/model"
+)
+
+// "Retry-After: 0" is no invitation to call without end, and the wait has an end.
+func TestNoWaitAtAllIsNotBelieved(t *testing.T) {
+	var calls atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		rw.Header().Set("Retry-After", "0")
+		rw.WriteHeader(http.StatusTooManyRequests)
+		_, _ = io.WriteString(rw, `{"error":{"message":"It is so.","type":"x","param":null,"code":"rate_limit_exceeded"}}`)
+	}))
+	defer s.Close()
+	l, err := NewLine(s.URL, "token", 2*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := (&http.Client{Transport: l}).Post(s.URL+"/responses", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != 429 || calls.Load() > 8 || calls.Load() < 2 {
+		t.Errorf("%s after %d calls", res.Status, calls.Load())
+	}
+	if failure, since, answered := l.State(); failure == nil || failure.Code != "rate_limit_exceeded" || since.IsZero() || answered != 0 {
+		t.Errorf("the line's state is %v, %v, %d", failure, since, answered)
+	}
+}
+
+// The line opens the model's endpoints to who has its key, with the token added, and nothing else.
+func TestTheLineOpensTheModelOnly(t *testing.T) {
+	const token = "run-token-for-tests-0123456789"
+	s := httptest.NewServer(fakemodel.New(fakemodel.Options{Keys: []string{token}}))
+	defer s.Close()
+	l, err := NewLine(s.URL+"/v1", token, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, key, shut, err := l.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(method, path, key string) int {
+		req, err := http.NewRequest(method, address+path, strings.NewReader(""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+key)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0
+		}
+		defer func() { _ = res.Body.Close() }()
+		if body, err := io.ReadAll(res.Body); err != nil || strings.Contains(string(body), token) {
+			t.Errorf("%s %s: %v, %q", method, path, err, body)
+		}
+		return res.StatusCode
+	}
+	for _, c := range []struct {
+		method, path, key string
+		want              int
+	}{
+		{"GET", "/models", key, 200},
+		{"GET", "/models", "", 401},
+		{"GET", "/models", token, 401},
+		{"GET", "/models", key[:len(key)-1] + "x", 401},
+		{"GET", "/", key, 404},
+		{"DELETE", "/models", key, 405},
+		{"GET", "/files", key, 404},
+		{"GET", "/../healthz", key, 404},
+		{"GET", "/responses/../../healthz", key, 404},
+	} {
+		if got := ask(c.method, c.path, c.key); got != c.want {
+			t.Errorf("%s %s: %d, want %d", c.method, c.path, got, c.want)
+		}
+	}
+	shut()
+	if got := ask("GET", "/models", key); got != 0 {
+		t.Errorf("after the end: %d", got)
+	}
+}

@@ -1,0 +1,116 @@
+// Package probe finds out whether a pod is isolated: what it must not reach, and what it must.
+package probe
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+const (
+	// Settle is how long a network plugin may take to apply the policies of a new pod. Most let the first packets
+	// through, or none at all.
+	Settle = 10 * time.Second
+	// Patience is how long the gateways may take: both may start from zero.
+	Patience = time.Minute
+	// dialFor is how long a connection may take: the kernel repeats a lost first packet after a second.
+	dialFor = 1500 * time.Millisecond
+	// pause is between two tries.
+	pause = 500 * time.Millisecond
+)
+
+// Isolation is what a pod must not reach, and what it must.
+//
+// Reached means that a connection came about. Refused is not reached: a plugin may turn connections away rather than
+// let them time out. An ingress has one address for all Services behind it, so which of them an agent may use is for the
+// functions to say, not for the network: they let in who has a run token, and events that are in the platform's log.
+type Isolation struct {
+	Forbidden        []string // host:port
+	Needed           []string // URLs
+	Settle, Patience time.Duration
+}
+
+// Examine tries everything at once. reached is empty unless something forbidden can still be reached after the time to
+// settle; missing names what is needed and does not answer, with why.
+func (i Isolation) Examine(ctx context.Context) (reached, missing []string) {
+	var wg sync.WaitGroup
+	connected, answers := make([]bool, len(i.Forbidden)), make([]error, len(i.Needed))
+	for n, address := range i.Forbidden {
+		wg.Go(func() { connected[n] = staysOpen(ctx, address, i.Settle) })
+	}
+	for n, address := range i.Needed {
+		wg.Go(func() { answers[n] = answered(ctx, address, i.Patience) })
+	}
+	wg.Wait()
+	for n, yes := range connected {
+		if yes {
+			reached = append(reached, i.Forbidden[n])
+		}
+	}
+	for n, err := range answers {
+		if err != nil {
+			missing = append(missing, fmt.Sprintf("%s (%v)", i.Needed[n], err))
+		}
+	}
+	return reached, missing
+}
+
+// staysOpen reports whether connections to the address come about for as long as that.
+func staysOpen(ctx context.Context, address string, long time.Duration) bool {
+	d := net.Dialer{Timeout: dialFor}
+	for start := time.Now(); time.Since(start) < long; {
+		c, err := d.DialContext(ctx, "tcp", address)
+		if err != nil {
+			return ctx.Err() != nil // a probe that is ended has shown nothing
+		}
+		_ = c.Close()
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+	return true
+}
+
+// answered waits until whoever listens at the URL's host says anything sensible to a question for its health.
+func answered(ctx context.Context, address string, long time.Duration) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return fmt.Errorf("read its URL: %w", err)
+	}
+	u.Path, u.RawQuery = "/healthz", ""
+	ctx, cancel := context.WithTimeout(ctx, long)
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: dialFor}).DialContext}}
+	var said error // more telling than that the time is up
+	_, err = backoff.Retry(ctx, func() (bool, error) {
+		said = ask(ctx, client, u.String())
+		return true, said
+	}, backoff.WithBackOff(backoff.NewConstantBackOff(pause)), backoff.WithMaxElapsedTime(long))
+	if err != nil && said != nil {
+		return said
+	}
+	return err
+}
+
+func ask(ctx context.Context, client *http.Client, address string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return backoff.Permanent(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode >= http.StatusInternalServerError { // of an ingress that has nobody behind it
+		return fmt.Errorf("it answers %s", resp.Status)
+	}
+	return nil
+}

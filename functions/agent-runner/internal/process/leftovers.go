@@ -1,0 +1,78 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	// endTimeout is how long the agent's processes may take to die: as long as the kernel needs to free their memory.
+	endTimeout = 10 * time.Second
+	// settleTime is what a process that outlives the agent gets to take away files that it makes for a moment.
+	settleTime = 500 * time.Millisecond
+)
+
+// EndAgent ends every process that the agent left running: a server, a watcher, whatever it forgot or hid. The agent's
+// work is the files below dir as they were when it finished, so new ones that such a process made since are removed, but for
+// those that keep names.
+func EndAgent(dir string, keep func(path string) bool) error {
+	left, err := Descendants(os.Getpid())
+	if err != nil {
+		return err
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	finished, err := fileClock(dir + ".finished")
+	if err != nil {
+		return err
+	}
+	time.Sleep(settleTime)
+	if err := endAll(endTimeout); err != nil {
+		return err
+	}
+	return removeNewer(dir, finished, keep)
+}
+
+// fileClock is the present by the clock that files are stamped with, which lags some milliseconds behind others.
+func fileClock(path string) (time.Time, error) {
+	err := os.WriteFile(path, nil, 0o600)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("note the end of the engine: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err = errors.Join(err, os.Remove(path)); err != nil {
+		return time.Time{}, fmt.Errorf("note the end of the engine: %w", err)
+	}
+	return info.ModTime(), nil
+}
+
+// removeNewer removes the files that were written after that time, but for those that keep names. Paths are relative to
+// dir. A file that cannot be looked at stays.
+func removeNewer(dir string, than time.Time, keep func(path string) bool) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("open the workspace: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // as the comment says
+		}
+		name, relErr := filepath.Rel(dir, path)
+		info, infoErr := d.Info()
+		switch {
+		case relErr != nil || infoErr != nil:
+			return nil //nolint:nilerr // as the comment says
+		case d.IsDir() && d.Name() == ".git":
+			return fs.SkipDir
+		case d.IsDir() || !info.ModTime().After(than) || keep(name):
+			return nil
+		}
+		return root.Remove(name)
+	})
+}

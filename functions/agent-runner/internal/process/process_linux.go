@@ -1,0 +1,91 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// OwnGroup gives a child a process group of its own, so that it can be ended with all it started, and ends it when we
+// are killed ourselves: outside of a container nobody else would.
+func OwnGroup() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// guard closes this process to others of its user: they can neither trace it nor read its memory, environment or
+// open files (https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html). And it makes this process the parent of
+// every orphan among its Descendants, so that none is out of sight of endAll.
+func guard() error {
+	return errors.Join(unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0), unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+}
+
+// endAll kills every descendant of this process, and comes back when none is left: a command of the agent may have
+// left its process group (setsid) or its parent. No other child may be waited for meanwhile. It fails when some are
+// left after patience.
+func endAll(patience time.Duration) error {
+	self, gone := os.Getpid(), 0
+	// Gone when two looks in a row see none: one may miss a child of a process that ends just then.
+	for limit := time.Now().Add(patience); gone < 2; time.Sleep(5 * time.Millisecond) {
+		if self == 1 {
+			_ = syscall.Kill(-1, syscall.SIGKILL) // all of the container at once, so none can fork away
+		}
+		left, err := Descendants(self)
+		if err != nil {
+			return err
+		}
+		if gone++; len(left) > 0 {
+			gone = 0
+		}
+		if len(left) > 0 && time.Now().After(limit) {
+			return fmt.Errorf("%d processes of the agent cannot be ended: %v", len(left), left)
+		}
+		for _, pid := range left {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // an error means it is gone, which is what we want
+		}
+		for _, pid := range left {
+			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil) // ours or an orphan; else its parent sees to it
+		}
+	}
+	return nil
+}
+
+// Descendants lists all processes below one, dead ones that nobody has waited for included.
+func Descendants(of int) ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("list the processes: %w", err)
+	}
+	children := map[int][]int{}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if err != nil {
+			continue // it has ended
+		}
+		// pid (name) state parent …; the name may have spaces and parentheses.
+		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+		if len(fields) < 2 {
+			continue
+		}
+		parent, err := strconv.Atoi(string(fields[1]))
+		if err != nil {
+			continue
+		}
+		children[parent] = append(children[parent], pid)
+	}
+	var all []int
+	for next := children[of]; len(next) > 0; next = next[1:] {
+		all = append(all, next[0])
+		next = append(next, children[next[0]]...)
+	}
+	return all, nil
+}

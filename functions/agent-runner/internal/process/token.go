@@ -1,0 +1,82 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// The run token's place is this process's memory. A pod gives it by the environment, and Linux shows to every process of
+// the same user, as the agent's commands are, what environment a process was started with, whatever it does to it
+// later (https://man7.org/linux/man-pages/man5/proc_pid_environ.5.html). So the program executes itself once more,
+// without the token in its environment; the new life reads it from a pipe, which is empty and closed then. In both
+// lives the process is closed to others of its user (guard), so neither its memory nor its files can be read. No child
+// is given the token: the CLI asks the model through us (package model), and Git is handed a credential (package checkout).
+const (
+	TokenVariable = "RUN_TOKEN"
+	tokenPipe     = "AGENT_RUNNER_TOKEN_FD" // number of the pipe in the second life
+)
+
+// The program executes itself on its first thread, which keeps what a parent set for it, as the signal at its death.
+func init() { runtime.LockOSThread() }
+
+// TakeToken puts the token where settings read it, TokenVariable. The caller removes it from there.
+func TakeToken() error {
+	if err := guard(); err != nil {
+		return fmt.Errorf("close this process to the agent's: %w", err)
+	}
+	fd, second := os.LookupEnv(tokenPipe)
+	if !second {
+		if token, ok := os.LookupEnv(TokenVariable); ok {
+			return beginAgain(token)
+		}
+		return nil // settings say that it is missing
+	}
+	runtime.UnlockOSThread()
+	number, err := strconv.Atoi(fd)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", tokenPipe, err)
+	}
+	pipe := os.NewFile(uintptr(number), "token")
+	token, err := io.ReadAll(pipe)
+	if err = errors.Join(err, pipe.Close(), os.Unsetenv(tokenPipe), os.Setenv(TokenVariable, string(token))); err != nil {
+		return fmt.Errorf("read the run token: %w", err)
+	}
+	return nil
+}
+
+// maxToken is what a pipe holds for sure without a reader (POSIX's least is 512, Linux has 64 KiB).
+const maxToken = 16 << 10
+
+// beginAgain executes this program anew. It returns only when that fails.
+func beginAgain(token string) error {
+	if len(token) > maxToken {
+		return fmt.Errorf("%s has %d bytes, a run token has at most %d", TokenVariable, len(token), maxToken)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	var ends [2]int
+	if err := syscall.Pipe(ends[:]); err != nil { // without close-on-exec, which os.Pipe sets
+		return fmt.Errorf("make a pipe for the run token: %w", err)
+	}
+	if _, err := syscall.Write(ends[1], []byte(token)); err != nil {
+		return fmt.Errorf("hand the run token on: %w", err)
+	}
+	if err := syscall.Close(ends[1]); err != nil {
+		return fmt.Errorf("hand the run token on: %w", err)
+	}
+	environ := []string{tokenPipe + "=" + strconv.Itoa(ends[0])}
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, TokenVariable+"=") {
+			environ = append(environ, v)
+		}
+	}
+	return fmt.Errorf("execute %s again: %w", self, syscall.Exec(self, os.Args, environ))
+}

@@ -1,0 +1,198 @@
+// Package pull is the run's pull request on GitHub: its text, and the reviews of it.
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	gh "github.com/google/go-github/v66/github"
+
+	"codexk8s.dev/functions/agent-runner/internal/outcome"
+	"codexk8s.dev/functions/agent-runner/internal/redact"
+	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/github"
+)
+
+// Requests finds, opens and updates the run's pull request. GitHub itself refuses a second open pull request for the same
+// head and base, and a restarted pod finds the first one by its head: so there is never a second.
+type Requests struct {
+	gateway  agentapi.SessionServiceClient
+	secrets  *redact.Secrets
+	api      string // base URL of GitHub's REST API
+	client   *github.Client
+	owner    string
+	name     string
+	retryFor time.Duration
+}
+
+// New fetches a credential for the API. It is as short-lived as the one for Git, so make one Requests per use.
+func New(ctx context.Context, gateway agentapi.SessionServiceClient, a *agentapi.Assignment, secrets *redact.Secrets, retryFor time.Duration) (*Requests, error) {
+	owner, name, ok := strings.Cut(a.GetRepository(), "/")
+	if !ok {
+		return nil, fmt.Errorf("the assignment's repository %q is not owner/name", a.GetRepository())
+	}
+	p := &Requests{gateway: gateway, secrets: secrets, api: a.GetGithubApiUrl(), owner: owner, name: name, retryFor: retryFor}
+	return p, p.renew(ctx)
+}
+
+// renew fetches a new credential.
+func (p *Requests) renew(ctx context.Context) error {
+	credential, err := p.gateway.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
+	if err != nil {
+		return fmt.Errorf("get a credential for the pull request: %w", err)
+	}
+	p.secrets.Hide(credential.GetPassword())
+	clients, err := github.Open(github.Config{URL: p.api, Token: credential.GetPassword(), Timeout: time.Minute})
+	if err != nil {
+		return fmt.Errorf("use the assignment's GitHub API: %w", err)
+	}
+	p.client, err = clients.For(ctx, p.owner+"/"+p.name)
+	return err
+}
+
+// Find returns the open pull request of the branch, or nil.
+func (p *Requests) Find(ctx context.Context, branch string) (*gh.PullRequest, error) {
+	list, err := all(ctx, p, func(page gh.ListOptions) ([]*gh.PullRequest, *gh.Response, error) {
+		return p.client.PullRequests.List(ctx, p.owner, p.name, &gh.PullRequestListOptions{State: "open", Head: p.owner + ":" + branch, ListOptions: page})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for the pull request of %s: %w", branch, err)
+	}
+	// GitHub ignores a head it cannot read and then lists everything; so look for ourselves.
+	at := slices.IndexFunc(list, func(pr *gh.PullRequest) bool { return pr.GetHead().GetRef() == branch })
+	if at < 0 {
+		return nil, nil
+	}
+	return list[at], nil
+}
+
+// Ensure opens the pull request, or brings the text of the open one up to date.
+func (p *Requests) Ensure(ctx context.Context, a *agentapi.Assignment, summary string) (*gh.PullRequest, error) {
+	found, err := p.Find(ctx, a.GetBranch())
+	if err != nil {
+		return nil, err
+	}
+	if found == nil {
+		created, err := p.create(ctx, a, summary)
+		var refused *github.Refused
+		if err == nil || !errors.As(err, &refused) || refused.Status != http.StatusUnprocessableEntity {
+			return created, err
+		}
+		// 422: it exists after all, opened by a call whose answer was lost or a moment ago by another pod.
+		existing, findErr := p.Find(ctx, a.GetBranch())
+		if findErr != nil {
+			return nil, findErr
+		}
+		if existing == nil {
+			return nil, err
+		}
+		found = existing
+	}
+	text := body(found.GetBody(), a, summary)
+	if text == found.GetBody() {
+		return found, nil
+	}
+	updated, err := attempt(ctx, p, func() (*gh.PullRequest, *gh.Response, error) {
+		return p.client.PullRequests.Edit(ctx, p.owner, p.name, found.GetNumber(), &gh.PullRequest{Body: &text})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("update pull request #%d: %w", found.GetNumber(), err)
+	}
+	return updated, nil
+}
+
+func (p *Requests) create(ctx context.Context, a *agentapi.Assignment, summary string) (*gh.PullRequest, error) {
+	title := p.secrets.Clean(title(a))
+	created, err := attempt(ctx, p, func() (*gh.PullRequest, *gh.Response, error) {
+		return p.client.PullRequests.Create(ctx, p.owner, p.name, &gh.NewPullRequest{
+			Title: &title, Head: gh.String(a.GetBranch()), Base: gh.String(a.GetBaseBranch()),
+			Body: gh.String(body("", a, summary)), MaintainerCanModify: gh.Bool(true),
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the pull request: %w", err)
+	}
+	return created, nil
+}
+
+// all reads a list to its end.
+func all[T any](ctx context.Context, p *Requests, list func(gh.ListOptions) ([]T, *gh.Response, error)) (whole []T, err error) {
+	page := gh.ListOptions{PerPage: 100}
+	for {
+		next := 0
+		some, err := attempt(ctx, p, func() ([]T, *gh.Response, error) {
+			some, res, err := list(page)
+			if err == nil {
+				next = res.NextPage
+			}
+			return some, res, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		whole = append(whole, some...)
+		if page.Page = next; next == 0 {
+			return whole, nil
+		}
+	}
+}
+
+// maxDoubts is how often a refusal that may be the credential's fault is met with a new one: 1, 2 and 4 seconds apart, as a
+// new token needs a moment to be known everywhere at GitHub.
+const maxDoubts = 3
+
+// attempt calls GitHub until it answers, waiting as long as it asks us to when it limits the rate. What is worth another
+// try is for github.ClassifyError to say.
+// https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
+func attempt[T any](ctx context.Context, p *Requests, call func() (T, *gh.Response, error)) (T, error) {
+	doubts := 0
+	return backoff.Retry(ctx, func() (T, error) {
+		result, _, err := call()
+		err = github.ClassifyError(err, time.Now())
+		var limited *github.RateLimited
+		switch {
+		case err == nil:
+			return result, nil
+		case errors.As(err, &limited):
+			return result, errors.Join(err, backoff.RetryAfter(p.pause(limited)))
+		case github.Doubtful(err) && doubts < maxDoubts:
+			if renewed := p.renew(ctx); renewed != nil {
+				return result, backoff.Permanent(renewed) // the gateway was asked patiently
+			}
+			doubts++
+			return result, errors.Join(err, backoff.RetryAfter(1<<(doubts-1)))
+		case final(err):
+			return result, backoff.Permanent(err)
+		}
+		return result, err
+	}, backoff.WithMaxElapsedTime(p.retryFor))
+}
+
+// pause is how many seconds a limit is waited for. Where GitHub named no time, a part of the run's patience will do.
+func (p *Requests) pause(limited *github.RateLimited) int {
+	wait := time.Until(limited.Until)
+	if limited.Guessed {
+		wait = min(wait, p.retryFor/4)
+	}
+	return int(wait/time.Second) + 1
+}
+
+// Failure is the run's failure when GitHub refused, else err.
+func Failure(err error) error {
+	if final(err) {
+		return &outcome.Failure{Reason: outcome.Pull, Summary: fmt.Sprintf("GitHub refused: %v. Check that the platform's app or token may write contents and pull requests of this repository.", err)}
+	}
+	return err
+}
+
+// final says whether GitHub refused for a reason that a new pod would meet too.
+func final(err error) bool {
+	var refused *github.Refused
+	return errors.As(err, &refused) || github.Doubtful(err)
+}

@@ -1,0 +1,61 @@
+package pull
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	gh "github.com/google/go-github/v66/github"
+
+	"codexk8s.dev/shared/agentapi"
+)
+
+// maxRemarks is how many of a review's comments the agent is told; a prompt holds no more.
+const maxRemarks = 300
+
+// Review completes what the assignment says of the review: GitHub sends a review's inline comments in events of their own, so they
+// are read here. Without a review in the assignment (the run was started by label) it is the newest one that asks for changes.
+func (p *Requests) Review(ctx context.Context, pull int, known *agentapi.Review) (*agentapi.Review, error) {
+	if known.GetId() == 0 && known.GetBody() == "" {
+		newest, err := p.newestReview(ctx, pull)
+		if err != nil || newest == nil {
+			return known, err
+		}
+		known = newest
+	}
+	if known.GetId() == 0 || len(known.GetComments()) > 0 {
+		return known, nil
+	}
+	remarks, err := all(ctx, p, func(page gh.ListOptions) ([]*gh.PullRequestComment, *gh.Response, error) {
+		return p.client.PullRequests.ListReviewComments(ctx, p.owner, p.name, pull, known.GetId(), &page)
+	})
+	if err != nil {
+		return known, fmt.Errorf("read the comments of review %d: %w", known.GetId(), err)
+	}
+	for _, c := range remarks[:min(len(remarks), maxRemarks)] {
+		known.Comments = append(known.Comments, &agentapi.ReviewComment{
+			Path: c.GetPath(), Line: int32(c.GetLine()), Author: c.GetUser().GetLogin(), Body: c.GetBody(), DiffHunk: c.GetDiffHunk(),
+		})
+	}
+	return known, nil
+}
+
+// insiders are the relations to a repository whose reviews are meant for the agent. Anybody may review a public pull request.
+// https://docs.github.com/graphql/reference/enums#commentauthorassociation
+var insiders = []string{"OWNER", "MEMBER", "COLLABORATOR"}
+
+func (p *Requests) newestReview(ctx context.Context, pull int) (*agentapi.Review, error) {
+	list, err := all(ctx, p, func(page gh.ListOptions) ([]*gh.PullRequestReview, *gh.Response, error) {
+		return p.client.PullRequests.ListReviews(ctx, p.owner, p.name, pull, &page)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the reviews of pull request #%d: %w", pull, err)
+	}
+	for _, r := range slices.Backward(list) { // oldest first, as GitHub lists them
+		if strings.EqualFold(r.GetState(), "CHANGES_REQUESTED") && slices.Contains(insiders, r.GetAuthorAssociation()) {
+			return &agentapi.Review{Id: r.GetID(), Author: r.GetUser().GetLogin(), Body: r.GetBody()}, nil
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,60 @@
+package pull
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"codexk8s.dev/functions/agent-runner/internal/words"
+	"codexk8s.dev/shared/agentapi"
+)
+
+// maxBody is how many characters a pull request's body may have, a person's and ours.
+const maxBody = 65_536
+
+// title is the issue's: reviewers look for it.
+func title(a *agentapi.Assignment) string {
+	return words.Line(fmt.Sprintf("%s (#%d)", words.Harmless(a.GetIssueTitle()), a.GetIssueNumber()), 250)
+}
+
+// body is the description of a pull request with our part brought up to date. A person's words round it stay, and the sum
+// fits: ours gives way, in its middle first, and then as a whole.
+func body(old string, a *agentapi.Assignment, summary string) string {
+	whole := withSection(old, text(a, summary))
+	over := utf8.RuneCountInString(whole) - maxBody
+	if over <= 0 {
+		return whole
+	}
+	room := utf8.RuneCountInString(strings.TrimSpace(summary)) - over
+	if whole = withSection(old, text(a, words.WithoutMiddle(summary, room))); utf8.RuneCountInString(whole) > maxBody {
+		return old
+	}
+	return whole
+}
+
+func text(a *agentapi.Assignment, summary string) string {
+	return fmt.Sprintf("%s\n\nCloses #%d\n\n<sub>codexk8s run `%s`, stage `%s`, role `%s`</sub>",
+		strings.TrimSpace(summary), a.GetIssueNumber(), a.GetRunId(), a.GetStage(), a.GetRole())
+}
+
+// Marks of our part of the description; people may write around it.
+const (
+	sectionBegin = "<!-- codexk8s:begin -->"
+	sectionEnd   = "<!-- codexk8s:end -->"
+)
+
+// withSection puts text between our marks, in place of what stood there, and leaves the rest of body alone. Where a person
+// took one of the marks away, nobody knows what is ours: a new section follows what is there.
+func withSection(body, text string) string {
+	for _, mark := range []string{sectionBegin, sectionEnd} {
+		text = strings.ReplaceAll(text, mark, "")
+	}
+	section := sectionBegin + "\n" + text + "\n" + sectionEnd
+	before, rest, found := strings.Cut(body, sectionBegin)
+	_, after, ended := strings.Cut(rest, sectionEnd)
+	if !found || !ended {
+		body = strings.ReplaceAll(body, sectionBegin, "")
+		return strings.TrimLeft(strings.TrimRight(body, "\n")+"\n\n"+section, "\n")
+	}
+	return before + section + after
+}

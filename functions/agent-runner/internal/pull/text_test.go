@@ -1,0 +1,54 @@
+package pull
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"codexk8s.dev/functions/agent-runner/internal/words"
+	"codexk8s.dev/shared/agentapi"
+)
+
+func TestOurPartOfThePullRequestIsReplaced(t *testing.T) {
+	first := withSection("", "one")
+	if want := sectionBegin + "\none\n" + sectionEnd; first != want {
+		t.Errorf("got %q", first)
+	}
+	if got, want := withSection("by hand\n\n"+first+"\nafter", "two"), "by hand\n\n"+sectionBegin+"\ntwo\n"+sectionEnd+"\nafter"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := withSection("by hand", "x"+sectionEnd), "by hand\n\n"+sectionBegin+"\nx\n"+sectionEnd; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestThePullRequestsDescriptionHoldsAPersonsWordsAndOurs(t *testing.T) {
+	a := &agentapi.Assignment{IssueNumber: 1, RunId: "r", Stage: "dev", Role: "dev"}
+	const way = "Closes #1"
+	person := strings.Repeat("ü", 32_000)
+	for name, c := range map[string]struct {
+		body, summary string
+		ours          bool
+	}{
+		"short":                         {"by hand", "done", true},
+		"ours is too long for the rest": {person, "First. " + strings.Repeat("x", 48_000) + " Last.", true},
+		"again, in place of itself":     {body(person, a, strings.Repeat("y", 20_000)), "First. " + strings.Repeat("🚀", 48_000) + " Last.", true},
+		"next to no room for ours":      {strings.Repeat("ü", maxBody-300), strings.Repeat("x", 1000), true},
+		"no room":                       {strings.Repeat("ü", maxBody-10), "done", false},
+	} {
+		got := body(c.body, a, c.summary)
+		if n := utf8.RuneCountInString(got); n > maxBody {
+			t.Errorf("%s: %d characters", name, n)
+		}
+		theirs, _, _ := strings.Cut(c.body, sectionBegin)
+		if !strings.HasPrefix(got, strings.TrimSpace(theirs)) || strings.Contains(got, way) != c.ours || strings.Count(got, sectionBegin) > 1 {
+			t.Errorf("%s: %.80q … %.200q", name, got, got[max(0, len(got)-200):])
+		}
+		if strings.HasPrefix(c.summary, "First.") && (!strings.Contains(got, "First. ") || !strings.Contains(got, words.CutMark) || !strings.Contains(got, " Last.\n\n"+way)) {
+			t.Errorf("%s: not the middle was cut: %.200q", name, got[max(0, len(got)-200):])
+		}
+	}
+	if got := withSection("before\n\n"+sectionBegin+"\nold\n\nafter, and the end mark is gone", "new"); !strings.HasPrefix(got, "before\n\n\nold\n\nafter, and the end mark is gone\n\n"+sectionBegin+"\nnew\n") {
+		t.Errorf("a person's words are lost: %q", got)
+	}
+}

@@ -1,0 +1,167 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"codexk8s.dev/functions/agent-runner/internal/checkout"
+	"codexk8s.dev/functions/agent-runner/internal/engine"
+	"codexk8s.dev/functions/agent-runner/internal/gateway"
+	"codexk8s.dev/functions/agent-runner/internal/words"
+	"codexk8s.dev/shared/agentapi"
+)
+
+// ErrSuperseded says that another pod saved a session of this work item after we loaded it. Two pods must not work on
+// one session, and the Job decides which goes on.
+var ErrSuperseded = errors.New("another pod has saved this session meanwhile")
+
+// Keeper saves the session while the engine works.
+type Keeper struct {
+	Gateway agentapi.SessionServiceClient
+	Repo    *checkout.Repository
+	Engine  engine.Engine
+	Log     *gateway.Log
+	Name    string // of the engine
+	Task    string // see Snapshot.Task
+	Head    string // commit that the run began with
+	Version int64  // of the newest snapshot stored
+
+	mu    sync.Mutex
+	saved [sha256.Size]byte // of the newest snapshot stored
+	tried [sha256.Size]byte // of a snapshot whose answer did not come: it may be stored
+	kept  checkout.Kept     // the newest work that could be collected
+	told  string            // which files the log's readers know to be left out
+}
+
+// Timeout bounds one save, within the 30 s that Kubernetes gives a pod to end.
+const Timeout = 15 * time.Second
+
+// Save stores the present state unless it is stored already. It is done only with every changed file in it.
+func (k *Keeper) Save(ctx context.Context, done bool, summary string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c, err := k.Engine.Conversation()
+	if err != nil {
+		return fmt.Errorf("read the session: %w", err)
+	}
+	if c.ThreadID == "" {
+		return nil
+	}
+	s := Snapshot{Engine: k.Name, ThreadID: c.ThreadID, Name: c.Name, Task: k.Task, Head: k.Head, Done: done, Summary: summary, Memory: c.Data}
+	data, err := s.encode()
+	if err != nil {
+		return err
+	}
+	if len(data) > maxSnapshot {
+		return fmt.Errorf("the session has %d bytes compressed, more than the %d that can be kept", len(data), maxSnapshot)
+	}
+	k.files(ctx, &s, int64(maxSnapshot-len(data)-aroundFiles))
+	if data, err = s.encode(); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(data)
+	if sum == k.saved {
+		return nil
+	}
+	return k.send(ctx, c.ThreadID, data, sum)
+}
+
+// aroundFiles is room for the names of what is left out, and for what compression adds to what is compressed already.
+const aroundFiles = 256 << 10
+
+// AllFiles stands for the changed files when none of them is kept.
+const AllFiles = "all changed files"
+
+// lastFiles stands for changes after a snapshot that is older than the conversation.
+const lastFiles = "what changed last"
+
+// maxLost bounds the files that are named as left out.
+const maxLost = 100
+
+// files adds the agent's changed files to the snapshot, as far as there is room.
+func (k *Keeper) files(ctx context.Context, s *Snapshot, room int64) {
+	work, err := k.Repo.Take(ctx, max(room, 0))
+	var kept checkout.Kept
+	if err == nil {
+		kept, err = k.Repo.Keep(ctx, work, max(room, 0))
+	}
+	if err != nil {
+		k.Log.Say("The changed files could not be collected, the snapshot has what was there before: %v", err)
+		kept = k.kept
+		if !slices.Contains(kept.Lost, lastFiles) {
+			kept.Lost = append(slices.Clip(kept.Lost), lastFiles)
+		}
+		if kept.Commit == "" {
+			kept.Lost = []string{AllFiles}
+		}
+	} else {
+		k.kept = kept
+		s.Notes = words.Few(work.Notes, words.MaxNamed)
+	}
+	s.Work, s.Pack, s.Lost = kept.Commit, kept.Pack, words.Few(kept.Lost, maxLost)
+	s.Done = s.Done && len(s.Lost) == 0
+	if lost := strings.Join(s.Lost, ", "); err == nil && lost != k.told {
+		if k.told = lost; lost != "" {
+			k.Log.Say("Too large for the snapshot, a lost pod would have to make them again: %s", lost)
+		}
+	}
+}
+
+func (k *Keeper) send(ctx context.Context, threadID string, data []byte, sum [sha256.Size]byte) error {
+	for again := false; ; again = true {
+		unanswered := k.tried
+		k.tried = sum
+		res, err := k.Gateway.SaveSnapshot(ctx, &agentapi.SaveSnapshotRequest{
+			ExpectedVersion: k.Version, ThreadId: threadID, Sha256: sum[:], Data: data,
+		})
+		switch {
+		case err == nil:
+			k.Version, k.saved = res.GetVersion(), sum
+			return nil
+		case connect.CodeOf(err) != connect.CodeAborted:
+			return fmt.Errorf("save the session: %w", err)
+		}
+		stored, loadErr := k.Gateway.LoadSnapshot(ctx, &agentapi.LoadSnapshotRequest{})
+		if loadErr != nil {
+			return fmt.Errorf("see who saved the session: %w", loadErr)
+		}
+		if again || !bytes.Equal(stored.GetSha256(), unanswered[:]) {
+			return fmt.Errorf("%w: %w", ErrSuperseded, err)
+		}
+		k.Version = stored.GetVersion() // it was us
+	}
+}
+
+// Run saves every interval until ctx ends. Losing one save is no reason to stop; losing the session to another pod is,
+// and is told to stop.
+func (k *Keeper) Run(ctx context.Context, interval time.Duration, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			// Not cut off by the end of ctx: the last save must know which version is stored.
+			one, cancel := context.WithTimeout(context.WithoutCancel(ctx), Timeout)
+			err := k.Save(one, false, "")
+			cancel()
+			switch {
+			case errors.Is(err, ErrSuperseded):
+				stop(err)
+				return
+			case err != nil && ctx.Err() == nil:
+				k.Log.Say("The session could not be saved, trying again soon: %v", err)
+			}
+		}
+	}
+}

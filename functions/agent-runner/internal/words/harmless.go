@@ -1,0 +1,62 @@
+// Package words is what becomes of an agent's text before people and machines read it elsewhere: harmless, of a length
+// that fits, as Markdown.
+package words
+
+import (
+	"regexp"
+	"strings"
+)
+
+// Harmless takes out of an agent's text what acts by itself once it stands in a commit, a pull request or a comment, and
+// leaves the words. Who writes the issue may have told the agent what to say, so its text:
+//
+//   - closes no issue (https://docs.github.com/issues/tracking-your-work-with-issues/using-issues/linking-a-pull-request-to-an-issue);
+//     ours does, by a line that is added after
+//   - calls nobody (https://docs.github.com/get-started/writing-on-github/getting-started-with-writing-and-formatting-on-github/basic-writing-and-formatting-syntax#mentioning-people-and-teams)
+//   - skips no check (https://docs.github.com/actions/how-tos/manage-workflow-runs/skip-workflow-runs, and what other CI systems know)
+//   - names no author, signer or release by a trailer (https://git-scm.com/docs/git-interpret-trailers)
+//   - hides nothing from who reviews it
+func Harmless(text string) string {
+	text = strings.ReplaceAll(text, "<!--", "&lt;!--")
+	text = entities.ReplaceAllString(text, "&amp;$1")
+	text = closings.ReplaceAllStringFunc(text, withoutReference)
+	text = mentions.ReplaceAllString(text, "$1@\u200b$2")
+	text = brackets.ReplaceAllStringFunc(text, withoutSkip)
+	text = noCI.ReplaceAllString(text, "$1")
+	return trailers.ReplaceAllString(text, "$1$2 ")
+}
+
+var (
+	// entities are characters that only the reader's browser turns into a sign with a meaning.
+	entities = regexp.MustCompile(`&(#[xX]?[0-9a-fA-F]+;|(?:commat|num|colon|sol|lsqb|lbrack|lowbar|ast|nbsp|shy|ZeroWidthSpace);)`)
+	// closings are GitHub's keywords before an issue; markup between them is not seen by the reader.
+	closings = regexp.MustCompile("(?i)(^|[^a-z0-9])(close[sd]?|fix(?:e[sd])?|resolve[sd]?)((?:[\\s:*_~\"'(\\[`]|<[^<>]*>)*)" +
+		`(?:https?://[^\s/]+/([\w.-]+/[\w.-]+)/(?:issues|pulls?|discussions)/([0-9]+)(?:[#?][^\s)\]]*)?|([\w.-]+/[\w.-]+)\\?#([0-9]+)|(?:\\?#|gh-)([0-9]+))`)
+	mentions = regexp.MustCompile(`(^|\W)@(\w)`)
+	brackets = regexp.MustCompile(`\[[^\[\]\n]{2,60}\]`)
+	noCI     = regexp.MustCompile(`(?i)\*\*\*\s*(NO[_ -]?CI)\s*\*\*\*`)
+	trailers = regexp.MustCompile(`(?im)^([ \t>*_]*)([a-z][a-z-]*-by|(?:skip|request)-checks|on-behalf-of|release-as|change-id|codexk8s-run)[ \t]*:`)
+)
+
+// withoutReference writes the issue in words: "fixes #7" is "fixes issue 7".
+func withoutReference(found string) string {
+	m := closings.FindStringSubmatch(found)
+	words := "issue " + m[5] + m[7] + m[8]
+	if repository := m[4] + m[6]; repository != "" {
+		words += " of " + repository
+	}
+	return m[1] + m[2] + m[3] + words
+}
+
+// skipped are what CI systems are told to skip, in brackets: "[skip ci]", "[actions skip]", "[no ci]".
+var skipped = regexp.MustCompile(`(?i)\b(ci|cd|actions?|workflows?|checks?|tests?|builds?|deploy(?:ment|s)?|releases?|previews?|pages|travis|appveyor|azp|azpipelines|azurepipelines|circleci|netlify|vercel|render|drone|buildkite|gitlab|jenkins)\b`)
+
+var skips = regexp.MustCompile(`(?i)(?:^|[^a-z])(skip|no)(?:$|[^a-z])`)
+
+func withoutSkip(found string) string {
+	inner := strings.NewReplacer("_", " ", "-", " ").Replace(found[1 : len(found)-1])
+	if !skips.MatchString(inner) || !skipped.MatchString(inner) {
+		return found
+	}
+	return "(" + found[1:len(found)-1] + ")"
+}
