@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -68,7 +69,7 @@ func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRe
 	}
 	a := &agentapi.Assignment{
 		RunId: run.ID, Project: run.Project, Repository: run.Repository, CloneUrl: run.CloneURL, GithubApiUrl: h.githubURL,
-		BaseBranch: run.BaseBranch, Branch: fmt.Sprintf("codexk8s/issue-%d", run.Issue),
+		BaseBranch: run.BaseBranch, BaseCommit: run.BaseCommit, Branch: fmt.Sprintf("codexk8s/issue-%d", run.Issue),
 		IssueNumber: int32(run.Issue), IssueTitle: run.Title, IssueBody: run.Body, IssueUrl: run.URL,
 		Stage: run.Stage, Revise: run.Revise, Role: run.Role, Engine: run.Engine, Model: run.Model, Reasoning: run.Reasoning,
 		WriteScope: h.writeScope(run.Stage), PullRequest: int32(run.PullRequest), Review: review, Instructions: run.Instructions, HostedTools: run.HostedTools,
@@ -119,13 +120,21 @@ func reviewOf(data []byte) (*agentapi.Review, error) {
 	return review, nil
 }
 
-// Heartbeat notes that the agent lives, and tells it to stop when its run is over or waits for somebody: a waiting run holds no pod.
-func (h *handler) Heartbeat(ctx context.Context, _ *agentapi.HeartbeatRequest) (*agentapi.HeartbeatResponse, error) {
+// commit is the name of one.
+var commit = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+
+// Heartbeat notes that the agent lives and what it began upon, and tells it to stop when its run is over or waits for somebody: a waiting run holds no pod.
+func (h *handler) Heartbeat(ctx context.Context, req *agentapi.HeartbeatRequest) (*agentapi.HeartbeatResponse, error) {
 	run := runOf(ctx)
 	switch run.State {
 	case "starting", "running":
 		if err := errors.Join(h.db.Heartbeat(ctx, run.ID), h.claim(ctx, run)); err != nil {
 			return nil, err
+		}
+		if run.BaseCommit == "" && commit.MatchString(req.GetBaseCommit()) {
+			if _, err := h.db.KeepBase(ctx, run.ID, req.GetBaseCommit(), true); err != nil {
+				return nil, err
+			}
 		}
 		return &agentapi.HeartbeatResponse{}, nil
 	}

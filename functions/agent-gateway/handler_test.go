@@ -211,6 +211,20 @@ func TestHeartbeatAndProgressAreSeen(t *testing.T) {
 	}
 }
 
+// TestTheFirstPodSaysWhatTheRunIsBasedOn, unless it is known, and the next pod is told.
+func TestTheFirstPodSaysWhatTheRunIsBasedOn(t *testing.T) {
+	f := setup(t)
+	first, later := strings.Repeat("a1", 20), strings.Repeat("b2", 20)
+	for _, commit := range []string{"", "--upload-pack=x", first, later} {
+		if _, err := f.agent().Heartbeat(t.Context(), &agentapi.HeartbeatRequest{BaseCommit: commit}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := f.agent().GetAssignment(t.Context(), &agentapi.GetAssignmentRequest{}); err != nil || got.GetBaseCommit() != first {
+		t.Errorf("the next pod is told %q, want %q (%v)", got.GetBaseCommit(), first, err)
+	}
+}
+
 func TestLogLinesAreStoredOnce(t *testing.T) {
 	f := setup(t)
 	a := f.agent()

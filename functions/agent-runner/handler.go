@@ -45,6 +45,7 @@ type runner struct {
 	line    *model.Line                   // to the model
 	log     *gateway.Log
 	phase   atomic.Value // string
+	base    atomic.Value // string: the commit at which the branch begins, once it is checked out
 }
 
 // run does everything and returns the exit code.
@@ -161,7 +162,8 @@ func (r *runner) heartbeat(ctx context.Context, stop context.CancelCauseFunc) {
 	defer tick.Stop()
 	for {
 		phase, _ := r.phase.Load().(string)
-		res, err := r.pulse.Heartbeat(ctx, &agentapi.HeartbeatRequest{Phase: phase})
+		base, _ := r.base.Load().(string)
+		res, err := r.pulse.Heartbeat(ctx, &agentapi.HeartbeatRequest{Phase: phase, BaseCommit: base})
 		switch {
 		case err == nil && res.GetStop():
 			stop(fmt.Errorf("%w: %s", errStop, res.GetReason()))

@@ -118,6 +118,7 @@ func (r *runner) checkout(ctx context.Context, a *agentapi.Assignment) (*checkou
 		return nil, err
 	}
 	options.Access, options.Clean, options.Secrets = r.access(r.reader, a.GetCloneUrl()), r.secrets.Clean, r.secrets.Issued
+	options.From = a.GetBaseCommit()
 	repo, err := checkout.Open(ctx, options, a.GetBaseBranch(), a.GetBranch())
 	var refused *checkout.Refused
 	switch {
@@ -129,6 +130,9 @@ func (r *runner) checkout(ctx context.Context, a *agentapi.Assignment) (*checkou
 		return nil, &outcome.Failure{Reason: outcome.Repository, Summary: fmt.Sprintf("The repository could not be read: %v. Check that it exists and that the platform's app or token may read it.", err)}
 	case err != nil:
 		return nil, err
+	}
+	if repo.Branch == "" {
+		r.base.Store(repo.Head)
 	}
 	from := "base branch " + a.GetBaseBranch()
 	if repo.Branch != "" {

@@ -97,11 +97,33 @@ func (h *handler) act(ctx context.Context, c *change) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.view.Close(ctx)) }()
+	c.try("base branch", func() error { return h.base(ctx, c) })
 	c.try("labels of the issue", func() error { return c.labels(ctx, c.Issue, c.On, c.Off) })
 	c.try("labels of the pull request", func() error { return c.labels(ctx, c.PullRequest, c.PullOn, c.PullOff) })
 	c.try("commit status", func() error { return c.status(ctx) })
 	c.try("status comment", func() error { return c.comment(ctx) })
 	return h.noteLimit(ctx, c.client, c.failed.err())
+}
+
+// base looks up which commit a run that was just asked for goes by, before its agent begins. That there is no such branch
+// the agent finds out and says.
+func (h *handler) base(ctx context.Context, c *change) error {
+	if c.Base == "" || c.RunID == "" {
+		return nil
+	}
+	ref, _, err := c.client.Git.GetRef(ctx, c.owner, c.name, "heads/"+c.Base)
+	var refused *github.Refused
+	if err = github.ClassifyError(err, c.now()); errors.As(err, &refused) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	kept, err := h.db.KeepBase(ctx, c.RunID, ref.GetObject().GetSHA(), false)
+	if kept {
+		c.did("run based on %s of %s", ref.GetObject().GetSHA(), c.Base)
+	}
+	return err
 }
 
 // client is the one for the repository, unless a rate limit that was met before still holds.

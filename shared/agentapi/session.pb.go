@@ -93,6 +93,7 @@ type Assignment struct {
 	Deadline      *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	Instructions  string                 `protobuf:"bytes,22,opt,name=instructions,proto3" json:"instructions,omitempty"`                  // the project's own rules for agents; trusted
 	HostedTools   []string               `protobuf:"bytes,23,rep,name=hosted_tools,json=hostedTools,proto3" json:"hosted_tools,omitempty"` // that the project lets the model's provider run, such as "web_search"
+	BaseCommit    string                 `protobuf:"bytes,24,opt,name=base_commit,json=baseCommit,proto3" json:"base_commit,omitempty"`    // of the base branch, at which a new branch begins; empty = at its head
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -288,6 +289,13 @@ func (x *Assignment) GetHostedTools() []string {
 	return nil
 }
 
+func (x *Assignment) GetBaseCommit() string {
+	if x != nil {
+		return x.BaseCommit
+	}
+	return ""
+}
+
 // Review is what a person asked to have changed. All text in it is untrusted.
 type Review struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -436,7 +444,8 @@ func (x *ReviewComment) GetDiffHunk() string {
 
 type HeartbeatRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Phase         string                 `protobuf:"bytes,1,opt,name=phase,proto3" json:"phase,omitempty"` // "clone", "engine", "check", "push", "pull_request" or "report"
+	Phase         string                 `protobuf:"bytes,1,opt,name=phase,proto3" json:"phase,omitempty"`                             // "clone", "engine", "check", "push", "pull_request" or "report"
+	BaseCommit    string                 `protobuf:"bytes,2,opt,name=base_commit,json=baseCommit,proto3" json:"base_commit,omitempty"` // once known, for a run whose assignment named none: kept for its next pod
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -474,6 +483,13 @@ func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
 func (x *HeartbeatRequest) GetPhase() string {
 	if x != nil {
 		return x.Phase
+	}
+	return ""
+}
+
+func (x *HeartbeatRequest) GetBaseCommit() string {
+	if x != nil {
+		return x.BaseCommit
 	}
 	return ""
 }
@@ -1251,7 +1267,7 @@ var File_shared_agentapi_session_proto protoreflect.FileDescriptor
 const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\n" +
 	"\x1dshared/agentapi/session.proto\x12\x11codexk8s.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
-	"\x14GetAssignmentRequest\"\xdd\x05\n" +
+	"\x14GetAssignmentRequest\"\xfe\x05\n" +
 	"\n" +
 	"Assignment\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x18\n" +
@@ -1283,7 +1299,9 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\x06review\x18\x14 \x01(\v2\x19.codexk8s.agent.v1.ReviewR\x06review\x126\n" +
 	"\bdeadline\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\"\n" +
 	"\finstructions\x18\x16 \x01(\tR\finstructions\x12!\n" +
-	"\fhosted_tools\x18\x17 \x03(\tR\vhostedTools\"\x82\x01\n" +
+	"\fhosted_tools\x18\x17 \x03(\tR\vhostedTools\x12\x1f\n" +
+	"\vbase_commit\x18\x18 \x01(\tR\n" +
+	"baseCommit\"\x82\x01\n" +
 	"\x06Review\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x16\n" +
 	"\x06author\x18\x02 \x01(\tR\x06author\x12\x12\n" +
@@ -1294,9 +1312,11 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x16\n" +
 	"\x06author\x18\x03 \x01(\tR\x06author\x12\x12\n" +
 	"\x04body\x18\x04 \x01(\tR\x04body\x12\x1b\n" +
-	"\tdiff_hunk\x18\x05 \x01(\tR\bdiffHunk\"(\n" +
+	"\tdiff_hunk\x18\x05 \x01(\tR\bdiffHunk\"I\n" +
 	"\x10HeartbeatRequest\x12\x14\n" +
-	"\x05phase\x18\x01 \x01(\tR\x05phase\"?\n" +
+	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x1f\n" +
+	"\vbase_commit\x18\x02 \x01(\tR\n" +
+	"baseCommit\"?\n" +
 	"\x11HeartbeatResponse\x12\x12\n" +
 	"\x04stop\x18\x01 \x01(\bR\x04stop\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"a\n" +

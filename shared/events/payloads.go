@@ -144,6 +144,9 @@ type GitHubChangeRequested struct {
 	Version int64 `json:"commentVersion,omitempty"`
 
 	Status *CommitStatus `json:"status,omitempty"`
+
+	// Base is the branch whose present commit the run, which was just asked for, goes by; "" = none is to be looked up.
+	Base string `json:"base,omitempty"`
 }
 
 // CommitStatus is GitHub's commit status of the agent's work.

@@ -35,6 +35,9 @@ func Comment(p *Process, i Item) string {
 		fmt.Fprintf(&b, "| Pull request | #%d%s |\n", i.PullRequest, pullState(i))
 	}
 	fmt.Fprintf(&b, "| Asked for by | %s |\n| Agent | %s, %s, reasoning %s |\n| Run | `%s` |\n", r.RequestedBy, r.Engine, r.Model, r.Reasoning, r.ID)
+	if r.BaseCommit != "" {
+		fmt.Fprintf(&b, "| Based on | %s of %s |\n", short(r.BaseCommit), code(i.BaseBranch))
+	}
 	if t := r.Task; t != nil {
 		fmt.Fprintf(&b, "| Text of the issue | `%s`, as of %s |\n", t.Digest(), stamp(t.At))
 		if t.Editor != "" {

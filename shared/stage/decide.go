@@ -65,6 +65,7 @@ type decision struct {
 	now    time.Time
 	noted  bool
 	status *events.CommitStatus
+	base   string // branch whose commit a new run keeps
 	out    events.Decision
 }
 

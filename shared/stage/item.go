@@ -134,8 +134,9 @@ type Run struct {
 	RequestedBy string // GitHub login
 	Intent      string
 	Namespace   string
-	Attempt     int   // how many Jobs it had before this one
-	Task        *Task // nil for a run of the release before
+	Attempt     int    // how many Jobs it had before this one
+	Task        *Task  // nil for a run of the release before
+	BaseCommit  string // of the base branch when the run was asked for, else at its start; "" = not known yet
 	Review      *Review
 	ThreadID    string
 	Summary     string

@@ -62,7 +62,7 @@ func (d *decision) tell(before Item) {
 	d.item.Version++
 	c := events.GitHubChangeRequested{
 		Repository: d.item.Repository, RepositoryID: d.item.RepositoryID, Issue: d.item.Issue, PullRequest: d.item.PullRequest,
-		Version: d.item.Version, Comment: now.comment, Status: d.status,
+		Version: d.item.Version, Comment: now.comment, Status: d.status, Base: d.base,
 		On: now.on, Off: slices.Concat(now.off, now.answered),
 	}
 	if now.withPullRequest {

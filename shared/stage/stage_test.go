@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/events"
 )
 
@@ -211,4 +212,31 @@ func FuzzTrigger(f *testing.F) {
 			t.Errorf("%q reads as %+v, whose label is %q", label, trigger, p.LabelOf(trigger.Stage, trigger.Revise))
 		}
 	})
+}
+
+// TestARunIsBasedOnACommit: that which is looked up when it is asked for. A revise goes on from its own branch.
+func TestARunIsBasedOnACommit(t *testing.T) {
+	p, now := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	for label, want := range map[string]string{"run:dev": "release/v1", "run:dev:revise": ""} {
+		item := Item{Repository: "acme/demo", Issue: 1, PullRequest: 2, Project: &Project{ID: "demo", SenderRole: access.Maintainer}}
+		item, d, err := Decide(p, item, Labeled{
+			Issue: Issue{Title: "T", BaseBranch: "release/v1", Labels: []string{label}}, Label: label, Sender: Person{Login: "alice"}, Intent: label,
+		}, now)
+		if err != nil || item.Run == nil {
+			t.Fatalf("%s: %+v %v", label, item.Run, err)
+		}
+		got := ""
+		for _, e := range d.Emit {
+			if c, ok := e.Payload.(events.GitHubChangeRequested); ok {
+				got = c.Base
+			}
+		}
+		if got != want {
+			t.Errorf("%s: the branch that is looked up is %q, want %q", label, got, want)
+		}
+		item.Run.BaseCommit = "0123456789abcdef"
+		if line := "| Based on | `0123456` of `release/v1` |"; !strings.Contains(Comment(p, item), line) {
+			t.Errorf("the comment lacks %q:\n%s", line, Comment(p, item))
+		}
+	}
 }

@@ -242,6 +242,9 @@ func (d *decision) request(t Trigger, by, intent string, review *Review) {
 		RequestedBy: by, Intent: intent, Task: &task, Review: review, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),
 	}
+	if !t.Revise { // which goes on from where its branch is
+		d.base = d.item.BaseBranch
+	}
 	d.audit("github:"+by, "run.requested", "", "%s with the text %s as of %s", d.p.LabelOf(t.Stage, t.Revise), task.Digest(), stamp(task.At))
 	d.emit(events.RunRequested{RunRef: d.item.Ref(), Stage: t.Stage, Revise: t.Revise, RequestedBy: by})
 }

@@ -28,7 +28,8 @@ type AgentRun struct {
 	URL          string
 	CloneURL     string
 	BaseBranch   string
-	PullRequest  int // 0 = none known
+	BaseCommit   string `db:"base_commit"` // of that branch, which the run goes by; "" = not known yet
+	PullRequest  int    // 0 = none known
 	Stage        string
 	Revise       bool
 	Role         string
@@ -54,7 +55,7 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		SELECT r.id::text AS id, r.state, r.reason, r.namespace, r.project_id, r.repository, r.issue,
 		       coalesce(b.name, w.full_name) AS full_name, coalesce(b.github_id, 0) AS github_id, coalesce(b.clone_url, w.clone_url) AS clone_url,
 		       coalesce(r.task ->> 'title', w.title) AS title, coalesce(r.task ->> 'body', w.body) AS body,
-		       w.url, w.base_branch, w.pull_request,
+		       w.url, w.base_branch, r.base_commit, w.pull_request,
 		       r.stage, r.revise, r.role, r.engine, r.model, r.reasoning,
 		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, convert_to(r.review::text, 'UTF8') AS review,
 		       coalesce(p.settings ->> 'instructions', '') AS instructions,
@@ -122,6 +123,20 @@ func (db *DB) RunClaimed(ctx context.Context, runID string) (claimed bool, err e
 		return false, fmt.Errorf("reading whose pod run %s is: %w", runID, err)
 	}
 	return claimed, nil
+}
+
+// KeepBase notes the commit that the run goes by, once and for all: what its agent's pod says (pod), or what was looked up
+// before any pod has begun. It reports whether that is now its commit.
+func (db *DB) KeepBase(ctx context.Context, runID, commit string, pod bool) (bool, error) {
+	tag, err := db.pool.Exec(ctx, `
+		UPDATE runs
+		SET base_commit = $2
+		WHERE id::text = $1 AND base_commit = '' AND finished_at IS NULL AND ($3 OR pod IS NULL)
+	`, strings.ToLower(runID), commit, pod)
+	if err != nil {
+		return false, fmt.Errorf("keeping the base commit of run %s: %w", runID, err)
+	}
+	return tag.RowsAffected() > 0, nil
 }
 
 // SetProgress replaces the one line that people see while the run goes on.

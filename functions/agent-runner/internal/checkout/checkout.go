@@ -36,6 +36,7 @@ type Options struct {
 	Dir    string // the agent's clone
 	GitDir string // the own git directory, outside of Dir
 	URL    string // clone URL, without credentials
+	From   string // the commit of the base branch at which a new branch begins; "" = its head
 
 	Helper string                                      // command line of the Git credential helper
 	Access func(ctx context.Context) ([]string, error) // environment with what the helper needs, asked for anew for each fetch and push
@@ -65,7 +66,7 @@ type Repository struct {
 type At struct {
 	Base   string // of the base branch
 	Branch string // of the agent's branch on the server; empty = it does not exist there
-	Head   string // what the work is made upon: Branch, else Base
+	Head   string // what the work is made upon: Branch, else From, else Base
 }
 
 // Errors of Open for which a person is needed.
@@ -96,14 +97,24 @@ func Open(ctx context.Context, o Options, baseBranch, branch string) (*Repositor
 	if r.At, err = r.fetch(ctx, baseBranch); err != nil {
 		return nil, err
 	}
-	r.Head = r.Base
-	if r.Branch != "" {
-		r.Head = r.Branch
-	}
+	r.Head = r.start(ctx)
 	if err := r.clone(ctx, baseBranch); err != nil {
 		return nil, err
 	}
 	return r, r.Move(ctx, r.Head)
+}
+
+// start is the commit that the work is made upon. What the base branch does not hold any more is nothing to begin at.
+func (r *Repository) start(ctx context.Context) string {
+	if r.Branch != "" {
+		return r.Branch
+	}
+	if r.From != "" {
+		if _, err := r.line(ctx, "merge-base", "--is-ancestor", r.From, r.Base); err == nil {
+			return r.From
+		}
+	}
+	return r.Base
 }
 
 // removeAll also removes folders that their owner may not write to.

@@ -37,13 +37,16 @@ func newPlace(t *testing.T, more string) *place {
 	return p
 }
 
-func (p *place) open() {
+func (p *place) open() { p.t.Helper(); p.openAt("") }
+
+// openAt opens it for a run that is to begin at the commit.
+func (p *place) openAt(from string) {
 	p.t.Helper()
 	dir := p.t.TempDir()
 	p.t.Cleanup(func() { _ = removeAll(dir) })
 	var err error
 	p.Repository, err = Open(p.t.Context(), Options{
-		Dir: filepath.Join(dir, "repo"), GitDir: filepath.Join(dir, "git"), URL: p.server, RetryFor: time.Second,
+		Dir: filepath.Join(dir, "repo"), GitDir: filepath.Join(dir, "git"), URL: p.server, From: from, RetryFor: time.Second,
 		Access: func(context.Context) ([]string, error) { return nil, nil },
 		Clean:  func(s string) string { return strings.ReplaceAll(s, token, "[redacted]") },
 		Secrets: func(b []byte) []string {

@@ -95,6 +95,29 @@ func TestABranchThatWasDeletedDoesNotComeBack(t *testing.T) {
 	}
 }
 
+// A branch begins at the commit that the run was given, though the base branch has gone on, and at the head of the base
+// branch when that holds the commit no more.
+func TestABranchBeginsAtTheCommitOfTheRun(t *testing.T) {
+	p := newPlace(t, "")
+	given := p.Base
+	p.sh(t.TempDir(), "git clone -q "+p.server+" . && echo later >later.txt && git add -A && git commit -qm later && git push -q origin main")
+	p.openAt(given)
+	if p.Head != given || p.Base == given || p.Holds("later.txt") {
+		t.Errorf("the work is made upon %s with the base at %s, want %s", p.Head, p.Base, given)
+	}
+	p.agent(french)
+	p.pushes(p.collect())
+	if changed := p.sh(p.server, "git diff --name-only main...codexk8s/issue-1"); changed != "greetings/french.txt" {
+		t.Errorf("the pull request would show %q", changed)
+	}
+	p.sh(p.server, "git branch -q -D codexk8s/issue-1")
+	p.sh(t.TempDir(), "git clone -q "+p.server+" . && git checkout -q --orphan anew && git commit -qm rewritten && git push -qf origin anew:main")
+	p.openAt(given)
+	if p.Head != p.Base {
+		t.Errorf("after a force-push the work is made upon %s, the base is at %s", p.Head, p.Base)
+	}
+}
+
 func TestAPushWhoseAnswerWasLostIsNotMadeAgain(t *testing.T) {
 	p := newPlace(t, "")
 	p.agent(french)
