@@ -171,6 +171,7 @@ deploy: preflight $(RENDER) $(BIN)/ko.yaml ## build the images and apply config/
 	kubectl -n $(NAMESPACE) wait --for=condition=Complete job/migrate --timeout=5m || \
 	  { kubectl -n $(NAMESPACE) logs job/migrate --tail=20; exit 1; }
 	$(KO_APPLY)
+	@kubectl -n $(NAMESPACE) delete sinkbinding --ignore-not-found $(notdir $(wildcard functions/*)) # earlier releases had one each
 
 # What OVERLAY=try needs and nobody outside knows, at random, once.
 try-secrets:

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"knative.dev/pkg/apis"
 	duckv1 "knative.dev/pkg/apis/duck/v1"
 
@@ -18,36 +17,7 @@ import (
 	"codexk8s.dev/shared/kube"
 )
 
-// A part is a kind of object that the platform consists of, with the names that a
-// release has. A test holds the names against config/ and eventing/.
-type part struct {
-	resource schema.GroupVersionResource
-	kind     string // as kubectl takes it
-	names    []string
-}
-
-var functions = []string{"agent-gateway", "agent-launcher", "github-caller", "llm-caller", "run-observer", "stage-router", "timekeeper", "webhook-adapter"}
-
-var parts = []part{
-	{resource("serving.knative.dev", "services"), "ksvc", functions},
-	{resource("eventing.knative.dev", "brokers"), "broker", []string{"default"}},
-	{resource("eventing.knative.dev", "triggers"), "trigger", []string{"agent-launcher", "github-caller", "llm-caller", "run-observer", "stage-router", "timekeeper"}},
-	{resource("sources.knative.dev", "sinkbindings"), "sinkbinding", functions},
-	{resource("sources.knative.dev", "apiserversources"), "apiserversource", []string{"jobs"}},
-	{resource("sources.knative.dev", "pingsources"), "pingsource", []string{"tick"}},
-}
-
-// settings are the ConfigMaps that a release has.
-var settings = []string{"codexk8s-event-sources", "codexk8s-settings"}
-
-var (
-	pods       = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
-)
-
-func resource(group, plural string) schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: group, Version: "v1", Resource: plural}
-}
+var pods = resource("", "pods")
 
 const askForRights = "look whether the API server answers (kubectl get --raw /readyz); make deploy gives the doctor its rights"
 
@@ -55,15 +25,19 @@ func (h *handler) checkCluster(ctx context.Context) []check {
 	if h.noCluster != nil {
 		return []check{failed("cluster", "run it in the cluster (make doctor), or set KUBECONFIG", h.noCluster)}
 	}
+	r, err := thisRelease()
+	if err != nil {
+		return []check{failed("cluster", "build the doctor anew: make deploy", err)}
+	}
 	var checks []check
 	for _, p := range parts {
-		checks = append(checks, h.ready(ctx, p))
+		checks = append(checks, h.ready(ctx, p, r.names(p)))
 	}
-	return append(checks, h.checkSettings(ctx), h.checkPods(ctx), h.checkNamespaces(ctx, h.db.Now()))
+	return append(checks, h.checkSettings(ctx, r.names(configMap)), h.checkPods(ctx), h.checkNamespaces(ctx, h.db.Now()))
 }
 
-// ready looks whether the objects of a kind are there and ready.
-func (h *handler) ready(ctx context.Context, p part) check {
+// ready looks whether the objects of a kind are there and ready, those with these names at least.
+func (h *handler) ready(ctx context.Context, p part, names []string) check {
 	name := p.resource.Resource
 	found, err := kube.List[duckv1.KResource](ctx, h.cluster, p.resource, namespace, "")
 	if apierrors.IsNotFound(err) {
@@ -78,7 +52,7 @@ func (h *handler) ready(ctx context.Context, p part) check {
 	for i := range found {
 		o := &found[i]
 		there = append(there, o.Name)
-		do := fmt.Sprintf("kubectl -n %s describe %s %s; if it does not come by itself, make deploy", namespace, p.kind, o.Name)
+		do := fmt.Sprintf("kubectl -n %s describe %s %s; if it does not come by itself, make deploy", namespace, p.short, o.Name)
 		switch ready := o.Status.GetCondition(apis.ConditionReady); {
 		case ready == nil || o.Status.ObservedGeneration < o.Generation:
 			c.fault(do, "%s: Knative has not looked at it yet", o.Name)
@@ -88,7 +62,7 @@ func (h *handler) ready(ctx context.Context, p part) check {
 			well++
 		}
 	}
-	for _, name := range p.names {
+	for _, name := range names {
 		if !slices.Contains(there, name) && !slices.Contains(h.without, name) {
 			c.fault("make deploy", "%s: missing", name)
 		}
@@ -97,11 +71,11 @@ func (h *handler) ready(ctx context.Context, p part) check {
 	return c
 }
 
-func (h *handler) checkSettings(ctx context.Context) check {
-	c := check{Name: "configmaps"}
+func (h *handler) checkSettings(ctx context.Context, names []string) check {
+	c := check{Name: configMap.resource.Resource}
 	there := 0
-	for _, name := range settings {
-		found, err := kube.Get[corev1.ConfigMap](ctx, h.cluster, configMaps, namespace, name)
+	for _, name := range names {
+		found, err := kube.Get[corev1.ConfigMap](ctx, h.cluster, configMap.resource, namespace, name)
 		if err != nil {
 			return failed(c.Name, askForRights, err)
 		}
