@@ -14,10 +14,10 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"codexk8s.dev/shared/events"
-	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/webhook"
 )
 
 type handler struct {
@@ -43,7 +43,7 @@ func (h *handler) routes(s *serve.Server) {
 
 // issue hears everything about an issue: labels, edits, closing.
 func (h *handler) issue(ctx context.Context, e event.Event) ([]event.Event, error) {
-	i, err := github.IssueFrom(e.Data())
+	i, err := webhook.IssueFrom(e.Data())
 	if err != nil {
 		return nil, events.Malformed(err)
 	}
@@ -65,8 +65,8 @@ func (h *handler) issue(ctx context.Context, e event.Event) ([]event.Event, erro
 
 // labelObserved hears of a label whose webhook never came.
 func (h *handler) labelObserved(ctx context.Context, e event.Event, l events.LabelObserved) ([]event.Event, error) {
-	who := person(github.Actor{Login: l.Sender, ID: l.SenderID, Type: l.SenderType})
-	repository := github.Repository{Name: l.Repository, ID: l.RepositoryID, CloneURL: l.CloneURL}
+	who := person(webhook.Actor{Login: l.Sender, ID: l.SenderID, Type: l.SenderType})
+	repository := webhook.Repository{Name: l.Repository, ID: l.RepositoryID, CloneURL: l.CloneURL}
 	d, err := h.deed(ctx, seen(repository, l.UpdatedAt, e), l.Issue, who)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func (h *handler) labelObserved(ctx context.Context, e event.Event, l events.Lab
 // pullRequest hears everything about pull requests, of which those of agents matter,
 // and triggers that people set on others.
 func (h *handler) pullRequest(ctx context.Context, e event.Event) ([]event.Event, error) {
-	p, err := github.PullRequestFrom(e.Data())
+	p, err := webhook.PullRequestFrom(e.Data())
 	if err != nil {
 		return nil, events.Malformed(err)
 	}
@@ -110,7 +110,7 @@ func (h *handler) pullRequest(ctx context.Context, e event.Event) ([]event.Event
 }
 
 func (h *handler) review(ctx context.Context, e event.Event) ([]event.Event, error) {
-	r, err := github.ReviewFrom(e.Data())
+	r, err := webhook.ReviewFrom(e.Data())
 	if err != nil {
 		return nil, events.Malformed(err)
 	}
@@ -183,7 +183,7 @@ func (h *handler) deed(ctx context.Context, s store.Sighting, issue int, sender 
 }
 
 // deedOfPull is the deed that a pull request is about; its issue is 0 when it is none of ours.
-func (h *handler) deedOfPull(ctx context.Context, s store.Sighting, p github.PullRequest, sender stage.Person) (deed, error) {
+func (h *handler) deedOfPull(ctx context.Context, s store.Sighting, p webhook.PullRequest, sender stage.Person) (deed, error) {
 	d, err := h.deed(ctx, s, 0, sender)
 	if err == nil {
 		d.Issue, err = h.issueOf(ctx, p, s.Name, d.Repository.Key)
@@ -192,7 +192,7 @@ func (h *handler) deedOfPull(ctx context.Context, s store.Sighting, p github.Pul
 }
 
 // seen is what a payload says of its repository, as of GitHub's time of the payload, else as of the event's.
-func seen(r github.Repository, at time.Time, e event.Event) store.Sighting {
+func seen(r webhook.Repository, at time.Time, e event.Event) store.Sighting {
 	if at.IsZero() {
 		at = e.Time()
 	}
@@ -343,7 +343,7 @@ var agentBranch = regexp.MustCompile(`^codexk8s/issue-([1-9][0-9]{0,8})$`)
 // issueOf tells which issue a pull request of ours belongs to, 0 for none: by its
 // branch, and only when the branch lives in the repository itself, where no stranger
 // can push; or by its number, should the branch have been renamed.
-func (h *handler) issueOf(ctx context.Context, p github.PullRequest, repository, key string) (issue int, err error) {
+func (h *handler) issueOf(ctx context.Context, p webhook.PullRequest, repository, key string) (issue int, err error) {
 	if m := agentBranch.FindStringSubmatch(p.HeadRef); m != nil && !p.FromFork(repository) {
 		return strconv.Atoi(m[1])
 	}
@@ -354,13 +354,13 @@ func (h *handler) issueOf(ctx context.Context, p github.PullRequest, repository,
 	return issue, err
 }
 
-func pullRequest(p github.PullRequest) stage.PullRequest {
+func pullRequest(p webhook.PullRequest) stage.PullRequest {
 	return stage.PullRequest{
 		Number: int(p.Number), URL: p.URL, HeadSHA: p.HeadSHA, Base: p.BaseRef, State: p.State,
 		Merged: p.Merged, Draft: &p.Draft, Labels: p.Labels, UpdatedAt: p.UpdatedAt,
 	}
 }
 
-func person(a github.Actor) stage.Person {
+func person(a webhook.Actor) stage.Person {
 	return stage.Person{Login: a.Login, ID: a.ID, Bot: a.Bot()}
 }

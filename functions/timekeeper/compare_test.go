@@ -17,6 +17,7 @@ import (
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/webhook"
 	fakegithub "codexk8s.dev/test/fakes/github"
 )
 
@@ -143,9 +144,9 @@ func (f *fixture) redeliver(hub *fakegithub.Server, token string, app *github.Cl
 	for _, d := range append(list, &gh.HookDelivery{ID: gh.Int64(hub.Deliveries()[0].ID)}) {
 		sent, err := hub.Delivery(d.GetID())
 		must(t, err)
-		classified, err := github.Classify(sent.Event, sent.GUID, sent.Payload)
+		classified, err := webhook.Classify(sent.Event, sent.GUID, sent.Payload)
 		must(t, err)
-		outcomes, err := f.db.Receive(ctx, []store.Arrival{store.Delivered(classified.CloudEvent(sent.Payload, time.Now()), 7, github.SamePayload)})
+		outcomes, err := f.db.Receive(ctx, []store.Arrival{store.Delivered(classified.CloudEvent(sent.Payload, time.Now()), 7, webhook.SamePayload)})
 		must(t, err)
 		if outcomes[0] != store.Duplicate {
 			t.Fatalf("delivery %d is %s", d.GetID(), outcomes[0])

@@ -16,6 +16,7 @@ import (
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/webhook"
 )
 
 const (
@@ -92,13 +93,13 @@ func (h *handler) take(ctx context.Context, log hookLog, id int64, now time.Time
 		return nil
 	}
 	payload := []byte(*whole.Request.RawPayload)
-	d, err := github.Classify(whole.GetEvent(), whole.GetGUID(), payload)
+	d, err := webhook.Classify(whole.GetEvent(), whole.GetGUID(), payload)
 	if err != nil {
 		slog.Warn("a lost delivery can't be read", "id", whole.GetGUID(), "error", err)
 		return nil
 	}
-	hook, _ := strconv.ParseInt(whole.Request.Headers[github.HeaderHook], 10, 64)
-	arrival := store.Delivered(d.CloudEvent(payload, now), hook, github.SamePayload)
+	hook, _ := strconv.ParseInt(whole.Request.Headers[webhook.HeaderHook], 10, 64)
+	arrival := store.Delivered(d.CloudEvent(payload, now), hook, webhook.SamePayload)
 	why, err := h.past(ctx, d, payload, now)
 	if err != nil {
 		return err

@@ -11,13 +11,14 @@ import (
 	gh "github.com/google/go-github/v66/github"
 
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/webhook"
 )
 
 // past tells why a lost delivery holds no more: what comes so late is acted upon only
 // if GitHub shows it still. A label that was taken off since, an issue that is open
 // again, a review of what is closed by now are history. "" says that it may hold; then
 // the order of GitHub's times, which stage-router keeps, decides.
-func (h *handler) past(ctx context.Context, d github.Delivery, payload []byte, now time.Time) (why string, err error) {
+func (h *handler) past(ctx context.Context, d webhook.Delivery, payload []byte, now time.Time) (why string, err error) {
 	closes := d.Action == "closed" || d.Action == "reopened"
 	label, review := labelOf(d, payload), reviewOf(d, payload)
 	owner, name, ok := strings.Cut(d.Repository, "/")
@@ -73,14 +74,14 @@ func (h *handler) tookOff(ctx context.Context, client *github.Client, owner, nam
 	return err == nil && strings.EqualFold(last.GetActor().GetLogin(), us), err
 }
 
-func labelOf(d github.Delivery, payload []byte) string {
+func labelOf(d webhook.Delivery, payload []byte) string {
 	if d.Action != "labeled" {
 		return ""
 	}
-	if p, err := github.PullRequestFrom(payload); err == nil {
+	if p, err := webhook.PullRequestFrom(payload); err == nil {
 		return p.Label
 	}
-	i, err := github.IssueFrom(payload)
+	i, err := webhook.IssueFrom(payload)
 	if err != nil {
 		return ""
 	}
@@ -88,8 +89,8 @@ func labelOf(d github.Delivery, payload []byte) string {
 }
 
 // reviewOf is the id of the review that was submitted, 0 for none.
-func reviewOf(d github.Delivery, payload []byte) int64 {
-	if r, err := github.ReviewFrom(payload); err == nil && d.Event == "pull_request_review" && d.Action == "submitted" {
+func reviewOf(d webhook.Delivery, payload []byte) int64 {
+	if r, err := webhook.ReviewFrom(payload); err == nil && d.Event == "pull_request_review" && d.Action == "submitted" {
 		return r.Review.ID
 	}
 	return 0

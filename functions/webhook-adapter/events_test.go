@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/webhook"
 )
 
 func structured(id, source, typ string) string {
@@ -39,7 +39,7 @@ func TestAnswersOnEvents(t *testing.T) {
 		return map[string]string{"Authorization": "Bearer ci-token", "Content-Type": contentType}
 	}
 	signed := func(contentType, body string) map[string]string {
-		return map[string]string{"X-Hub-Signature-256": github.Sign([]byte("jira-secret"), []byte(body)), "Content-Type": contentType}
+		return map[string]string{"X-Hub-Signature-256": webhook.Sign([]byte("jira-secret"), []byte(body)), "Content-Type": contentType}
 	}
 	const one, many = "application/cloudevents+json", "application/cloudevents-batch+json"
 	ticket := structured("j-1", "urn:jira:board", "com.example.ticket.moved")
@@ -68,8 +68,8 @@ func TestAnswersOnEvents(t *testing.T) {
 		{"empty token", binary("x", "Authorization", "Bearer "), `{}`, refused(401, "give a bearer token, or a signature in X-Hub-Signature-256")},
 		{"a secret is no token", binary("x", "Authorization", "Bearer jira-secret"), `{}`, refused(401, "the token belongs to no registered source")},
 		{"wrong signature", signed(one, "other"), ticket, refused(401, "the signature fits no registered source")},
-		{"a token is no secret", map[string]string{"X-Hub-Signature-256": github.Sign([]byte("ci-token"), []byte(ticket)), "Content-Type": one}, ticket, refused(401, "the signature fits no registered source")},
-		{"a signature does not cover binary mode", binary("x", "Authorization", "", "X-Hub-Signature-256", github.Sign([]byte("jira-secret"), []byte(`{}`)),
+		{"a token is no secret", map[string]string{"X-Hub-Signature-256": webhook.Sign([]byte("ci-token"), []byte(ticket)), "Content-Type": one}, ticket, refused(401, "the signature fits no registered source")},
+		{"a signature does not cover binary mode", binary("x", "Authorization", "", "X-Hub-Signature-256", webhook.Sign([]byte("jira-secret"), []byte(`{}`)),
 			"ce-source", "urn:jira", "ce-type", "com.example.ticket.moved"), `{}`,
 			refused(400, "in binary mode the signature would not cover the attributes: send structured or batched mode, or use a bearer token")},
 		{"type of another", binary("x", "ce-type", "com.example.ticket.moved"), `{}`,
@@ -87,7 +87,7 @@ func TestAnswersOnEvents(t *testing.T) {
 		{"empty batch", bearer(many), `[]`, refused(400, "0 events in the batch, want 1 to 500")},
 		{"batch too long", bearer(many), "[" + strings.Repeat(structured("n", ciSource, ciType)+",", 500) + structured("n", ciSource, ciType) + "]",
 			refused(400, "501 events in the batch, want 1 to 500")},
-		{"too large", binary("x"), strings.Repeat(" ", github.MaxPayload+1), refused(413, "more than 26214400 bytes")},
+		{"too large", binary("x"), strings.Repeat(" ", webhook.MaxPayload+1), refused(413, "more than 26214400 bytes")},
 	} {
 		got := f.post("/events", tt.header, []byte(tt.body))
 		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(answer{})); diff != "" {

@@ -19,20 +19,20 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"codexk8s.dev/shared/events"
-	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/metrics"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/webhook"
 )
 
 type handler struct {
-	secrets github.Secrets
+	secrets webhook.Secrets
 	sources []source
 	commits *committer
 	tracer  trace.Tracer
 }
 
-func newHandler(secrets github.Secrets, sources []source, commits *committer) *handler {
+func newHandler(secrets webhook.Secrets, sources []source, commits *committer) *handler {
 	return &handler{secrets: secrets, sources: sources, commits: commits, tracer: otel.Tracer(metrics.Scope)}
 }
 
@@ -64,25 +64,25 @@ func refuse(status int, reason string, err error) error { return &refusal{status
 // github takes one delivery. The signature comes first, over the bytes as they came: nothing is parsed for a stranger.
 func (h *handler) github(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	d := github.Delivery{Event: r.Header.Get(github.HeaderEvent), GUID: r.Header.Get(github.HeaderDelivery)}
+	d := webhook.Delivery{Event: r.Header.Get(webhook.HeaderEvent), GUID: r.Header.Get(webhook.HeaderDelivery)}
 	var outcome store.Outcome
 	err := func() error {
 		body, err := readBody(w, r)
 		if err != nil {
 			return err
 		}
-		if err := h.secrets.Verify(r.Header.Get(github.HeaderSignature), body); err != nil {
+		if err := h.secrets.Verify(r.Header.Get(webhook.HeaderSignature), body); err != nil {
 			return refuse(http.StatusUnauthorized, signatureReason(err), err)
 		}
 		payload, err := payloadOf(r.Header.Get("Content-Type"), body)
 		if err != nil {
 			return err
 		}
-		if d, err = github.Classify(d.Event, d.GUID, payload); err != nil {
+		if d, err = webhook.Classify(d.Event, d.GUID, payload); err != nil {
 			return refuse(http.StatusBadRequest, "malformed", err)
 		}
-		hook, _ := strconv.ParseInt(r.Header.Get(github.HeaderHook), 10, 64)
-		arrival := store.Delivered(d.CloudEvent(payload, start), hook, github.SamePayload)
+		hook, _ := strconv.ParseInt(r.Header.Get(webhook.HeaderHook), 10, 64)
+		arrival := store.Delivered(d.CloudEvent(payload, start), hook, webhook.SamePayload)
 		ctx, span := h.tracer.Start(r.Context(), "POST /github", trace.WithSpanKind(trace.SpanKindServer))
 		defer span.End()
 		continueTrace(ctx, &arrival.Event)
@@ -101,7 +101,7 @@ func (h *handler) github(w http.ResponseWriter, r *http.Request) {
 }
 
 func signatureReason(err error) string {
-	if errors.Is(err, github.ErrNoSignature) {
+	if errors.Is(err, webhook.ErrNoSignature) {
 		return "no_signature"
 	}
 	return "wrong_signature"
@@ -109,15 +109,15 @@ func signatureReason(err error) string {
 
 // readBody reads up to GitHub's own limit, whatever the headers promise.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	tooLarge := refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Errorf("more than %d bytes", github.MaxPayload))
-	if r.ContentLength > github.MaxPayload {
+	tooLarge := refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Errorf("more than %d bytes", webhook.MaxPayload))
+	if r.ContentLength > webhook.MaxPayload {
 		return nil, tooLarge
 	}
 	// Nobody holds a connection by sending drop by drop. An error means a server without deadlines: a test.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(30 * time.Second))
 	var b bytes.Buffer
 	b.Grow(int(min(max(r.ContentLength, 0), 1<<20)) + bytes.MinRead)
-	if _, err := b.ReadFrom(http.MaxBytesReader(w, r.Body, github.MaxPayload)); err != nil {
+	if _, err := b.ReadFrom(http.MaxBytesReader(w, r.Body, webhook.MaxPayload)); err != nil {
 		if limit := new(http.MaxBytesError); errors.As(err, &limit) {
 			return nil, tooLarge
 		}

@@ -22,9 +22,9 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"codexk8s.dev/shared/events"
-	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/webhook"
 	"codexk8s.dev/test/local/pg/pgtest"
 )
 
@@ -104,7 +104,7 @@ func setup(t *testing.T) *fixture {
 	s := serve.New("webhook-adapter", f.broker.URL)
 	f.sender = newSender(s.Send, 4)
 	f.commit = newCommitter(f.db.Receive, f.sender.offer)
-	newHandler(github.Secrets{[]byte("new"), []byte("old")}, sources, f.commit).routes(s)
+	newHandler(webhook.Secrets{[]byte("new"), []byte("old")}, sources, f.commit).routes(s)
 	srv := httptest.NewServer(s.Handler())
 	f.url = srv.URL
 	t.Cleanup(func() {
@@ -162,7 +162,7 @@ func (f *fixture) do(path string, header map[string]string, body io.Reader) answ
 func headers(guid, event, secret string, body []byte) map[string]string {
 	return map[string]string{
 		"Content-Type": "application/json", "X-GitHub-Event": event, "X-GitHub-Delivery": guid,
-		"X-GitHub-Hook-ID": "99", "X-Hub-Signature-256": github.Sign([]byte(secret), body),
+		"X-GitHub-Hook-ID": "99", "X-Hub-Signature-256": webhook.Sign([]byte(secret), body),
 	}
 }
 
@@ -257,10 +257,10 @@ func TestAnswersOnGitHub(t *testing.T) {
 		{"ping", headers("g-4", "ping", "new", ping), ping, answer{200, reply{Status: "ignored", Delivery: "g-4"}}},
 		{"ping again", headers("g-4", "ping", "new", ping), ping, answer{200, reply{Status: "duplicate", Delivery: "g-4"}}},
 		{"unknown event", headers("g-5", "from_the_future", "new", []byte(`{}`)), []byte(`{}`), answer{200, reply{Status: "ignored", Delivery: "g-5"}}},
-		{"wrong secret", headers("g-6", "issues", "nope", []byte(labeled)), []byte(labeled), answer{401, reply{Status: "refused", Delivery: "g-6", Error: github.ErrWrongSignature.Error()}}},
-		{"no signature", change(headers("g-6", "issues", "new", []byte(labeled)), "X-Hub-Signature-256", ""), []byte(labeled), answer{401, reply{Status: "refused", Delivery: "g-6", Error: github.ErrNoSignature.Error()}}},
-		{"signature of a form is over the raw form", change(headers("g-6", "issues", "new", []byte(labeled)), "Content-Type", "application/x-www-form-urlencoded"), form, answer{401, reply{Status: "refused", Delivery: "g-6", Error: github.ErrWrongSignature.Error()}}},
-		{"a stranger learns nothing of the media type", change(headers("g-6", "issues", "nope", []byte(labeled)), "Content-Type", "text/plain"), []byte(labeled), answer{401, reply{Status: "refused", Delivery: "g-6", Error: github.ErrWrongSignature.Error()}}},
+		{"wrong secret", headers("g-6", "issues", "nope", []byte(labeled)), []byte(labeled), answer{401, reply{Status: "refused", Delivery: "g-6", Error: webhook.ErrWrongSignature.Error()}}},
+		{"no signature", change(headers("g-6", "issues", "new", []byte(labeled)), "X-Hub-Signature-256", ""), []byte(labeled), answer{401, reply{Status: "refused", Delivery: "g-6", Error: webhook.ErrNoSignature.Error()}}},
+		{"signature of a form is over the raw form", change(headers("g-6", "issues", "new", []byte(labeled)), "Content-Type", "application/x-www-form-urlencoded"), form, answer{401, reply{Status: "refused", Delivery: "g-6", Error: webhook.ErrWrongSignature.Error()}}},
+		{"a stranger learns nothing of the media type", change(headers("g-6", "issues", "nope", []byte(labeled)), "Content-Type", "text/plain"), []byte(labeled), answer{401, reply{Status: "refused", Delivery: "g-6", Error: webhook.ErrWrongSignature.Error()}}},
 		{"media type", change(headers("g-6", "issues", "new", []byte(labeled)), "Content-Type", "text/plain"), []byte(labeled), answer{415, reply{Status: "refused", Delivery: "g-6", Error: `content type "text/plain", want application/json or application/x-www-form-urlencoded`}}},
 		{"no media type", change(headers("g-6", "issues", "new", []byte(labeled)), "Content-Type", ""), []byte(labeled), answer{415, reply{Status: "refused", Delivery: "g-6", Error: `content type "", want application/json or application/x-www-form-urlencoded`}}},
 		{"form without payload", change(headers("g-6", "issues", "new", []byte("a=b")), "Content-Type", "application/x-www-form-urlencoded"), []byte("a=b"), answer{400, reply{Status: "refused", Delivery: "g-6", Error: "the form has no field payload"}}},
@@ -289,7 +289,7 @@ func TestAnswersOnGitHub(t *testing.T) {
 func TestOversize(t *testing.T) {
 	f := setup(t)
 	// Valid and signed, but a byte too long: so only its length can be the reason.
-	big := bytes.Repeat([]byte(" "), github.MaxPayload+1)
+	big := bytes.Repeat([]byte(" "), webhook.MaxPayload+1)
 	copy(big, labeled)
 	want := answer{413, reply{Status: "refused", Delivery: "g-1", Error: "more than 26214400 bytes"}}
 	if diff := cmp.Diff(want, f.post("/github", headers("g-1", "issues", "new", big), big), cmp.AllowUnexported(answer{})); diff != "" {
@@ -299,7 +299,7 @@ func TestOversize(t *testing.T) {
 	if diff := cmp.Diff(want, chunked, cmp.AllowUnexported(answer{})); diff != "" {
 		t.Errorf("chunked, without content-length: %s", diff)
 	}
-	fits := big[:github.MaxPayload]
+	fits := big[:webhook.MaxPayload]
 	if got := f.do("/github", headers("g-1", "issues", "new", fits), io.MultiReader(bytes.NewReader(fits))); got.Code != 202 {
 		t.Errorf("the largest payload that GitHub sends, chunked: %+v", got)
 	}

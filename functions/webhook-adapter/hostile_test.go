@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"testing"
 
-	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/webhook"
 	"codexk8s.dev/test/hostile"
 )
 
@@ -67,9 +67,9 @@ func TestASignatureCoversTheBodyAlone(t *testing.T) {
 		headers("first", "issues", "new", body),
 		headers("second", "issues", "new", body),
 		with(headers("first", "issues", "new", body), "X-GitHub-Event", "pull_request"),
-		with(headers("third", "issues", "new", body), github.HeaderSignature, github.Sign([]byte("new"), append(body, ' '))),
-		with(headers("third", "issues", "new", body), github.HeaderSignature, ""),
-		with(with(headers("third", "issues", "new", body), github.HeaderSignature, ""), "X-Hub-Signature", "sha1=0123456789012345678901234567890123456789"),
+		with(headers("third", "issues", "new", body), webhook.HeaderSignature, webhook.Sign([]byte("new"), append(body, ' '))),
+		with(headers("third", "issues", "new", body), webhook.HeaderSignature, ""),
+		with(with(headers("third", "issues", "new", body), webhook.HeaderSignature, ""), "X-Hub-Signature", "sha1=0123456789012345678901234567890123456789"),
 	} {
 		want := []int{202, 200, 202, 200, 401, 401, 401}[i]
 		if got := f.post("/github", header, body); got.Code != want {

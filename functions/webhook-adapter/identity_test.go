@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/webhook"
 )
 
 // timekeeper stores a delivery that never came as GitHub's list shows it. When somebody has it delivered once more, from
@@ -18,11 +18,11 @@ import (
 func TestTheRealBytesOfWhatWasTakenFromGitHubsList(t *testing.T) {
 	f := setup(t)
 	const listed = `{"sender": {"login": "bob"}, "repository": {"full_name": "Acme/api"}, "issue": {"number": 12, "title": "a \u0026 b"}, "action": "opened"}`
-	d, err := github.Classify("issues", "g-1", []byte(listed))
+	d, err := webhook.Classify("issues", "g-1", []byte(listed))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.db.Receive(t.Context(), []store.Arrival{store.Delivered(d.CloudEvent([]byte(listed), time.Now()), 0, github.SamePayload)}); err != nil {
+	if _, err := f.db.Receive(t.Context(), []store.Arrival{store.Delivered(d.CloudEvent([]byte(listed), time.Now()), 0, webhook.SamePayload)}); err != nil {
 		t.Fatal(err)
 	}
 	const real = `{"action":"opened","issue":{"number":12,"title":"a & b"},"repository":{"full_name":"Acme/api"},"sender":{"login":"bob"}}`

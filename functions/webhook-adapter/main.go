@@ -24,9 +24,9 @@ import (
 	"os"
 	"runtime/debug"
 
-	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/webhook"
 )
 
 type env struct {
@@ -50,7 +50,7 @@ func init() {
 }
 
 func run(ctx context.Context, s *serve.Server, env env) error {
-	secrets, err := github.ParseSecrets(env.WebhookSecrets)
+	secrets, err := webhook.ParseSecrets(env.WebhookSecrets)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"codexk8s.dev/shared/events"
-	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/webhook"
 )
 
 // A source is another system that may send CloudEvents to POST /events. The file EVENT_SOURCES_FILE lists them:
@@ -37,7 +37,7 @@ type source struct {
 	SecretFile string   `json:"secretFile"`
 	SecretEnv  string   `json:"secretEnv"`
 
-	tokens, secrets github.Secrets
+	tokens, secrets webhook.Secrets
 }
 
 // loadSources reads the list; no path, no sources. A mistake anywhere in it is an error: a source that was silently left
@@ -96,7 +96,7 @@ func (s *source) complete() error {
 
 // credential reads a setting by the path of its file or the name of its variable, both of which the operator chose in
 // the list; none of the two is no credential.
-func credential(file, variable string) (github.Secrets, error) {
+func credential(file, variable string) (webhook.Secrets, error) {
 	var setting string
 	switch {
 	case file != "" && variable != "":
@@ -112,7 +112,7 @@ func credential(file, variable string) (github.Secrets, error) {
 	default:
 		return nil, nil
 	}
-	secrets, err := github.ParseSecrets(setting)
+	secrets, err := webhook.ParseSecrets(setting)
 	if err != nil {
 		return nil, fmt.Errorf("the credential in %s%s is empty", file, variable)
 	}
@@ -121,7 +121,7 @@ func credential(file, variable string) (github.Secrets, error) {
 
 // authenticate finds the source that sends, by its token or by its signature over the body.
 func (h *handler) authenticate(r *http.Request, body []byte) (from *source, signed bool, err error) {
-	if signature := r.Header.Get(github.HeaderSignature); signature != "" {
+	if signature := r.Header.Get(webhook.HeaderSignature); signature != "" {
 		for i := range h.sources {
 			if h.sources[i].secrets.Verify(signature, body) == nil {
 				return &h.sources[i], true, nil
@@ -131,7 +131,7 @@ func (h *handler) authenticate(r *http.Request, body []byte) (from *source, sign
 	}
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
-		w := "give a bearer token, or a signature in " + github.HeaderSignature
+		w := "give a bearer token, or a signature in " + webhook.HeaderSignature
 		return nil, false, refuse(http.StatusUnauthorized, "no_credential", errors.New(w))
 	}
 	got := sha256.Sum256([]byte(strings.TrimSpace(token)))

@@ -17,6 +17,8 @@ import (
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
 	gh "github.com/google/go-github/v66/github"
+
+	"codexk8s.dev/shared/webhook"
 )
 
 // DefaultURL is GitHub's own API; an Enterprise Server has https://HOST/api/v3.
@@ -183,7 +185,7 @@ func (cs *Clients) Login(ctx context.Context) (string, error) {
 
 func (cs *Clients) installation(ctx context.Context, repository string) (int64, error) {
 	owner, name, ok := strings.Cut(repository, "/")
-	if !ok || !isName(owner) || !isName(name) {
+	if !ok || !webhook.IsName(owner) || !webhook.IsName(name) {
 		return 0, &Refused{Status: http.StatusNotFound, Message: fmt.Sprintf("no repository %q, want owner/name", repository)}
 	}
 	key := strings.ToLower(repository)

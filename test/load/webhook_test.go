@@ -25,7 +25,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"codexk8s.dev/migrations"
-	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/webhook"
 	"codexk8s.dev/test/local/pg"
 )
 
@@ -231,7 +231,7 @@ func deliver(b *testing.B, a *adapter, payload []byte, n int) []time.Duration {
 	b.Helper()
 	head := fmt.Sprintf("POST /github HTTP/1.1\r\nHost: hooks\r\nUser-Agent: GitHub-Hookshot/load\r\nContent-Type: application/json\r\n"+
 		"X-GitHub-Event: issues\r\nX-GitHub-Hook-ID: 1\r\nX-Hub-Signature-256: %s\r\nContent-Length: %d\r\nX-GitHub-Delivery: ",
-		github.Sign([]byte(secret), payload), len(payload))
+		webhook.Sign([]byte(secret), payload), len(payload))
 	took := make([]time.Duration, n)
 	var next atomic.Int64
 	var wg sync.WaitGroup

@@ -1,4 +1,4 @@
-package github
+package webhook
 
 import (
 	"bytes"
@@ -151,7 +151,7 @@ func Classify(event, guid string, payload []byte) (Delivery, error) {
 	}
 	if d.Repository != "" {
 		owner, name, ok := strings.Cut(d.Repository, "/")
-		if !ok || !isName(owner) || !isName(name) {
+		if !ok || !IsName(owner) || !IsName(name) {
 			return d, errors.New("repository.full_name is not owner/name")
 		}
 		d.Owner = owner
@@ -214,8 +214,8 @@ func isDeliveryID(s string) bool {
 	return true
 }
 
-// isName holds for the names GitHub allows for an owner or a repository; they go into a URI.
-func isName(s string) bool {
+// IsName holds for the names GitHub allows for an owner or a repository; they go into a URI.
+func IsName(s string) bool {
 	if s == "" || len(s) > 100 {
 		return false
 	}

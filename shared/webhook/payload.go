@@ -1,4 +1,4 @@
-package github
+package webhook
 
 import (
 	"encoding/json"
@@ -205,7 +205,7 @@ func decode(event string, data []byte) (*payload, error) {
 	if err := plain.Unmarshal(data, p); err != nil {
 		return nil, fmt.Errorf("decoding the %s payload: %w", event, err)
 	}
-	if owner, name, ok := strings.Cut(p.Repository.FullName, "/"); !ok || !isName(owner) || !isName(name) {
+	if owner, name, ok := strings.Cut(p.Repository.FullName, "/"); !ok || !IsName(owner) || !IsName(name) {
 		return nil, missing(event, "a repository.full_name of the form owner/name")
 	}
 	return p, nil
