@@ -98,10 +98,10 @@ func union(a, b []string) []string {
 const maxReported = 5000
 
 // reported writes paths for the report.
-func reported(paths []string) []string {
+func (r *runner) reported(paths []string) []string {
 	var out []string
 	for _, p := range paths[:min(len(paths), maxReported)] {
-		out = append(out, checkout.Shown(p))
+		out = append(out, r.secrets.Clean(checkout.Shown(p)))
 	}
 	return out
 }

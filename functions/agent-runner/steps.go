@@ -158,6 +158,6 @@ func (r *runner) openPull(ctx context.Context, a *agentapi.Assignment, done *fin
 	r.log.Say("Pull request #%d: %s", pr.GetNumber(), pr.GetHTMLURL())
 	return &agentapi.ReportRequest{
 		Outcome: "succeeded", Summary: r.secrets.Clean(done.summary), Branch: a.GetBranch(), HeadSha: done.commit,
-		PullRequest: int32(pr.GetNumber()), PullRequestUrl: pr.GetHTMLURL(), ThreadId: done.threadID, ChangedFiles: reported(done.changed),
+		PullRequest: int32(pr.GetNumber()), PullRequestUrl: pr.GetHTMLURL(), ThreadId: done.threadID, ChangedFiles: r.reported(done.changed),
 	}, nil
 }

@@ -28,6 +28,7 @@ func TestWhateverTheAgentDoesToItsRepositoryItsWorkArrives(t *testing.T) {
 		"no .git":             {"rm -rf .git", "greetings/french.txt", ""},
 		"nested repository":   {"git init -q fixture && echo x >fixture/a.txt", "fixture/a.txt greetings/french.txt", "`fixture` is a repository of its own"},
 		"a name in Latin-1":   {`printf x >"$(printf 'caf\351.txt')"`, `"caf\351.txt" greetings/french.txt`, ""},
+		"a token in a name":   {"touch eyJ" + strings.Repeat("hbGciOiJSUzI1NiJ9.", 3) + "c2ln", "[redacted] greetings/french.txt", ""},
 		"something to ignore": {"mkfifo pipe", "greetings/french.txt", "`pipe` is a pipe"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,42 +16,50 @@ func made(parts ...string) string { return strings.Join(parts, "") }
 
 const token = "run-token-for-tests-0123456789"
 
-const letters = "0123456789abcdefghijABCDEFGHIJ0123456789"
+const sample = "0123456789abcdefghijABCDEFGHIJ0123456789"
 
 // The forms of secrets that people and agents meet. Each is printed alone, in a sentence and in an assignment.
 func secretForms() map[string]string {
 	jwt := made("eyJ", "hbGciOiJSUzI1NiJ9", ".", "eyJ", "pc3MiOiIxMjM0NTY3In0", ".", "c2ln-bmF0_dXJl")
 	return map[string]string{
-		"GitHub installation":      made("ghs", "_", letters[:36]),
+		"GitHub installation":      made("ghs", "_", sample[:36]),
 		"GitHub installation, JWT": made("ghs", "_1234567_", jwt),
-		"GitHub user":              made("ghu", "_", letters[:36]),
-		"GitHub personal":          made("ghp", "_", letters[:36]),
-		"GitHub OAuth":             made("gho", "_", letters[:36]),
-		"GitHub refresh":           made("ghr", "_", letters, letters[:36]),
-		"GitHub fine-grained":      made("github", "_pat_", letters[:22], "_", letters),
-		"GitLab personal":          made("gl", "pat-", letters[:20]),
-		"GitLab routable":          made("gl", "pat-", letters[:27], ".01.", letters[:9]),
-		"GitLab deploy":            made("gl", "dt-", letters[:20]),
-		"Slack bot":                made("xo", "xb-123456789012-1234567890123-", letters[:24]),
-		"Slack user":               made("xo", "xp-123456789012-1234567890123-", letters[:24]),
-		"Slack app":                made("xa", "pp-1-A0123456789-1234567890123-", letters[:24]),
-		"npm":                      made("np", "m_", letters[:36]),
-		"OpenAI project":           made("sk", "-proj-", letters),
-		"Anthropic":                made("sk", "-ant-api03-", letters),
+		"GitHub user":              made("ghu", "_", sample[:36]),
+		"GitHub personal":          made("ghp", "_", sample[:36]),
+		"GitHub OAuth":             made("gho", "_", sample[:36]),
+		"GitHub refresh":           made("ghr", "_", sample, sample[:36]),
+		"GitHub fine-grained":      made("github", "_pat_", sample[:22], "_", sample),
+		"GitLab personal":          made("gl", "pat-", sample[:20]),
+		"GitLab routable":          made("gl", "pat-", sample[:27], ".01.", sample[:9]),
+		"GitLab deploy":            made("gl", "dt-", sample[:20]),
+		"Slack bot":                made("xo", "xb-123456789012-1234567890123-", sample[:24]),
+		"Slack user":               made("xo", "xp-123456789012-1234567890123-", sample[:24]),
+		"Slack app":                made("xa", "pp-1-A0123456789-1234567890123-", sample[:24]),
+		"npm":                      made("np", "m_", sample[:36]),
+		"OpenAI project":           made("sk", "-proj-", sample),
+		"Anthropic":                made("sk", "-ant-api03-", sample),
 		"AWS":                      made("AK", "IA", "ABCDEFGH12345678"),
 		"AWS, temporary":           made("AS", "IA", "ABCDEFGH12345678"),
-		"Google":                   made("AI", "za", letters[:35]),
-		"Hugging Face":             made("h", "f_", letters[:34]),
-		"Telegram":                 made("1234567890", ":", letters[:35]),
+		"Google":                   made("AI", "za", sample[:35]),
+		"Hugging Face":             made("h", "f_", sample[:34]),
+		"Telegram":                 made("1234567890", ":", sample[:35]),
 		"JWT":                      jwt,
-		"Stripe":                   made("sk", "_live_", letters[:24]),
+		"Stripe":                   made("sk", "_live_", sample[:24]),
+		"OpenAI service account":   made("sk", "-svcacct-", sample),
+		"Grafana":                  made("gl", "sa_", sample[:32], "_01234567"),
+		"Groq":                     made("gs", "k_", sample),
+		"Sentry":                   made("sn", "trys_", sample),
+		"Notion":                   made("nt", "n_", sample),
+		"Doppler":                  made("dp", ".pt.", sample),
+		"Terraform":                made(sample[:14], ".atlasv1.", sample, sample),
+		"age":                      made("AGE", "-SECRET-KEY-1", strings.Repeat("QPZRY9X8GF2TV", 5)),
 	}
 }
 
 func TestSecretsOfEveryFormAreReplaced(t *testing.T) {
 	r := &Secrets{}
 	for name, secret := range secretForms() {
-		for _, around := range []string{"%s", "the token %s, and more", "TOKEN=%s\n", `{"key":"%s"}`, "https://x:%s@host/", "\x1b[32m%s\x1b[0m", "(%s)", "a\n%s\nb"} {
+		for _, around := range []string{"%s", "the token %s, and more", "TOKEN=%s\n", `{"key":"%s"}`, "https://x:%s@host/", "my_%s", `token\u003d%s`, "\x1b[32m%s\x1b[0m", "(%s)", "a\n%s\nb"} {
 			text := fmt.Sprintf(around, secret)
 			got := r.Clean(text)
 			if strings.Contains(got, secret[4:]) || strings.Contains(got, secret[len(secret)-8:]) || !strings.Contains(got, redacted) {
@@ -64,21 +73,41 @@ func TestSecretsOfHTTPAreReplaced(t *testing.T) {
 	r := &Secrets{}
 	basic := base64.StdEncoding.EncodeToString([]byte("x-access-token:hunter2"))
 	for text, want := range map[string]string{
-		"Authorization: Basic " + basic:                          "Authorization: Basic [redacted]",
-		"http.extraheader=AUTHORIZATION: basic " + basic:         "http.extraheader=AUTHORIZATION: basic [redacted]",
-		`"authorization": "Bearer ` + letters[:20] + `"`:         `"authorization": "Bearer [redacted]"`,
-		"authorization: token " + letters[:20]:                   "authorization: [redacted]",
-		"PRIVATE-TOKEN: " + letters[:20]:                         "PRIVATE-TOKEN: [redacted]",
-		"x-api-key=" + letters[:20]:                              "x-api-key=[redacted]",
-		"Basic YTpi":                                             "Basic [redacted]",
-		"postgres://app:s3cret@db:5432/x":                        "postgres://[redacted]@db:5432/x",
-		"https://" + letters[:30] + "@github.com/a/b":            "https://[redacted]@github.com/a/b",
-		"DB_PASSWORD=" + letters[:16] + " HOME=/home/agent":      "DB_PASSWORD=[redacted] HOME=/home/agent",
-		"AWS_SECRET_ACCESS_KEY='" + letters + "'":                "AWS_SECRET_ACCESS_KEY='[redacted]'",
-		"Basic understanding of Bearer authentication is needed": "Basic understanding of Bearer authentication is needed",
-		"the authorization: see documentation":                   "the authorization: see documentation",
-		"TOKEN=os.environ ghost_writer sk-learn-something-else":  "TOKEN=os.environ ghost_writer sk-learn-something-else",
-		"git@github.com:acme/shop.git https://host:8080/a@b":     "git@github.com:acme/shop.git https://host:8080/a@b",
+		"Authorization: Basic " + basic:                           "Authorization: Basic [redacted]",
+		"http.extraheader=AUTHORIZATION: basic " + basic:          "http.extraheader=AUTHORIZATION: basic [redacted]",
+		`"authorization": "Bearer ` + sample[:20] + `"`:           `"authorization": "Bearer [redacted]"`,
+		"authorization: token " + sample[:20]:                     "authorization: [redacted]",
+		"PRIVATE-TOKEN: " + sample[:20]:                           "PRIVATE-TOKEN: [redacted]",
+		"x-api-key=" + sample[:20]:                                "x-api-key=[redacted]",
+		"Basic YTpi":                                              "Basic [redacted]",
+		"postgres://app:s3cret@db:5432/x":                         "postgres://[redacted]@db:5432/x",
+		"https://" + sample[:30] + "@github.com/a/b":              "https://[redacted]@github.com/a/b",
+		"DB_PASSWORD=" + sample[:16] + " HOME=/home/agent":        "DB_PASSWORD=[redacted] HOME=/home/agent",
+		"AWS_SECRET_ACCESS_KEY='" + sample + "'":                  "AWS_SECRET_ACCESS_KEY='[redacted]'",
+		"postgresql://app:p@ss@db:5432/x":                         "postgresql://[redacted]@db:5432/x",
+		"redis://:hunter2hunter2@cache:6379/0":                    "redis://[redacted]@cache:6379/0",
+		"postgres://db/x?user=app&password=hunter2hunter2":        "postgres://db/x?user=app&password=[redacted]",
+		"host=db password=hunter2hunter2 dbname=x":                "host=db password=[redacted] dbname=x",
+		"machine github.com login x password hunter2":             "machine github.com login x password [redacted]",
+		"//registry.npmjs.org/:_authToken=" + sample[:36]:         "//registry.npmjs.org/:_authToken=[redacted]",
+		"_auth=" + basic:                                          "_auth=[redacted]",
+		`{"auths":{"ghcr.io":{"auth":"` + basic + `"}}}`:          `{"auths":{"ghcr.io":{"auth":"[redacted]"}}}`,
+		"aws_secret_access_key = " + sample:                       "aws_secret_access_key = [redacted]",
+		`{\"access_token\": \"` + sample + `\"}`:                  `{\"access_token\": \"[redacted]\"}`,
+		"AccountName=x;AccountKey=" + sample + "==;Suffix=y":      "AccountName=x;AccountKey=[redacted];Suffix=y",
+		"https://x.example/c?sv=2022&sig=" + sample + "%3D&x":     "https://x.example/c?sv=2022&sig=[redacted]&x",
+		"https://hooks.slack.com/services/T01/B01/" + sample:      "https://hooks.slack.com/services[redacted]",
+		`https:\/\/hooks.slack.com\/services\/T01\/` + sample:     `https:\/\/hooks.slack.com\/services[redacted]`,
+		"https://discord.com/api/webhooks/123456/" + sample:       "https://discord.com/api/webhooks[redacted]",
+		"api.telegram.org/bot1234567890:" + sample[:35] + "/x":    "api.telegram.org/[redacted]/x",
+		"max_tokens: 1000, token: oauth2Client.token":             "max_tokens: 1000, token: oauth2Client.token",
+		"password: at least 8 characters; auth: none":             "password: at least 8 characters; auth: none",
+		"gsk_gl_shader_args_builder_set_float2 hf_hub_download_2": "gsk_gl_shader_args_builder_set_float2 hf_hub_download_2",
+		"<div class=sk-toggleable__label-arrow-2>":                "<div class=sk-toggleable__label-arrow-2>",
+		"Basic understanding of Bearer authentication is needed":  "Basic understanding of Bearer authentication is needed",
+		"the authorization: see documentation":                    "the authorization: see documentation",
+		"TOKEN=os.environ ghost_writer sk-learn-something-else":   "TOKEN=os.environ ghost_writer sk-learn-something-else",
+		"git@github.com:acme/shop.git https://host:8080/a@b":      "git@github.com:acme/shop.git https://host:8080/a@b",
 	} {
 		if got := r.Clean(text); got != want {
 			t.Errorf("%q became %q, want %q", text, got, want)
@@ -104,7 +133,7 @@ func TestKnownValuesAreReplacedInPiecesToo(t *testing.T) {
 
 // pem is a private key's file.
 func pem(kind string) string {
-	body := strings.TrimSuffix(strings.Repeat(letters+"ABCDEFGHIJKLMNOPabcdefgh\n", 6), "\n")
+	body := strings.TrimSuffix(strings.Repeat(sample+"ABCDEFGHIJKLMNOPabcdefgh\n", 6), "\n")
 	return made("-----BEGIN ", kind, "PRIVATE", " KEY-----\n", body, "\nMIIEpQ==\n-----END ", kind, "PRIVATE", " KEY-----\n")
 }
 
@@ -120,11 +149,63 @@ func TestPrivateKeysAreReplacedWhole(t *testing.T) {
 			"head":     pem(kind)[:200],
 		} {
 			got := r.Clean("before\n" + text + "\nafter\n")
-			if strings.Contains(got, letters[:16]) || !strings.HasPrefix(got, "before\n") || !strings.HasSuffix(got, "after\n") {
+			if strings.Contains(got, sample[:16]) || !strings.HasPrefix(got, "before\n") || !strings.HasSuffix(got, "after\n") {
 				t.Errorf("%s%s: %q", kind, name, got)
 			}
 		}
 	}
+}
+
+// A secret in another encoding, as a Secret of Kubernetes, a header or a dump has it, is found in logs and files.
+func TestEncodedSecretsAreFound(t *testing.T) {
+	r := &Secrets{}
+	r.Hide(token)
+	github := made("gh", "s_", sample[:36])
+	base := base64.StdEncoding
+	for name, text := range map[string]string{
+		"base64":              base.EncodeToString([]byte(token)),
+		"base64 with newline": base.EncodeToString([]byte(token + "\n")),
+		"base64 of a pair":    base.EncodeToString([]byte("x-access-token:" + token)),
+		"base64, shifted":     base.EncodeToString([]byte("a" + token + "zz")),
+		"base64, for URLs":    base64.RawURLEncoding.EncodeToString([]byte("?>" + token + "??>")),
+		"base64 behind a run": "abc/" + base.EncodeToString([]byte(token)),
+		"GitHub's in base64":  base.EncodeToString([]byte(github)),
+		"hexadecimal":         hex.EncodeToString([]byte(token)),
+		"HEXADECIMAL":         strings.ToUpper(hex.EncodeToString([]byte(github))),
+		"hex behind a digit":  "0" + hex.EncodeToString([]byte(token)),
+		"in percent":          percent(token),
+	} {
+		data := "data:\n  token: " + text + "\n  other: x\n"
+		if got := r.Clean(data); strings.Contains(got, text[8:20]) || !strings.HasSuffix(got, "\n  other: x\n") {
+			t.Errorf("%s: %q", name, got)
+		}
+		if got := r.Issued([]byte(data)); len(got) != 1 {
+			t.Errorf("%s: found %q", name, got)
+		}
+	}
+	for _, text := range []string{
+		base.EncodeToString([]byte(pem(""))), "client-key-data: " + base.EncodeToString([]byte(pem("EC "))),
+	} {
+		if got := r.Clean(text); strings.Contains(got, text[len(text)-20:]) {
+			t.Errorf("a private key in base64: %q", got)
+		}
+	}
+	for _, plain := range []string{
+		"sha256:" + strings.Repeat("0123456789abcdef", 4), base.EncodeToString([]byte("an ordinary sentence of a file")), "/usr/local/share/ca-certificates/extra",
+		"https://example.com/a%20b%20c%20d%20e%20f%20g%20h%20i%20j%20k",
+	} {
+		if got := r.Clean(plain); got != plain {
+			t.Errorf("%q became %q", plain, got)
+		}
+	}
+}
+
+func percent(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		fmt.Fprintf(&b, "%%%02X", c)
+	}
+	return b.String()
 }
 
 func TestIssuedTokensAreFoundInFiles(t *testing.T) {
@@ -139,7 +220,7 @@ func TestIssuedTokensAreFoundInFiles(t *testing.T) {
 		made("AKIA", "IOSFODNN7EXAMPLE"):                      nil, // of Amazon's documentation
 		pem(""):                                               nil, // test keys are in many repositories
 		"url = postgres://postgres:postgres@localhost/test\n": nil,
-		"Authorization: Bearer " + letters[:20]:               nil,
+		"Authorization: Bearer " + sample[:20]:                nil,
 	} {
 		got := r.Issued([]byte(text))
 		slices.Sort(got)

@@ -1,0 +1,105 @@
+package redact
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// An encoding is a way to write a secret that a file or a log has for its own reasons: a Secret of Kubernetes, the
+// header of a request, a dump. Whoever means to hide a value finds others.
+type encoding struct {
+	letters [256]bool
+	least   int // letters that are worth a look
+	before  int // a run of letters may begin with so many that belong to something else
+	decode  func(string) string
+}
+
+const (
+	numerals = "0123456789ABCDEFabcdef"
+	letters  = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+var encodings = []encoding{
+	{set(letters + "+/-_"), 24, 3, decodeBase64},
+	{set(numerals), 32, 1, decodeHex},
+	{set(numerals + "%"), 36, 0, decodePercent},
+}
+
+func set(of string) (all [256]bool) {
+	for _, c := range []byte(of) {
+		all[c] = true
+	}
+	return all
+}
+
+// What was read until an error will do for all of them.
+
+func decodeBase64(s string) string {
+	s = strings.NewReplacer("-", "+", "_", "/").Replace(s)
+	if len(s)%4 == 1 {
+		s = s[:len(s)-1]
+	}
+	plain, _ := base64.RawStdEncoding.DecodeString(s)
+	return string(plain)
+}
+
+func decodeHex(s string) string {
+	plain, _ := hex.DecodeString(s)
+	return string(plain)
+}
+
+func decodePercent(s string) string {
+	plain, _ := url.PathUnescape(s)
+	return plain
+}
+
+// encoded returns where secrets stand that are written in another way, in order: values that we were told, tokens that
+// only their issuers make, private keys.
+func (r *Secrets) encoded(text string) (all [][2]int) {
+	values := r.told()
+	for _, e := range encodings {
+		runs := e.runs(text)
+		// Most texts have none, which is seen faster of all runs together.
+		var plain strings.Builder
+		for _, at := range runs {
+			for skip := range e.before + 1 {
+				plain.WriteString(e.decode(text[at[0]+skip:at[1]]) + "\n")
+			}
+		}
+		if plain.Len() == 0 || !secret(plain.String(), values) {
+			continue
+		}
+		for _, at := range runs {
+			for skip := range e.before + 1 {
+				if secret(e.decode(text[at[0]+skip:at[1]]), values) {
+					all = append(all, at)
+					break
+				}
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b [2]int) int { return a[0] - b[0] })
+	return all
+}
+
+// runs returns where this encoding may stand.
+func (e *encoding) runs(text string) (all [][2]int) {
+	for begin, end := 0, 0; begin < len(text); begin = end + 1 {
+		for end = begin; end < len(text) && e.letters[text[end]]; end++ {
+		}
+		if end-begin >= e.least {
+			all = append(all, [2]int{begin, end})
+		}
+	}
+	return all
+}
+
+func secret(plain string, values []string) bool {
+	if slices.ContainsFunc(values, func(v string) bool { return strings.Contains(plain, v) }) {
+		return true
+	}
+	return slices.ContainsFunc(forms, func(f form) bool { return (f.issued || f.name == privateKey) && len(f.find(plain)) > 0 })
+}

@@ -1,0 +1,150 @@
+package redact
+
+import (
+	"encoding/base64"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const redacted = "[redacted]"
+
+const privateKey = "private key"
+
+// form is what a kind of secret looks like. Where the expression has a group, only the group is the secret.
+type form struct {
+	name  string
+	marks string // words, one of which is in every match: they are found faster; empty = look anyway
+	re    *regexp.Regexp
+	// holds looks closer at a match that ordinary text may have too; nil takes every match.
+	holds func(string) bool
+	// issued says that nothing but a token of its issuer looks like this, so that a file which has it is not pushed. The
+	// other forms are in test data and documentation everywhere.
+	issued bool
+}
+
+// The forms, as their issuers document them:
+//
+//	GitHub    https://docs.github.com/authentication/keeping-your-account-and-data-secure/about-authentication-to-github#githubs-token-formats
+//	          an installation token is ghs_ and 36 characters, or ghs_<app id>_<JSON Web Token>
+//	GitLab    https://docs.gitlab.com/security/tokens/#token-prefixes
+//	Slack     https://docs.slack.dev/authentication/tokens
+//	AWS       https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids
+//	HTTP      RFC 7617 (Basic), RFC 6750 (Bearer); JWT RFC 7519; PEM RFC 7468
+var forms = []form{
+	{name: privateKey, marks: `PRIVATE`, re: regexp.MustCompile(`-{4,5} ?BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?-{4,5}(?s:.*?)-{4,5} ?END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?-{4,5}`)},
+	{name: privateKey, marks: `PRIVATE`, re: regexp.MustCompile(`-{4,5} ?BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?-{4,5}(?:\s*(?:\\[nr])*` + keyLine + `)*`)},
+	{name: privateKey, marks: `Private-Lines:`, re: regexp.MustCompile(`Private-Lines: *[0-9]+((?:\s+[A-Za-z0-9+/=]{16,})+)`)},
+	{name: privateKey, marks: `AGE-SECRET-KEY-`, issued: true, re: edged(`AGE-SECRET-KEY-[0-9A-Z]{50,}`)},
+	{name: "GitHub token", marks: `gho_ ghp_ ghr_ ghs_ ghu_`, issued: true, re: edged(`gh[oprsu]_(?:[0-9]+_)?[A-Za-z0-9_-]{16,}(?:\.[A-Za-z0-9_-]+)*`), holds: random},
+	{name: "GitHub token", marks: `github_pat_`, issued: true, re: edged(`github_pat_[A-Za-z0-9_]{20,}`), holds: random},
+	{name: "GitLab token", marks: `glpat- gloas- gldt- glrt- glrtr- glcbt- glptt- glft- glimt- glagent- glwt- glsoat- glffct-`, issued: true, re: edged(`gl(?:pat|oas|dt|rt|rtr|cbt|ptt|ft|imt|agent|wt|soat|ffct)-[A-Za-z0-9_-]{16,}(?:\.[A-Za-z0-9_-]+)*`), holds: random},
+	{name: "Slack token", marks: `xox xapp-`, issued: true, re: edged(`(?:xox[a-z](?:\.xox[a-z])?|xapp)-[A-Za-z0-9-]{10,}`), holds: random},
+	{name: "webhook", marks: `hooks.slack.com /api/webhooks /webhookb2`, re: regexp.MustCompile(`(?:hooks\.slack\.com\\?/(?:services|workflows|triggers)|discord(?:app)?\.com\\?/api\\?/webhooks|webhook\.office\.com\\?/webhookb2)((?:\\?/[A-Za-z0-9@_+-]+)+)`)},
+	{name: "npm token", marks: `npm_`, issued: true, re: edged(`npm_[A-Za-z0-9]{30,}`), holds: random},
+	{name: "PyPI token", marks: `pypi-`, issued: true, re: edged(`pypi-[A-Za-z0-9_-]{50,}`), holds: random},
+	{name: "OpenAI key", marks: `sk-`, issued: true, re: edged(`sk-[A-Za-z0-9_-]{20,}`), holds: solid},
+	{name: "Stripe key", marks: `sk_live_ sk_test_ rk_live_ rk_test_ whsec_`, issued: true, re: edged(`(?:[sr]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,}`), holds: random},
+	{name: "AWS key", marks: `AKIA ASIA ABIA ACCA`, issued: true, re: edged(`(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b`)},
+	{name: "Google key", marks: `AIza GOCSPX- ya29.`, issued: true, re: edged(`(?:AIza[A-Za-z0-9_-]{35}|GOCSPX-[A-Za-z0-9_-]{20,}|ya29\.[A-Za-z0-9_-]{20,})`), holds: random},
+	{name: "access token", marks: `hf_ dckr_pat_ dop_v1_ doo_v1_ dor_v1_ lin_api_ hvs. shpat_ shpss_ ATATT3 rubygems_ dapi glsa_ glc_ NRAK- sntrys_ sntryu_ pul- gsk_ r8_ pplx- xai- ntn_ figd_ pscale_ dp. PMAK- sq0`, issued: true,
+		re: edged(`(?:hf_|dckr_pat_|do[por]_v1_|lin_api_|hvs\.|shp(?:at|ss)_|ATATT3|rubygems_|dapi|gl(?:sa|c)_|NRAK-|sntry[su]_|pul-|gsk_|r8_|pplx-|xai-|ntn_|figd_|pscale_(?:tkn|pw|oauth)_|dp\.(?:pt|st|ct|sa)\.|PMAK-|sq0[a-z]{3}-)[A-Za-z0-9_=-]{24,}`), holds: solid},
+	{name: "access token", marks: `.atlasv1.`, issued: true, re: edged(`[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{40,}`)},
+	{name: "Telegram token", marks: `:`, re: edged(`(?:bot)?[0-9]{8,11}:[A-Za-z0-9_-]{34,36}\b`), holds: random},
+	{name: "SendGrid key", marks: `SG.`, issued: true, re: edged(`SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`), holds: random},
+	{name: "JSON Web Token", marks: `eyJ`, re: edged(`eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}`), holds: func(s string) bool { return strings.Count(s, ".") >= 2 || len(s) > 60 }},
+	{name: "Basic credentials", marks: `asic ASIC`, re: regexp.MustCompile(`(?i)\bBasic[ \t]+([A-Za-z0-9+/_-]{4,}={0,2})`), holds: userAndPassword},
+	{name: "Bearer token", marks: `earer EARER`, re: regexp.MustCompile(`(?i)\bBearer[ \t]+([A-Za-z0-9._~+/-]{12,}=*)`), holds: random},
+	{name: "secret header", marks: `uthorization UTHORIZATION pi-key pi-Key PI-KEY rivate-token rivate-Token RIVATE-TOKEN auth-token Auth-Token AUTH-TOKEN`, re: regexp.MustCompile(`(?i)\b(?:authorization|x-api-key|api-key|private-token|x-auth-token)["']?[ \t]*[:=][ \t]*["']?((?:[a-z]+[ \t]+)?[A-Za-z0-9._~+/=-]{12,})`), holds: random},
+	{name: "password in a URL", marks: `://`, re: regexp.MustCompile(`://([^/\s:@"'<>]*:[^/\s"'<>]+)@`)},
+	{name: "token in a URL", marks: `://`, re: regexp.MustCompile(`://([^/\s:@"'<>]{20,})@`), holds: random},
+	{name: "variable", marks: `=`, re: regexp.MustCompile(`\b[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|PRIVATE_KEY)[A-Z0-9_]*=["']?([A-Za-z0-9+/=._~!%^&*:-]{12,})`), holds: random},
+	{name: "field", marks: `oken OKEN ecret ECRET assw ASSW pi_key pi-key piKey pikey PI_KEY PI-KEY pi-Key _key Key auth= auth: auth" auth' auth\ sig= ignature= IGNATURE=`,
+		re: regexp.MustCompile(`(?i)(?:token|secret|passw(?:or)?d|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|_?auth|[?&](?:sig|signature|x-amz-signature))\\*["']?[ \t]*[:=][ \t]*\\*["']?([A-Za-z0-9+/=._~!%^*-]{12,})`), holds: machine},
+	{name: "password of a machine", marks: `login`, re: regexp.MustCompile(`\blogin[ \t]+\S+\s+password[ \t]+(\S+)`)},
+}
+
+// edged is an expression for a token after the edge of a word. The end of a color, an escape in JSON or in a URL is one.
+func edged(token string) *regexp.Regexp {
+	return regexp.MustCompile(`(?:\b|_|\x1b\[[0-9;]*m|\\[nrtbfv]|\\u[0-9a-fA-F]{4}|%[0-9A-Fa-f]{2})(` + token + `)`)
+}
+
+// keyLine is one line of a key's body, as a listing may show it: behind a line number, a quote's mark or a diff's sign.
+const keyLine = `(?:[0-9]{0,6}[ \t|>+:-]*(?:[A-Za-z0-9+/]{16,}={0,2}|[A-Za-z0-9+/]{2,}={1,2}|(?:Proc-Type|DEK-Info|Version|Comment): ?[^\n]*))`
+
+var (
+	keyLines = regexp.MustCompile(`\A(?:\s*|\s*` + keyLine + `\s*)\z`)
+	keyMarks = regexp.MustCompile(`-{4,5} ?(BEGIN|END) [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?-{4,5}`)
+)
+
+// random says whether text may be a secret that a machine made: words have no digits. So neither a variable's name
+// nor a sentence is taken for one.
+func random(s string) bool { return strings.ContainsFunc(s, unicode.IsDigit) }
+
+// solid says whether text has a long piece that a machine made. Names of functions and of classes, which may begin as
+// some tokens do, are short words with a sign in between.
+func solid(s string) bool {
+	return slices.ContainsFunc(strings.FieldsFunc(s, func(c rune) bool { return strings.ContainsRune("-_.=", c) }),
+		func(piece string) bool { return len(piece) >= 16 && random(piece) })
+}
+
+// machine says whether the value of a field is made by a machine: code and prose have names there, with a digit at most.
+func machine(s string) bool {
+	digits := 0
+	for _, c := range s {
+		if unicode.IsDigit(c) {
+			digits++
+		}
+	}
+	return digits > 1 || userAndPassword(s)
+}
+
+// userAndPassword says whether Basic is followed by what RFC 7617 demands: "the user:password" in base64.
+func userAndPassword(s string) bool {
+	s = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(s, "="))
+	plain, err := base64.RawStdEncoding.DecodeString(s)
+	return err == nil && utf8.Valid(plain) && strings.Contains(string(plain), ":")
+}
+
+// replace replaces what stands at those places, which are in order of their beginnings.
+func replace(text string, found [][2]int) string {
+	if len(found) == 0 {
+		return text
+	}
+	var b strings.Builder
+	end := 0
+	for _, at := range found {
+		if at[0] < end {
+			continue
+		}
+		b.WriteString(text[end:at[0]])
+		b.WriteString(redacted)
+		end = at[1]
+	}
+	return b.String() + text[end:]
+}
+
+// find returns where the secrets of this form begin and end.
+func (f form) find(text string) (all [][2]int) {
+	if f.marks != "" && !f.marked(text) {
+		return nil
+	}
+	for _, m := range f.re.FindAllStringSubmatchIndex(text, -1) {
+		begin, end := m[len(m)-2], m[len(m)-1] // the group, else the whole
+		if f.holds == nil || f.holds(text[begin:end]) {
+			all = append(all, [2]int{begin, end})
+		}
+	}
+	return all
+}
+
+func (f form) marked(text string) bool {
+	for mark := range strings.FieldsSeq(f.marks) {
+		if strings.Contains(text, mark) {
+			return true
+		}
+	}
+	return false
+}
