@@ -72,7 +72,7 @@ func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRe
 		BaseBranch: run.BaseBranch, BaseCommit: run.BaseCommit, Branch: fmt.Sprintf("codexk8s/issue-%d", run.Issue),
 		IssueNumber: int32(run.Issue), IssueTitle: run.Title, IssueBody: run.Body, IssueUrl: run.URL,
 		Stage: run.Stage, Revise: run.Revise, Role: run.Role, Engine: run.Engine, Model: run.Model, Reasoning: run.Reasoning,
-		WriteScope: h.writeScope(run.Stage), PullRequest: int32(run.PullRequest), Review: review, Instructions: run.Instructions, HostedTools: run.HostedTools,
+		WriteScope: h.writeScope(run.Stage), PullRequest: int32(run.PullRequest), Review: review, Instructions: run.Instructions, HostedTools: run.HostedTools, HiddenText: run.HiddenText,
 	}
 	if !run.Deadline.IsZero() {
 		a.Deadline = timestamppb.New(run.Deadline)

@@ -59,7 +59,7 @@ func setup(t *testing.T) *fixture {
 	if f.db, err = store.Open(t.Context(), "agent-gateway", pgtest.New(t)); err != nil {
 		t.Fatal(err)
 	}
-	f.exec(`INSERT INTO projects (id, name, settings) VALUES ('shop', 'Shop', '{"instructions": "Write Go.", "hostedTools": ["web_search"]}')`)
+	f.exec(`INSERT INTO projects (id, name, settings) VALUES ('shop', 'Shop', '{"instructions": "Write Go.", "hostedTools": ["web_search"], "hiddenText": "drop"}')`)
 	f.exec(`INSERT INTO work_items (repository, issue, full_name, title, body, url, base_branch, clone_url, pull_request)
 		VALUES ('acme/shop', 12, 'Acme/Shop', 'Round up', 'Please.', 'https://github.com/Acme/Shop/issues/12', 'main', 'https://github.com/Acme/Shop.git', 34)`)
 	f.exec(`INSERT INTO runs (id, repository, issue, project_id, stage, revise, role, state, engine, model, reasoning, requested_by, intent, namespace, review, deadline, created_at)
@@ -147,7 +147,7 @@ func TestAssignmentByGRPCAndByPlainJSON(t *testing.T) {
 		RunId: runID, Project: "shop", Repository: "Acme/Shop", CloneUrl: "https://github.com/Acme/Shop.git", GithubApiUrl: "https://api.github.com/",
 		BaseBranch: "main", Branch: "codexk8s/issue-12", IssueNumber: 12, IssueTitle: "Round up", IssueBody: "Please.",
 		IssueUrl: "https://github.com/Acme/Shop/issues/12", Stage: "dev", Revise: true, Role: "dev", Engine: "codex", Model: "gpt-5.4", Reasoning: "high",
-		WriteScope: []string{"**"}, PullRequest: 34, Instructions: "Write Go.", HostedTools: []string{"web_search"}, Deadline: timestamppb.New(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)),
+		WriteScope: []string{"**"}, PullRequest: 34, Instructions: "Write Go.", HostedTools: []string{"web_search"}, HiddenText: "drop", Deadline: timestamppb.New(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)),
 		Review: &agentapi.Review{Id: 7, Author: "olga", Body: "Nearly", Comments: []*agentapi.ReviewComment{{Path: "a.go", Line: 3, Author: "olga", Body: "no", DiffHunk: "@@"}}},
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {

@@ -18,6 +18,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/plain"
+	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/prompt"
 )
 
@@ -100,7 +101,7 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 	r.log.Say("Prompt template %s (%.12s), engine %s, model %s.", opening.Template, opening.Hash, a.GetEngine(), a.GetModel())
 	if len(opening.Hidden) > 0 {
 		b.hidden = opening.Hidden
-		r.log.Say("Issue or review hold text that people do not see on GitHub; it is marked for the agent: %s", strings.Join(b.hidden, " | "))
+		r.log.Say("Issue or review hold text that people do not see on GitHub; %s for the agent: %s", map[bool]string{true: "left out", false: "marked"}[in.DropHidden], strings.Join(b.hidden, " | "))
 	}
 	interrupted := stored.GetRunId() == a.GetRunId()
 	if stored.GetVersion() == 0 || !interrupted && !a.GetRevise() {
@@ -192,6 +193,7 @@ func promptInput(a *agentapi.Assignment) (prompt.Input, error) {
 		Stage: a.GetStage(), Role: a.GetRole(), Revise: a.GetRevise(), PullRequest: int(a.GetPullRequest()),
 		Issue:      prompt.Issue{Number: int(a.GetIssueNumber()), Title: a.GetIssueTitle(), Body: a.GetIssueBody(), URL: a.GetIssueUrl()},
 		WriteScope: a.GetWriteScope(), Instructions: a.GetInstructions(), Nonce: hex.EncodeToString(nonce), Services: services(os.Environ()),
+		DropHidden: a.GetHiddenText() == project.DropHidden,
 	}
 	if review := a.GetReview(); review != nil {
 		in.Review = &prompt.Review{Author: review.GetAuthor(), Body: review.GetBody()}

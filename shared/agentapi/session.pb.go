@@ -94,6 +94,7 @@ type Assignment struct {
 	Instructions  string                 `protobuf:"bytes,22,opt,name=instructions,proto3" json:"instructions,omitempty"`                  // the project's own rules for agents; trusted
 	HostedTools   []string               `protobuf:"bytes,23,rep,name=hosted_tools,json=hostedTools,proto3" json:"hosted_tools,omitempty"` // that the project lets the model's provider run, such as "web_search"
 	BaseCommit    string                 `protobuf:"bytes,24,opt,name=base_commit,json=baseCommit,proto3" json:"base_commit,omitempty"`    // of the base branch, at which a new branch begins; empty = at its head
+	HiddenText    string                 `protobuf:"bytes,25,opt,name=hidden_text,json=hiddenText,proto3" json:"hidden_text,omitempty"`    // "drop" = leave out what people do not see of issue and review; else it is marked
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -292,6 +293,13 @@ func (x *Assignment) GetHostedTools() []string {
 func (x *Assignment) GetBaseCommit() string {
 	if x != nil {
 		return x.BaseCommit
+	}
+	return ""
+}
+
+func (x *Assignment) GetHiddenText() string {
+	if x != nil {
+		return x.HiddenText
 	}
 	return ""
 }
@@ -1267,7 +1275,7 @@ var File_shared_agentapi_session_proto protoreflect.FileDescriptor
 const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\n" +
 	"\x1dshared/agentapi/session.proto\x12\x11codexk8s.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
-	"\x14GetAssignmentRequest\"\xfe\x05\n" +
+	"\x14GetAssignmentRequest\"\x9f\x06\n" +
 	"\n" +
 	"Assignment\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x18\n" +
@@ -1301,7 +1309,9 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\finstructions\x18\x16 \x01(\tR\finstructions\x12!\n" +
 	"\fhosted_tools\x18\x17 \x03(\tR\vhostedTools\x12\x1f\n" +
 	"\vbase_commit\x18\x18 \x01(\tR\n" +
-	"baseCommit\"\x82\x01\n" +
+	"baseCommit\x12\x1f\n" +
+	"\vhidden_text\x18\x19 \x01(\tR\n" +
+	"hiddenText\"\x82\x01\n" +
 	"\x06Review\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x16\n" +
 	"\x06author\x18\x02 \x01(\tR\x06author\x12\x12\n" +

@@ -165,6 +165,9 @@ func (c *checker) settings(s Settings, path ...any) {
 	if f := s.ServicesFile; f != "" && (!fs.ValidPath(f) || f == "." || strings.Contains(f, "..")) {
 		bad("servicesFile", "servicesFile %q: want a file's path in the repository, such as deploy/services.yaml", f)
 	}
+	if h := s.HiddenText; h != "" && h != MarkHidden && h != DropHidden {
+		bad("hiddenText", "hiddenText %q: want mark or drop", h)
+	}
 	for _, tool := range s.HostedTools {
 		if tool != "web_search" && tool != "web_search_preview" {
 			bad("hostedTools", "hostedTools: %q is not offered: want web_search or web_search_preview", tool)

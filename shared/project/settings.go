@@ -5,6 +5,12 @@ import (
 	"time"
 )
 
+// What becomes of the text of an issue or a review that people do not see, where its agent gets it.
+const (
+	MarkHidden = "mark"
+	DropHidden = "drop"
+)
+
 // Settings are a project's own choices; a zero value leaves the process's. They are stored as JSON. config/README.md has a
 // row for each.
 type Settings struct {
@@ -18,6 +24,8 @@ type Settings struct {
 
 	Modes        map[string]string `yaml:"modes" json:"modes,omitempty"`               // by role, full-env or code-only; else the role's own
 	ServicesFile string            `yaml:"servicesFile" json:"servicesFile,omitempty"` // of full-env roles, its path in the repository; "" = services.yaml
+
+	HiddenText string `yaml:"hiddenText" json:"hiddenText,omitempty"` // of issues and reviews, what GitHub does not show: MarkHidden or DropHidden for the agent; "" = MarkHidden
 
 	HostedTools []string `yaml:"hostedTools" json:"hostedTools,omitempty"` // that OpenAI may run for agents, outside of their network
 }

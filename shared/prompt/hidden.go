@@ -97,8 +97,35 @@ func joins(runes []rune, i int) bool {
 // maxPassage bounds one hidden passage where it is shown to people, in characters.
 const maxPassage = 200
 
+// dropped is text without what people do not see. What comes together by that is marked like any other.
+func dropped(s string) string {
+	var b strings.Builder
+	runes := []rune(strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n"))
+	for i, r := range runes {
+		if !invisible(r) || joins(runes, i) {
+			b.WriteRune(r)
+		}
+	}
+	return hiddenMarkup.ReplaceAllString(b.String(), "")
+}
+
+// withoutHidden is the input with all untrusted text dropped.
+func withoutHidden(in Input) Input {
+	in.Issue.Title, in.Issue.Body = dropped(in.Issue.Title), dropped(in.Issue.Body)
+	if in.Review == nil {
+		return in
+	}
+	review := Review{Author: in.Review.Author, Body: dropped(in.Review.Body)}
+	for _, c := range in.Review.Comments {
+		c.Body = dropped(c.Body) // people see all of a diff
+		review.Comments = append(review.Comments, c)
+	}
+	in.Review = &review
+	return in
+}
+
 // hiddenIn lists what people did not see of all untrusted text, each once.
-func hiddenIn(in Input) (all []string) {
+func hiddenIn(in Input) []string {
 	texts := []string{in.Issue.Title, in.Issue.Body}
 	if in.Review != nil {
 		texts = append(texts, in.Review.Body)
@@ -106,6 +133,11 @@ func hiddenIn(in Input) (all []string) {
 			texts = append(texts, c.Body)
 		}
 	}
+	return Hidden(texts...)
+}
+
+// Hidden lists what people do not see of the texts when GitHub shows them, each passage once and cut to maxPassage characters.
+func Hidden(texts ...string) (all []string) {
 	for _, text := range texts {
 		_, hidden := reveal(text)
 		for _, passage := range hidden {

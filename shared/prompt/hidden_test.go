@@ -76,4 +76,27 @@ func TestThePromptListsWhatPeopleDoNotSee(t *testing.T) {
 	if !strings.Contains(p.Text, "[hidden from people: <!-- one -->]") {
 		t.Errorf("the prompt does not mark it:\n%s", p.Text)
 	}
+	in.DropHidden = true
+	if p, err = Render(in); err != nil || cmp.Diff(want, p.Hidden) != "" {
+		t.Errorf("dropped, it lists %q (%v)", p.Hidden, err)
+	}
+	for _, passage := range []string{"one -->", "two -->", "long long", `\u{3164}`} {
+		if strings.Contains(p.Text, passage) {
+			t.Errorf("the prompt has %q, though it is to be dropped:\n%s", passage, p.Text)
+		}
+	}
+}
+
+// TestWhatIsDroppedLeavesNothingBehind: what comes together when something between is left out is hidden as well.
+func TestWhatIsDroppedLeavesNothingBehind(t *testing.T) {
+	for text, want := range map[string]string{
+		"Round up.\n\n<!-- a -->\n\nThanks": "Round up.\n\n\n\nThanks",
+		"a\u200b<\u2060!-- b -->c":          "ac",
+		"<<!-- a -->!-- b -->c":             "[hidden from people: <!-- b -->]c",
+		"plain, 👩‍💻 and é":                  "plain, 👩‍💻 and é",
+	} {
+		if got := visible(dropped(text)); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
 }

@@ -12,7 +12,7 @@
 //	DATA issue 5f0c…>>>
 //
 // Text cannot close its fence because it cannot contain the mark: Render picks another nonce when it does. What a person
-// who approves the issue would not see is marked (reveal), the rules tell the agent not to follow it, and Prompt.Hidden
+// who approves the issue would not see is marked (reveal) or left out (DropHidden), the rules tell the agent not to follow it, and Prompt.Hidden
 // lists it for people. Too long text is cut, and says so.
 package prompt
 
@@ -40,6 +40,7 @@ type Input struct {
 	WriteScope   []string // globs; empty = the whole repository
 	Instructions string   // the project's own rules, trusted
 	Services     []Service
+	DropHidden   bool   // leave out what people do not see of issue and review, instead of marking it
 	Refused      string // why the model refused to go on with an earlier conversation about the task: its code; empty when it did not
 	// Nonce makes the fences unguessable. At least 16 characters, fresh per prompt.
 	Nonce string
@@ -124,6 +125,10 @@ func render(name, file string, in Input) (Prompt, error) {
 	if len(in.Nonce) < minNonce {
 		return Prompt{}, fmt.Errorf("the nonce has %d characters, give at least %d random ones", len(in.Nonce), minNonce)
 	}
+	hidden := hiddenIn(in)
+	if in.DropHidden {
+		in = withoutHidden(in)
+	}
 	nonce := unused(in.Nonce, untrusted(in))
 	source, err := templateFiles.ReadFile(file)
 	if err != nil {
@@ -156,7 +161,7 @@ func render(name, file string, in Input) (Prompt, error) {
 		Text:     strings.TrimSpace(out.String()) + "\n",
 		Template: name,
 		Hash:     hex.EncodeToString(sum[:]),
-		Hidden:   hiddenIn(in),
+		Hidden:   hidden,
 	}, nil
 }
 

@@ -3,6 +3,8 @@ package stage
 import (
 	"fmt"
 	"strings"
+
+	"codexk8s.dev/shared/project"
 )
 
 // How much of the status comment others may fill, in characters. GitHub's limit is 65536 for all of it.
@@ -43,6 +45,9 @@ func Comment(p *Process, i Item) string {
 		if t.Editor != "" {
 			fmt.Fprintf(&b, "\n%s\n", edited(p, r))
 		}
+		if len(t.Hidden) > 0 {
+			fmt.Fprintf(&b, "\n%s\n", hidden(p, i))
+		}
 	}
 	fmt.Fprintf(&b, "\n%s\n", next(p, i))
 	return b.String()
@@ -52,6 +57,29 @@ func Comment(p *Process, i Item) string {
 func edited(p *Process, r *Run) string {
 	return fmt.Sprintf("%s edited the issue later. That is not part of this run. To have it done, somebody with the right edits the issue, or sets `%s` when this run has ended.",
 		r.Task.Editor, p.LabelOf(r.Stage, false))
+}
+
+// maxHidden bounds how many passages are shown that the issue's page does not show.
+const maxHidden = 20
+
+// hidden shows what of the task's text is not to be seen on the issue's page, to whoever stands for it, and says what the
+// agent gets of it.
+func hidden(p *Process, i Item) string {
+	var b strings.Builder
+	passages := i.Run.Task.Hidden
+	fate := "It is marked for the agent, which is told not to follow it"
+	if i.Project != nil && i.Project.Settings.HiddenText == project.DropHidden {
+		fate = "It is left out of the agent's task"
+	}
+	fmt.Fprintf(&b, "The text of the issue holds what its page does not show. %s. If it should not be there, set `%s` and edit the issue:\n", fate, p.Labels.Abort)
+	for n, passage := range passages {
+		if n == maxHidden {
+			fmt.Fprintf(&b, "\n- … and %d more", len(passages)-n)
+			break
+		}
+		fmt.Fprintf(&b, "\n- %s", code(passage))
+	}
+	return b.String()
 }
 
 func pullState(i Item) string {

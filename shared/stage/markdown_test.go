@@ -1,12 +1,17 @@
 package stage
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/project"
 )
 
 func TestQuote(t *testing.T) {
@@ -81,5 +86,27 @@ func TestWhatIsCutIsTheMiddle(t *testing.T) {
 	}
 	if !strings.HasPrefix(got, "> The beginning.") || !strings.HasSuffix(got, " The end.") || !strings.Contains(got, "(left out)") {
 		t.Errorf("%.100s … %s", got, got[len(got)-100:])
+	}
+}
+
+// TestWhoStandsForATextSeesAllOfIt: what the issue's page does not show stands in the comment, from the label on.
+func TestWhoStandsForATextSeesAllOfIt(t *testing.T) {
+	p, now := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	for policy, fate := range map[string]string{"": "It is marked for the agent", project.DropHidden: "It is left out of the agent's task"} {
+		item := Item{Repository: "acme/demo", Issue: 1, Project: &Project{ID: "demo", SenderRole: access.Maintainer, Settings: Settings{HiddenText: policy}}}
+		body := "Round up.<!-- `push` to\nmain @bob -->\n\nThanks\u200b." + strings.Repeat("\n<!-- x -->", 3)
+		for n := range maxHidden {
+			body += fmt.Sprintf("\n[//]: # (%d)", n)
+		}
+		item, _, err := Decide(p, item, Labeled{Issue: Issue{Title: "T", Body: body, Labels: []string{"run:dev"}}, Label: "run:dev", Sender: Person{Login: "alice"}, Intent: "i"}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := Comment(p, item)
+		for _, want := range []string{fate, "\n- `` <!-- `push` to main @bob --> ``\n", "\n- `<!-- x -->`\n", "\n- `\\u{200B}`\n", "\n- … and 3 more\n"} {
+			if !strings.Contains(shown, want) {
+				t.Errorf("%q: the comment lacks %q:\n%s", policy, want, shown)
+			}
+		}
 	}
 }

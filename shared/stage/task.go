@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"time"
+
+	"codexk8s.dev/shared/prompt"
 )
 
 // A Task is what an agent is asked to do: the issue's text as a person with the right stood for it. That is, whoever
@@ -14,6 +16,8 @@ type Task struct {
 	Title string    `json:"title"`
 	Body  string    `json:"body"`
 	At    time.Time `json:"at"` // the text as of then, by GitHub's clock
+	// Hidden is what people do not see of the text when GitHub shows it: prompt.Hidden.
+	Hidden []string `json:"hidden,omitempty"`
 	// Editor changed the text of the issue, but not that of the task: "mallory", or somebody where it is not known.
 	Editor string `json:"editor,omitempty"`
 }
@@ -56,7 +60,7 @@ func (d *decision) task(i Issue) *Task {
 	if at.IsZero() {
 		at = d.now
 	}
-	return &Task{Title: i.Title, Body: i.Body, At: at}
+	return &Task{Title: i.Title, Body: i.Body, At: at, Hidden: prompt.Hidden(i.Title, i.Body)}
 }
 
 // approvedTask is the task of a revise.
@@ -77,9 +81,9 @@ func (d *decision) rewritten(in Edited) {
 	if text.At.Before(d.item.Approved.At) {
 		return // whoever has stood for the text since then saw it
 	}
-	approved := *d.item.Approved
+	approved, stands := *d.item.Approved, d.mayAct(in.Sender)
 	approved.compare(text.Title, text.Body, in.Sender.Login)
-	if reason, _ := d.mayTrigger(in.Sender); reason == "" {
+	if stands {
 		approved = *text
 	}
 	d.item.Approved = &approved
@@ -89,7 +93,7 @@ func (d *decision) rewritten(in Edited) {
 	run := *d.item.Run.Task
 	waits := d.item.Run.State == Requested || d.item.Run.State == Queued
 	run.compare(text.Title, text.Body, in.Sender.Login)
-	if waits && approved == *text {
+	if waits && stands {
 		run = approved
 	}
 	was := d.item.Run.Task

@@ -42,6 +42,8 @@ type AgentRun struct {
 	Instructions string
 	// HostedTools are those that the project lets OpenAI run, by type.
 	HostedTools []string
+	// HiddenText is what becomes of text that people do not see: project.MarkHidden or DropHidden; "" = the former.
+	HiddenText string
 }
 
 // Ref names the run in events.
@@ -59,6 +61,7 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		       r.stage, r.revise, r.role, r.engine, r.model, r.reasoning,
 		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, convert_to(r.review::text, 'UTF8') AS review,
 		       coalesce(p.settings ->> 'instructions', '') AS instructions,
+		       coalesce(p.settings ->> 'hiddenText', '') AS hidden_text,
 		       ARRAY(SELECT jsonb_array_elements_text(coalesce(p.settings -> 'hostedTools', '[]'))) AS hosted_tools
 		FROM runs r
 		JOIN work_items w USING (repository, issue)
