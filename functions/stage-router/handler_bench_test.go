@@ -195,10 +195,10 @@ func (l life) steps(ctx context.Context, h *handler, took []time.Duration) ([]ti
 		}
 		return next
 	}
-	requested := step(l.label, h.issue, events.RunRequested{}.EventType())
+	requested := step(l.label, h.heard, events.RunRequested{}.EventType())
 	step(requested, decoded(h.runRequested), "") // the run may have been admitted with another's
-	step(l.started, decoded(h.agentStarted), "")
-	finished := step(l.reported, decoded(h.agentReported), events.RunFinished{}.EventType())
+	step(l.started, h.heard, "")
+	finished := step(l.reported, h.heard, events.RunFinished{}.EventType())
 	step(finished, decoded(h.runFinished), "")
 	return took, failed
 }

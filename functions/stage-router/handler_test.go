@@ -242,7 +242,7 @@ func TestServicesAreLookedUpBeforeTheAgent(t *testing.T) {
 	}
 	answer := logged(1, found)
 	for range 2 { // the second is a redelivery
-		if emitted, err = h.gitHubLookedUp(t.Context(), answer, found); err != nil || len(emitted) != 1 {
+		if emitted, err = h.heard(t.Context(), answer); err != nil || len(emitted) != 1 {
 			t.Fatalf("the answer emitted %v, %v", emitted, err)
 		}
 	}

@@ -26,10 +26,12 @@ func measure(ctx context.Context, before, after *stage.Run) {
 	}
 }
 
-// measureAdmitted records how long an admitted run has waited for its place.
-func measureAdmitted(ctx context.Context, admitted []admission) {
-	for _, a := range admitted {
-		metrics.RunQueueDuration.Record(ctx, a.waited.Seconds(), a.stage)
+// measureAdmitted records how long each run that starts has waited for its place.
+func measureAdmitted(ctx context.Context, all []stage.Admission) {
+	for _, a := range all {
+		if a.State == stage.Starting {
+			metrics.RunQueueDuration.Record(ctx, a.Waited.Seconds(), a.Stage)
+		}
 	}
 }
 

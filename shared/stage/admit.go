@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,37 +21,66 @@ func (q Place) ref() events.RunRef {
 	return events.RunRef{RunID: q.ID, Project: q.Project, Repository: q.Repository, RepositoryID: q.RepositoryID, Issue: q.Issue}
 }
 
-// Admit decides, over all active runs of one project, which of those that wait
-// may start. Each role has its limit and the project has one for all; a run
-// whose role is full holds nobody else up. Within a role the oldest comes first.
-func Admit(p *Process, s Settings, places []Place) (start []Place) {
-	limit := s.Limit()
+// An Admission is what becomes of one run that waits for a place: it starts, or goes on waiting.
+type Admission struct {
+	Place                  // as it is from now on: Starting with its deadline, or Queued
+	Was      State         // Requested or Queued
+	Waited   time.Duration // so far
+	Reason   string        // why it waits on: role_full, project_full; "" = it starts
+	Position int           // among those of the project that wait on, from 1; 0 = it starts
+	events.Decision
+}
+
+// Admit decides, over all active runs of one project, on each of those that wait
+// whether it may start, the oldest first. Each role has its limit and the project
+// has one for all; a run whose role is full holds nobody else up.
+func Admit(p *Process, s Settings, places []Place, now time.Time) []Admission {
 	busy, byRole := 0, map[string]int{}
 	var waiting []Place
 	for _, q := range places {
-		switch q.State {
-		case Requested, Queued:
+		switch {
+		case q.State.Queues():
 			waiting = append(waiting, q)
-		case Starting, Running:
+		case q.State.HoldsPod():
 			busy++
 			byRole[q.Role]++
-		case Waiting, Succeeded, Failed, Cancelled, TimedOut:
-			// It holds no pod.
 		}
 	}
 	slices.SortStableFunc(waiting, func(a, b Place) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	all, position := make([]Admission, 0, len(waiting)), 0
 	for _, w := range waiting {
-		if busy >= limit {
-			break
+		a := Admission{Place: w, Was: w.State, Waited: now.Sub(w.CreatedAt), Position: position + 1}
+		switch limit := p.Role(w.Role).Parallel; {
+		case busy >= s.Limit():
+			a.queue("project_full", s.Limit())
+		case byRole[w.Role] >= limit:
+			a.queue("role_full", limit)
+		default:
+			busy++
+			byRole[w.Role]++
+			a.start(p, s, now)
 		}
-		if byRole[w.Role] >= p.Role(w.Role).Parallel {
-			continue
-		}
-		busy++
-		byRole[w.Role]++
-		start = append(start, w)
+		position = max(position, a.Position)
+		all = append(all, a)
 	}
-	return start
+	return all
+}
+
+func (a *Admission) start(p *Process, s Settings, now time.Time) {
+	a.Position = 0
+	a.Deadline, a.Decision = Start(p, s, a.Place, now)
+	a.to(Starting)
+}
+
+// queue lets the run wait on, and says so in the audit the first time.
+func (a *Admission) queue(reason string, limit int) {
+	a.Reason = reason
+	if a.to(Queued) {
+		a.Audit = []events.Record{{
+			Actor: platform, Action: "run.queued", Run: a.ID, Reason: "no_free_place",
+			Detail: fmt.Sprintf("%s: %d at a time; it is number %d of those that wait", reason, limit, a.Position),
+		}}
+	}
 }
 
 // Start turns an admitted run into the request for its agent, or for what must be

@@ -21,11 +21,11 @@ func (d *decision) started(in events.AgentStarted) {
 	if d.ofEarlierJob("agent.started", in.Attempt) {
 		return
 	}
-	if d.item.Run.State != Starting {
+	if !d.item.Run.to(Running) {
 		d.audit(platform, "agent.started.late", "run_"+string(d.item.Run.State), "")
 		return
 	}
-	d.item.Run.State, d.item.Run.StartedAt, d.item.Run.Namespace = Running, d.now, in.Namespace
+	d.item.Run.StartedAt, d.item.Run.Namespace = d.now, in.Namespace
 	d.audit(platform, "run.started", "", "Job %s/%s", in.Namespace, in.Job)
 }
 
@@ -50,14 +50,14 @@ func (d *decision) reported(in events.AgentReported) {
 	d.finish(Succeeded, "", "")
 }
 
-func (d *decision) jobEnded(in JobEnded) {
+func (d *decision) jobEnded(in events.AgentFinished) {
 	switch {
 	case d.ofEarlierJob("agent.finished", in.Attempt):
 	case !d.item.active():
 		d.audit(platform, "agent.finished.late", "run_"+string(d.item.Run.State), "")
-	case in.Report != nil:
-		d.reported(*in.Report)
-	case d.item.Run.Reason != reportLost && (d.item.Run.State == Starting || d.item.Run.State == Running):
+	case d.item.Report != nil:
+		d.reported(*d.item.Report)
+	case d.item.Run.Reason != reportLost && d.item.Run.State.HoldsPod():
 		d.again()
 	default:
 		d.failed("no_report", "The agent ended without a report. Its log says why; set the label again to retry.")
@@ -72,7 +72,8 @@ const reportLost = "report_lost"
 // agent finds the commit that it pushed for this run, and reports that.
 func (d *decision) again() {
 	run := d.item.Run
-	run.State, run.Attempt, run.Reason = Starting, run.Attempt+1, reportLost
+	run.to(Starting)
+	run.Attempt, run.Reason = run.Attempt+1, reportLost
 	run.Message = "The agent has ended, and its report is not known here, as after a restore of the database. It is started once more and reports what it has pushed."
 	d.audit(platform, "run.repeated", reportLost, "as Job %d of the run", run.Attempt+1)
 	var settings Settings
@@ -81,6 +82,12 @@ func (d *decision) again() {
 	}
 	place := Place{Run: *run, Repository: d.item.Repository, RepositoryID: d.item.RepositoryID, Issue: d.item.Issue, BaseBranch: d.item.BaseBranch}
 	d.out.Emit = append(d.out.Emit, begin(d.p, settings, place, run.Deadline, d.now)...)
+}
+
+func (d *decision) jobFailed(in events.AgentFailed) {
+	if !d.ofEarlierJob("agent.failed", in.Attempt) {
+		d.failed(in.Reason, in.Message)
+	}
 }
 
 func (d *decision) failed(reason, message string) {

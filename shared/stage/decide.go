@@ -16,44 +16,20 @@ const checkEvery = 2 * time.Minute
 // may be moved to another node meanwhile, image pull included.
 const silence = 15 * time.Minute
 
-// Decide says what an event means for a work item. It returns the item as it is
-// from now on and what to emit and to audit; in is one of the input types of this
-// package or an event about a run. An event that comes late or twice changes
-// nothing and says so in the audit.
-func Decide(p *Process, item Item, in any, now time.Time) (Item, events.Decision, error) {
-	d := decision{p: p, item: item, now: now}
+// Decide says what an event means for a work item, which holds what the input needs.
+// It returns the item as it is from now on and what to emit and to audit. An event
+// that comes late or twice changes nothing and says so in the audit. One about a run
+// that does not exist is refused: unknown_run.
+func Decide(item Item, in Input, now time.Time) (Item, events.Decision, error) {
+	if run := in.Needs(item.RepositoryKey, item.Issue).Run; run != "" && item.Run == nil {
+		return item, events.Decision{}, events.Reject("unknown_run", fmt.Errorf("run %s does not exist", run))
+	}
+	d := decision{p: item.Process, item: item, now: now}
 	if item.Run != nil {
 		run := *item.Run
 		d.item.Run = &run
 	}
-	switch in := in.(type) {
-	case Labeled:
-		d.labeled(in)
-	case Edited:
-		d.edited(in)
-	case Reviewed:
-		d.reviewed(in)
-	case PullRequestChanged:
-		d.pullRequestChanged(in)
-	case events.AgentStarted:
-		d.started(in)
-	case events.AgentReported:
-		d.reported(in)
-	case events.GitHubLookedUp:
-		d.lookedUp(in)
-	case events.AgentFailed:
-		if !d.ofEarlierJob("agent.failed", in.Attempt) {
-			d.failed(in.Reason, in.Message)
-		}
-	case JobEnded:
-		d.jobEnded(in)
-	case events.RunDeadline:
-		d.deadline()
-	case events.RunCheck:
-		d.check(in)
-	default:
-		return item, events.Decision{}, fmt.Errorf("deciding: no rule for %T", in)
-	}
+	in.decide(&d)
 	d.tell(item)
 	return d.item, d.out, nil
 }
@@ -88,7 +64,7 @@ func actor(p Person) string { return "github:" + p.Login }
 
 // stop ends the run and its Job.
 func (d *decision) stop(s State, reason, message string) {
-	if st := d.item.Run.State; st != Requested && st != Queued {
+	if !d.item.Run.State.Queues() {
 		d.emit(events.AgentStopRequested{RunRef: d.item.Ref(), Namespace: d.item.Run.Namespace, Reason: reason})
 	}
 	d.finish(s, reason, message)
@@ -97,12 +73,12 @@ func (d *decision) stop(s State, reason, message string) {
 // finish brings the run to a final state.
 func (d *decision) finish(s State, reason, message string) {
 	run := d.item.Run
-	if !run.State.May(s) {
+	started := !run.State.Queues()
+	if !run.to(s) {
 		d.audit(platform, "run.unchanged", "run_"+string(run.State), "may not become %s", s)
 		return
 	}
-	started := run.State != Requested && run.State != Queued
-	run.State, run.Reason, run.Message, run.FinishedAt = s, reason, message, d.now
+	run.Reason, run.Message, run.FinishedAt = reason, message, d.now
 	d.audit(platform, "run."+string(s), reason, "%s", message)
 	d.emit(events.RunFinished{RunRef: d.item.Ref(), State: string(s), Reason: reason})
 	if started {

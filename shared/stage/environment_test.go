@@ -21,10 +21,10 @@ func TestTheListOfServicesBecomesPartOfTheRequest(t *testing.T) {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
 	run.Deadline = deadline
-	item := Item{Repository: "acme/shop", Issue: 1, Run: &run, Project: &Project{ID: "shop", Settings: settings}}
+	item := Item{Repository: "acme/shop", Issue: 1, Run: &run, Project: &Project{ID: "shop", Settings: settings}, Process: Default()}
 	found := events.GitHubLookedUp{RunRef: ref, Attempt: 1, Path: asked.Path, Ref: asked.Ref, Found: true}
 	found.Content = "apiVersion: codexk8s.dev/v1\nservices:\n  - {name: prices, image: ghcr.io/acme/prices:1.4}\n"
-	_, d, err := Decide(Default(), item, found, now)
+	_, d, err := Decide(item, LookedUp{found}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestTheListOfServicesBecomesPartOfTheRequest(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	found.Content = strings.Replace(found.Content, "ghcr.io/", "", 1)
-	next, _, err := Decide(Default(), item, found, now)
+	next, _, err := Decide(item, LookedUp{found}, now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -26,21 +25,40 @@ const (
 	TimedOut  State = "timed_out"
 )
 
-// transitions is the state machine of a run. No order of events is assumed: an
-// agent's report may overtake the news that its Job was created.
+// transitions is the state machine of a run, as the package's comment draws it. No
+// order of events is assumed: an agent's report may overtake the news that its Job
+// was created. A Job may follow on another one while the run is Starting.
 var transitions = map[State][]State{
 	Requested: {Queued, Starting, Failed, Cancelled},
 	Queued:    {Starting, Failed, Cancelled},
-	Starting:  {Running, Succeeded, Failed, Cancelled, TimedOut},
+	Starting:  {Starting, Running, Succeeded, Failed, Cancelled, TimedOut},
 	Running:   {Waiting, Starting, Succeeded, Failed, Cancelled, TimedOut},
-	Waiting:   {Starting, Running, Failed, Cancelled, TimedOut},
+	Waiting:   {Starting, Failed, Cancelled, TimedOut},
 }
+
+// May reports whether a run may go from s to next.
+func (s State) May(next State) bool { return slices.Contains(transitions[s], next) }
 
 // Final reports whether nothing more can happen to a run in this state.
 func (s State) Final() bool { return len(transitions[s]) == 0 }
 
-// May reports whether a run may go from s to next.
-func (s State) May(next State) bool { return slices.Contains(transitions[s], next) }
+// Active reports whether a run in this state keeps its issue from having another one.
+func (s State) Active() bool { return !s.Final() }
+
+// Queues reports whether a run in this state is yet to be given a place in its project.
+func (s State) Queues() bool { return s == Requested || s == Queued }
+
+// HoldsPod reports whether a run in this state has a Job, and so a place in its project.
+func (s State) HoldsPod() bool { return s == Starting || s == Running }
+
+// to brings the run to a state, unless it may not go there.
+func (r *Run) to(s State) bool {
+	if !r.State.May(s) {
+		return false
+	}
+	r.State = s
+	return true
+}
 
 // Item is a work item: a GitHub issue, its pull request and the runs that matter
 // to a decision. It is the aggregate: one decision at a time changes it.
@@ -80,6 +98,10 @@ type Item struct {
 	Run *Run
 	// IntentKnown says that the same intent was decided before.
 	IntentKnown bool
+	// Report is what the agent of Run has reported, where an input needs it; nil if it has not.
+	Report *events.AgentReported
+	// Process is by whose rules it is decided.
+	Process *Process
 }
 
 // Pull is what is known of the item's pull request beside its number and its head.
@@ -103,7 +125,9 @@ type Approval struct {
 }
 
 // Key is the item's key, "owner/repo#12": the same for as long as it exists, so with the repository's first name here.
-func (i *Item) Key() string { return events.WorkItem(or(i.RepositoryKey, i.Repository), i.Issue) }
+func (i *Item) Key() string { return events.WorkItem(i.repository(), i.Issue) }
+
+func (i *Item) repository() string { return or(i.RepositoryKey, i.Repository) }
 
 // Project is what the repository's project says about its runs.
 type Project struct {
@@ -159,92 +183,4 @@ func (i *Item) Ref() events.RunRef {
 	return events.RunRef{RunID: i.Run.ID, Project: i.Run.Project, Repository: i.Repository, RepositoryID: i.RepositoryID, Issue: i.Issue}
 }
 
-func (i *Item) active() bool { return i.Run != nil && !i.Run.State.Final() }
-
-// Person is who caused an event on GitHub.
-type Person struct {
-	Login string
-	ID    int64 // GitHub's number of the account; 0 where it is not said
-	Bot   bool
-}
-
-// Issue is what a GitHub event says of the issue itself.
-type Issue struct {
-	Title, Body, URL     string
-	BaseBranch, CloneURL string
-	Labels               []string
-	Closed               bool
-	UpdatedAt            time.Time // zero = the event has lost it
-}
-
-// PullRequest is what a GitHub event says of a pull request whose branch is the item's.
-type PullRequest struct {
-	Number        int
-	URL           string
-	HeadSHA, Base string
-	State         string // open, closed; "" = the event has lost it
-	Merged        bool
-	Draft         *bool // nil = the event does not say
-	Labels        []string
-	UpdatedAt     time.Time // zero = the event has lost it
-}
-
-// Labeled says that a person put a label on the issue, or on its pull request.
-type Labeled struct {
-	Issue  Issue        // zero when it is on the pull request
-	Pull   *PullRequest // nil when it is on the issue
-	Stray  bool         // on a pull request that no agent's branch belongs to: the item is that
-	Label  string
-	At     time.Time // zero = GitHub did not say
-	Sender Person
-	Intent string // see LabelIntent
-}
-
-// Edited says that the issue changed in another way: opened, closed, edited, unlabelled.
-type Edited struct {
-	Issue  Issue
-	Action string
-	Sender Person
-}
-
-// Reviewed says that a person reviewed the item's pull request, or that a review was dismissed.
-type Reviewed struct {
-	Review
-	State     string // approved, changes_requested, commented, dismissed
-	CommitSHA string // what was reviewed; "" = GitHub did not say
-	At        time.Time
-	Pull      PullRequest
-	Sender    Person
-	Intent    string // see ReviewIntent
-}
-
-// PullRequestChanged says that a pull request of the item's branch changed: opened,
-// closed, reopened, synchronize, edited, converted_to_draft, …
-type PullRequestChanged struct {
-	Pull   PullRequest
-	Action string
-	Sender Person
-}
-
-// JobEnded says that the run's Job completed. The agent reports before it exits,
-// so the report, if there ever will be one, is known by now.
-type JobEnded struct {
-	RunID   string
-	Attempt int
-	Report  *events.AgentReported
-}
-
-// LabelIntent is the meaning of a label being set: which, where, and when to the
-// second. The same act told by two hooks has one intent. repository is the key, which outlives a rename.
-func LabelIntent(repository string, issue int, label string, at time.Time, delivery string) string {
-	when := delivery
-	if !at.IsZero() {
-		when = at.UTC().Format(time.RFC3339)
-	}
-	return "label " + events.WorkItem(repository, issue) + " " + fold(label) + " " + when
-}
-
-// ReviewIntent is the meaning of a review: its id on GitHub.
-func ReviewIntent(repository string, issue int, review int64) string {
-	return fmt.Sprintf("review %s %d", events.WorkItem(repository, issue), review)
-}
+func (i *Item) active() bool { return i.Run != nil && i.Run.State.Active() }

@@ -11,17 +11,17 @@ import (
 func TestWithoutTimesNothingIsReopened(t *testing.T) {
 	p, now := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	alice := Person{Login: "alice"}
-	item := Item{Repository: "acme/demo", Issue: 1, Project: &Project{ID: "demo", SenderRole: "maintainer"}}
-	decide := func(in any) events.Decision {
+	item := Item{Repository: "acme/demo", Issue: 1, Project: &Project{ID: "demo", SenderRole: "maintainer"}, Process: p}
+	decide := func(in Input) events.Decision {
 		t.Helper()
-		next, d, err := Decide(p, item, in, now)
+		next, d, err := Decide(item, in, now)
 		if err != nil {
 			t.Fatal(err)
 		}
 		item = next
 		return d
 	}
-	label := Labeled{Issue: Issue{Labels: []string{"run:dev"}}, Label: "run:dev", Sender: alice, Intent: "1"}
+	label := Labeled{Issue: Issue{Labels: []string{"run:dev"}}, Label: "run:dev", Sender: alice, Delivery: "1"}
 	decide(Edited{Issue: Issue{Closed: true}, Action: "closed", Sender: alice})
 	decide(label)
 	if item.Run != nil || !item.Closed {
@@ -45,8 +45,8 @@ func TestAnOldDeadline(t *testing.T) {
 		"its own":                {0, TimedOut},
 		"late":                   {-time.Minute, TimedOut},
 	} {
-		item := Item{Repository: "acme/demo", Issue: 1, Run: &Run{ID: "r", Stage: "dev", State: Running, Attempt: 1, Deadline: now.Add(c.deadline)}}
-		next, _, err := Decide(p, item, events.RunDeadline{RunRef: item.Ref()}, now)
+		item := Item{Repository: "acme/demo", Issue: 1, Process: p, Run: &Run{ID: "r", Stage: "dev", State: Running, Attempt: 1, Deadline: now.Add(c.deadline)}}
+		next, _, err := Decide(item, DeadlineDue{events.RunDeadline{RunRef: item.Ref()}}, now)
 		if err != nil || next.Run.State != c.want {
 			t.Errorf("%s: the run is %s, want %s, %v", name, next.Run.State, c.want, err)
 		}
@@ -58,13 +58,13 @@ func TestAnOldDeadline(t *testing.T) {
 func TestWhoTookALateLabelOff(t *testing.T) {
 	p, noon := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	for _, program := range []bool{true, false} {
-		item := Item{Repository: "acme/demo", Issue: 1, Project: &Project{ID: "demo", SenderRole: "maintainer"}}
-		for _, in := range []any{
+		item := Item{Repository: "acme/demo", Issue: 1, Project: &Project{ID: "demo", SenderRole: "maintainer"}, Process: p}
+		for _, in := range []Input{
 			Edited{Issue: Issue{UpdatedAt: noon.Add(time.Minute)}, Action: "unlabeled", Sender: Person{Login: "x", Bot: program}},
-			Labeled{Issue: Issue{Labels: []string{"run:dev"}, UpdatedAt: noon}, Label: "run:dev", At: noon, Sender: Person{Login: "alice"}, Intent: "1"},
+			Labeled{Issue: Issue{Labels: []string{"run:dev"}, UpdatedAt: noon}, Label: "run:dev", At: noon, Sender: Person{Login: "alice"}, Delivery: "1"},
 		} {
 			var err error
-			if item, _, err = Decide(p, item, in, noon.Add(time.Hour)); err != nil {
+			if item, _, err = Decide(item, in, noon.Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -2,9 +2,25 @@
 // who may do that, what a run does next, and what GitHub is told.
 //
 // Everything here is pure. The process (labels, stages, roles) is data, read and
-// checked by Parse. Decide takes a work item, something that happened and the
-// time, and returns the work item as it is from then on, the events to emit and
-// the audit to keep. Admit decides which waiting runs of a project may start.
+// checked by Parse. Hear makes an Input of an event, which says what it Needs to be
+// loaded. Decide takes a work item with that, the input and the time, and returns the
+// work item as it is from then on, the events to emit and the audit to keep. Admit
+// decides which waiting runs of a project may start.
+//
+// A run goes this way; State.May holds it to that:
+//
+//	label, review       a place is free        its Job exists
+//	 ── requested ──────────── starting ─────────── running ──── succeeded
+//	        │                  ▲  ▲  │                │  │
+//	        └───── queued ─────┘  │  │ its next Job   │  │
+//	         no place is free     │  └──(itself)──────┘  │
+//	                              └────── waiting ───────┘
+//	                            an answer      for people, money, a limit
+//
+// Every state but the final ones may become failed or cancelled, and each that began a
+// Job timed_out. A report may overtake the news of its Job: starting, too, succeeds.
+// starting and running hold a pod, and so a place; waiting holds none, and its time
+// does not count. What comes late, or tells of an earlier Job, changes nothing.
 package stage
 
 import (

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -107,17 +108,22 @@ func TestAdmitIsFairAndNobodyBlocks(t *testing.T) {
 		place("d3", "dev", Queued, 2), place("q2", "qa", Requested, 5), place("q1", "qa", Queued, 3),
 		place("w", "qa", Waiting, 0),
 	}
-	ids := func(ps []Place) (out []string) {
-		for _, p := range ps {
-			out = append(out, p.ID)
+	said := func(s Settings) (out []string) {
+		for _, a := range Admit(p, s, places, at(10)) {
+			out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s %s→%s %d %s", a.ID, a.Waited, a.Was, a.State, a.Position, a.Reason)))
+			if told := a.Was != a.State; told != (len(a.Audit) == 1) {
+				t.Errorf("%s changes: %t, the audit says %+v", a.ID, told, a.Audit)
+			}
 		}
 		return out
 	}
-	if diff := cmp.Diff([]string{"q1"}, ids(Admit(p, Settings{}, places))); diff != "" {
+	want := []string{"d3 8m0s queued→queued 1 role_full", "q1 7m0s queued→starting 0", "q2 5m0s requested→queued 2 role_full"}
+	if diff := cmp.Diff(want, said(Settings{})); diff != "" {
 		t.Errorf("dev is full, qa has one place (-want +got):\n%s", diff)
 	}
-	if got := ids(Admit(p, Settings{Parallel: 2}, places)); got != nil {
-		t.Errorf("the project is full, yet %v started", got)
+	want = []string{"d3 8m0s queued→queued 1 project_full", "q1 7m0s queued→queued 2 project_full", "q2 5m0s requested→queued 3 project_full"}
+	if diff := cmp.Diff(want, said(Settings{Parallel: 2})); diff != "" {
+		t.Errorf("the project is full (-want +got):\n%s", diff)
 	}
 }
 
@@ -151,19 +157,19 @@ func TestASilentAgentIsGivenUpAtTheSecondCheck(t *testing.T) {
 		want           []events.Draft
 	}{
 		"heard of": {Running, time.Hour, time.Minute, events.RunCheck{Round: 1, Silent: true},
-			[]events.Draft{events.At(now.Add(8*time.Minute), events.RunCheck{Round: 2})}},
+			[]events.Draft{events.At(now.Add(8*time.Minute), events.RunCheck{RunRef: ref, Round: 2})}},
 		"silent for the first time": {Running, time.Hour, 20 * time.Minute, events.RunCheck{Round: 5},
-			[]events.Draft{events.At(now.Add(2*time.Minute), events.RunCheck{Round: 6, Silent: true})}},
+			[]events.Draft{events.At(now.Add(2*time.Minute), events.RunCheck{RunRef: ref, Round: 6, Silent: true})}},
 		"its next Job has just started": {Running, time.Minute, 20 * time.Minute, events.RunCheck{Round: 1, Silent: true},
-			[]events.Draft{events.At(now.Add(8*time.Minute), events.RunCheck{Round: 2})}},
+			[]events.Draft{events.At(now.Add(8*time.Minute), events.RunCheck{RunRef: ref, Round: 2})}},
 		"its next Job has not started": {Starting, time.Hour, 20 * time.Minute, events.RunCheck{Round: 1, Silent: true},
-			[]events.Draft{events.At(now.Add(8*time.Minute), events.RunCheck{Round: 2})}},
+			[]events.Draft{events.At(now.Add(8*time.Minute), events.RunCheck{RunRef: ref, Round: 2})}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			item := Item{Repository: "acme/demo", Issue: 1, Run: &Run{
+			item := Item{Repository: "acme/demo", Issue: 1, Process: Default(), Run: &Run{
 				ID: "r", Project: "shop", Stage: "dev", State: c.state, StartedAt: now.Add(-c.started), HeartbeatAt: now.Add(-c.heard),
 			}}
-			next, d, err := Decide(Default(), item, c.check, now)
+			next, d, err := Decide(item, CheckDue{events.RunCheck{RunRef: ref, Round: c.check.Round, Silent: c.check.Silent}}, now)
 			if err != nil || next.Run.State != c.state {
 				t.Errorf("the run is %s, %v", next.Run.State, err)
 			}
@@ -172,10 +178,10 @@ func TestASilentAgentIsGivenUpAtTheSecondCheck(t *testing.T) {
 			}
 		})
 	}
-	silent := Item{Repository: "acme/demo", Issue: 1, Run: &Run{
+	silent := Item{Repository: "acme/demo", Issue: 1, Process: Default(), Run: &Run{
 		ID: "r", Project: "shop", Stage: "dev", State: Running, StartedAt: now.Add(-time.Hour), HeartbeatAt: now.Add(-17 * time.Minute),
 	}}
-	next, _, err := Decide(Default(), silent, events.RunCheck{RunRef: ref, Silent: true}, now)
+	next, _, err := Decide(silent, CheckDue{events.RunCheck{RunRef: ref, Silent: true}}, now)
 	if err != nil || next.Run.State != Failed || next.Run.Reason != "agent_silent" {
 		t.Errorf("silent for the second time: the run is %s %s, %v", next.Run.State, next.Run.Reason, err)
 	}
@@ -184,16 +190,16 @@ func TestASilentAgentIsGivenUpAtTheSecondCheck(t *testing.T) {
 // The run that made it may have ended without a word: out of time, or in a database that was lost.
 func TestAReviewMakesAPullRequestKnown(t *testing.T) {
 	item := Item{
-		Repository: "acme/demo", Issue: 1, Project: &Project{ID: "shop", SenderRole: "maintainer"},
+		Repository: "acme/demo", Issue: 1, Project: &Project{ID: "shop", SenderRole: "maintainer"}, Process: Default(),
 		Run: &Run{ID: "r", Project: "shop", Stage: "dev", Role: "dev", State: TimedOut},
 	}
-	review := Reviewed{State: "changes_requested", Pull: PullRequest{Number: 7, HeadSHA: "abc"}, Sender: Person{Login: "alice"}, Intent: "review 1"}
-	next, _, err := Decide(Default(), item, review, time.Now())
+	review := Reviewed{State: "changes_requested", Pull: PullRequest{Number: 7, HeadSHA: "abc"}, Sender: Person{Login: "alice"}}
+	next, _, err := Decide(item, review, time.Now())
 	if err != nil || next.PullRequest != 7 || next.HeadSHA != "abc" || next.Run.ID == "r" || !next.Run.Revise {
 		t.Errorf("pull request %d at %s, run %+v, %v", next.PullRequest, next.HeadSHA, next.Run, err)
 	}
 	item.PullRequest = 6
-	if next, _, err = Decide(Default(), item, review, time.Now()); err != nil || next.PullRequest != 6 || next.Run.ID != "r" {
+	if next, _, err = Decide(item, review, time.Now()); err != nil || next.PullRequest != 6 || next.Run.ID != "r" {
 		t.Errorf("another pull request than ours: %d, run %+v, %v", next.PullRequest, next.Run, err)
 	}
 }
@@ -218,9 +224,9 @@ func FuzzTrigger(f *testing.F) {
 func TestARunIsBasedOnACommit(t *testing.T) {
 	p, now := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	for label, want := range map[string]string{"run:dev": "release/v1", "run:dev:revise": ""} {
-		item := Item{Repository: "acme/demo", Issue: 1, PullRequest: 2, Project: &Project{ID: "demo", SenderRole: access.Maintainer}}
-		item, d, err := Decide(p, item, Labeled{
-			Issue: Issue{Title: "T", BaseBranch: "release/v1", Labels: []string{label}}, Label: label, Sender: Person{Login: "alice"}, Intent: label,
+		item := Item{Repository: "acme/demo", Issue: 1, PullRequest: 2, Project: &Project{ID: "demo", SenderRole: access.Maintainer}, Process: p}
+		item, d, err := Decide(item, Labeled{
+			Issue: Issue{Title: "T", BaseBranch: "release/v1", Labels: []string{label}}, Label: label, Sender: Person{Login: "alice"}, Delivery: label,
 		}, now)
 		if err != nil || item.Run == nil {
 			t.Fatalf("%s: %+v %v", label, item.Run, err)

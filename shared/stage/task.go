@@ -91,7 +91,7 @@ func (d *decision) rewritten(in Edited) {
 		return
 	}
 	run := *d.item.Run.Task
-	waits := d.item.Run.State == Requested || d.item.Run.State == Queued
+	waits := d.item.Run.State.Queues()
 	run.compare(text.Title, text.Body, in.Sender.Login)
 	if waits && stands {
 		run = approved

@@ -40,7 +40,7 @@ func (d *decision) labeled(in Labeled) {
 	}
 	d.item.Answered, d.item.Pull.Answered = without(d.item.Answered, in.Label), without(d.item.Pull.Answered, in.Label)
 	d.approve(in, t)
-	d.request(t, in.Sender.Login, in.Intent, nil)
+	d.request(t, in.Sender.Login, in.intent(d.item.repository(), d.item.Issue), nil)
 }
 
 // seeLabeled takes over what the label's event says beside the label; it reports

@@ -69,15 +69,3 @@ func storedReport(ctx context.Context, q rowQuerier, runID string) (events.Agent
 	}
 	return r, nil
 }
-
-// ReportOf returns the agent's final word on its run as it is stored; ErrNotFound when there is none.
-func (tx *Tx) ReportOf(ctx context.Context, runID string) (report []byte, err error) {
-	err = tx.QueryRow(ctx, `SELECT convert_to(report::text, 'UTF8') FROM run_reports WHERE run_id = $1`, runID).Scan(&report)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the report of run %s: %w", runID, err)
-	}
-	return report, nil
-}

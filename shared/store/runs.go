@@ -11,7 +11,8 @@ import (
 	"codexk8s.dev/shared/stage"
 )
 
-func queueRun(b *pgx.Batch, w Wanted, item *stage.Item) {
+// queueRun asks for the run with that id, "" for the newest.
+func queueRun(b *pgx.Batch, id string, item *stage.Item) {
 	scan := func(row pgx.Row) error {
 		r, err := scanRun(row)
 		if err != nil {
@@ -20,8 +21,8 @@ func queueRun(b *pgx.Batch, w Wanted, item *stage.Item) {
 		item.Run = &r
 		return nil
 	}
-	if w.Run != "" {
-		b.Queue(`SELECT `+runColumns+` FROM runs WHERE id = $1`, w.Run).QueryRow(scan)
+	if id != "" {
+		b.Queue(`SELECT `+runColumns+` FROM runs WHERE id = $1`, id).QueryRow(scan)
 		return
 	}
 	b.Queue(`
@@ -30,7 +31,7 @@ func queueRun(b *pgx.Batch, w Wanted, item *stage.Item) {
 		WHERE repository = $1 AND issue = $2
 		ORDER BY created_at DESC
 		LIMIT 1
-	`, w.Repository.Key, w.Issue).QueryRow(scan)
+	`, item.RepositoryKey, item.Issue).QueryRow(scan)
 }
 
 const runColumns = `id::text, project_id, stage, revise, role, state, reason, message, engine, model, reasoning,
@@ -75,23 +76,21 @@ func (tx *Tx) Places(ctx context.Context, project string) (s stage.Settings, pla
 	return s, places, nil
 }
 
-// Admit moves a waiting run to starting, or to queued when no deadline is given;
-// ErrChanged when it was stopped meanwhile.
-func (tx *Tx) Admit(ctx context.Context, runID string, deadline time.Time) error {
-	next := stage.Starting
-	if deadline.IsZero() {
-		next = stage.Queued
+// Admit writes down what became of a run that waited for its place; ErrChanged when it was stopped meanwhile.
+func (tx *Tx) Admit(ctx context.Context, a stage.Admission) error {
+	if a.State == a.Was {
+		return nil
 	}
 	ct, err := tx.Exec(ctx, `
 		UPDATE runs
-		SET state = $2, deadline = $3
-		WHERE id = $1 AND state IN ('requested', 'queued')
-	`, runID, next, orNull(deadline))
+		SET state = $3, deadline = $4
+		WHERE id = $1 AND state = $2
+	`, a.ID, a.Was, a.State, orNull(a.Deadline))
 	if err == nil {
-		err = mustChange(runID)(ct)
+		err = mustChange(a.ID)(ct)
 	}
 	if err != nil {
-		return fmt.Errorf("admitting run %s: %w", runID, err)
+		return fmt.Errorf("admitting run %s: %w", a.ID, err)
 	}
 	return nil
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/stage"
 )
 
@@ -16,36 +18,82 @@ import (
 // load and save; the transaction rolls back and the event is delivered again.
 var ErrChanged = errors.New("it was changed meanwhile by somebody else")
 
-// Wanted is what of a work item a decision needs.
-type Wanted struct {
+// A Home is where a work item is kept.
+type Home struct {
 	Repository Repository
-	Issue      int
-	Run        string  // the id of a run; "" = the newest
-	Sender     Account // who caused the event; zero where nobody did
-	Intent     string  // whether it was decided before
+	Issue      int      // 0 = a pull request of none
+	seen       Sighting // what the event said of the repository
 }
 
-// Item loads the work item with the run asked for, its project, and the role of
-// the sender. Unknown rows leave zero values: the item of a first event has only
-// its key. The caller's Step has locked it, and SeeAccount has seen the sender.
-func (tx *Tx) Item(ctx context.Context, w Wanted) (stage.Item, error) {
-	item := stage.Item{RepositoryKey: w.Repository.Key, RepositoryID: w.Repository.ID, Issue: w.Issue, Repository: w.Repository.Name, NameTaken: w.Repository.Taken}
+// Key names the work item, and so its lock.
+func (h Home) Key() string { return events.WorkItem(h.Repository.Key, h.Issue) }
+
+// Home finds the work item that an event is about: that of its run, whatever the event calls its repository; else by
+// number or name of the repository, and a pull request by its number where its branch does not tell. A run that does not
+// exist has the home that it names.
+func (db *DB) Home(ctx context.Context, about stage.Subject) (Home, error) {
+	if about.Run != "" {
+		r, err := db.RepositoryOfRun(ctx, about.Run)
+		if errors.Is(err, ErrNotFound) {
+			r, err = Repository{Key: strings.ToLower(about.Repository), Name: about.Repository}, nil
+		}
+		return Home{Repository: r, Issue: about.Issue}, err
+	}
+	r, err := db.Repository(ctx, about.RepositoryID, about.Repository)
+	h := Home{Repository: r, Issue: about.Issue, seen: Sighting{ID: about.RepositoryID, Name: about.Repository, CloneURL: about.CloneURL, At: about.At}}
+	if err != nil || h.Issue != 0 {
+		return h, err
+	}
+	h.Issue, err = db.issueOfPull(ctx, r.Key, about.Pull)
+	return h, err
+}
+
+// Item loads a work item with what a decision needs, after taking over what the event says of names and numbers; what
+// was learnt of them is for the audit. Unknown rows leave zero values: the item of a first event has only its key. The
+// caller's Step has locked it.
+func (tx *Tx) Item(ctx context.Context, h Home, needs stage.Needs) (item stage.Item, learnt []events.Record, err error) {
+	if h.Repository, learnt, err = tx.SeeRepository(ctx, h.Repository, h.seen); err != nil {
+		return item, nil, err
+	}
+	known, err := tx.SeeAccount(ctx, Account{ID: needs.Sender.ID, Login: needs.Sender.Login})
+	if err != nil {
+		return item, nil, err
+	}
+	learnt = append(learnt, known...)
+	for _, r := range learnt {
+		slog.InfoContext(ctx, r.Detail, "action", r.Action)
+	}
+	item, err = tx.load(ctx, h, needs)
+	return item, learnt, err
+}
+
+func (tx *Tx) load(ctx context.Context, h Home, needs stage.Needs) (stage.Item, error) {
+	item := stage.Item{
+		RepositoryKey: h.Repository.Key, RepositoryID: h.Repository.ID, Issue: h.Issue, Repository: h.Repository.Name, NameTaken: h.Repository.Taken,
+	}
 	var b pgx.Batch
 	b.Queue(`
 		SELECT title, body, url, base_branch, clone_url, labels, closed, github_updated_at,
 		       pull_request, pull_request_url, head_sha, pull, person_at, acted_at, answered, note, version, approved
 		FROM work_items
 		WHERE repository = $1 AND issue = $2
-	`, w.Repository.Key, w.Issue).QueryRow(func(row pgx.Row) error {
+	`, h.Repository.Key, h.Issue).QueryRow(func(row pgx.Row) error {
 		return optional(row.Scan(&item.Title, &item.Body, &item.URL, &item.BaseBranch, &item.CloneURL,
 			&item.Labels, &item.Closed, zero(&item.UpdatedAt), &item.PullRequest, &item.PullRequestURL, &item.HeadSHA,
 			&item.Pull, zero(&item.PersonAt), zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version, &item.Approved))
 	})
-	queueProject(&b, w, &item)
-	b.Queue(`SELECT EXISTS (SELECT 1 FROM runs WHERE intent = $1)`, w.Intent).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&item.IntentKnown)
-	})
-	queueRun(&b, w, &item)
+	queueProject(&b, needs.Sender, &item)
+	if needs.Intent != "" {
+		b.Queue(`SELECT EXISTS (SELECT 1 FROM runs WHERE intent = $1)`, needs.Intent).QueryRow(func(row pgx.Row) error {
+			return row.Scan(&item.IntentKnown)
+		})
+	}
+	queueRun(&b, needs.Run, &item)
+	if needs.Report {
+		b.Queue(`SELECT report FROM run_reports WHERE run_id = $1`, needs.Run).QueryRow(func(row pgx.Row) error {
+			return optional(row.Scan(&item.Report))
+		})
+	}
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return item, fmt.Errorf("loading %s: %w", item.Key(), err)
 	}
@@ -54,7 +102,7 @@ func (tx *Tx) Item(ctx context.Context, w Wanted) (stage.Item, error) {
 
 // queueProject asks for the repository's project with the sender's role in it: that of the account, and by its login
 // only where GitHub's number is known on neither side.
-func queueProject(b *pgx.Batch, w Wanted, item *stage.Item) {
+func queueProject(b *pgx.Batch, sender stage.Person, item *stage.Item) {
 	b.Queue(`
 		SELECT p.id, p.settings,
 		       coalesce((SELECT m.role
@@ -70,7 +118,7 @@ func queueProject(b *pgx.Batch, w Wanted, item *stage.Item) {
 		FROM repositories r
 		JOIN projects p ON p.id = r.project_id
 		WHERE r.full_name = $1
-	`, w.Repository.Key, w.Sender.ID, strings.ToLower(w.Sender.Login), access.Roles).QueryRow(func(row pgx.Row) error {
+	`, item.RepositoryKey, sender.ID, strings.ToLower(sender.Login), access.Roles).QueryRow(func(row pgx.Row) error {
 		var p stage.Project
 		if err := row.Scan(&p.ID, &p.Settings, &p.SenderRole, &p.LoginTaken); err != nil {
 			return optional(err)
@@ -80,9 +128,9 @@ func queueProject(b *pgx.Batch, w Wanted, item *stage.Item) {
 	})
 }
 
-// SaveItem writes the work item and its run back. was is the state of the run as
-// it was loaded, "" for a new run; ErrChanged when it is no longer that.
-func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was stage.State) error {
+// SaveItem writes the work item and its run back. was is the run as it was loaded, nil
+// for none: ErrChanged when its state is no longer that.
+func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was *stage.Run) error {
 	var b pgx.Batch
 	repository := i.RepositoryKey
 	b.Queue(`
@@ -99,7 +147,7 @@ func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was stage.State) error
 		    approved = excluded.approved, person_at = excluded.person_at
 	`, repository, i.Issue, i.Repository, i.Title, i.Body, i.URL, i.BaseBranch, i.CloneURL, noNil(i.Labels), i.Closed,
 		i.PullRequest, i.PullRequestURL, i.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt))
-	if r := i.Run; r != nil && was == "" {
+	if r := i.Run; r != nil && (was == nil || was.ID != r.ID) {
 		b.Queue(`
 			INSERT INTO runs (id, repository, issue, project_id, stage, revise, role, state, engine, model, reasoning,
 			                  requested_by, intent, namespace, task, review, created_at)
@@ -112,7 +160,7 @@ func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was stage.State) error
 			SET state = $3, reason = $4, message = $5, namespace = $6, thread_id = $7, summary = $8,
 			    started_at = $9, finished_at = $10, attempt = $11, task = $12
 			WHERE id = $1 AND state = $2
-		`, r.ID, was, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task).
+		`, r.ID, was.State, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task).
 			Exec(mustChange(r.ID))
 	}
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
@@ -121,17 +169,14 @@ func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was stage.State) error
 	return nil
 }
 
-// IssueOfPull returns the issue whose pull request that is; ErrNotFound when it is none of ours. key is the repository's.
-func (db *DB) IssueOfPull(ctx context.Context, key string, pull int) (issue int, err error) {
+// issueOfPull returns the issue whose pull request that is; 0 when it is none of ours. key is the repository's.
+func (db *DB) issueOfPull(ctx context.Context, key string, pull int) (issue int, err error) {
 	err = db.pool.QueryRow(ctx, `
 		SELECT issue
 		FROM work_items
 		WHERE repository = $1 AND pull_request = $2 AND pull_request > 0
 	`, key, pull).Scan(&issue)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, fmt.Errorf("pull request %s#%d: %w", key, pull, ErrNotFound)
-	}
-	if err != nil {
+	if err = optional(err); err != nil {
 		return 0, fmt.Errorf("looking for the issue of pull request %s#%d: %w", key, pull, err)
 	}
 	return issue, nil

@@ -1,6 +1,8 @@
 package flow_test
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -8,68 +10,154 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/events"
-	"codexk8s.dev/shared/stage"
+	"codexk8s.dev/shared/webhook"
 )
 
 // A place is an issue and the pull request of its branch, as GitHub shows them.
 type place struct {
-	labels []string
-	closed bool
-	pull   stage.PullRequest
+	issue issue
+	pull  pull
 }
 
+// Of GitHub's payloads, what is read of them.
+// https://docs.github.com/en/webhooks/webhook-events-and-payloads
+type (
+	issue struct {
+		Number    int       `json:"number"`
+		Title     string    `json:"title"`
+		State     string    `json:"state"`
+		Labels    []label   `json:"labels"`
+		UpdatedAt time.Time `json:"updated_at"`
+	}
+	pull struct {
+		issue
+		Draft  bool   `json:"draft"`
+		Merged bool   `json:"merged"`
+		Head   branch `json:"head"`
+		Base   branch `json:"base"`
+	}
+	branch struct {
+		Ref  string     `json:"ref"`
+		SHA  string     `json:"sha"`
+		Repo repository `json:"repo"`
+	}
+	repository struct {
+		Name   string `json:"full_name"`
+		Branch string `json:"default_branch"`
+	}
+	label struct {
+		Name string `json:"name"`
+	}
+	review struct {
+		ID     int64     `json:"id"`
+		State  string    `json:"state"`
+		Body   string    `json:"body"`
+		User   user      `json:"user"`
+		Commit string    `json:"commit_id"`
+		At     time.Time `json:"submitted_at"`
+	}
+	user struct {
+		Login string `json:"login"`
+		Type  string `json:"type"`
+	}
+	payload struct {
+		Action     string     `json:"action"`
+		Label      *label     `json:"label,omitempty"`
+		Issue      *issue     `json:"issue,omitempty"`
+		Pull       *pull      `json:"pull_request,omitempty"`
+		Review     *review    `json:"review,omitempty"`
+		Repository repository `json:"repository"`
+		Sender     user       `json:"sender"`
+	}
+)
+
 func (w *world) place(key string) *place {
+	key = strings.ToLower(key)
 	if w.github[key] == nil {
-		_, number, _ := strings.Cut(key, "#")
-		issue, err := strconv.Atoi(number)
+		name, number, _ := strings.Cut(key, "#")
+		n, err := strconv.Atoi(number)
 		w.check(err)
-		w.github[key] = &place{pull: stage.PullRequest{Number: 100 + issue, HeadSHA: "c0ffee1", Base: "main", State: "open"}}
+		w.github[key] = &place{
+			issue: issue{Number: n, Title: "Title", State: "open"},
+			pull: pull{
+				issue: issue{Number: 100 + n, State: "open"}, Base: branch{Ref: "main"},
+				Head: branch{Ref: fmt.Sprintf("codexk8s/issue-%d", n), SHA: "c0ffee1", Repo: repository{Name: name}},
+			},
+		}
 	}
 	return w.github[key]
 }
 
-func (p *place) issue(at time.Time) stage.Issue {
-	return stage.Issue{Title: "Title", BaseBranch: "main", Labels: p.labels, Closed: p.closed, UpdatedAt: at}
+func sender(login string) user {
+	if strings.HasSuffix(login, "[bot]") {
+		return user{login, "Bot"}
+	}
+	return user{login, "User"}
 }
 
 // onGitHub plays what somebody does on GitHub, and its webhook. What comes late tells
 // of how things were, and changes nothing.
 func (w *world) onGitHub(f []string) {
 	words, options := split(f[4:])
-	item, who, at := w.item(f[1], f[3]), sender(f[3]), w.at(options["at"])
-	now := w.place(item.Key())
-	here := *now
-	intent, in := "", any(nil)
+	at := w.at(options["at"])
+	now := w.place(f[1])
+	here, hook := *now, payload{Action: f[2], Sender: sender(f[3])}
 	switch f[0] {
 	case "label":
-		intent = stage.LabelIntent(item.Repository, item.Issue, f[2], at, "")
-		in = here.label(f[2], words, options["on"], at, who, intent)
+		hook.Action, hook.Label = "labeled", &label{f[2]}
+		here.label(append([]string{f[2]}, words...), options["on"], &hook)
 	case "unlabel":
-		here.labels = slices.DeleteFunc(slices.Clone(here.labels), func(l string) bool { return l == f[2] })
-		in = stage.Edited{Issue: here.issue(at), Action: "unlabeled", Sender: who}
+		hook.Action, hook.Label, hook.Issue = "unlabeled", &label{f[2]}, &here.issue
+		here.issue.Labels = slices.DeleteFunc(slices.Clone(here.issue.Labels), func(l label) bool { return l.Name == f[2] })
 	case "edit":
-		here.closed = f[2] == "closed" || f[2] != "reopened" && here.closed
-		in = stage.Edited{Issue: here.issue(at), Action: f[2], Sender: who}
+		hook.Issue = &here.issue
+		switch f[2] {
+		case "closed":
+			here.issue.State = "closed"
+		case "reopened":
+			here.issue.State = "open"
+		}
 	case "pull":
 		here.change(f[2], words, options)
-		here.pull.UpdatedAt = at
-		in = stage.PullRequestChanged{Pull: here.pull, Action: f[2], Sender: who}
+		hook.Pull = &here.pull
 	case "review":
 		id, err := strconv.ParseInt(words[0], 10, 64)
 		w.check(err)
-		intent = stage.ReviewIntent(item.Repository, item.Issue, id)
-		review := stage.Review{ID: id, Author: who.Login, Body: "Please."}
-		in = stage.Reviewed{Review: review, State: f[2], CommitSHA: here.pull.HeadSHA, At: at, Pull: here.pull, Sender: who, Intent: intent}
-		if sha := options["sha"]; sha != "" {
-			r := in.(stage.Reviewed)
-			r.CommitSHA = sha
-			in = r
+		hook.Action, hook.Pull = "submitted", &here.pull
+		hook.Review = &review{id, f[2], "Please.", hook.Sender, cmp.Or(options["sha"], here.pull.Head.SHA), at}
+		if f[2] == "dismissed" {
+			hook.Action = "dismissed"
 		}
+	}
+	if hook.Issue != nil {
+		hook.Issue.UpdatedAt = at
+	}
+	if hook.Pull != nil && hook.Review == nil {
+		hook.Pull.UpdatedAt = at
 	}
 	if options["at"] == "" {
 		*now = here
 	}
-	w.decide(item, w.newest(item), intent, in)
+	w.send(f[1], hook)
+}
+
+// send delivers a webhook.
+func (w *world) send(key string, hook payload) {
+	repo, _, _ := strings.Cut(key, "#")
+	hook.Repository = repository{repo, "main"}
+	name := "issues"
+	switch {
+	case hook.Review != nil:
+		name = "pull_request_review"
+	case hook.Pull != nil:
+		name = "pull_request"
+	}
+	data, err := json.Marshal(hook)
+	w.check(err)
+	w.deliveries++
+	d, err := webhook.Classify(name, fmt.Sprintf("delivery-%d", w.deliveries), data)
+	w.check(err)
+	w.hear(d.CloudEvent(data, w.now))
 }
 
 // split tells words from options, name=value.
@@ -95,20 +183,20 @@ func (w *world) at(clock string) time.Time {
 	return w.now.Truncate(24 * time.Hour).Add(of.Sub(of.Truncate(24 * time.Hour)))
 }
 
-func (p *place) label(label string, others []string, on string, at time.Time, who stage.Person, intent string) stage.Labeled {
-	in := stage.Labeled{Label: label, At: at, Sender: who, Intent: intent}
+// label sets the labels, of which the first is new, on the issue, its pull request or another one.
+func (p *place) label(names []string, on string, hook *payload) {
+	labels := make([]label, len(names))
+	for i, name := range names {
+		labels[i].Name = name
+	}
 	switch on {
 	case "pr":
-		p.pull.Labels, p.pull.UpdatedAt = append([]string{label}, others...), at
-		pull := p.pull
-		in.Pull = &pull
+		p.pull.Labels, hook.Pull = labels, &p.pull
 	case "other":
-		in.Stray = true
+		hook.Pull = &pull{issue: issue{Number: p.issue.Number, State: "open", Labels: labels}, Head: branch{Ref: "somebody's"}}
 	default:
-		p.labels = append([]string{label}, others...)
-		in.Issue = p.issue(at)
+		p.issue.Labels, hook.Issue = labels, &p.issue
 	}
-	return in
 }
 
 // change does to the pull request what the action says.
@@ -120,43 +208,40 @@ func (p *place) change(action string, words []string, options map[string]string)
 	case "opened", "reopened":
 		pull.State = "open"
 	}
-	draft := action == "converted_to_draft" || slices.Contains(words, "draft")
-	pull.Draft, pull.Merged = &draft, slices.Contains(words, "merged")
+	pull.Draft = action == "converted_to_draft" || slices.Contains(words, "draft")
+	pull.Merged = slices.Contains(words, "merged")
 	if n, err := strconv.Atoi(options["number"]); err == nil {
 		pull.Number = n
 	}
-	if options["sha"] != "" {
-		pull.HeadSHA = options["sha"]
-	}
-	if options["base"] != "" {
-		pull.Base = options["base"]
-	}
+	pull.Head.SHA = cmp.Or(options["sha"], pull.Head.SHA)
+	pull.Base.Ref = cmp.Or(options["base"], pull.Base.Ref)
 }
 
 // show sets and removes the labels that the platform asks for, and lets GitHub tell of it.
 func (w *world) show(c events.GitHubChangeRequested) {
-	key := events.WorkItem(c.Repository, c.Issue)
-	here, bot := w.place(key), sender("codexk8s[bot]")
-	if changed := relabel(here.labels, c.On, c.Off); !slices.Equal(changed, here.labels) {
-		here.labels = changed
-		item := w.item(key, bot.Login)
-		w.decide(item, w.newest(item), "", stage.Edited{Issue: here.issue(w.now), Action: "unlabeled", Sender: bot})
+	key, bot := events.WorkItem(c.Repository, c.Issue), sender("codexk8s[bot]")
+	here := w.place(key)
+	if changed := relabel(here.issue.Labels, c.On, c.Off); !slices.Equal(changed, here.issue.Labels) {
+		here.issue.Labels, here.issue.UpdatedAt = changed, w.now
+		w.send(key, payload{Action: "unlabeled", Issue: &here.issue, Sender: bot})
 	}
 	if changed := relabel(here.pull.Labels, c.PullOn, c.PullOff); !slices.Equal(changed, here.pull.Labels) {
 		here.pull.Labels, here.pull.UpdatedAt = changed, w.now
-		item := w.item(key, bot.Login)
-		w.decide(item, w.newest(item), "", stage.PullRequestChanged{Pull: here.pull, Action: "unlabeled", Sender: bot})
+		w.send(key, payload{Action: "unlabeled", Pull: &here.pull, Sender: bot})
 	}
 }
 
-func relabel(labels, on, off []string) []string {
-	has := func(labels []string, label string) bool {
-		return slices.ContainsFunc(labels, func(l string) bool { return strings.EqualFold(l, label) })
-	}
-	out := slices.DeleteFunc(slices.Clone(labels), func(l string) bool { return has(off, l) })
-	for _, l := range on {
-		if !has(out, l) {
-			out = append(out, l)
+func has(labels []label, name string) bool {
+	return slices.ContainsFunc(labels, func(l label) bool { return strings.EqualFold(l.Name, name) })
+}
+
+func relabel(labels []label, on, off []string) []label {
+	out := slices.DeleteFunc(slices.Clone(labels), func(l label) bool {
+		return slices.ContainsFunc(off, func(name string) bool { return strings.EqualFold(name, l.Name) })
+	})
+	for _, name := range on {
+		if !has(out, name) {
+			out = append(out, label{name})
 		}
 	}
 	return out

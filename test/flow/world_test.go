@@ -2,12 +2,15 @@ package flow_test
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"codexk8s.dev/shared/access"
+	"github.com/cloudevents/sdk-go/v2/event"
+
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/stage"
 )
@@ -19,14 +22,18 @@ type world struct {
 	now      time.Time
 	projects map[string]string // repository → project
 	settings map[string]stage.Settings
-	roles    map[string]string
+	roles    map[string]access.Role
 	items    map[string]*stage.Item
+	reports  map[string]*events.AgentReported // of a run
 	runs     []*stage.Run
+	of       map[string]events.RunRef // of a run
 	intents  map[string]bool
 	github   map[string]*place // what GitHub shows of each issue
 	timers   []timer
-	last     string
-	out      strings.Builder
+
+	deliveries int
+	last       string
+	out        strings.Builder
 }
 
 type timer struct {
@@ -37,8 +44,8 @@ type timer struct {
 func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, p: stage.Default(), now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
-		projects: map[string]string{}, settings: map[string]stage.Settings{}, roles: map[string]string{},
-		items: map[string]*stage.Item{}, intents: map[string]bool{}, github: map[string]*place{},
+		projects: map[string]string{}, settings: map[string]stage.Settings{}, roles: map[string]access.Role{},
+		items: map[string]*stage.Item{}, intents: map[string]bool{}, of: map[string]events.RunRef{}, reports: map[string]*events.AgentReported{}, github: map[string]*place{},
 	}
 }
 
@@ -68,36 +75,39 @@ func (w *world) play(line string) {
 		}
 		w.settings[f[2]] = s
 	case "member":
-		w.roles[f[1]] = f[2]
+		w.roles[f[1]] = access.Role(f[2])
 	case "label", "unlabel", "edit", "review", "pull":
 		w.onGitHub(f)
 	case "started":
-		item, ref := w.ofRun(f[1])
-		w.about(item, events.AgentStarted{RunRef: ref, Namespace: item.Run.Namespace, Job: "agent", Attempt: w.attempt(f, 2)})
+		run, ref := w.ofRun(f[1])
+		w.happen(events.AgentStarted{RunRef: ref, Namespace: run.Namespace, Job: "agent", Attempt: w.attempt(f, 2)})
 	case "finished":
-		item, ref := w.ofRun(f[1])
-		w.about(item, stage.JobEnded{RunID: ref.RunID, Attempt: w.attempt(f, 2)})
+		_, ref := w.ofRun(f[1])
+		w.happen(events.AgentFinished{RunRef: ref, Attempt: w.attempt(f, 2)})
 	case "failed":
-		item, ref := w.ofRun(f[1])
-		w.about(item, events.AgentFailed{RunRef: ref, Attempt: w.attempt(f, 3), Reason: f[2], Message: "What happened."})
+		_, ref := w.ofRun(f[1])
+		w.happen(events.AgentFailed{RunRef: ref, Attempt: w.attempt(f, 3), Reason: f[2], Message: "What happened."})
 	case "restart":
-		item, _ := w.ofRun(f[1])
-		item.Run.State, item.Run.Attempt = stage.Starting, item.Run.Attempt+1
-		deadline, d := stage.Start(w.p, w.settings[item.Run.Project], stage.Place{Run: *item.Run, Repository: item.Repository, Issue: item.Issue, BaseBranch: item.BaseBranch}, w.now)
-		item.Run.Deadline = deadline
+		run, _ := w.ofRun(f[1])
+		run.State, run.Attempt = stage.Starting, run.Attempt+1
+		deadline, d := stage.Start(w.p, w.settings[run.Project], w.placeOf(run), w.now)
+		run.Deadline = deadline
 		w.follow(d)
 	case "lookup":
 		w.lookup(f)
 	case "report":
-		item, ref := w.ofRun(f[1])
+		_, ref := w.ofRun(f[1])
 		r := events.AgentReported{RunRef: ref, Outcome: f[2], Summary: "Summary.", ThreadID: "thread-1"}
 		if f[2] == "succeeded" {
-			pull := w.place(item.Key()).pull
-			r.PullRequest, r.HeadSHA = pull.Number, pull.HeadSHA
+			pull := w.place(f[1]).pull
+			r.PullRequest, r.HeadSHA = pull.Number, pull.Head.SHA
 		} else {
 			r.Reason = f[3]
 		}
-		w.about(item, r)
+		if w.reports[r.RunID] == nil {
+			w.reports[r.RunID] = &r
+		}
+		w.happen(r)
 	case "advance":
 		d, err := time.ParseDuration(f[1])
 		w.check(err)
@@ -109,8 +119,8 @@ func (w *world) play(line string) {
 
 // lookup is github-caller's answer.
 func (w *world) lookup(f []string) {
-	item, ref := w.ofRun(f[1])
-	l := events.GitHubLookedUp{RunRef: ref, Attempt: item.Run.Attempt, Path: "services.yaml", Ref: "main"}
+	run, ref := w.ofRun(f[1])
+	l := events.GitHubLookedUp{RunRef: ref, Attempt: run.Attempt, Path: "services.yaml", Ref: "main"}
 	switch f[2] {
 	case "none":
 	case "found":
@@ -126,7 +136,7 @@ func (w *world) lookup(f []string) {
 	default:
 		l.Reason, l.Message = f[2], "What GitHub said."
 	}
-	w.about(item, l)
+	w.happen(l)
 }
 
 // attempt is which Job of the run an act is about, from its optional word at i that counts from 1.
@@ -145,53 +155,80 @@ func (w *world) check(err error) {
 	}
 }
 
-func sender(login string) stage.Person {
-	return stage.Person{Login: login, Bot: strings.HasSuffix(login, "[bot]")}
-}
-
-// item returns a copy of the work item as the sender's event would load it.
-func (w *world) item(key, login string) stage.Item {
-	repository, number, _ := strings.Cut(key, "#")
-	issue, err := strconv.Atoi(number)
-	w.check(err)
-	item := stage.Item{Repository: repository, Issue: issue}
-	if kept := w.items[item.Key()]; kept != nil {
-		item = *kept
-	}
-	item.Run = nil
-	if project, bound := w.projects[repository]; bound {
-		item.Project = &stage.Project{ID: project, Settings: w.settings[project], SenderRole: access.Role(w.roles[login])}
-	}
-	return item
-}
-
-func (w *world) newest(item stage.Item) *stage.Run {
+func (w *world) newest(item string) *stage.Run {
 	for i := len(w.runs) - 1; i >= 0; i-- {
-		if strings.HasPrefix(w.runs[i].Intent, "label "+item.Key()+" ") || strings.HasPrefix(w.runs[i].Intent, "review "+item.Key()+" ") {
+		if ref := w.of[w.runs[i].ID]; events.WorkItem(ref.Repository, ref.Issue) == item {
 			return w.runs[i]
 		}
 	}
 	return nil
 }
 
-func (w *world) ofRun(key string) (stage.Item, events.RunRef) {
-	item := w.item(key, "")
-	item.Run = w.newest(item)
-	if item.Run == nil {
-		w.t.Fatalf("%s has no run", key)
+func (w *world) ofRun(item string) (*stage.Run, events.RunRef) {
+	run := w.newest(item)
+	if run == nil {
+		w.t.Fatalf("%s has no run", item)
 	}
-	return item, item.Ref()
+	return run, w.of[run.ID]
 }
 
-func (w *world) about(item stage.Item, in any) { w.decide(item, item.Run, "", in) }
-
-// decide is one step of stage-router, without its store.
-func (w *world) decide(item stage.Item, run *stage.Run, intent string, in any) {
-	item.Run, item.IntentKnown = run, intent != "" && w.intents[intent]
-	next, d, err := stage.Decide(w.p, item, in, w.now)
+// happen delivers an event of ours.
+func (w *world) happen(p events.Payload) {
+	w.deliveries++
+	cause := event.New()
+	cause.SetID(strconv.Itoa(w.deliveries))
+	e, err := events.New(cause, "test", 0, events.Now(p))
 	w.check(err)
-	w.save(run, next)
+	w.hear(e)
+}
+
+// hear is one step of stage-router, with the world for a store.
+func (w *world) hear(e event.Event) {
+	about, in, err := stage.Hear(e)
+	w.check(err)
+	if about.Issue == 0 {
+		about.Issue = w.issueOf(about)
+	}
+	if about.Issue == 0 {
+		in, about.Issue = stage.Stray(w.p, in), about.Pull
+	}
+	if in == nil {
+		return
+	}
+	item := w.load(about, in.Needs(strings.ToLower(about.Repository), about.Issue))
+	was := item.Run
+	next, d, err := stage.Decide(item, in, w.now)
+	w.check(err)
+	w.save(was, next)
 	w.follow(d)
+}
+
+func (w *world) issueOf(about stage.Subject) int {
+	for _, item := range w.items {
+		if strings.EqualFold(item.Repository, about.Repository) && item.PullRequest == about.Pull {
+			return item.Issue
+		}
+	}
+	return 0
+}
+
+// load is the item with what is needed for a decision.
+func (w *world) load(about stage.Subject, needs stage.Needs) stage.Item {
+	item := stage.Item{Repository: about.Repository, RepositoryKey: strings.ToLower(about.Repository), Issue: about.Issue}
+	if kept := w.items[item.Key()]; kept != nil {
+		item = *kept
+	}
+	if project, bound := w.projects[item.RepositoryKey]; bound {
+		item.Project = &stage.Project{ID: project, Settings: w.settings[project], SenderRole: w.roles[needs.Sender.Login]}
+	}
+	item.Process, item.Run, item.Report, item.IntentKnown = w.p, w.newest(item.Key()), nil, w.intents[needs.Intent]
+	if i := slices.IndexFunc(w.runs, func(r *stage.Run) bool { return r.ID == needs.Run }); i >= 0 {
+		item.Run = w.runs[i]
+	}
+	if needs.Report {
+		item.Report = w.reports[needs.Run]
+	}
+	return item
 }
 
 func (w *world) save(was *stage.Run, next stage.Item) {
@@ -207,14 +244,15 @@ func (w *world) save(was *stage.Run, next stage.Item) {
 		}
 		w.intents[next.Run.Intent] = true
 		w.runs = append(w.runs, next.Run)
+		w.of[next.Run.ID] = next.Ref()
 	}
 	seen := map[string]bool{}
 	for _, r := range w.runs {
-		key := strings.Fields(r.Intent)[1]
-		if !r.State.Final() && seen[key] {
+		key := w.of[r.ID].Correlation()
+		if r.State.Active() && seen[key] {
 			w.t.Fatalf("two active runs of %s", key)
 		}
-		seen[key] = seen[key] || !r.State.Final()
+		seen[key] = seen[key] || r.State.Active()
 	}
 }
 
@@ -245,31 +283,29 @@ func (w *world) follow(d events.Decision) {
 	}
 }
 
+func (w *world) placeOf(r *stage.Run) stage.Place {
+	ref := w.of[r.ID]
+	return stage.Place{Run: *r, Repository: ref.Repository, Issue: ref.Issue, BaseBranch: "main"}
+}
+
+// admit is stage-router's step over a project.
 func (w *world) admit(project string) {
 	var places []stage.Place
 	for _, r := range w.runs {
-		if r.Project == project && !r.State.Final() {
-			repository, number, _ := strings.Cut(strings.Fields(r.Intent)[1], "#")
-			issue, err := strconv.Atoi(number)
-			w.check(err)
-			places = append(places, stage.Place{Run: *r, Repository: repository, Issue: issue, BaseBranch: "main"})
+		if r.Project == project && r.State.Active() {
+			places = append(places, w.placeOf(r))
 		}
 	}
-	for _, p := range stage.Admit(w.p, w.settings[project], places) {
-		deadline, d := stage.Start(w.p, w.settings[project], p, w.now)
+	var d events.Decision
+	for _, a := range stage.Admit(w.p, w.settings[project], places, w.now) {
 		for _, r := range w.runs {
-			if r.ID == p.ID {
-				r.State, r.Deadline = stage.Starting, deadline
+			if r.ID == a.ID {
+				r.State, r.Deadline = a.State, a.Deadline
 			}
 		}
-		w.follow(d)
+		d.Emit, d.Audit = append(d.Emit, a.Emit...), append(d.Audit, a.Audit...)
 	}
-	for _, r := range w.runs {
-		if r.Project == project && r.State == stage.Requested {
-			r.State = stage.Queued
-			fmt.Fprintf(&w.out, "  audit platform run.queued no_free_place\n")
-		}
-	}
+	w.follow(d)
 }
 
 // advance lets time pass and delivers the timers that come due, in order.
@@ -288,13 +324,8 @@ func (w *world) advance(to time.Time) {
 		t := w.timers[next]
 		w.timers = append(w.timers[:next], w.timers[next+1:]...)
 		w.now = t.at
-		switch p := t.p.(type) {
-		case events.RunDeadline:
-			item, _ := w.ofRun(p.Correlation())
-			w.about(item, p)
-		case events.RunCheck:
-			item, _ := w.ofRun(p.Correlation())
-			w.about(item, p)
+		if _, elsewhere := t.p.(events.EnvironmentExpired); !elsewhere { // agent-launcher hears that
+			w.happen(t.p)
 		}
 	}
 }

@@ -1,0 +1,176 @@
+package stage
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/webhook"
+)
+
+// A Subject is what an event is about, as the event names it. Where the platform keeps that is for the store to find out.
+type Subject struct {
+	Repository   string // "owner/name", as it was called then
+	RepositoryID int64  // GitHub's number; 0 = not said
+	CloneURL     string
+	At           time.Time // of these names, by GitHub's clock where it told the time
+	Issue        int       // 0 = that whose pull request is Pull, if there is one
+	Pull         int
+	Run          string // id of the run that it is about, whose work item stays where it is, whatever its repository is called now
+}
+
+// hears are the translations, by the type of the event.
+var hears = map[string]func(event.Event) (Subject, Input, error){
+	events.GitHubType("issues"):              hearIssue,
+	events.GitHubType("pull_request"):        hearPullRequest,
+	events.GitHubType("pull_request_review"): hearReview,
+	events.LabelObserved{}.EventType():       hearObserved,
+	events.AgentStarted{}.EventType():        ofRun(func(p events.AgentStarted) (events.RunRef, Input) { return p.RunRef, JobStarted{p} }),
+	events.AgentFailed{}.EventType():         ofRun(func(p events.AgentFailed) (events.RunRef, Input) { return p.RunRef, JobFailed{p} }),
+	events.AgentFinished{}.EventType():       ofRun(func(p events.AgentFinished) (events.RunRef, Input) { return p.RunRef, JobEnded{p} }),
+	events.AgentReported{}.EventType():       ofRun(func(p events.AgentReported) (events.RunRef, Input) { return p.RunRef, Reported{p} }),
+	events.GitHubLookedUp{}.EventType():      ofRun(func(p events.GitHubLookedUp) (events.RunRef, Input) { return p.RunRef, LookedUp{p} }),
+	events.RunDeadline{}.EventType():         ofRun(func(p events.RunDeadline) (events.RunRef, Input) { return p.RunRef, DeadlineDue{p} }),
+	events.RunCheck{}.EventType():            ofRun(func(p events.RunCheck) (events.RunRef, Input) { return p.RunRef, CheckDue{p} }),
+}
+
+// Hears are the types of the events about work items, sorted.
+func Hears() []string { return slices.Sorted(maps.Keys(hears)) }
+
+// Hear says what an event is about and what it is for a decision: nil where it means nothing to any run. It refuses data
+// that it can't read, and a type that is not among Hears.
+func Hear(e event.Event) (Subject, Input, error) {
+	hear, ok := hears[e.Type()]
+	if !ok {
+		return Subject{}, nil, events.Reject("unexpected_type", fmt.Errorf("event %s has type %s, which is about no work item", e.ID(), e.Type()))
+	}
+	return hear(e)
+}
+
+// Stray is what remains of an input about a pull request that turned out to be no work item's: a trigger that somebody
+// set on it, to be answered there; else nil.
+func Stray(p *Process, in Input) Input {
+	l, ok := in.(Labeled)
+	if !ok || l.Pull == nil || !p.IsTrigger(l.Label) {
+		return nil
+	}
+	l.Pull, l.Stray = nil, true
+	return l
+}
+
+func hearIssue(e event.Event) (Subject, Input, error) {
+	i, err := webhook.IssueFrom(e.Data())
+	if err != nil {
+		return Subject{}, nil, events.Malformed(err)
+	}
+	about := subject(i.Repository, i.UpdatedAt, e)
+	about.Issue = int(i.Number)
+	issue := Issue{
+		Title: i.Title, Body: i.Body, URL: i.URL, BaseBranch: i.Repository.DefaultBranch, CloneURL: i.Repository.CloneURL,
+		Labels: i.Labels, Closed: i.State == "closed", UpdatedAt: i.UpdatedAt,
+	}
+	if i.Action != "labeled" {
+		return about, Edited{Issue: issue, Action: i.Action, Sender: person(i.Sender)}, nil
+	}
+	return about, Labeled{Issue: issue, Label: i.Label, At: i.UpdatedAt, Sender: person(i.Sender), Delivery: e.ID()}, nil
+}
+
+// hearObserved hears of a label whose webhook never came.
+func hearObserved(e event.Event) (Subject, Input, error) {
+	l, err := events.Decode[events.LabelObserved](e)
+	if err != nil {
+		return Subject{}, nil, err
+	}
+	about := subject(webhook.Repository{Name: l.Repository, ID: l.RepositoryID, CloneURL: l.CloneURL}, l.UpdatedAt, e)
+	about.Issue = l.Issue
+	return about, Labeled{
+		Issue: Issue{
+			Title: l.Title, Body: l.Body, URL: l.URL, BaseBranch: l.DefaultBase, CloneURL: l.CloneURL, Labels: l.Labels, UpdatedAt: l.UpdatedAt,
+		},
+		Label: l.Label, At: l.LabeledAt, Delivery: e.ID(),
+		Sender: person(webhook.Actor{Login: l.Sender, ID: l.SenderID, Type: l.SenderType}),
+	}, nil
+}
+
+func hearPullRequest(e event.Event) (Subject, Input, error) {
+	p, err := webhook.PullRequestFrom(e.Data())
+	if err != nil {
+		return Subject{}, nil, events.Malformed(err)
+	}
+	about, pull := subjectOfPull(p.Repository, p.PullRequest, e), pullRequest(p.PullRequest)
+	if p.Action != "labeled" {
+		return about, PullRequestChanged{Pull: pull, Action: p.Action, Sender: person(p.Sender)}, nil
+	}
+	return about, Labeled{Pull: &pull, Label: p.Label, At: pull.UpdatedAt, Sender: person(p.Sender), Delivery: e.ID()}, nil
+}
+
+// hearReview hears of reviews that were given or dismissed; an edit of one changes nothing.
+func hearReview(e event.Event) (Subject, Input, error) {
+	r, err := webhook.ReviewFrom(e.Data())
+	if err != nil {
+		return Subject{}, nil, events.Malformed(err)
+	}
+	about, pull := subjectOfPull(r.Repository, r.PullRequest, e), pullRequest(r.PullRequest)
+	pull.Draft = nil // GitHub sends a shorter form here
+	in := Reviewed{
+		Review: Review{ID: r.Review.ID, Author: r.Review.Author.Login, Body: r.Review.Body}, State: r.Review.State,
+		CommitSHA: r.Review.CommitSHA, At: r.Review.SubmittedAt, Pull: pull, Sender: person(r.Review.Author),
+	}
+	switch r.Action {
+	case "submitted":
+		return about, in, nil
+	case "dismissed":
+		in.State, in.Sender = r.Action, person(r.Sender)
+		return about, in, nil
+	}
+	return about, nil, nil
+}
+
+// ofRun is the translation of an event about a run.
+func ofRun[P events.Payload](read func(P) (events.RunRef, Input)) func(event.Event) (Subject, Input, error) {
+	return func(e event.Event) (Subject, Input, error) {
+		p, err := events.Decode[P](e)
+		if err != nil {
+			return Subject{}, nil, err
+		}
+		ref, in := read(p)
+		return Subject{Repository: ref.Repository, Issue: ref.Issue, Run: ref.RunID}, in, nil
+	}
+}
+
+// subject is what a payload says of its repository, as of GitHub's time of the payload, else as of the event's.
+func subject(r webhook.Repository, at time.Time, e event.Event) Subject {
+	if at.IsZero() {
+		at = e.Time()
+	}
+	return Subject{Repository: r.Name, RepositoryID: r.ID, CloneURL: r.CloneURL, At: at}
+}
+
+// agentBranch is the branch of an issue's agent.
+var agentBranch = regexp.MustCompile(`^codexk8s/issue-([1-9][0-9]{0,8})$`)
+
+// subjectOfPull knows a pull request of ours by its branch, and only when the branch lives in the repository itself, where
+// no stranger can push. Should it have been renamed, the store knows it by its number.
+func subjectOfPull(r webhook.Repository, p webhook.PullRequest, e event.Event) Subject {
+	about := subject(r, p.UpdatedAt, e)
+	about.Pull = int(p.Number)
+	if m := agentBranch.FindStringSubmatch(p.HeadRef); m != nil && !p.FromFork(r.Name) {
+		about.Issue, _ = strconv.Atoi(m[1]) // nine digits at most
+	}
+	return about
+}
+
+func pullRequest(p webhook.PullRequest) PullRequest {
+	return PullRequest{
+		Number: int(p.Number), URL: p.URL, HeadSHA: p.HeadSHA, Base: p.BaseRef, State: p.State,
+		Merged: p.Merged, Draft: &p.Draft, Labels: p.Labels, UpdatedAt: p.UpdatedAt,
+	}
+}
+
+func person(a webhook.Actor) Person { return Person{Login: a.Login, ID: a.ID, Bot: a.Bot()} }

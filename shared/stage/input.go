@@ -1,0 +1,168 @@
+package stage
+
+import (
+	"fmt"
+	"time"
+
+	"codexk8s.dev/shared/events"
+)
+
+// An Input is something that happened, as a decision takes it. Hear makes it of an event. Its kinds stand in this file,
+// and nobody else can add one.
+type Input interface {
+	// Needs says what must be loaded for the decision. key and issue name the work item: the key of its repository, which
+	// outlives a rename, and the issue's number.
+	Needs(key string, issue int) Needs
+	decide(d *decision)
+}
+
+// Needs is what a decision takes beside the work item and its project.
+type Needs struct {
+	Run    string // id of the run that the input is about; "" = the newest
+	Report bool   // what that run's agent has reported, for Item.Report
+	Sender Person // whose role in the project counts; zero where nobody did it
+	Intent string // for Item.IntentKnown; "" = none
+}
+
+// Person is who caused an event on GitHub.
+type Person struct {
+	Login string
+	ID    int64 // GitHub's number of the account; 0 where it is not said
+	Bot   bool
+}
+
+// Issue is what a GitHub event says of the issue itself.
+type Issue struct {
+	Title, Body, URL     string
+	BaseBranch, CloneURL string
+	Labels               []string
+	Closed               bool
+	UpdatedAt            time.Time // zero = the event has lost it
+}
+
+// PullRequest is what a GitHub event says of a pull request whose branch is the item's.
+type PullRequest struct {
+	Number        int
+	URL           string
+	HeadSHA, Base string
+	State         string // open, closed; "" = the event has lost it
+	Merged        bool
+	Draft         *bool // nil = the event does not say
+	Labels        []string
+	UpdatedAt     time.Time // zero = the event has lost it
+}
+
+// Labeled says that a person put a label on the issue, or on its pull request.
+type Labeled struct {
+	Issue    Issue        // zero when it is on the pull request
+	Pull     *PullRequest // nil when it is on the issue
+	Stray    bool         // on a pull request that no agent's branch belongs to: the item is that
+	Label    string
+	At       time.Time // zero = GitHub did not say
+	Sender   Person
+	Delivery string // id of the event
+}
+
+// Needs implements Input.
+func (in Labeled) Needs(key string, issue int) Needs {
+	return Needs{Sender: in.Sender, Intent: in.intent(key, issue)}
+}
+
+func (in Labeled) decide(d *decision) { d.labeled(in) }
+
+func (in Labeled) intent(key string, issue int) string {
+	if in.Pull != nil {
+		issue = in.Pull.Number
+	}
+	return LabelIntent(key, issue, in.Label, in.At, in.Delivery)
+}
+
+// Edited says that the issue changed in another way: opened, closed, edited, unlabelled.
+type Edited struct {
+	Issue  Issue
+	Action string
+	Sender Person
+}
+
+// Needs implements Input.
+func (in Edited) Needs(string, int) Needs { return Needs{Sender: in.Sender} }
+func (in Edited) decide(d *decision)      { d.edited(in) }
+
+// Reviewed says that a person reviewed the item's pull request, or that a review was dismissed.
+type Reviewed struct {
+	Review
+	State     string // approved, changes_requested, commented, dismissed
+	CommitSHA string // what was reviewed; "" = GitHub did not say
+	At        time.Time
+	Pull      PullRequest
+	Sender    Person
+}
+
+// Needs implements Input.
+func (in Reviewed) Needs(key string, issue int) Needs {
+	return Needs{Sender: in.Sender, Intent: ReviewIntent(key, issue, in.ID)}
+}
+func (in Reviewed) decide(d *decision) { d.reviewed(in) }
+
+// PullRequestChanged says that a pull request of the item's branch changed: opened,
+// closed, reopened, synchronize, edited, converted_to_draft, …
+type PullRequestChanged struct {
+	Pull   PullRequest
+	Action string
+	Sender Person
+}
+
+// Needs implements Input.
+func (in PullRequestChanged) Needs(string, int) Needs { return Needs{Sender: in.Sender} }
+func (in PullRequestChanged) decide(d *decision)      { d.pullRequestChanged(in) }
+
+// What is heard of a run.
+type (
+	// JobStarted says that the run's Job exists.
+	JobStarted struct{ events.AgentStarted }
+	// JobFailed says that the run's Job could not start, or ended badly.
+	JobFailed struct{ events.AgentFailed }
+	// JobEnded says that the run's Job completed. The agent reports before it exits, so the report, if there ever will
+	// be one, is known by now.
+	JobEnded struct{ events.AgentFinished }
+	// Reported is the agent's own word.
+	Reported struct{ events.AgentReported }
+	// LookedUp is the project's list of services, or why there is none.
+	LookedUp struct{ events.GitHubLookedUp }
+	// DeadlineDue says that a time has come by which the run was to be over.
+	DeadlineDue struct{ events.RunDeadline }
+	// CheckDue says that the run should have shown progress by now.
+	CheckDue struct{ events.RunCheck }
+)
+
+// Needs implements Input.
+func (in JobStarted) Needs(string, int) Needs  { return Needs{Run: in.RunID} }
+func (in JobFailed) Needs(string, int) Needs   { return Needs{Run: in.RunID} }
+func (in JobEnded) Needs(string, int) Needs    { return Needs{Run: in.RunID, Report: true} }
+func (in Reported) Needs(string, int) Needs    { return Needs{Run: in.RunID} }
+func (in LookedUp) Needs(string, int) Needs    { return Needs{Run: in.RunID} }
+func (in DeadlineDue) Needs(string, int) Needs { return Needs{Run: in.RunID} }
+func (in CheckDue) Needs(string, int) Needs    { return Needs{Run: in.RunID} }
+
+func (in JobStarted) decide(d *decision)  { d.started(in.AgentStarted) }
+func (in JobFailed) decide(d *decision)   { d.jobFailed(in.AgentFailed) }
+func (in JobEnded) decide(d *decision)    { d.jobEnded(in.AgentFinished) }
+func (in Reported) decide(d *decision)    { d.reported(in.AgentReported) }
+func (in LookedUp) decide(d *decision)    { d.lookedUp(in.GitHubLookedUp) }
+func (in DeadlineDue) decide(d *decision) { d.deadline() }
+func (in CheckDue) decide(d *decision)    { d.check(in.RunCheck) }
+
+// LabelIntent is the meaning of a label being set: which, where, and when to the
+// second. The same act told by two hooks has one intent. repository is the key, which outlives a rename.
+func LabelIntent(repository string, issue int, label string, at time.Time, delivery string) string {
+	when := delivery
+	if !at.IsZero() {
+		when = at.UTC().Format(time.RFC3339)
+	}
+	return "label " + events.WorkItem(repository, issue) + " " + fold(label) + " " + when
+}
+
+// ReviewIntent is the meaning of a review: its id on GitHub.
+func ReviewIntent(repository string, issue int, review int64) string {
+	return fmt.Sprintf("review %s %d", events.WorkItem(repository, issue), review)
+}
