@@ -17,9 +17,9 @@ import (
 	"connectrpc.com/connect"
 
 	"codexk8s.dev/functions/agent-runner/internal/gateway"
-	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/functions/agent-runner/internal/process"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/test/fakes/model"
 )
 
@@ -35,12 +35,10 @@ func (w *world) podAs(uid int, environ ...string) *exec.Cmd {
 	}
 	program := filepath.Join(dir, "agent-runner")
 	data, err := os.ReadFile(os.Args[0])
-	if err == nil {
-		err = os.WriteFile(program, data, 0o755)
-	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	executable(w.t, program, data)
 	for _, path := range []string{w.dir, filepath.Dir(w.dir)} {
 		if err := os.Chmod(path, 0o755); err != nil {
 			w.t.Fatal(err)
@@ -73,9 +71,11 @@ done; grep -r run-token-for .. $HOME; true; } 2>/dev/null`
 // The token of the run is in no environment, argument or file that a command of the agent can read, and what it
 // finds instead opens neither the gateway nor the model's server.
 func TestTheAgentCannotReachTheRunToken(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"builtin", "codex"} {
 		for _, uid := range users() {
 			t.Run(fmt.Sprintf("%s as %d", engine, uid), func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t, engine)
 				w.script(model.Step{Run: lookAround + " >seen.txt; echo done"}, model.Step{Run: "mkdir -p greetings; echo Bonjour >greetings/french.txt"})
 				if code := w.exit(w.podAs(uid, w.codex()...)); code != 0 {
@@ -130,6 +130,7 @@ func (w *world) opensNothing(t *testing.T, key string) {
 // What the agent left running, in a session of its own or with its parent gone, has ended before anything is looked at,
 // and does not change what is pushed.
 func TestProcessesThatTheAgentLeftAreGoneBeforeItsWorkIsTaken(t *testing.T) {
+	t.Parallel()
 	const endless = `i=0; while :; do i=$((i+1)); echo $i >server.$i.tmp; rm -f server.$i.tmp; done`
 	commands := map[string]string{
 		"setsid":      `setsid nohup sh -c '` + endless + `' >/dev/null 2>&1 & sleep 0.2`,
@@ -141,6 +142,7 @@ func TestProcessesThatTheAgentLeftAreGoneBeforeItsWorkIsTaken(t *testing.T) {
 	for _, engine := range []string{"builtin", "codex"} {
 		for name, command := range commands {
 			t.Run(engine+" "+name, func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t, engine)
 				w.script(model.Step{Run: "mkdir -p greetings; echo Bonjour >greetings/french.txt"}, model.Step{Run: command})
 				var alive []int
@@ -167,25 +169,29 @@ func TestProcessesThatTheAgentLeftAreGoneBeforeItsWorkIsTaken(t *testing.T) {
 
 // A credential that may write is asked for when the model has been asked for the last time, and not before.
 func TestUntilTheAgentHasFinishedCredentialsOnlyRead(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"builtin", "codex"} {
-		w := newWorld(t, engine)
-		during := 0
-		w.hook(&w.before, func(step string) {
-			if strings.HasPrefix(step, "model ") {
-				w.gateway.change(func(g *fakeGateway) {
-					if during = len(g.credentials); slices.Contains(g.credentials, true) {
-						t.Errorf("%s: a credential that may write was asked for before the agent had finished", engine)
-					}
-				})
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, engine)
+			during := 0
+			w.hook(&w.before, func(step string) {
+				if strings.HasPrefix(step, "model ") {
+					w.gateway.change(func(g *fakeGateway) {
+						if during = len(g.credentials); slices.Contains(g.credentials, true) {
+							t.Error("a credential that may write was asked for before the agent had finished")
+						}
+					})
+				}
+			})
+			if code := w.exit(w.pod(w.codex()...)); code != 0 {
+				t.Fatalf("exit code %d", code)
+			}
+			w.finishedOnce()
+			if during == 0 || !slices.Contains(w.gateway.credentials[during:], true) {
+				t.Errorf("credentials %v, %d of them before the end of the agent", w.gateway.credentials, during)
 			}
 		})
-		if code := w.exit(w.pod(w.codex()...)); code != 0 {
-			t.Fatalf("exit code %d", code)
-		}
-		w.finishedOnce()
-		if during == 0 || !slices.Contains(w.gateway.credentials[during:], true) {
-			t.Errorf("%s: credentials %v, %d of them before the end of the agent", engine, w.gateway.credentials, during)
-		}
 	}
 }
 
@@ -200,13 +206,14 @@ func below(t *testing.T, pid int) []int {
 
 // A server that sends elsewhere is not followed with the token.
 func TestTheTokenFollowsNoRedirect(t *testing.T) {
+	t.Parallel()
 	got := make(chan string, 1)
 	w := newWorld(t, "builtin")
 	other := w.serve("other", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header.Get("Authorization") }))
 	w.llm = w.serve("model", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, other+r.URL.Path, http.StatusTemporaryRedirect)
 	})) + "/v1"
-	w.failsWith(0, outcome.Engine)
+	w.failsWith(0, reason.Engine)
 	select {
 	case header := <-got:
 		t.Errorf("the other server was sent %q", header)
@@ -216,6 +223,7 @@ func TestTheTokenFollowsNoRedirect(t *testing.T) {
 
 // The program's own environment has no token from its second life on, not even for root.
 func TestTheProgramsEnvironmentIsClean(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.hook(&w.before, func(step string) {
 		if step == "gateway/GetAssignment" {

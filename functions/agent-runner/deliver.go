@@ -13,6 +13,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/scope"
 	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/reason"
 )
 
 // check finds out what was changed and whether that may be pushed. done.commit becomes a commit that holds the changes,
@@ -25,25 +26,25 @@ func (r *runner) check(ctx context.Context, a *agentapi.Assignment, repo *checko
 	work, err := repo.Take(ctx, checkout.MaxFile)
 	switch {
 	case errors.Is(err, checkout.ErrGone), errors.Is(err, checkout.ErrTooMany):
-		return &outcome.Failure{Reason: outcome.PushRejected, Summary: fmt.Sprintf("Nothing was pushed: %v.", err)}
+		return &outcome.Failure{Reason: reason.PushRejected, Summary: fmt.Sprintf("Nothing was pushed: %v.", err)}
 	case err != nil:
 		return err
 	}
 	done.changed = work.Changed
 	done.notes = union(done.notes, work.Notes)
 	if out := allowed.Outside(work.Changed); len(out) > 0 {
-		return &outcome.Failure{Reason: outcome.WriteScope, Summary: scopeSummary(out, a.GetWriteScope())}
+		return &outcome.Failure{Reason: reason.WriteScope, Summary: scopeSummary(out, a.GetWriteScope())}
 	}
 	if why := unfit(work); why != "" {
-		return &outcome.Failure{Reason: outcome.PushRejected, Summary: why}
+		return &outcome.Failure{Reason: reason.PushRejected, Summary: why}
 	}
 	switch {
 	case work.New:
 	case len(done.lost) > 0:
-		return &outcome.Failure{Reason: outcome.NoChanges, Summary: fmt.Sprintf("There is nothing to push: an earlier pod of this run was lost, and with it %s; the agent did not make them again. Its last message:\n\n%s",
+		return &outcome.Failure{Reason: reason.NoChanges, Summary: fmt.Sprintf("There is nothing to push: an earlier pod of this run was lost, and with it %s; the agent did not make them again. Its last message:\n\n%s",
 			strings.Join(done.lost, ", "), done.summary)}
 	case len(work.Changed) == 0:
-		return &outcome.Failure{Reason: outcome.NoChanges, Summary: noChanges(repo.Left(ctx), done)}
+		return &outcome.Failure{Reason: reason.NoChanges, Summary: noChanges(repo.Left(ctx), done)}
 	default:
 		r.log.Say("No new changes; the branch has earlier ones.")
 		done.commit = repo.Head
@@ -130,15 +131,15 @@ func (r *runner) push(ctx context.Context, a *agentapi.Assignment, repo *checkou
 	var refused *checkout.Refused
 	switch {
 	case errors.Is(err, checkout.ErrConflict):
-		return &outcome.Failure{Reason: outcome.PushConflict, Summary: fmt.Sprintf("Branch `%s` was changed by somebody else while the agent worked, and the agent's changes could not be put on top: %v. Merge by hand, or run the stage again.", a.GetBranch(), err)}
+		return &outcome.Failure{Reason: reason.PushConflict, Summary: fmt.Sprintf("Branch `%s` was changed by somebody else while the agent worked, and the agent's changes could not be put on top: %v. Merge by hand, or run the stage again.", a.GetBranch(), err)}
 	case errors.Is(err, checkout.ErrDeleted):
-		return &outcome.Failure{Reason: outcome.PushConflict, Summary: fmt.Sprintf("Branch `%s` was deleted while the agent worked, as after a merge, so nothing was pushed. Run the stage again, on what the base branch holds now.", a.GetBranch())}
+		return &outcome.Failure{Reason: reason.PushConflict, Summary: fmt.Sprintf("Branch `%s` was deleted while the agent worked, as after a merge, so nothing was pushed. Run the stage again, on what the base branch holds now.", a.GetBranch())}
 	case errors.Is(err, checkout.ErrInWay):
 		return inWay(err)
 	case errors.As(err, &refused) && refused.Access:
-		return &outcome.Failure{Reason: outcome.Repository, Summary: fmt.Sprintf("GitHub refused the push to %s. Check that the repository is there and not archived, and that the platform's app or token may write to it. GitHub says:\n\n%s", a.GetRepository(), words.Quote(refused.Words))}
+		return &outcome.Failure{Reason: reason.RepositoryAccess, Summary: fmt.Sprintf("GitHub refused the push to %s. Check that the repository is there and not archived, and that the platform's app or token may write to it. GitHub says:\n\n%s", a.GetRepository(), words.Quote(refused.Words))}
 	case errors.As(err, &refused):
-		return &outcome.Failure{Reason: outcome.PushRejected, Summary: fmt.Sprintf("GitHub refused the push. Check the branch rules of `%s`, and whether the platform's app may change workflow files. GitHub says:\n\n%s", a.GetBranch(), words.Quote(refused.Words))}
+		return &outcome.Failure{Reason: reason.PushRejected, Summary: fmt.Sprintf("GitHub refused the push. Check the branch rules of `%s`, and whether the platform's app may change workflow files. GitHub says:\n\n%s", a.GetBranch(), words.Quote(refused.Words))}
 	case err != nil:
 		return err
 	}
@@ -159,7 +160,7 @@ func (r *runner) stillOpen(ctx context.Context, a *agentapi.Assignment) error {
 	case err != nil:
 		return pull.Failure(err)
 	case found == nil:
-		return &outcome.Failure{Reason: outcome.NoPull, Summary: fmt.Sprintf("Pull request #%d was merged or closed while the agent worked, so its new changes were not pushed. Start with the stage's plain label instead.", a.GetPullRequest())}
+		return &outcome.Failure{Reason: reason.PullRequestMissing, Summary: fmt.Sprintf("Pull request #%d was merged or closed while the agent worked, so its new changes were not pushed. Start with the stage's plain label instead.", a.GetPullRequest())}
 	}
 	return nil
 }

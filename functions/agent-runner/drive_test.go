@@ -5,15 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
-	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/functions/agent-runner/internal/session"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/test/fakes/model"
 )
 
@@ -51,6 +50,7 @@ func saidInStream(rw http.ResponseWriter, code string) bool {
 
 // A model that is busy is waited for by time, however it says so, and however often it has to be asked.
 func TestABusyModelIsWaitedForHoweverItSaysSo(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		engine string
 		busy   func(http.ResponseWriter) bool
@@ -63,6 +63,7 @@ func TestABusyModelIsWaitedForHoweverItSaysSo(t *testing.T) {
 		"unknown code in the stream": {"codex", func(rw http.ResponseWriter) bool { return saidInStream(rw, "bad_weather") }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, c.engine)
 			var calls atomic.Int32
 			w.answering(func(rw http.ResponseWriter, _ string) bool {
@@ -79,6 +80,7 @@ func TestABusyModelIsWaitedForHoweverItSaysSo(t *testing.T) {
 // A conversation that the model refuses is left: the next one has the task and the files, and nothing of the old one is
 // stored again.
 func TestARefusedConversationIsBegunAnew(t *testing.T) {
+	t.Parallel()
 	const first = "implement issue" // of the first run's opening
 	for name, c := range map[string]struct {
 		engine string
@@ -92,6 +94,7 @@ func TestARefusedConversationIsBegunAnew(t *testing.T) {
 		"another key, codex":      {"codex", func(rw http.ResponseWriter) bool { return said(rw, 400, "invalid_encrypted_content") }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, c.engine)
 			w.script(model.Step{Run: "mkdir -p greetings; echo Bonjour >>greetings/french.txt"})
 			if code := w.exit(w.pod(w.codex()...)); code != 0 {
@@ -124,49 +127,56 @@ func TestARefusedConversationIsBegunAnew(t *testing.T) {
 
 // When the first request of a new conversation is refused, another conversation would be refused as well.
 func TestARefusedTaskIsFinal(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"builtin", "codex"} {
-		w := newWorld(t, engine)
-		var calls atomic.Int32
-		w.answering(func(rw http.ResponseWriter, _ string) bool { calls.Add(1); return said(rw, 400, "invalid_prompt") })
-		if code := w.exit(w.pod(w.codex()...)); code != 0 {
-			t.Errorf("exit code %d", code)
-		}
-		if r := w.gateway.report(); r.GetReason() != outcome.Engine || !strings.Contains(r.GetSummary(), "invalid_prompt") {
-			t.Errorf("%s: report %v", engine, r)
-		}
-		if calls.Load() > 2 {
-			t.Errorf("%s: %d calls", engine, calls.Load())
-		}
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, engine)
+			var calls atomic.Int32
+			w.answering(func(rw http.ResponseWriter, _ string) bool { calls.Add(1); return said(rw, 400, "invalid_prompt") })
+			if code := w.exit(w.pod(w.codex()...)); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			if r := w.gateway.report(); r.GetReason() != reason.Engine || !strings.Contains(r.GetSummary(), "invalid_prompt") {
+				t.Errorf("report %v", r)
+			}
+			if calls.Load() > 2 {
+				t.Errorf("%d calls", calls.Load())
+			}
+		})
 	}
 }
 
 // stub is a Codex CLI that is a shell script.
 func (w *world) stub(script string) string {
 	file := filepath.Join(w.dir, "codex")
-	if err := os.WriteFile(file, []byte("#!/bin/sh\necho '{\"type\":\"thread.started\",\"thread_id\":\"0192-abcdef01\"}'\n"+script), 0o755); err != nil {
-		w.t.Fatal(err)
-	}
+	executable(w.t, file, []byte("#!/bin/sh\necho '{\"type\":\"thread.started\",\"thread_id\":\"0192-abcdef01\"}'\n"+script))
 	return "CODEX_BIN=" + file
 }
 
 func TestACompletedTurnIsKeptHoweverTheCLIEnds(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"exit 1", "kill -9 $$", "kill -SEGV $$"} {
-		w := newWorld(t, "codex")
-		cli := w.stub("mkdir -p greetings; echo Bonjour >greetings/french.txt\n" +
-			"echo '{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"Said.\"}}'\necho '{\"type\":\"turn.completed\"}'\n" + end)
-		if code := w.exit(w.pod(cli)); code != 0 {
-			t.Fatalf("%s: exit code %d", end, code)
-		}
-		w.finishedOnce()
+		t.Run(end, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "codex")
+			cli := w.stub("mkdir -p greetings; echo Bonjour >greetings/french.txt\n" +
+				"echo '{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"Said.\"}}'\necho '{\"type\":\"turn.completed\"}'\n" + end)
+			if code := w.exit(w.pod(cli)); code != 0 {
+				t.Fatalf("exit code %d", code)
+			}
+			w.finishedOnce()
+		})
 	}
 }
 
 func TestACLIThatIsKilledForItsMemoryIsToldAsThat(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "codex")
 	if code := w.exit(w.pod(w.stub("kill -9 $$"))); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if r := w.gateway.report(); r.GetReason() != outcome.OOM || !strings.Contains(r.GetSummary(), "memory") {
-		t.Errorf("report %v, want %s", r, outcome.OOM)
+	if r := w.gateway.report(); r.GetReason() != reason.OOMKilled || !strings.Contains(r.GetSummary(), "memory") {
+		t.Errorf("report %v, want %s", r, reason.OOMKilled)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"connectrpc.com/connect"
 
 	"codexk8s.dev/functions/agent-runner/internal/outcome"
+	"codexk8s.dev/functions/agent-runner/internal/session"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/test/fakes/model"
 )
 
@@ -39,37 +41,43 @@ func (w *world) script(steps ...model.Step) {
 }
 
 func TestAFileOutsideOfTheWriteScopeStopsThePush(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.gateway.change(func(g *fakeGateway) { g.assignment.WriteScope = []string{"docs/**", "*.md"} })
 	w.script(model.Step{Write: &model.File{Path: "docs/a/b.txt", Content: "ok"}}, model.Step{Run: "mv src/price.go prices.go && echo x >> README.md"})
-	w.failsWith(0, outcome.WriteScope, "`prices.go`", "`src/price.go`", "`docs/**`")
+	w.failsWith(0, reason.WriteScope, "`prices.go`", "`src/price.go`", "`docs/**`")
 }
 
 func TestNoChangesIsAFailureThatSaysSo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.script(model.Step{List: "."})
-	w.failsWith(0, outcome.NoChanges, "changed no file", "I did it.")
+	w.failsWith(0, reason.NoChanges, "changed no file", "I did it.")
 }
 
 func TestReviseWithoutAPullRequestIsFinal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.gateway.change(func(g *fakeGateway) { g.assignment.Revise = true })
-	w.failsWith(outcome.Never, outcome.NoPull, "no open pull request")
+	w.failsWith(outcome.Never, reason.PullRequestMissing, "no open pull request")
 }
 
 func TestAMissingBaseBranchIsAFailureThatSaysSo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.gateway.change(func(g *fakeGateway) { g.assignment.BaseBranch = "trunk" })
-	w.failsWith(0, outcome.NoBase, "`trunk`")
+	w.failsWith(0, reason.BaseBranchMissing, "`trunk`")
 }
 
 func TestAModelThatRefusesIsAFailureThatSaysSo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.gateway.change(func(g *fakeGateway) { g.assignment.Model = "no-such-model" })
-	w.failsWith(0, outcome.Engine, "no-such-model")
+	w.failsWith(0, reason.Engine, "no-such-model")
 }
 
 func TestABrokenWorkspaceDoesNotMatter(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.script(
 		model.Step{Write: &model.File{Path: "greetings/french.txt", Content: "Bonjour"}},
@@ -83,6 +91,7 @@ func TestABrokenWorkspaceDoesNotMatter(t *testing.T) {
 }
 
 func TestABranchThatMovedMeanwhileIsKept(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	var moved atomic.Bool
 	w.hook(&w.before, func(step string) {
@@ -100,6 +109,7 @@ func TestABranchThatMovedMeanwhileIsKept(t *testing.T) {
 }
 
 func TestAConflictingPushIsAFailureAndKeepsThePersonsWork(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	var moved atomic.Bool
 	w.hook(&w.before, func(step string) {
@@ -110,8 +120,8 @@ func TestAConflictingPushIsAFailureAndKeepsThePersonsWork(t *testing.T) {
 	if code := w.exit(w.pod()); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	if r := w.gateway.report(); r.GetReason() != outcome.PushConflict {
-		t.Errorf("report %v, want %s", r, outcome.PushConflict)
+	if r := w.gateway.report(); r.GetReason() != reason.PushConflict {
+		t.Errorf("report %v, want %s", r, reason.PushConflict)
 	}
 	if text, err := w.github.File(testRepo, "codexk8s/issue-1", "greetings/french.txt"); err != nil || text != "Non!\n" {
 		t.Errorf("the person's file is %q, %v", text, err)
@@ -119,6 +129,7 @@ func TestAConflictingPushIsAFailureAndKeepsThePersonsWork(t *testing.T) {
 }
 
 func TestAnInactiveRunIsRefusedForGood(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.gateway.change(func(g *fakeGateway) {
 		g.refuse = connect.NewError(connect.CodePermissionDenied, errors.New("the run is cancelled"))
@@ -129,6 +140,7 @@ func TestAnInactiveRunIsRefusedForGood(t *testing.T) {
 }
 
 func TestAGatewayThatIsAwayForAMomentIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.gateway.change(func(g *fakeGateway) { g.refuse = connect.NewError(connect.CodeUnavailable, errors.New("starting")) })
 	time.AfterFunc(1500*time.Millisecond, func() {
@@ -141,8 +153,10 @@ func TestAGatewayThatIsAwayForAMomentIsWaitedFor(t *testing.T) {
 }
 
 func TestABusyModelIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"builtin", "codex"} {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, engine)
 			w.model.Behave(model.Behaviour{Mode: model.RateLimited, Times: 2, RetryAfter: time.Second})
 			if code := w.exit(w.pod(w.codex()...)); code != 0 {
@@ -154,29 +168,33 @@ func TestABusyModelIsWaitedFor(t *testing.T) {
 }
 
 func TestAnAppThatIsNotInstalledIsAFailureThatSaysSo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.gateway.change(func(g *fakeGateway) {
 		g.noCredential = connect.NewError(connect.CodeFailedPrecondition, errors.New("install the platform's App"))
 	})
-	w.failsWith(0, outcome.Repository, "install the platform's App")
+	w.failsWith(0, reason.RepositoryAccess, "install the platform's App")
 }
 
 func TestAnUnknownEngineIsAFailureThatSaysSo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "oracle")
-	w.failsWith(0, outcome.Assignment, `"oracle"`)
+	w.failsWith(0, reason.Assignment, `"oracle"`)
 }
 
 func TestAMissingCodexIsAFailureThatSaysSo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "codex")
 	if code := w.exit(w.pod("CODEX_BIN=/nowhere/codex")); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if r := w.gateway.report(); r.GetReason() != outcome.Engine || !strings.Contains(r.GetSummary(), "CODEX_BIN") {
+	if r := w.gateway.report(); r.GetReason() != reason.Engine || !strings.Contains(r.GetSummary(), "CODEX_BIN") {
 		t.Errorf("report %v", r)
 	}
 }
 
 func TestAKeptWorkFolderIsResetAndTheWorkRestored(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	dir := t.TempDir()
 	var seen atomic.Int32
@@ -187,7 +205,16 @@ func TestAKeptWorkFolderIsResetAndTheWorkRestored(t *testing.T) {
 		}
 	})
 	pod := w.podIn(dir)
-	pods <- func() { time.Sleep(150 * time.Millisecond); killed(pod); time.Sleep(50 * time.Millisecond) }
+	pods <- func() {
+		for kept := false; !kept; time.Sleep(20 * time.Millisecond) {
+			w.gateway.change(func(g *fakeGateway) {
+				stored, err := session.Decode(g.snapshot.GetData())
+				kept = err == nil && stored.Work != ""
+			})
+		}
+		killed(pod)
+		time.Sleep(50 * time.Millisecond)
+	}
 	if code := w.exit(pod); code != -1 {
 		t.Fatalf("exit code %d", code)
 	}

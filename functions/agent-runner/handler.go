@@ -14,6 +14,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/functions/agent-runner/internal/redact"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/reason"
 )
 
 // Phases, as heartbeats tell them.
@@ -131,7 +132,7 @@ func (r *runner) work(ctx context.Context) error {
 	if _, err := r.gateway.Report(ctx, result); err != nil {
 		return fmt.Errorf("report the result: %w", errors.Join(err, context.Cause(ctx)))
 	}
-	if f != nil && f.Reason == outcome.NoPull {
+	if f != nil && f.Reason == reason.PullRequestMissing {
 		return f
 	}
 	return nil

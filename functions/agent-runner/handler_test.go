@@ -61,8 +61,10 @@ func (w *world) count(part string) int {
 }
 
 func TestARunBecomesAPullRequest(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"builtin", "codex"} {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, engine)
 			if code := w.exit(w.pod(w.codex()...)); code != 0 {
 				t.Fatalf("exit code %d", code)
@@ -83,6 +85,7 @@ func TestARunBecomesAPullRequest(t *testing.T) {
 }
 
 func TestKilledAnywhereItGoesOnAndOpensOnePullRequest(t *testing.T) {
+	t.Parallel()
 	const savedDone = "gateway/SaveSnapshot"
 	points := []struct {
 		name   string
@@ -109,6 +112,7 @@ func TestKilledAnywhereItGoesOnAndOpensOnePullRequest(t *testing.T) {
 	}
 	for _, p := range points {
 		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, p.engine)
 			var seen atomic.Int32
 			pods := make(chan func(), 1)
@@ -139,6 +143,7 @@ func TestKilledAnywhereItGoesOnAndOpensOnePullRequest(t *testing.T) {
 }
 
 func TestWorkThatWasFinishedIsNotDoneAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	pods := make(chan func(), 1)
 	var pushes atomic.Int32
@@ -163,8 +168,10 @@ func TestWorkThatWasFinishedIsNotDoneAgain(t *testing.T) {
 }
 
 func TestTerminatedItSavesTheSessionAndResumesIt(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"builtin", "codex"} {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, engine)
 			var seen atomic.Int32
 			reached := make(chan struct{})
@@ -202,10 +209,14 @@ func TestTerminatedItSavesTheSessionAndResumesIt(t *testing.T) {
 }
 
 func TestAskedToStopItSavesTheSessionAndReportsNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.hook(&w.before, func(step string) {
 		if strings.HasPrefix(step, "model POST") {
 			w.gateway.change(func(g *fakeGateway) { g.stop = "cancelled" })
+			for told := false; !told; time.Sleep(50 * time.Millisecond) {
+				w.gateway.change(func(g *fakeGateway) { told = g.told })
+			}
 			time.Sleep(300 * time.Millisecond)
 		}
 	})
@@ -220,8 +231,10 @@ func TestAskedToStopItSavesTheSessionAndReportsNothing(t *testing.T) {
 }
 
 func TestReviseResumesTheSessionWithTheReview(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"builtin", "codex"} {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, engine)
 			if code := w.exit(w.pod(w.codex()...)); code != 0 {
 				t.Fatalf("exit code %d", code)

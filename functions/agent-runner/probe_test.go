@@ -10,6 +10,7 @@ import (
 )
 
 func TestProbeOfTheAPIServer(t *testing.T) {
+	t.Parallel()
 	e := probeEnv{Places: Places{GatewayURL: "http://g", LLMURL: "http://l/v1"}, Forbidden: []string{"169.254.169.254:80"}, APIServerHost: "fd00::1", APIServerPort: "443"}
 	want := probe.Isolation{
 		Forbidden: []string{"169.254.169.254:80", "kubernetes.default.svc:443", "[fd00::1]:443"},

@@ -4,13 +4,14 @@ import (
 	"strings"
 	"testing"
 
-	"codexk8s.dev/functions/agent-runner/internal/outcome"
+	"codexk8s.dev/shared/reason"
 	fakegithub "codexk8s.dev/test/fakes/github"
 )
 
 // TestGitHubsTroublesPass: the model's work is paid and pushed by the time that the pull request is opened, so that no answer
 // that passes may end the run.
 func TestGitHubsTroublesPass(t *testing.T) {
+	t.Parallel()
 	refusal := func(method string, status int, message string, errors ...any) fakegithub.Fault {
 		return fakegithub.Fault{Kind: "refusal", Method: method, Path: "/pulls", Status: status, Message: message, Errors: errors}
 	}
@@ -28,6 +29,7 @@ func TestGitHubsTroublesPass(t *testing.T) {
 		"a conflict with something else under way": refusal("POST", 409, "Conflict"),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, "builtin")
 			if err := w.github.FailNext(fault); err != nil {
 				t.Fatal(err)
@@ -41,6 +43,7 @@ func TestGitHubsTroublesPass(t *testing.T) {
 }
 
 func TestWhatGitHubRefusesForGoodIsSaidInItsWords(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	must(t, w.github.FailNext(fakegithub.Fault{
 		Kind: "refusal", Requests: -1, Method: "POST", Path: "/pulls", Status: 422, Message: "Validation Failed",
@@ -49,7 +52,7 @@ func TestWhatGitHubRefusesForGoodIsSaidInItsWords(t *testing.T) {
 	if code := w.exit(w.pod()); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if r := w.gateway.report(); r.GetReason() != outcome.Pull || !strings.Contains(r.GetSummary(), "Validation Failed: PullRequest.base invalid") {
+	if r := w.gateway.report(); r.GetReason() != reason.PullRequest || !strings.Contains(r.GetSummary(), "Validation Failed: PullRequest.base invalid") {
 		t.Errorf("report %v", r)
 	}
 }

@@ -10,6 +10,7 @@ import (
 )
 
 func TestServicesOfTheEnvironment(t *testing.T) {
+	t.Parallel()
 	const namespace = "codexk8s-run-0123456789ab"
 	pair := func(name string) string {
 		return agentpod.ServiceVariable(name) + "=" + agentpod.ServiceURL(name, namespace)

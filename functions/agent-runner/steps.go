@@ -13,13 +13,14 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/pull"
 	"codexk8s.dev/functions/agent-runner/internal/scope"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/reason"
 )
 
 // carryOut takes the run from assignment to pull request. Every error is either a *outcome.Failure or temporary.
 func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *agentapi.Assignment) (*agentapi.ReportRequest, error) {
 	allowed, err := scope.Compile(a.GetWriteScope())
 	if err != nil {
-		return nil, &outcome.Failure{Reason: outcome.Assignment, Summary: err.Error() + "; repair the role's write scope"}
+		return nil, &outcome.Failure{Reason: reason.Assignment, Summary: err.Error() + "; repair the role's write scope"}
 	}
 	if err := r.needCredential(ctx); err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ type finished struct {
 func (r *runner) needCredential(ctx context.Context) error {
 	_, err := r.reader.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
 	if connect.CodeOf(err) == connect.CodeFailedPrecondition {
-		return &outcome.Failure{Reason: outcome.Repository, Summary: err.Error()}
+		return &outcome.Failure{Reason: reason.RepositoryAccess, Summary: err.Error()}
 	}
 	if err != nil {
 		return fmt.Errorf("get a Git credential: %w", err)
@@ -87,7 +88,7 @@ func (r *runner) needPull(ctx context.Context, a *agentapi.Assignment) error {
 		return pull.Failure(err)
 	}
 	if found == nil {
-		return &outcome.Failure{Reason: outcome.NoPull, Summary: fmt.Sprintf("There is no open pull request of branch `%s` to revise. Start with the stage's plain label instead, or reopen the pull request.", a.GetBranch())}
+		return &outcome.Failure{Reason: reason.PullRequestMissing, Summary: fmt.Sprintf("There is no open pull request of branch `%s` to revise. Start with the stage's plain label instead, or reopen the pull request.", a.GetBranch())}
 	}
 	a.PullRequest = int32(found.GetNumber())
 	if a.Review, err = p.Review(ctx, found.GetNumber(), a.GetReview()); err != nil {
@@ -123,11 +124,11 @@ func (r *runner) checkout(ctx context.Context, a *agentapi.Assignment) (*checkou
 	var refused *checkout.Refused
 	switch {
 	case errors.Is(err, checkout.ErrNoBase):
-		return nil, &outcome.Failure{Reason: outcome.NoBase, Summary: fmt.Sprintf("The base branch `%s` does not exist in %s. Create it, or correct the project's base branch.", a.GetBaseBranch(), a.GetRepository())}
+		return nil, &outcome.Failure{Reason: reason.BaseBranchMissing, Summary: fmt.Sprintf("The base branch `%s` does not exist in %s. Create it, or correct the project's base branch.", a.GetBaseBranch(), a.GetRepository())}
 	case errors.Is(err, checkout.ErrInWay):
 		return nil, inWay(err)
 	case errors.As(err, &refused):
-		return nil, &outcome.Failure{Reason: outcome.Repository, Summary: fmt.Sprintf("The repository could not be read: %v. Check that it exists and that the platform's app or token may read it.", err)}
+		return nil, &outcome.Failure{Reason: reason.RepositoryAccess, Summary: fmt.Sprintf("The repository could not be read: %v. Check that it exists and that the platform's app or token may read it.", err)}
 	case err != nil:
 		return nil, err
 	}
@@ -143,7 +144,7 @@ func (r *runner) checkout(ctx context.Context, a *agentapi.Assignment) (*checkou
 }
 
 func inWay(err error) error {
-	return &outcome.Failure{Reason: outcome.PushRejected, Summary: fmt.Sprintf("The agent's branch cannot be made: %v. Delete or rename the other one, then run the stage again.", err)}
+	return &outcome.Failure{Reason: reason.PushRejected, Summary: fmt.Sprintf("The agent's branch cannot be made: %v. Delete or rename the other one, then run the stage again.", err)}
 }
 func (r *runner) openPull(ctx context.Context, a *agentapi.Assignment, done *finished) (*agentapi.ReportRequest, error) {
 	r.enter(phasePull)

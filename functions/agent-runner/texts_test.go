@@ -9,6 +9,7 @@ import (
 )
 
 func TestCommitMessage(t *testing.T) {
+	t.Parallel()
 	a := &agentapi.Assignment{IssueNumber: 12, IssueTitle: "Round up", RunId: "r1"}
 	for summary, want := range map[string]string{
 		"":                           "Work on #12: Round up\n\nRefs #12\n\nCodexk8s-Run: r1\n",

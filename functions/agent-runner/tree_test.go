@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"codexk8s.dev/functions/agent-runner/internal/outcome"
+	"codexk8s.dev/shared/reason"
 	fakegithub "codexk8s.dev/test/fakes/github"
 	"codexk8s.dev/test/fakes/model"
 )
@@ -24,6 +25,7 @@ func (w *world) does(command string) {
 
 // A pod of whatever sort leaves its work behind, and the run ends in one.
 func TestWhateverTheAgentDoesToItsRepositoryItsWorkArrives(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ command, changed, told string }{
 		"no .git":             {"rm -rf .git", "greetings/french.txt", ""},
 		"nested repository":   {"git init -q fixture && echo x >fixture/a.txt", "fixture/a.txt greetings/french.txt", "`fixture` is a repository of its own"},
@@ -32,6 +34,7 @@ func TestWhateverTheAgentDoesToItsRepositoryItsWorkArrives(t *testing.T) {
 		"something to ignore": {"mkfifo pipe", "greetings/french.txt", "`pipe` is a pipe"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, "builtin")
 			w.does(c.command)
 			if code := w.exit(w.pod()); code != 0 {
@@ -49,21 +52,23 @@ func TestWhateverTheAgentDoesToItsRepositoryItsWorkArrives(t *testing.T) {
 }
 
 func TestWhatMustNotBePushedIsRefusedByName(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		command, reason string
 		named           []string
 	}{
-		"the run token":     {"echo " + testToken + " >greetings/notes.txt", outcome.PushRejected, []string{"`greetings/notes.txt`", "secret"}},
-		"a GitHub token":    {"printf 'ghs_%s' 0123456789abcdefghijABCDEFGHIJ012345 >notes.txt", outcome.PushRejected, []string{"`notes.txt`"}},
-		"a large file":      {"truncate -s 101M model.bin", outcome.PushRejected, []string{"`model.bin` (101.0 MB)"}},
-		"Git LFS":           {"echo '*.bin filter=lfs' >.gitattributes; echo x >b.bin", outcome.PushRejected, []string{"`b.bin` (Git LFS)"}},
-		"its own folder":    {"rm -rf $PWD", outcome.PushRejected, []string{"removed the folder"}},
-		"outside, in bytes": {`rm -r greetings; printf x >"$(printf '\351')"`, outcome.WriteScope, []string{"`\"\\351\"`"}},
-		"another branch":    {"git switch -q -c other; git add -A; git -c user.name=a -c user.email=a@b commit -qm x; git switch -q -", outcome.NoChanges, []string{"`other`"}},
+		"the run token":     {"echo " + testToken + " >greetings/notes.txt", reason.PushRejected, []string{"`greetings/notes.txt`", "secret"}},
+		"a GitHub token":    {"printf 'ghs_%s' 0123456789abcdefghijABCDEFGHIJ012345 >notes.txt", reason.PushRejected, []string{"`notes.txt`"}},
+		"a large file":      {"truncate -s 101M model.bin", reason.PushRejected, []string{"`model.bin` (101.0 MB)"}},
+		"Git LFS":           {"echo '*.bin filter=lfs' >.gitattributes; echo x >b.bin", reason.PushRejected, []string{"`b.bin` (Git LFS)"}},
+		"its own folder":    {"rm -rf $PWD", reason.PushRejected, []string{"removed the folder"}},
+		"outside, in bytes": {`rm -r greetings; printf x >"$(printf '\351')"`, reason.WriteScope, []string{"`\"\\351\"`"}},
+		"another branch":    {"git switch -q -c other; git add -A; git -c user.name=a -c user.email=a@b commit -qm x; git switch -q -", reason.NoChanges, []string{"`other`"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, "builtin")
-			if c.reason == outcome.WriteScope {
+			if c.reason == reason.WriteScope {
 				w.gateway.change(func(g *fakeGateway) { g.assignment.WriteScope = []string{"greetings/**"} })
 			}
 			w.does(c.command)
@@ -77,6 +82,7 @@ func TestWhatMustNotBePushedIsRefusedByName(t *testing.T) {
 
 // When the files of a lost pod could not be kept, the run does not end as if the agent had done nothing.
 func TestLostWorkIsCalledLost(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.does("rm -r greetings; head -c 20000000 /dev/urandom >data.bin")
 	pods := make(chan func(), 1)
@@ -92,13 +98,14 @@ func TestLostWorkIsCalledLost(t *testing.T) {
 		t.Fatalf("exit code %d", code)
 	}
 	w.script(model.Step{List: "."}) // the second pod's agent believes that all is done
-	w.failsWith(0, outcome.NoChanges, "lost", "`data.bin`")
+	w.failsWith(0, reason.NoChanges, "lost", "`data.bin`")
 	if !strings.Contains(w.gateway.log(), "Too large for the snapshot") {
 		t.Errorf("the log does not tell of the file:\n%s", w.gateway.log())
 	}
 }
 
 func TestAZeroByteInTheLastWordsIsNoTrouble(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.model = model.New(model.Options{Keys: []string{testToken}, Scripts: []model.Script{{Name: "test",
 		Steps: []model.Step{{Write: &model.File{Path: "greetings/french.txt", Content: "Bonjour\n"}}}, Final: "Done\x00 it."}}})
@@ -132,10 +139,12 @@ func (w *world) answer(path string, f http.HandlerFunc) {
 }
 
 func TestAPushThatIsRefusedEndsTheRunOnce(t *testing.T) {
+	t.Parallel()
 	for status, reason := range map[int]string{
-		http.StatusUnauthorized: outcome.Repository, http.StatusForbidden: outcome.Repository, http.StatusNotFound: outcome.Repository, http.StatusRequestEntityTooLarge: outcome.PushRejected,
+		http.StatusUnauthorized: reason.RepositoryAccess, http.StatusForbidden: reason.RepositoryAccess, http.StatusNotFound: reason.RepositoryAccess, http.StatusRequestEntityTooLarge: reason.PushRejected,
 	} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, "builtin")
 			path := "service=git-receive-pack"
 			if status == http.StatusRequestEntityTooLarge {
@@ -151,6 +160,7 @@ func TestAPushThatIsRefusedEndsTheRunOnce(t *testing.T) {
 }
 
 func TestARenamedRepositoryIsFollowed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.answer("/acme/old.git/info/refs", func(rw http.ResponseWriter, r *http.Request) {
 		http.Redirect(rw, r, strings.Replace(r.URL.RequestURI(), "/acme/old", "/"+testRepo, 1), http.StatusMovedPermanently)
@@ -165,6 +175,7 @@ func TestARenamedRepositoryIsFollowed(t *testing.T) {
 }
 
 func TestAMergeWhileTheAgentRevisesIsTold(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	if code := w.exit(w.pod()); code != 0 {
 		t.Fatalf("exit code %d", code)
@@ -193,13 +204,14 @@ func TestAMergeWhileTheAgentRevisesIsTold(t *testing.T) {
 	if code := w.exit(w.pod()); code != outcome.Never {
 		t.Errorf("exit code %d", code)
 	}
-	if r := w.gateway.report(); r.GetReason() != outcome.NoPull || !strings.Contains(r.GetSummary(), "merged or closed while the agent worked") || w.count("codexk8s/issue-1 (") != pushes {
+	if r := w.gateway.report(); r.GetReason() != reason.PullRequestMissing || !strings.Contains(r.GetSummary(), "merged or closed while the agent worked") || w.count("codexk8s/issue-1 (") != pushes {
 		t.Errorf("report %v after %d pushes", r, w.count("codexk8s/issue-1 (")-pushes)
 	}
 }
 
 // The own git directory is outside of the agent's folder, and no command but fetch and push is given the run token.
 func TestTheAgentsGitProgramsAreNotRun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "builtin")
 	seen := filepath.Join(t.TempDir(), "seen")
 	w.does(`echo '* filter=x' >.git/info/attributes; git config filter.x.clean 'sh -c "env >` + seen + `; cat"'; git config core.fsmonitor "env >` + seen + `"; git config url.http://127.0.0.1:9/.insteadOf http; git config http.proxy http://127.0.0.1:9`)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -36,6 +37,10 @@ func TestMain(m *testing.M) {
 		enginePause = 50 * time.Millisecond
 		main()
 		return
+	}
+	// A test waits for most of its time, for a server that is away or a process that ends. -parallel says otherwise.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
@@ -187,8 +192,8 @@ func (w *world) start(dir, program string, as *syscall.Credential, environ ...st
 // exit waits for the program and returns its exit code, -1 when a signal ended it.
 func (w *world) exit(cmd *exec.Cmd) int {
 	w.t.Helper()
-	limit := time.AfterFunc(60*time.Second, func() {
-		w.t.Error("the program did not end within a minute")
+	limit := time.AfterFunc(5*time.Minute, func() {
+		w.t.Error("the program did not end")
 		process.Kill(cmd.Process.Pid)
 	})
 	defer limit.Stop()
@@ -198,6 +203,17 @@ func (w *world) exit(cmd *exec.Cmd) int {
 		w.t.Fatal(err)
 	}
 	return cmd.ProcessState.ExitCode()
+}
+
+// executable writes a file that is to be executed. No child may be begun meanwhile: it would hold the file open for writing, and
+// nobody can execute such a file (https://go.dev/issue/22315).
+func executable(t *testing.T, path string, data []byte) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // killed ends the program the way a lost node does.
@@ -233,6 +249,7 @@ type fakeGateway struct {
 	progress   []string
 	phases     map[string]bool
 	stop       string // reason to answer heartbeats with
+	told       bool   // a heartbeat was answered with stop
 	refuse     error
 	// credentials are those that were asked for: may it write?
 	credentials []bool
@@ -271,6 +288,7 @@ func (g *fakeGateway) Heartbeat(ctx context.Context, req *agentapi.HeartbeatRequ
 		g.phases = map[string]bool{}
 	}
 	g.phases[req.GetPhase()] = true
+	g.told = g.told || g.stop != ""
 	return &agentapi.HeartbeatResponse{Stop: g.stop != "", Reason: g.stop}, g.authorize(ctx)
 }
 

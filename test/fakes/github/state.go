@@ -103,17 +103,33 @@ func (s *Server) changed() {
 	if s.timer != nil {
 		return
 	}
-	s.timer = time.AfterFunc(max(saveDelay, 20*s.encoding), func() {
-		if err := s.save(); err != nil {
-			s.log.Error("fake github: saving failed", "error", err)
-		}
-	})
+	s.timer = time.AfterFunc(max(saveDelay, 20*s.encoding), s.saveDue)
 }
 
-// save writes state.json: first beside it, then over it, so that a kill in between leaves the old one.
+// saveDue saves unless another save, as that of Close, was faster: nothing is written after it.
+func (s *Server) saveDue() {
+	s.saved.Lock()
+	defer s.saved.Unlock()
+	s.mu.Lock()
+	due := s.timer != nil
+	s.mu.Unlock()
+	if !due {
+		return
+	}
+	if err := s.write(); err != nil {
+		s.log.Error("fake github: saving failed", "error", err)
+	}
+}
+
 func (s *Server) save() error {
 	s.saved.Lock()
 	defer s.saved.Unlock()
+	return s.write()
+}
+
+// write writes state.json: first beside it, then over it, so that a kill in between leaves the old one. The mutex saved
+// must be held.
+func (s *Server) write() error {
 	s.mu.Lock()
 	if s.timer != nil {
 		s.timer.Stop()

@@ -107,6 +107,7 @@ const french = "echo Bonjour >greetings/french.txt; "
 
 // Whatever an agent does to its .git, its files come out, and nothing else.
 func TestTheAgentsGitHasNoPartInIt(t *testing.T) {
+	t.Parallel()
 	for name, script := range map[string]string{
 		"removed":           french + "rm -rf .git",
 		"begun anew":        french + "rm -rf .git; git init -q; git add -A; git commit -qm mine",
@@ -130,6 +131,7 @@ func TestTheAgentsGitHasNoPartInIt(t *testing.T) {
 		"its own attributes in a filter's place": french + "git config core.autocrlf true; git config core.eol crlf; git config core.fileMode false; git config core.ignoreCase true",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPlace(t, "")
 			p.agent(script)
 			work := p.collect()
@@ -148,6 +150,7 @@ func TestTheAgentsGitHasNoPartInIt(t *testing.T) {
 
 // What hides from git diff does not hide from the check.
 func TestNothingHidesAChange(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ more, script, want string }{
 		"replaced base commit": {"", `echo evil >src/price.go; git add -A; git replace HEAD $(git commit-tree $(git write-tree) -m x)`, "src/price.go"},
 		"replaced base tree":   {"", `echo evil >src/price.go; git add -A; git replace HEAD^{tree} $(git write-tree)`, "src/price.go"},
@@ -161,6 +164,7 @@ func TestNothingHidesAChange(t *testing.T) {
 		"ignored but there":  {"echo x >a.c; git add -f a.c", "echo '*' >.gitignore; echo y >a.c; echo z >new.c", ".gitignore,a.c"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPlace(t, c.more)
 			p.agent(c.script)
 			work := p.collect()
@@ -176,6 +180,7 @@ func TestNothingHidesAChange(t *testing.T) {
 
 // Files come out as a person would commit them.
 func TestFilesAsAPersonWouldCommitThem(t *testing.T) {
+	t.Parallel()
 	const nested = "git init -q lib && cd lib && echo 1 >l.c && echo x >x.o"
 	for name, c := range map[string]struct{ more, script, want, notes string }{
 		"untouched CRLF under text": {"printf 'a\\r\\nb\\r\\n' >old.bat; git add -A; echo '*.bat text' >.gitattributes", french, "A greetings/french.txt", ""},
@@ -203,6 +208,7 @@ line'`, "A -rf\nA :(top)x\nA a*b\nA \"new\\nline\"", ""},
 		"a new CRLF file under text":   {"echo '* text=auto' >.gitattributes", `printf 'a\r\nb\r\n' >new.txt; test -f new.txt`, "A new.txt", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPlace(t, c.more)
 			p.agent(c.script)
 			work := p.collect()

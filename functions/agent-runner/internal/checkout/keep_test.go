@@ -27,6 +27,7 @@ func (p *place) keep(room int64) Kept {
 }
 
 func TestWorkComesBackInAnotherPod(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, "printf 'a\\r\\nb\\r\\n' >old.bat; git add -A; echo '*.bat text' >.gitattributes; printf 'k\\0\\n\\0' >en.strings; echo '*.strings working-tree-encoding=UTF-16LE text' >>.gitattributes")
 	p.agent(french + `rm src/price.go; chmod +x README.md; ln -s nowhere link; printf x >"$(printf 'caf\351')"; mkdir -p a/b; printf '\0\1' >a/b/c; printf 'l\0\n\0' >en.strings
 		printf 'c\r\n' >>old.bat; rm -rf .git`)
@@ -55,6 +56,7 @@ func TestWorkComesBackInAnotherPod(t *testing.T) {
 }
 
 func TestWorkWithoutRoomIsNamed(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, "")
 	p.agent(french + "head -c 300000 /dev/urandom >a.bin; head -c 90000 /dev/urandom >b.bin; head -c 50000 /dev/urandom >c.bin")
 	k := p.keep(100_000)
@@ -81,6 +83,7 @@ func TestWorkWithoutRoomIsNamed(t *testing.T) {
 
 // Work that a pod took while the agent wrote is read again: a file's stamp is believed only when it is old enough.
 func TestAWriteRightAfterALookIsSeen(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, "")
 	for _, word := range []string{"one", "two", "six"} {
 		p.agent("printf " + word + " >greetings/french.txt; touch -d @1 greetings/french.txt")
@@ -96,6 +99,7 @@ func TestAWriteRightAfterALookIsSeen(t *testing.T) {
 }
 
 func TestWhatMustNotBePushedIsNamed(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, "echo '*.bin filter=lfs' >.gitattributes; echo '*.pem filter=git-crypt' >>.gitattributes; echo '*.ipynb filter=nbstripout' >>.gitattributes; echo 'fixture "+token+"' >fixture.txt")
 	p.agent("head -c 3000 /dev/urandom >b.bin; echo x >k.pem; echo {} >n.ipynb; head -c 70000 /dev/zero >big.txt; echo " + token + " >>big.txt; ln -s " + token + " link; echo more >>fixture.txt; truncate -s 101M large.iso")
 	work := p.collect()
@@ -107,6 +111,7 @@ func TestWhatMustNotBePushedIsNamed(t *testing.T) {
 }
 
 func TestAFolderThatIsGoneIsNotFollowed(t *testing.T) {
+	t.Parallel()
 	for _, script := range []string{"rm -rf $PWD", "rm -rf $PWD; ln -s /etc $PWD", "rm -rf $PWD; mkfifo $PWD"} {
 		p := newPlace(t, "")
 		p.agent(script)
@@ -117,6 +122,7 @@ func TestAFolderThatIsGoneIsNotFollowed(t *testing.T) {
 }
 
 func TestTheAgentsOtherWorkIsHintedAt(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, "")
 	p.agent(french + "git add -A; git stash -q; git switch -q -c other; git commit -q --allow-empty -m x; git switch -q -")
 	if diff := cmp.Diff([]string{"`other`", "`refs/stash`"}, p.Left(t.Context())); diff != "" || p.collect().New {
@@ -126,6 +132,7 @@ func TestTheAgentsOtherWorkIsHintedAt(t *testing.T) {
 
 // Permissions do not hold for root, so root runs this as somebody else.
 func TestWhatCannotBeReadStaysAndIsNamed(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() == 0 {
 		asNobody(t)
 		return
@@ -162,7 +169,10 @@ func asNobody(t *testing.T) {
 	}
 	const nobody = 65532
 	copied := filepath.Join(dir, "test")
-	if err := errors.Join(os.WriteFile(copied, program, 0o755), os.Chmod(dir, 0o755), os.Chown(dir, nobody, nobody)); err != nil {
+	syscall.ForkLock.RLock() // a child that is begun now would hold the file open for writing, and nobody could execute it
+	err = os.WriteFile(copied, program, 0o755)
+	syscall.ForkLock.RUnlock()
+	if err := errors.Join(err, os.Chmod(dir, 0o755), os.Chown(dir, nobody, nobody)); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(copied, "-test.run=^"+t.Name()+"$", "-test.v")

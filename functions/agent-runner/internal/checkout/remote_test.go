@@ -8,6 +8,7 @@ import (
 
 // What git says, and what is to be made of it. Words of hooks and of paths decide nothing.
 func TestRefusalsAndWeatherAreToldApart(t *testing.T) {
+	t.Parallel()
 	const at = "!\tc0ffee:refs/heads/codexk8s/issue-1\t"
 	for _, c := range []struct {
 		said, told string
@@ -49,6 +50,7 @@ func TestRefusalsAndWeatherAreToldApart(t *testing.T) {
 }
 
 func TestARefusalHasTheServersWords(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, "")
 	p.sh(p.server, `printf '#!/bin/sh\necho "error: File src/timeout/data.bin is 120.00 MB"\necho "error: GH001: Large files detected."\nexit 1\n' >hooks/pre-receive; chmod +x hooks/pre-receive`)
 	p.agent(french)
@@ -67,6 +69,7 @@ func TestARefusalHasTheServersWords(t *testing.T) {
 }
 
 func TestABranchInTheWayIsSeenBeforeTheWork(t *testing.T) {
+	t.Parallel()
 	for _, branch := range []string{"codexk8s", "codexk8s/issue-1/draft"} {
 		p := newPlace(t, "")
 		p.sh(p.server, "git branch "+branch+" main")
@@ -77,6 +80,7 @@ func TestABranchInTheWayIsSeenBeforeTheWork(t *testing.T) {
 }
 
 func TestABranchThatWasDeletedDoesNotComeBack(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, "")
 	p.agent(french)
 	p.pushes(p.collect())
@@ -119,6 +123,7 @@ func TestABranchBeginsAtTheCommitOfTheRun(t *testing.T) {
 }
 
 func TestAPushWhoseAnswerWasLostIsNotMadeAgain(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, "")
 	p.agent(french)
 	commit, err := p.Commit(t.Context(), p.collect(), "work")
@@ -133,6 +138,7 @@ func TestAPushWhoseAnswerWasLostIsNotMadeAgain(t *testing.T) {
 }
 
 func TestAConflictNamesItsFiles(t *testing.T) {
+	t.Parallel()
 	p := newPlace(t, "")
 	p.agent(french)
 	commit, err := p.Commit(t.Context(), p.collect(), "work")
@@ -148,6 +154,7 @@ func TestAConflictNamesItsFiles(t *testing.T) {
 
 // A failed command's text is what git says, never what files hold.
 func TestErrorsHoldNoContents(t *testing.T) {
+	t.Parallel()
 	g := &gitError{command: "diff", said: strings.Repeat("x", 1<<20) + "\nfatal: no", told: "contents"}
 	if text := g.Error(); strings.Contains(text, "contents") || len(text) > maxSaid+100 || !strings.HasSuffix(text, "fatal: no") {
 		t.Errorf("%d bytes: %.100s", len(text), text)
@@ -155,6 +162,7 @@ func TestErrorsHoldNoContents(t *testing.T) {
 }
 
 func TestAServersWordsAreBounded(t *testing.T) {
+	t.Parallel()
 	var e ending
 	for range 10_000 {
 		if _, err := e.Write([]byte("remote: and so on\n")); err != nil {
@@ -167,6 +175,7 @@ func TestAServersWordsAreBounded(t *testing.T) {
 }
 
 func TestPathsAreShownAsGitShowsThem(t *testing.T) {
+	t.Parallel()
 	for path, want := range map[string]string{
 		"src/größe.go": "src/größe.go", "with space": "with space", "caf\xe9.txt": `"caf\351.txt"`, "new\nline": `"new\nline"`,
 		`quo"te\`: `"quo\"te\\"`, "\u202e.txt": `"\342\200\256.txt"`, "`code`": "`code`",
@@ -178,6 +187,7 @@ func TestPathsAreShownAsGitShowsThem(t *testing.T) {
 }
 
 func TestNoPathEndsItsMarkdown(t *testing.T) {
+	t.Parallel()
 	for path, want := range map[string]string{"a.go": "`a.go`", "x` @acme/all": "`` x` @acme/all ``", "`": "`` ` ``", "a``b": "``` a``b ```"} {
 		if got := Code(path); got != want {
 			t.Errorf("%q becomes %s, want %s", path, got, want)

@@ -14,6 +14,7 @@ import (
 
 	"codexk8s.dev/functions/agent-runner/internal/gateway"
 	"codexk8s.dev/functions/agent-runner/internal/outcome"
+	"codexk8s.dev/shared/reason"
 )
 
 // builtin is the engine without the Codex CLI: a conversation with tools over Chat Completions, for roles that only
@@ -134,7 +135,7 @@ func (b *builtin) Run(ctx context.Context, message string) (string, error) {
 			return summary, err
 		}
 	}
-	return "", &outcome.Failure{Reason: outcome.Engine, Summary: fmt.Sprintf("The agent did not finish within %d turns.", maxTurns)}
+	return "", &outcome.Failure{Reason: reason.Engine, Summary: fmt.Sprintf("The agent did not finish within %d turns.", maxTurns)}
 }
 
 // turn asks the model once and does what it asks for. Done when it called finish, or called nothing.

@@ -9,6 +9,7 @@ import (
 )
 
 func TestOpenToolCallsAreAnsweredOnResume(t *testing.T) {
+	t.Parallel()
 	call := func(id string) openai.ToolCall { return openai.ToolCall{ID: id} }
 	messages := []openai.ChatCompletionMessage{
 		{Role: "user", Content: "do"},
@@ -23,6 +24,7 @@ func TestOpenToolCallsAreAnsweredOnResume(t *testing.T) {
 }
 
 func TestLongHistoryLosesOldResultsOnly(t *testing.T) {
+	t.Parallel()
 	big := strings.Repeat("x", maxHistory/2)
 	messages := []openai.ChatCompletionMessage{{Role: "user", Content: "do"}, {Role: "tool", Content: big}, {Role: "assistant", Content: "hm"}, {Role: "tool", Content: big}}
 	got := shortened(messages)
@@ -36,6 +38,7 @@ func TestLongHistoryLosesOldResultsOnly(t *testing.T) {
 }
 
 func TestArgumentsOfToolsCountInAHistory(t *testing.T) {
+	t.Parallel()
 	call := openai.ToolCall{ID: "1", Function: openai.FunctionCall{Name: "write_file", Arguments: strings.Repeat("x", maxHistory/2)}}
 	var messages []openai.ChatCompletionMessage
 	for range 4 {

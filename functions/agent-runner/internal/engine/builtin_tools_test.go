@@ -8,6 +8,7 @@ import (
 )
 
 func TestToolsStayInTheWorkspace(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	outside := filepath.Join(t.TempDir(), "secret")
 	for path, content := range map[string]string{"a/b.txt": "hello", ".git/config": "secret", "bin": "\x00"} {
@@ -60,6 +61,7 @@ func TestToolsStayInTheWorkspace(t *testing.T) {
 }
 
 func TestACommandsOutputIsKeptWhatEverItLeavesRunning(t *testing.T) {
+	t.Parallel()
 	tools := &toolbox{dir: t.TempDir()}
 	got, err := tools.run(t.Context(), "echo server on port 3000; sleep 30 & echo done")
 	if want := "server on port 3000\ndone\n[what the command left running goes on, and its output is not shown]\n[exit code 0]"; err != nil || got != want {
@@ -72,6 +74,7 @@ func TestACommandsOutputIsKeptWhatEverItLeavesRunning(t *testing.T) {
 
 // However much a command prints, what is kept of it is bounded, and its two ends are there.
 func TestOutputIsBoundedInMemory(t *testing.T) {
+	t.Parallel()
 	var out output
 	line := []byte(strings.Repeat("x", 1023) + "\n")
 	_, _ = out.Write([]byte("first\n"))

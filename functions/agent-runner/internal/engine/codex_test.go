@@ -45,6 +45,7 @@ func newLog(t *testing.T) (*gateway.Log, func() []string) {
 }
 
 func TestCodexEvents(t *testing.T) {
+	t.Parallel()
 	log, lines := newLog(t)
 	var thread string
 	turn := codexTurn{log: log, started: func(id string) { thread = id }}
@@ -75,6 +76,7 @@ not json
 
 // An event of the CLI that is longer than what is kept costs no more than that, and the next one is read.
 func TestAnEndlessEventIsLeftOut(t *testing.T) {
+	t.Parallel()
 	var lengths []int
 	read(io.MultiReader(strings.NewReader("{}\n"), io.LimitReader(endless{}, 64<<20), strings.NewReader("\n{}")), func(line []byte) { lengths = append(lengths, len(line)) })
 	if len(lengths) != 3 || lengths[1] > maxCodexLine || lengths[2] != 2 {
@@ -93,6 +95,7 @@ func (endless) Read(p []byte) (int, error) {
 
 // A process writes in blocks that end anywhere.
 func TestASecretAcrossWritesIsReplaced(t *testing.T) {
+	t.Parallel()
 	secret := "ghs" + "_1234567_eyJ" + "hbGciOiJSUzI1NiJ9.eyJ" + "pc3MiOiIxMjM0NTY3In0.c2ln-bmF0_dXJl" // in parts, so that no scanner finds one here
 	text := "fetching with " + secret + " now\nnext\n"
 	for cut := range len(text) {

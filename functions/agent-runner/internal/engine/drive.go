@@ -13,6 +13,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/shared/llm"
 	"codexk8s.dev/shared/prompt"
+	"codexk8s.dev/shared/reason"
 )
 
 // Bounds of going on after a failure. A model that is busy or away is waited for by time (RETRY_FOR), these are for the rest.
@@ -79,15 +80,15 @@ func (d *Driver) next(cause error) (message string, wait time.Duration, err erro
 	case said != nil && blamesRequest(said):
 		return d.beginAnew(said)
 	case said != nil && (said.Kind == llm.Permanent || said.Kind == llm.QuotaExhausted):
-		return "", 0, d.gaveUp(outcome.Engine, said)
+		return "", 0, d.gaveUp(reason.Engine, said)
 	case said != nil:
 		return d.waitFor(said, since)
 	}
 	if d.crashes++; d.crashes >= maxCrashes {
 		if errors.Is(cause, errKilled) {
-			return "", 0, d.gaveUp(outcome.OOM, fmt.Errorf("%w; give the role more memory, or let the agent run fewer things at once", cause))
+			return "", 0, d.gaveUp(reason.OOMKilled, fmt.Errorf("%w; give the role more memory, or let the agent run fewer things at once", cause))
 		}
-		return "", 0, d.gaveUp(outcome.Engine, cause)
+		return "", 0, d.gaveUp(reason.Engine, cause)
 	}
 	d.Log.Say("The engine broke off, trying again: %v", cause)
 	return d.goOn(), d.pause(), nil
@@ -116,7 +117,7 @@ func (d *Driver) waitFor(said *llm.Failure, since time.Time) (string, time.Durat
 	wait := max(d.pause(), said.RetryAfter)
 	named := said.RetryAfter > d.RetryFor && time.Now().Add(wait).Before(d.Deadline)
 	if !named && time.Now().Add(wait).Sub(since) > d.RetryFor {
-		return "", 0, d.gaveUp(outcome.Engine, said)
+		return "", 0, d.gaveUp(reason.Engine, said)
 	}
 	d.Log.Say("The model is busy or away, going on at %s: %v", time.Now().Add(wait).UTC().Format(time.TimeOnly), said)
 	return d.goOn(), wait, nil
@@ -139,7 +140,7 @@ var codes = regexp.MustCompile(`\A[a-z0-9_]{1,64}\z`)
 func (d *Driver) beginAnew(said *llm.Failure) (string, time.Duration, error) {
 	d.Engine.Forget()
 	if !d.Resumed && d.answered == d.begun || d.anew >= maxAnew {
-		return "", 0, d.gaveUp(outcome.Engine, said)
+		return "", 0, d.gaveUp(reason.Engine, said)
 	}
 	d.Input.Refused = codes.FindString(said.Code)
 	if d.Input.Refused == "" {

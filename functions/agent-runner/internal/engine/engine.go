@@ -16,6 +16,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/gateway"
 	"codexk8s.dev/functions/agent-runner/internal/model"
 	"codexk8s.dev/functions/agent-runner/internal/outcome"
+	"codexk8s.dev/shared/reason"
 )
 
 // An Engine is what does the thinking: the Codex CLI or our own tool loop.
@@ -56,11 +57,11 @@ func New(name string, o Options) (Engine, error) {
 	case "codex":
 		e, err := newCodex(o)
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
-			return nil, &outcome.Failure{Reason: outcome.Engine, Summary: err.Error()}
+			return nil, &outcome.Failure{Reason: reason.Engine, Summary: err.Error()}
 		}
 		return e, err
 	case "builtin":
 		return newBuiltin(o)
 	}
-	return nil, &outcome.Failure{Reason: outcome.Assignment, Summary: fmt.Sprintf("There is no engine %q; use codex or builtin.", name)}
+	return nil, &outcome.Failure{Reason: reason.Assignment, Summary: fmt.Sprintf("There is no engine %q; use codex or builtin.", name)}
 }

@@ -9,6 +9,7 @@ import (
 
 // However the pieces are cut at the ends of lines, no part of a key's body is in the log, and what follows is.
 func TestAPrivateKeyInPiecesOfTheLogIsReplaced(t *testing.T) {
+	t.Parallel()
 	const letters = "0123456789abcdefghijABCDEFGHIJ0123456789"
 	key := "-----BEGIN RSA " + "PRIVATE KEY-----\n" + strings.Repeat(letters+"ABCDEFGHIJKLMNOPabcdefgh\n", 6) + "MIIEpQ==\n-----END RSA " + "PRIVATE KEY-----\n" // in parts, so that no scanner finds one here
 	lines := strings.SplitAfter(key, "\n")

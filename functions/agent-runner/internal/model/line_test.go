@@ -14,6 +14,7 @@ import (
 
 // "Retry-After: 0" is no invitation to call without end, and the wait has an end.
 func TestNoWaitAtAllIsNotBelieved(t *testing.T) {
+	t.Parallel()
 	var calls atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		calls.Add(1)
@@ -41,6 +42,7 @@ func TestNoWaitAtAllIsNotBelieved(t *testing.T) {
 
 // The line opens the model's endpoints to who has its key, with the token added, and nothing else.
 func TestTheLineOpensTheModelOnly(t *testing.T) {
+	t.Parallel()
 	const token = "run-token-for-tests-0123456789"
 	s := httptest.NewServer(fakemodel.New(fakemodel.Options{Keys: []string{token}}))
 	defer s.Close()

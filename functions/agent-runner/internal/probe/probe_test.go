@@ -24,6 +24,7 @@ func listen(t *testing.T) (address string, close func()) {
 }
 
 func TestProbe(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Int32
 	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/healthz" {
@@ -54,6 +55,7 @@ func TestProbe(t *testing.T) {
 
 // A network plugin may need a moment to apply a new pod's policies.
 func TestProbeWaitsForThePolicies(t *testing.T) {
+	t.Parallel()
 	address, shutNow := listen(t)
 	i := Isolation{Forbidden: []string{address}, Settle: time.Minute}
 	time.AfterFunc(100*time.Millisecond, shutNow)

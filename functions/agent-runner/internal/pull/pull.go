@@ -17,6 +17,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/redact"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/reason"
 )
 
 // Requests finds, opens and updates the run's pull request. GitHub itself refuses a second open pull request for the same
@@ -186,7 +187,7 @@ func (p *Requests) pause(limited *github.RateLimited) int {
 // Failure is the run's failure when GitHub refused, else err.
 func Failure(err error) error {
 	if final(err) {
-		return &outcome.Failure{Reason: outcome.Pull, Summary: fmt.Sprintf("GitHub refused: %v. Check that the platform's app or token may write contents and pull requests of this repository.", err)}
+		return &outcome.Failure{Reason: reason.PullRequest, Summary: fmt.Sprintf("GitHub refused: %v. Check that the platform's app or token may write contents and pull requests of this repository.", err)}
 	}
 	return err
 }

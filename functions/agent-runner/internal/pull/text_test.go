@@ -10,6 +10,7 @@ import (
 )
 
 func TestOurPartOfThePullRequestIsReplaced(t *testing.T) {
+	t.Parallel()
 	first := withSection("", "one")
 	if want := sectionBegin + "\none\n" + sectionEnd; first != want {
 		t.Errorf("got %q", first)
@@ -23,6 +24,7 @@ func TestOurPartOfThePullRequestIsReplaced(t *testing.T) {
 }
 
 func TestThePullRequestsDescriptionHoldsAPersonsWordsAndOurs(t *testing.T) {
+	t.Parallel()
 	a := &agentapi.Assignment{IssueNumber: 1, RunId: "r", Stage: "dev", Role: "dev"}
 	const way = "Closes #1"
 	person := strings.Repeat("ü", 32_000)

@@ -57,6 +57,7 @@ func secretForms() map[string]string {
 }
 
 func TestSecretsOfEveryFormAreReplaced(t *testing.T) {
+	t.Parallel()
 	r := &Secrets{}
 	for name, secret := range secretForms() {
 		for _, around := range []string{"%s", "the token %s, and more", "TOKEN=%s\n", `{"key":"%s"}`, "https://x:%s@host/", "my_%s", `token\u003d%s`, "\x1b[32m%s\x1b[0m", "(%s)", "a\n%s\nb"} {
@@ -70,6 +71,7 @@ func TestSecretsOfEveryFormAreReplaced(t *testing.T) {
 }
 
 func TestSecretsOfHTTPAreReplaced(t *testing.T) {
+	t.Parallel()
 	r := &Secrets{}
 	basic := base64.StdEncoding.EncodeToString([]byte("x-access-token:hunter2"))
 	for text, want := range map[string]string{
@@ -116,6 +118,7 @@ func TestSecretsOfHTTPAreReplaced(t *testing.T) {
 }
 
 func TestKnownValuesAreReplacedInPiecesToo(t *testing.T) {
+	t.Parallel()
 	r := &Secrets{}
 	r.Hide(token)
 	r.Hide("short")
@@ -138,6 +141,7 @@ func pem(kind string) string {
 }
 
 func TestPrivateKeysAreReplacedWhole(t *testing.T) {
+	t.Parallel()
 	r := &Secrets{}
 	for _, kind := range []string{"", "RSA ", "EC ", "OPENSSH ", "ENCRYPTED "} {
 		for name, text := range map[string]string{
@@ -209,6 +213,7 @@ func percent(s string) string {
 }
 
 func TestIssuedTokensAreFoundInFiles(t *testing.T) {
+	t.Parallel()
 	r := &Secrets{}
 	r.Hide(token)
 	forms := secretForms()

@@ -7,6 +7,7 @@ import (
 )
 
 func TestWriteScope(t *testing.T) {
+	t.Parallel()
 	paths := []string{"README.md", "a.go", "docs/x.md", "docs/a/b/c.txt", "docsx/y.txt", "src/a.go", "src/a/b.go", ".github/workflows/ci.yml", "with\nnewline.md"}
 	for _, c := range []struct {
 		globs   []string

@@ -7,6 +7,7 @@ import (
 )
 
 func TestSnapshotComesBackAsItWas(t *testing.T) {
+	t.Parallel()
 	want := Snapshot{Engine: "codex", ThreadID: "t", Name: "sessions/x.jsonl", Task: "n", Head: "h", Done: true, Summary: "s", Work: "w", Lost: []string{"l"}, Notes: []string{"n"}, Memory: []byte("m\n"), Pack: []byte("p\x00")}
 	data, err := want.encode()
 	if err != nil {

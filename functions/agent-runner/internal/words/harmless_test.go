@@ -8,6 +8,7 @@ import (
 )
 
 func TestAnAgentsWordsDoNothing(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{
 		"Fixes #7, closes acme/other#3": "Fixes issue 7, closes issue 3 of acme/other",
 		"FIXED: #7":                     "FIXED: issue 7",
