@@ -8,7 +8,7 @@
 //     for the log alone where GitHub shows that they are over; and an issue that
 //     bears a trigger label without an answer becomes label.observed;
 //   - seals the audit;
-//   - measures what is outstanding, while those whose work it is sleep.
+//   - sets the backlog gauges, because the functions concerned may be scaled to zero.
 //
 // It is also the Broker's dead-letter sink. A refusal for good (400, 413, 422) is
 // kept for a person to look at and replay (functions/doctor), until its event is handled after all; a

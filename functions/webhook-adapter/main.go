@@ -5,10 +5,10 @@
 //	request → genuine? → readable? → queue → one commit for all that wait → answer
 //	                                                         └→ Broker, in the background
 //
-// Who is answered 202 is in the log of events, for good. The event then goes to
-// the Broker by the way; when that fails, or this process dies right after the
-// commit, its rows in pending stay, and timekeeper sends it. So the Broker may be
-// down and webhooks are still taken, which matters: GitHub does not try again.
+// Once a request is answered 202 its event is in the log for good. It is sent to
+// the Broker in the background. When that fails, or this process dies right after
+// the commit, its rows in pending stay and timekeeper sends it. So webhooks are
+// taken while the Broker is down, which matters: GitHub does not try again.
 //
 // A commit costs the same for one delivery as for a hundred, nearly all of it
 // waiting for the disk. So one goroutine commits, and takes each time whatever

@@ -14,8 +14,8 @@ import (
 // sendQueue bounds how many events wait to be sent. What finds it full is left to timekeeper.
 const sendQueue = 4096
 
-// A sender brings stored events to the Broker behind the answer's back. It tries each once: an event that is lost here
-// is still pending in Postgres.
+// A sender sends stored events to the Broker after the request was answered. It tries each once: an event that is lost
+// here is still pending in Postgres.
 type sender struct {
 	send    func(context.Context, ...event.Event) error
 	queue   chan event.Event

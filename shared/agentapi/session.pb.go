@@ -67,7 +67,7 @@ func (*GetAssignmentRequest) Descriptor() ([]byte, []int) {
 	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{0}
 }
 
-// Assignment is everything the agent must know, fixed when the run was requested.
+// Assignment is everything the agent must know. What a person asked for (text, review, model) is as it was when the run was requested.
 type Assignment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RunId         string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"` // UUID

@@ -11,9 +11,9 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// ProbeName is the init container that holds the network policies to their word:
-// an agent starts only where it can't reach what it must not. A policy is a wish
-// until a network plugin enforces it, and some clusters have none that does.
+// ProbeName is the init container that checks that the network policies are
+// enforced: an agent starts only where it can't reach what it must not. A policy
+// does nothing until a network plug-in enforces it, and some clusters have none.
 const ProbeName = "probe"
 
 // metadata is where clouds keep the credentials of the machine that a pod is on.

@@ -123,8 +123,8 @@ func sandbox(job *batchv1.Job, r events.AgentRequested, version string) *Sandbox
 	}
 }
 
-// AsJob is the Job that would say of itself what the Sandbox says, for decisions that
-// are the same for both: is it the run's, has it ended? Its Kind stays SandboxKind.
+// AsJob returns a Job with the status this Sandbox has, for decisions that are the
+// same for both: is it the run's, has it ended? Its Kind stays SandboxKind.
 func (s *Sandbox) AsJob() *batchv1.Job {
 	job := &batchv1.Job{TypeMeta: s.TypeMeta, ObjectMeta: *s.ObjectMeta.DeepCopy()}
 	add := func(kind batchv1.JobConditionType, reason string) {

@@ -7,8 +7,8 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// ofEarlierJob reports whether news is of a Job that the run has left behind: a run
-// that had waited is at its next one, whose fate is another.
+// ofEarlierJob reports whether the event is about an earlier Job of the run: a run
+// that waited has a new one, and the outcome of the old one no longer matters.
 func (d *decision) ofEarlierJob(what string, attempt int) bool {
 	if attempt >= d.item.Run.Attempt {
 		return false

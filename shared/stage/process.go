@@ -106,7 +106,7 @@ func Default() *Process {
 
 // Parse reads a process and checks it. All that is wrong comes in one error, each
 // with its line: unknown fields, a label owned twice, a stage without time-out, a
-// role or stage that does not exist, a stage that nothing leads to.
+// role or stage that does not exist, an artefact that is needed and never made.
 func Parse(data []byte) (*Process, error) {
 	p := &Process{}
 	source, err := yamlfile.Read(data, p)

@@ -61,7 +61,7 @@ func (db *DB) PutOff(ctx context.Context, e event.Event, until time.Time) error 
 	return nil
 }
 
-// A Backlog is what a function has still to record.
+// A Backlog is what a function has not recorded yet.
 type Backlog struct {
 	Function string `json:"function"`
 	Planned  int    `json:"planned"` // timers, and what was sent less than a minute ago
@@ -71,7 +71,7 @@ type Backlog struct {
 	Since time.Time `json:"since,omitzero"`
 }
 
-// Backlogs reads what each function that has any has still to record, by name. Its cost is that of what is outstanding.
+// Backlogs returns, by function, the events it has not recorded yet. Its cost grows with those, not with history.
 func (db *DB) Backlogs(ctx context.Context) ([]Backlog, error) {
 	rows, err := db.pool.Query(ctx, `
 		WITH owed AS (

@@ -143,7 +143,7 @@ func ensure(store *kube.Store, r *kube.Resource, apiVersion, namespace, name str
 }
 
 // runManifestJobs runs the Jobs of the manifests, which bring the database up to date, one after the other, afresh at
-// each start.
+// each start. One that fails is not tried again: Postgres answers by now, so waiting would only hide the reason.
 func (p *Platform) runManifestJobs(ctx context.Context) error {
 	store := p.Kube.Store
 	background := metav1.DeletePropagationBackground
@@ -181,28 +181,18 @@ func (p *Platform) awaitJob(ctx context.Context, manifest *batchv1.Job, changes 
 			if c.Resource != kube.Jobs || c.Object.GetName() != manifest.Name || c.Object.GetNamespace() != manifest.Namespace {
 				continue
 			}
-			switch end, reason := outcome(c.Object); end {
-			case batchv1.JobComplete:
+			var job batchv1.Job
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(c.Object.Object, &job); err != nil {
+				return fmt.Errorf("reading job %s: %w", manifest.Name, err)
+			}
+			if job.Status.Failed > 0 {
+				return fmt.Errorf("job %s failed:\n%s", manifest.Name, p.jobLog(manifest))
+			}
+			if job.Status.Succeeded > 0 {
 				return nil
-			case batchv1.JobFailed:
-				return fmt.Errorf("job %s failed (%s):\n%s", manifest.Name, reason, p.jobLog(manifest))
 			}
 		}
 	}
-}
-
-// outcome is the condition that ended a Job, empty while it is active.
-func outcome(o *unstructured.Unstructured) (batchv1.JobConditionType, string) {
-	var j batchv1.Job
-	if runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &j) != nil {
-		return "", ""
-	}
-	for _, c := range j.Status.Conditions {
-		if c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed {
-			return c.Type, c.Reason
-		}
-	}
-	return "", ""
 }
 
 // jobLog is the end of what the Job's newest pod has written.

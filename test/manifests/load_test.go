@@ -175,22 +175,6 @@ func decode[T any, P interface {
 	return into
 }
 
-// functions are the directories of functions/, sorted.
-func functions(t *testing.T) []string {
-	t.Helper()
-	entries, err := os.ReadDir(filepath.Join(root, "functions"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		if e.IsDir() {
-			names = append(names, e.Name())
-		}
-	}
-	return names
-}
-
 // variable is one field of an env struct.
 type variable struct {
 	name     string

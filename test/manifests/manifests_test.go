@@ -140,7 +140,12 @@ func TestCatalogIsTriggersIsServicesIsFunctions(t *testing.T) {
 			t.Errorf("the Catalog names %s, which has no Service in config/", function)
 		}
 	}
-	if diff := cmp.Diff(functions(t), slices.Sorted(slices.Values(append(services, noService...)))); diff != "" {
+	var programs []string
+	mains, _ := filepath.Glob(filepath.Join(root, "functions", "*", "main.go")) // only a malformed pattern is an error
+	for _, file := range mains {
+		programs = append(programs, filepath.Base(filepath.Dir(file)))
+	}
+	if diff := cmp.Diff(programs, slices.Sorted(slices.Values(append(services, noService...)))); diff != "" {
 		t.Errorf("directories in functions/ against Services in config/ (-functions +services):\n%s", diff)
 	}
 	for name := range tree.services {

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -11,9 +12,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	fakegithub "codexk8s.dev/test/fakes/github"
 	"codexk8s.dev/test/fakes/model"
+	"github.com/jackc/pgx/v5"
 	"github.com/kelseyhightower/envconfig"
 	"sigs.k8s.io/yaml"
 )
@@ -87,6 +90,24 @@ func FromEnvironment() (Outside, error) {
 		}
 	}
 	return o, nil
+}
+
+// databaseAnswers connects to the database of DATABASE_URL, if one is given: what is wrong with it is said before anything is built.
+func (o Outside) databaseAnswers(ctx context.Context) error {
+	if o.DatabaseURL == "" {
+		return nil
+	}
+	config, err := pgx.ParseConfig(o.DatabaseURL)
+	if err != nil {
+		return errors.New("DATABASE_URL is no Postgres URL (postgres://user:password@host:5432/name)") // the error could show the password
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	db, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("connecting to the database of DATABASE_URL; correct it, or unset it for a Postgres of make run's own: %w", err)
+	}
+	return db.Close(ctx)
 }
 
 func (o Outside) realGitHub() bool { return o.GitHubToken != "" || o.GitHubAppID != "" }

@@ -64,6 +64,19 @@ func TestTheEnvironmentMustBeComplete(t *testing.T) {
 	}
 }
 
+// A database that does not answer, or is none, is named before anything is built; its password is not shown.
+func TestTheDatabaseMustAnswer(t *testing.T) {
+	for url, want := range map[string]string{
+		"postgres://me:hidden@127.0.0.1:1/x":   "connecting to the database of DATABASE_URL; correct it",
+		"postgres://me:hidden@127.0.0.1:one/x": "DATABASE_URL is no Postgres URL",
+	} {
+		_, err := Start(t.Context(), Options{Outside: Outside{DatabaseURL: url}})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%s: got %v", url, err)
+		}
+	}
+}
+
 // From the two URLs follows where to listen and what agents' network policies open; what is given wins.
 func TestWherePodsReachThisMachine(t *testing.T) {
 	own := ownAddress()

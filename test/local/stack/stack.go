@@ -118,6 +118,9 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 			return nil, err
 		}
 	}
+	if err := o.Outside.databaseAnswers(ctx); err != nil {
+		return nil, err
+	}
 	if s.root, err = moduleRoot(); err != nil {
 		return nil, err
 	}

@@ -68,6 +68,7 @@ func job(args []string) {
 		}
 	case "migrate":
 		if os.Getenv("DATABASE_URL") == "" {
+			fmt.Println("there is no database")
 			os.Exit(1)
 		}
 	}
