@@ -2,7 +2,7 @@
 
 SHELL      := bash
 .SHELLFLAGS := -euo pipefail -c
-BIN        := $(CURDIR)/.bin
+BIN        := .bin
 TOOLS_MOD  := -modfile=test/tools.mod
 NAMESPACE  := codexk8s
 # The vulnerability database: Go's own, or a copy for machines without internet.
@@ -17,14 +17,17 @@ NEED       := @test/need
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Compiles the program that compiles and starts the rest.
+PREPARE = [ -e $(BIN)/run ] || echo "Compiling; the first time takes a few minutes."; go build -o $(BIN)/run ./test/local/run
+
 run: ## the whole platform on this machine, with a demo repository; FRESH=1 starts over
 	$(NEED) go
-	@go build -o $(BIN)/run ./test/local/run
+	@$(PREPARE)
 	@exec $(BIN)/run
 
 demo: ## play one story from label to approved pull request, and exit
 	$(NEED) go
-	@go build -o $(BIN)/run ./test/local/run
+	@$(PREPARE)
 	@exec $(BIN)/run -demo
 
 # --- tests ---------------------------------------------------------------------
@@ -95,7 +98,7 @@ generate: ## the Session API's Go code from its proto file (needs protoc)
 	$(NEED) go protoc
 	mkdir -p $(BIN)
 	go build -o $(BIN)/ google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go
-	PATH=$(BIN):$$PATH protoc -I . --go_out=. --go_opt=module=codexk8s.dev \
+	PATH="$(CURDIR)/$(BIN):$$PATH" protoc -I . --go_out=. --go_opt=module=codexk8s.dev \
 	  --connect-go_out=. --connect-go_opt=module=codexk8s.dev,package_suffix=,simple shared/agentapi/session.proto
 
 # --- a cluster -------------------------------------------------------------------
@@ -121,7 +124,7 @@ $(BIN)/crane: test/tools.mod
 
 # push SCRIPT,NAME: builds and pushes an image, and remembers its digest.
 define push
-	@CRANE=$(BIN)/crane $(1) "$$KO_DOCKER_REPO/$(2)" >$(BIN)/$(2).new
+	@CRANE="$(CURDIR)/$(BIN)/crane" $(1) "$$KO_DOCKER_REPO/$(2)" >$(BIN)/$(2).new
 	@mv $(BIN)/$(2).new $(BIN)/$(2)
 	@cat $(BIN)/$(2)
 endef

@@ -12,8 +12,8 @@
 // What a cluster adds by itself is played, too: a function whose account mounts its token finds the API server, here by
 // KUBECONFIG, and may do there what the manifests' roles allow.
 //
-// The state is below one directory: postgres/, kube.json, pods/, services/, sources/, logs/, bin/, kubeconfig. A second Start on it goes on
-// where the first ended. One Platform at a time may use it. When the Platform stops, and also when its process is
+// The state is below one directory: postgres/, kube.json, ports.json, pods/, services/, sources/, logs/, bin/,
+// kubeconfig. A second Start on it goes on where the first ended. One Platform at a time may use it. When the Platform stops, and also when its process is
 // killed, every process that it started is ended.
 package local
 
@@ -27,7 +27,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"codexk8s.dev/test/local/broker"
@@ -35,6 +34,7 @@ import (
 	"codexk8s.dev/test/local/child"
 	"codexk8s.dev/test/local/job"
 	"codexk8s.dev/test/local/kube"
+	"codexk8s.dev/test/local/lock"
 	"codexk8s.dev/test/local/manifest"
 	"codexk8s.dev/test/local/pg"
 	"codexk8s.dev/test/local/pod"
@@ -186,11 +186,8 @@ func (p *Platform) takeStateDir() (err error) {
 	if err := os.MkdirAll(filepath.Join(p.dir, "logs"), 0o755); err != nil {
 		return fmt.Errorf("making the state directory: %w", err)
 	}
-	if p.lock, err = os.OpenFile(filepath.Join(p.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
-		return fmt.Errorf("opening the lock of the state directory: %w", err)
-	}
-	if err := syscall.Flock(int(p.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return fmt.Errorf("%s is in use by another platform on this machine; stop that one first, or choose another state directory: %w", p.dir, err)
+	if p.lock, err = lock.Take(filepath.Join(p.dir, "lock")); err != nil {
+		return fmt.Errorf("the state in %s is in use by another platform; stop that one first, or choose another directory: %w", p.dir, err)
 	}
 	record := filepath.Join(p.dir, "children")
 	ended, err := child.EndRecorded(record)

@@ -241,8 +241,12 @@ func TestStopLeavesNothingAndTheStateStays(t *testing.T) {
 		t.Errorf("processes are left:\n%s", processes)
 	}
 	again, _ := start(t, func(o *Options) { o.StateDir = dir })
+	defer again.Stop()
 	if _, err := again.Kube.Store.Get(kube.Namespaces, "", "kept"); err != nil {
 		t.Errorf("after a new start: %v", err)
+	}
+	if was := p.URL("echo"); again.URL("echo") != was {
+		t.Errorf("a Job of before asks %s, and the service listens at %s", was, again.URL("echo"))
 	}
 }
 

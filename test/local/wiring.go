@@ -34,11 +34,15 @@ import (
 
 // listen makes every Service listen. Their programs are started later, when all addresses are known.
 func (p *Platform) listen() error {
+	before, err := p.readPorts()
+	if err != nil {
+		return err
+	}
 	for _, manifest := range p.set.Services {
 		if _, ok := p.services[hostOf(manifest)]; ok {
 			return fmt.Errorf("there are two services %s", hostOf(manifest))
 		}
-		if err := p.listenFor(revision{manifest, p.set}); err != nil {
+		if err := p.listenFor(revision{manifest, p.set}, before); err != nil {
 			return err
 		}
 	}
@@ -47,7 +51,7 @@ func (p *Platform) listen() error {
 			if _, ok := p.services[hostOf(manifest)]; ok {
 				continue
 			}
-			if err := p.listenFor(revision{manifest, p.next}); err != nil {
+			if err := p.listenFor(revision{manifest, p.next}, before); err != nil {
 				return err
 			}
 		}
@@ -57,16 +61,25 @@ func (p *Platform) listen() error {
 			return fmt.Errorf("a port is set for %s, which is no service", name)
 		}
 	}
-	return nil
+	return p.writePorts()
 }
 
-func (p *Platform) listenFor(r revision) error {
+// listenFor has a Service listen where it did before, if it may.
+func (p *Platform) listenFor(r revision, before map[string]int) error {
 	host := hostOf(r.service)
 	o, err := p.serviceOptions(r.service)
 	if err != nil {
 		return fmt.Errorf("service %s: %w", r.service.Name, err)
 	}
+	fixed := o.Port
+	if fixed == 0 {
+		o.Port = before[host]
+	}
 	s, err := serving.Listen(o)
+	if err != nil && o.Port != fixed {
+		o.Port = 0 // somebody else listens there
+		s, err = serving.Listen(o)
+	}
 	if err != nil {
 		return err
 	}

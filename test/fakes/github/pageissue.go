@@ -51,8 +51,12 @@ type check struct{ Name, State, Text, Link string }
 func (s *Server) issuePage(repo *repository, r *http.Request, f *frame) (bool, error) {
 	n, _ := strconv.Atoi(r.PathValue("number")) // 0 is no issue
 	v, found := s.viewIssue(repo, n)
-	if !found || (v.Pull != nil) != strings.Contains(r.URL.Path, "/pull/") {
+	if !found {
 		return false, nil
+	}
+	if !strings.Contains(r.URL.Path, "/"+v.Kind+"/") {
+		f.Elsewhere = "/" + repo.fullName() + "/" + v.Kind + "/" + strconv.Itoa(n)
+		return true, nil
 	}
 	f.Title, f.Tab, f.Own = v.Title+" · "+repo.fullName()+" #"+strconv.Itoa(n), "issues", v
 	if v.Pull != nil {

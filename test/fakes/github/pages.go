@@ -11,10 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/yuin/goldmark"
-	"github.com/yuin/goldmark/extension"
-	"github.com/yuin/goldmark/renderer/html"
 )
 
 // The pages are for people: repositories, issues and pull requests, at the addresses that GitHub has for them. Whoever looks is asked
@@ -33,7 +29,9 @@ type frame struct {
 	Accounts   []string // who could
 	Refused    string   // what GitHub said to the last action, if it refused it
 	Repository string   // full name; "" = the page belongs to none
+	Last       int      // number of its newest issue or pull request
 	Tab        string   // of the repository
+	Elsewhere  string   // path of the page that is meant; "" = this one
 	Own        any      // what is the page's own
 }
 
@@ -117,6 +115,10 @@ func (s *Server) page(name string, view func(*http.Request, *frame) (bool, error
 		if err == nil && !found {
 			status, use, f.Title = http.StatusNotFound, "missing", "Not found"
 		}
+		if err == nil && f.Elsewhere != "" {
+			http.Redirect(w, r, f.Elsewhere, http.StatusFound)
+			return
+		}
 		var out bytes.Buffer
 		if err == nil {
 			err = templates[use].ExecuteTemplate(&out, "frame", f)
@@ -140,7 +142,7 @@ func (s *Server) newFrame(r *http.Request) *frame {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &frame{
-		Title: "Fake GitHub", Base: s.base, Path: r.URL.EscapedPath(), Login: s.actor(r), Accounts: s.people(), Refused: r.URL.Query().Get("refused"),
+		Title: "Fake GitHub", Base: s.base, Path: r.URL.EscapedPath(), Login: s.actor(r), Accounts: s.people(), Refused: strings.TrimSuffix(r.URL.Query().Get("refused"), "."),
 	}
 }
 
@@ -175,11 +177,25 @@ func (s *Server) actor(r *http.Request) string {
 	return owner
 }
 
+// Advice is what to do about a refusal.
+func (f *frame) Advice() string {
+	switch status, _, _ := strings.Cut(f.Refused, " "); status {
+	case "403":
+		return "You act as " + f.Login + ", who may not do that. Switch to another account at the top of the page."
+	case "404":
+		return "It is gone, or " + f.Login + ", as whom you act, may not see it."
+	}
+	return "Nothing was changed."
+}
+
 // inRepository finds the repository of the path and puts its frame around a page.
 func (s *Server) inRepository(view func(*repository, *http.Request, *frame) (bool, error)) func(*http.Request, *frame) (bool, error) {
 	return func(r *http.Request, f *frame) (bool, error) {
 		s.mu.Lock()
 		repo := s.find(r.PathValue("owner") + "/" + r.PathValue("repo"))
+		if repo != nil {
+			f.Last = len(repo.Issues)
+		}
 		s.mu.Unlock()
 		if repo == nil {
 			return false, nil
@@ -189,25 +205,10 @@ func (s *Server) inRepository(view func(*repository, *http.Request, *frame) (boo
 	}
 }
 
-// Comments break lines where their authors did, files do not. Raw HTML is left out, and so are links to scripts.
-var (
-	comments  = goldmark.New(goldmark.WithExtensions(extension.GFM), goldmark.WithRendererOptions(html.WithHardWraps()))
-	documents = goldmark.New(goldmark.WithExtensions(extension.GFM))
-)
-
-func markdown(how goldmark.Markdown, text string) (template.HTML, error) {
-	var out bytes.Buffer
-	if err := how.Convert([]byte(text), &out); err != nil {
-		return "", err
-	}
-	return template.HTML(out.String()), nil
-}
-
 // templates are the pages by name, each with the frame and the parts that several share.
 var templates = func() map[string]*template.Template {
 	functions := template.FuncMap{
-		"markdown": func(text string) (template.HTML, error) { return markdown(comments, text) },
-		"document": func(text string) (template.HTML, error) { return markdown(documents, text) },
+		"document": document,
 		"clock":    func(t time.Time) string { return t.Local().Format("15:04:05") },
 		"day":      func(t time.Time) string { return t.Local().Format("Monday, 2 January 2006, 15:04:05") },
 		"short":    func(sha string) string { return sha[:min(7, len(sha))] },

@@ -51,14 +51,33 @@ func TestWhatGitHubRefusesIsShown(t *testing.T) {
 	b := browser.New(t, s.URL())
 	issue := "/" + repo + "/issues/1"
 	b.Has(b.Press(issue, "Switch", map[string]string{"login": "stranger"}), "<option selected>stranger</option>")
-	b.Has(b.Press(issue, "bug", nil), "Refused: 403 Must have admin rights to Repository.", `aria-pressed="false"`)
+	b.Has(b.Press(issue, "bug", nil), "Refused: 403 Must have admin rights to Repository.", "You act as stranger, who may not do that", `aria-pressed="false"`)
 	b.Has(b.Press("/"+repo+"/pull/2", "Merge", nil), "Refused: 403")
-	b.Has(b.Press(issue, "Comment", map[string]string{"field.body": " "}), "Refused: 422")
+	b.Has(b.Press(issue, "Comment", map[string]string{"field.body": " "}), "Refused: 422 Validation Failed: Body cannot be blank. Nothing was changed.")
+	b.Has(b.Press("/"+repo+"/issues", "Open an issue", nil), "title is missing")
 	b.Has(b.Press(issue, "Comment", map[string]string{"field.body": "Me too"}), "stranger</b> commented")
-	for _, path := range []string{"/nobody", "/nobody/nothing", issue + "9", "/" + repo + "/pull/1", "/" + repo + "/blob/main/none", "/" + repo + "/commit/none", "/a/b/c/d/e/f"} {
-		if status, page := b.Open(path); status != http.StatusNotFound || !strings.Contains(page, "There is no such page") {
+	for _, path := range []string{"/nobody", "/nobody/nothing", issue + "9", "/" + repo + "/blob/main/none", "/" + repo + "/commit/none", "/a/b/c/d/e/f"} {
+		if status, page := b.Open(path); status != http.StatusNotFound || !strings.Contains(page, " nothing at <code>"+path+"</code>") {
 			t.Errorf("%s answers %d", path, status)
 		}
+	}
+}
+
+// TestNumbersLeadOn: what a text calls #2 is a link to it, wherever a person would take it for one, and the address of an
+// issue that is a pull request leads there.
+func TestNumbersLeadOn(t *testing.T) {
+	s := open(t, Options{})
+	withPull(t, s)
+	b := browser.New(t, s.URL())
+	issue := "/" + repo + "/issues/1"
+	page := b.Press(issue, "Comment", map[string]string{"field.body": "| | |\n|-|-|\n| Pull request | #2, merged |\n\n#2 #1\n\n(#1) x#1 #2a #3 `#1` [see #1](/y) &#35;1 @&#64;"})
+	link := func(n int) string { return fmt.Sprintf(`<a href="/%s/issues/%d">#%d</a>`, repo, n, n) }
+	b.Has(page, "<td>"+link(2)+", merged</td>", "("+link(1)+") x#1 #2a #3 <code>#1</code> <a href=\"/y\">see #1</a> #1 @@", link(2)+" "+link(1)+"</p>")
+	if _, page := b.Open("/" + repo + "/issues/2"); !strings.Contains(page, "wants 1 commit merged") {
+		t.Errorf("the number of a pull request among the issues shows %s", page)
+	}
+	if _, page := b.Open("/" + repo + "/pull/1"); !strings.Contains(page, "opened this issue") {
+		t.Errorf("the number of an issue among the pull requests shows %s", page)
 	}
 }
 

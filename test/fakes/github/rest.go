@@ -2,6 +2,7 @@ package fakegithub
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -33,9 +34,27 @@ type apiError struct {
 func (e *apiError) Error() string {
 	s := fmt.Sprintf("%d %s", e.Status, e.Message)
 	for _, d := range e.Errors {
-		s += fmt.Sprintf(": %v", d)
+		s += ": " + sentence(d)
 	}
 	return s
+}
+
+// sentence says what a detail of a refusal does.
+func sentence(detail any) string {
+	fields, ok := detail.(object)
+	if !ok {
+		return fmt.Sprint(detail)
+	}
+	if message, ok := fields["message"]; ok {
+		return fmt.Sprint(message)
+	}
+	what := fields["field"]
+	if what == nil {
+		what = fields["resource"]
+	}
+	code := fmt.Sprint(fields["code"])
+	words := map[string]string{"missing_field": "is missing", "missing": "does not exist", "invalid": "is not valid", "already_exists": "exists already"}
+	return fmt.Sprintf("%v %s", what, cmp.Or(words[code], code))
 }
 
 func refuse(status int, message string) *apiError {

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"codexk8s.dev/test/local/child"
+	"codexk8s.dev/test/local/lock"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -160,12 +161,8 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err := s.owner.take(s.dir); err != nil {
 		return err
 	}
-	lock, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return fmt.Errorf("opening the lock of postgres: %w", err)
-	}
-	s.lock = lock
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	var err error
+	if s.lock, err = lock.Take(filepath.Join(s.dir, "lock")); err != nil {
 		return fmt.Errorf("directory %s is in use by another postgres of ours; stop that one first: %w", s.dir, err)
 	}
 	remove := ""

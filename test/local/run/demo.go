@@ -27,7 +27,10 @@ func runDemo(ctx context.Context) error {
 	trace := stack.NewTrace(os.Stdout)
 	defer trace.Close()
 	trace.Say("building the functions and starting the platform")
+	started := sayItTakesTime(os.Stdout)
+	defer started()
 	s, err := stack.Start(ctx, stack.Options{Codex: codex, OnDelivery: trace.Delivery})
+	started()
 	if err != nil {
 		if errors.Is(context.Cause(ctx), errInterrupted) {
 			return errInterrupted

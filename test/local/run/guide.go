@@ -29,10 +29,10 @@ func printGuide(w io.Writer, s *stack.Stack, took time.Duration) {
 	if s.GitHub != nil {
 		api := s.GitHub.URL() + "/repos/" + stack.Repository
 		curl := `  curl -X POST -H "Authorization: Bearer ` + stack.OwnerToken + `" `
-		p("\nOpen the issue in a browser and click the label %s: an agent works on it. Then review its pull request there.", stack.LabelDev)
-		p("As %s or %s, whom you may act as, you see what is refused. With curl it is:\n", stack.Reader, stack.Stranger)
+		p("\nOpen the issue in a browser and click the label %s: an agent works on it and opens a pull request. Review that one.", stack.LabelDev)
+		p("At the top of each page you can switch to %s or %s, to see what they may not do. The same with curl:\n", stack.Reader, stack.Stranger)
 		p("%s%s/issues/%d/labels -d '{\"labels\":[%q]}'", curl, api, stack.Issue, stack.LabelDev)
-		p("\nReview its pull request, which is #2 in a new state; then approve it:\n")
+		p("\nAsk for changes in its pull request (#2, if nobody opened an issue before it), then approve it:\n")
 		p("%s%s/pulls/2/reviews -d '{\"event\":\"REQUEST_CHANGES\",\"body\":%q}'", curl, api, stack.ReviewBody)
 		p("%s%s/pulls/2/reviews -d '{\"event\":\"APPROVE\"}'", curl, api)
 	}

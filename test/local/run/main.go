@@ -17,8 +17,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
+	"time"
 
+	"codexk8s.dev/test/local/lock"
 	"codexk8s.dev/test/local/stack"
 	"github.com/kelseyhightower/envconfig"
 )
@@ -85,7 +88,9 @@ func run(ctx context.Context) error {
 	if err := installMissing(ctx, os.Stdout, outside.DatabaseURL); err != nil {
 		return err
 	}
-	fmt.Println("Building the functions and starting them; the first time takes a minute or two.")
+	fmt.Println("Building the functions and starting them.")
+	ready := sayItTakesTime(os.Stdout)
+	defer ready()
 	trace := stack.NewTrace(os.Stdout)
 	defer trace.Close()
 	s, err := stack.Start(ctx, stack.Options{
@@ -98,9 +103,29 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer s.Stop()
+	ready()
 	printGuide(os.Stdout, s, trace.Elapsed())
 	<-ctx.Done()
 	return nil
+}
+
+// patience is how long nothing may be said.
+const patience = 20 * time.Second
+
+// sayItTakesTime says now and then that the start goes on, until what it returns is called.
+func sayItTakesTime(w io.Writer) (ready func()) {
+	began, done := time.Now(), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(patience):
+				_, _ = fmt.Fprintf(w, "… %.0f s; the first build takes a few minutes\n", time.Since(began).Seconds())
+			}
+		}
+	}()
+	return sync.OnceFunc(func() { close(done) })
 }
 
 // sayWhatStays names what FRESH=1 does not touch: it removes only what make run has made.
@@ -125,13 +150,11 @@ func removeState(dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, "stack.json")); err != nil {
 		return fmt.Errorf("%s does not look like a state directory (it has no stack.json), so FRESH=1 does not remove it", dir)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "platform", "lock"), os.O_RDWR, 0)
-	if err == nil {
-		defer func() { _ = lock.Close() }()
-		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-			return fmt.Errorf("%s is in use by a platform that runs, so FRESH=1 does not remove it; stop that one first: %w", dir, err)
-		}
+	held, err := lock.Take(filepath.Join(dir, "lock"))
+	if err != nil {
+		return fmt.Errorf("%s is in use by a platform that runs, so FRESH=1 does not remove it; stop that one first: %w", dir, err)
 	}
+	defer func() { _ = held.Close() }()
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("removing the state directory: %w", err)
 	}

@@ -5,9 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
+	"codexk8s.dev/test/local/lock"
 	"codexk8s.dev/test/local/stack"
 )
 
@@ -25,17 +25,14 @@ func write(t *testing.T, file string) {
 func TestFreshRemovesOnlyState(t *testing.T) {
 	dir := t.TempDir()
 	state, foreign, used := filepath.Join(dir, "state"), filepath.Join(dir, "foreign"), filepath.Join(dir, "used")
-	for _, file := range []string{state + "/stack.json", state + "/platform/lock", foreign + "/letter", used + "/stack.json", used + "/platform/lock"} {
+	for _, file := range []string{state + "/stack.json", state + "/lock", foreign + "/letter", used + "/stack.json", used + "/lock"} {
 		write(t, file)
 	}
-	lock, err := os.Open(used + "/platform/lock")
+	held, err := lock.Take(used + "/lock")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
+	defer held.Close()
 	for path, want := range map[string]string{
 		state: "", filepath.Join(dir, "none"): "", foreign: "does not look like a state directory", used: "is in use by a platform that runs",
 	} {

@@ -121,6 +121,9 @@ func (s *Service) Address() string {
 	return at.String()
 }
 
+// Port is the one it listens on.
+func (s *Service) Port() int { return s.listener.Addr().(*net.TCPAddr).Port }
+
 // Name of the Service.
 func (s *Service) Name() string { return s.options.Name }
 

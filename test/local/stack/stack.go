@@ -8,7 +8,7 @@
 // Play is what a person does with it: label, review, approve. make demo prints it and test/e2e asserts it.
 //
 // All that is kept is below one directory: platform/ (package local), github/ (package fakegithub), stack.json (secrets
-// that must outlive the process), projects.yaml.
+// that must outlive the process), projects.yaml, and a lock, since one stack at a time may use it.
 package stack
 
 import (
@@ -30,6 +30,7 @@ import (
 	"codexk8s.dev/test/local/broker"
 	"codexk8s.dev/test/local/build"
 	"codexk8s.dev/test/local/child"
+	"codexk8s.dev/test/local/lock"
 	"codexk8s.dev/test/local/manifest"
 )
 
@@ -93,6 +94,7 @@ type Stack struct {
 	modelHTTP *http.Server
 	modelURL  string
 	temporary bool
+	lock      *os.File // of Dir
 }
 
 // Start starts everything. After an error nothing is left running.
@@ -135,6 +137,9 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	}
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the state directory: %w", err)
+	}
+	if s.lock, err = lock.Take(filepath.Join(s.Dir, "lock")); err != nil {
+		return nil, fmt.Errorf("the state in %s is in use by another make run: stop that one, or give this one its own, as in STATE_DIR=.state2 make run: %w", s.Dir, err)
 	}
 	if err := s.keep(); err != nil {
 		return nil, err
@@ -288,6 +293,9 @@ func (s *Stack) Stop() {
 	}
 	if s.GitHub != nil {
 		_ = s.GitHub.Close()
+	}
+	if s.lock != nil {
+		_ = s.lock.Close()
 	}
 	if s.temporary {
 		_ = os.RemoveAll(s.Dir)

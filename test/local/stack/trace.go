@@ -39,9 +39,11 @@ func NewTrace(w io.Writer) *Trace {
 
 // Delivery prints one attempt of the broker. It fits local.Options.OnDelivery.
 func (t *Trace) Delivery(d broker.Delivery) {
-	about, _ := d.Event.Extensions()[events.ExtCorrelation].(string)
-	if about == "" {
-		about = d.Event.Subject()
+	about := d.Event.Subject()
+	for _, name := range []string{events.ExtPartition, events.ExtCorrelation} { // a pull request has only the first
+		if value, _ := d.Event.Extensions()[name].(string); value != "" {
+			about = value
+		}
 	}
 	if action, _ := d.Event.Extensions()["action"].(string); action != "" {
 		about += " " + action

@@ -1,8 +1,9 @@
-// Shows what has changed on the server without a reload, unless somebody is reading a command, writing, or selecting.
+// Shows what has changed on the server without a reload, unless somebody is reading a command, writing, selecting, or on
+// the way with the keyboard.
 const busy = () =>
   document.querySelector("details[open]") ||
   !getSelection().isCollapsed ||
-  document.activeElement?.matches("textarea, input, select") ||
+  document.activeElement?.matches("textarea, input, select, main :focus-visible") ||
   [...document.querySelectorAll("textarea, main input:not([type=hidden])")].some((field) => field.value !== field.defaultValue);
 
 setInterval(async () => {
