@@ -36,6 +36,9 @@ func Images(ctx context.Context, module, dir string, importPaths []string, race 
 	cmd := exec.CommandContext(ctx, "go", append(args, importPaths...)...)
 	cmd.Dir = module
 	if out, err := cmd.CombinedOutput(); err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("building the functions: %w", context.Cause(ctx))
+		}
 		return nil, fmt.Errorf("building the functions: %w\n%s", err, strings.TrimSpace(string(out)))
 	}
 	return Prebuilt(dir, importPaths)

@@ -21,13 +21,13 @@ func TestTheGuidesAddressesOpenAndThePagesTellTheStory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errors.New("5 minutes are over"))
-	defer cancel()
-	s, err := stack.Start(ctx, stack.Options{Codex: codex})
+	s, err := stack.Start(t.Context(), stack.Options{Codex: codex})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Stop()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errors.New("5 minutes are over")) // building takes what it takes
+	defer cancel()
 	v := visit{t, ctx, browser.New(t, s.GitHub.URL()), s}
 	const issue, pull = "/" + stack.Repository + "/issues/1", "/" + stack.Repository + "/pull/2"
 
