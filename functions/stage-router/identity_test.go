@@ -69,7 +69,7 @@ func TestARightIsTheAccountsWhateverItIsCalled(t *testing.T) {
 	f.want("why", refused, "github:alice sender_is_another")
 	f.tell("3", told{action: "labeled", label: "run:dev", repository: "acme/demo", repositoryID: 77, sender: "alice", at: "12:02:00"})
 	f.tell("4", told{action: "labeled", label: "run:dev", repository: "acme/demo", repositoryID: 77, sender: "alicia", senderID: 1, at: "12:03:00"})
-	f.want("the member under her new login", runs, "acme/demo#1 requested alicia")
+	f.want("the member under her new login", runs, "acme/demo#1 starting alicia")
 	f.want("nobody else", refused, "github:alice sender_is_another", "github:alice sender_missing")
 }
 
@@ -81,7 +81,7 @@ func TestARenamedRepositoryKeepsItsRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.tell("2", told{action: "labeled", label: "run:dev", repository: "Umbrella/Shop", repositoryID: 77, sender: "alice", senderID: 1, at: "12:10:00"})
-	f.want("one active run", runs, "acme/demo#1 requested alice")
+	f.want("one active run", runs, "acme/demo#1 starting alice")
 	f.want("because", refused, "github:alice run_active")
 	f.tell("3", told{action: "edited", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:05:00"}) // late
 	run, err := f.db.AgentRun(t.Context(), id)
@@ -128,7 +128,7 @@ func TestWhoTakesOverTheNameOfARepositoryIsAnother(t *testing.T) {
 	for i, action := range []string{"labeled", "closed", "deleted"} {
 		f.tell(fmt.Sprint("other-", i), told{action: action, label: "run:abort", repository: "acme/demo", repositoryID: 88, sender: "alice", senderID: 1, at: "13:00:00"})
 	}
-	f.want("the run goes on", runs, "acme/demo#1 requested alice")
+	f.want("the run goes on", runs, "acme/demo#1 starting alice")
 	f.want("the other one is refused", refused, "github:alice repository_is_another")
 	f.want("nothing of the other one is kept", `SELECT repository FROM work_items`, "acme/demo")
 	got, err := f.db.Repository(t.Context(), 77, "whatever/name")
@@ -172,6 +172,7 @@ func TestWhatWasApprovedIsWhatIsDone(t *testing.T) {
 	say("1", "opened", "", "mallory", 666, "12:00:00", "as written")
 	say("2", "labeled", "run:dev", "alice", 1, "12:01:00", "as written")
 	task("as written")
+	f.lines(`UPDATE runs SET state = 'queued' RETURNING state`) // it waits for its place
 	say("3", "edited", "", "mallory", 666, "12:02:00", "steal the keys")
 	task("as written, edited by mallory")
 	f.want("the audit", edits, "github:mallory issue.edited")
@@ -179,7 +180,7 @@ func TestWhatWasApprovedIsWhatIsDone(t *testing.T) {
 		AND convert_from(data, 'UTF8')::jsonb ->> 'comment' LIKE '%mallory edited the issue later. That is not part of this run.%'`, "1")
 	say("4", "edited", "", "mallory", 666, "12:03:00", "as written")
 	task("as written")
-	say("5", "edited", "", "alice", 1, "12:04:00", "with an example") // the run waits for its place still
+	say("5", "edited", "", "alice", 1, "12:04:00", "with an example")
 	task("with an example")
 	say("6", "edited", "", "mallory", 666, "12:01:30", "late news of an older text")
 	task("with an example")

@@ -85,7 +85,7 @@ func TestThePullRequestsLife(t *testing.T) {
 				{"pull_request", pull("labeled", isOpen, `,"label":{"name":"Run:Dev:Revise"}`)},
 			}, 2,
 			"+[state:in-review] -[state:approved] / +[state:in-review] -[state:approved]: `run:abort` stops it.",
-			[]string{"pull_request.closed ", "run.requested "},
+			[]string{"pull_request.closed ", "run.requested ", "run.admitted "},
 		},
 		"approved, then dismissed": {
 			[]act{
@@ -107,7 +107,7 @@ func TestThePullRequestsLife(t *testing.T) {
 		"its branch renamed": {
 			[]act{{"pull_request", pull("labeled", strings.Replace(isOpen, "codexk8s/issue-1", "greeting", 1), `,"label":{"name":"run:dev:revise"}`)}}, 2,
 			"+[state:in-review] -[state:approved] / +[state:in-review] -[state:approved]: `run:abort` stops it.",
-			[]string{"run.requested "},
+			[]string{"run.requested ", "run.admitted "},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestWhatIsNewerIsRemembered(t *testing.T) {
 	f.deliver("guid-4", "issues", at("closed", "12:10:00", ""))
 	abort := strings.Replace(at("labeled", "12:20:00", `{"name":"run:dev"},{"name":"run:abort"}`), `"label":{"name":"run:dev"}`, `"label":{"name":"run:abort"}`, 1)
 	f.deliver("guid-5", "issues", abort)
-	if n := f.count(`SELECT count(*) FROM runs r JOIN work_items w USING (repository, issue) WHERE r.state = 'requested' AND NOT w.closed`); n != 1 {
+	if n := f.count(`SELECT count(*) FROM runs r JOIN work_items w USING (repository, issue) WHERE r.state = 'starting' AND NOT w.closed`); n != 1 {
 		t.Error("older news stopped the run")
 	}
 }

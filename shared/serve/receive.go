@@ -60,7 +60,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) {
 	ctx, end := s.tel.receiving(r.Context(), &e)
 	emitted, err := s.handle(ctx, e)
 	if err == nil {
-		err = s.Send(ctx, emitted...)
+		err = s.Send(ctx, s.follow(ctx, emitted)...)
 	}
 	end(err)
 	s.postpone(ctx, e, err)
@@ -115,6 +115,40 @@ func (s *Server) handle(ctx context.Context, e event.Event) (emitted []event.Eve
 	return h(ctx, e)
 }
 
+// maxFollowed bounds what one delivery may lead to at once; the Broker brings the rest.
+const maxFollowed = 16
+
+// follow handles at once what the function has emitted for itself alone: it is stored, so a way over the Broker would only
+// take time. It returns what is to be sent, with what could not be handled, which comes again by the Broker. The receipt
+// keeps it single if both ways come through.
+func (s *Server) follow(ctx context.Context, emitted []event.Event) (send []event.Event) {
+	for n := 0; len(emitted) > 0; n++ {
+		e := emitted[0]
+		emitted = emitted[1:]
+		if !s.isOwn(e) || n >= maxFollowed {
+			send = append(send, e)
+			continue
+		}
+		start := time.Now()
+		ctx, end := s.tel.receiving(ctx, &e)
+		more, err := s.handle(ctx, e)
+		end(err)
+		status, level := http.StatusAccepted, slog.LevelInfo
+		if err != nil {
+			status, level = StatusOf(err), slog.LevelWarn
+			send = append(send, e)
+		}
+		s.report(ctx, level, e, status, len(more), start, err)
+		emitted = append(emitted, more...)
+	}
+	return send
+}
+
+// isOwn reports whether nobody but the function itself hears the event.
+func (s *Server) isOwn(e event.Event) bool {
+	return slices.Equal(events.Consumers(e.Type()), []string{s.name})
+}
+
 // answer turns an outcome into a status that Knative's delivery understands:
 //
 //	handled          202, empty
@@ -124,7 +158,7 @@ func (s *Server) handle(ctx context.Context, e event.Event) (emitted []event.Eve
 //	later            503 with Retry-After → delivered again
 //	anything else    500  → delivered again
 //
-// and writes the one log line of the delivery.
+// and reports the delivery.
 func (s *Server) answer(w http.ResponseWriter, ctx context.Context, e event.Event, emitted int, start time.Time, err error) {
 	status, level := http.StatusAccepted, slog.LevelInfo
 	if err != nil {
@@ -139,6 +173,11 @@ func (s *Server) answer(w http.ResponseWriter, ctx context.Context, e event.Even
 	} else {
 		w.WriteHeader(status)
 	}
+	s.report(ctx, level, e, status, emitted, start, err)
+}
+
+// report counts a delivery and writes its one log line.
+func (s *Server) report(ctx context.Context, level slog.Level, e event.Event, status, emitted int, start time.Time, err error) {
 	s.received(ctx, e.Type(), status, time.Since(start))
 	attrs := []slog.Attr{
 		slog.String("type", e.Type()), slog.String("id", e.ID()), slog.String("subject", e.Subject()),

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -172,6 +173,62 @@ func TestARefusedSendIsTheCallersFailure(t *testing.T) {
 	defer srv.Close()
 	if resp, said := post(t, srv.URL, "in", "{}"); resp.StatusCode != 500 || !strings.Contains(said, "no channel") {
 		t.Errorf("%d %q", resp.StatusCode, said)
+	}
+}
+
+// TestWhatAFunctionTellsItselfTakesNoWayOverTheBroker: it is handled in the same request, and what that leads to is sent;
+// what can't be handled goes to the Broker, which brings it again, and an endless talk with itself ends there.
+func TestWhatAFunctionTellsItselfTakesNoWayOverTheBroker(t *testing.T) {
+	requested, finished, started := events.RunRequested{}.EventType(), events.RunFinished{}.EventType(), events.AgentStopRequested{}.EventType()
+	for name, c := range map[string]struct {
+		finished func() ([]string, error) // what the handler of run.finished emits
+		handled  int                      // times that it is called
+		sent     []string
+	}{
+		"handled":   {func() ([]string, error) { return []string{started}, nil }, 1, []string{started, started}},
+		"temporary": {func() ([]string, error) { return nil, errors.New("connecting to Postgres: refused") }, 1, []string{started, finished}},
+		"endless":   {func() ([]string, error) { return []string{finished}, nil }, maxFollowed - 2, []string{started, finished}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			var sent []string
+			broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				defer mu.Unlock()
+				sent = append(sent, r.Header.Get("Ce-Type"))
+				w.WriteHeader(http.StatusAccepted)
+			}))
+			defer broker.Close()
+			s := New("stage-router", broker.URL)
+			made := 0
+			of := func(types []string, err error) ([]event.Event, error) {
+				var es []event.Event
+				for _, typ := range types {
+					made++
+					e := event.New()
+					e.SetID(fmt.Sprint(made))
+					e.SetSource("test")
+					e.SetType(typ)
+					es = append(es, e)
+				}
+				return es, err
+			}
+			handled := 0
+			s.OnType("issues", func(context.Context, event.Event) ([]event.Event, error) {
+				return of([]string{requested, started}, nil)
+			})
+			s.OnType(requested, func(context.Context, event.Event) ([]event.Event, error) { return of([]string{finished}, nil) })
+			s.OnType(finished, func(context.Context, event.Event) ([]event.Event, error) { handled++; return of(c.finished()) })
+			srv := httptest.NewServer(s.Handler())
+			defer srv.Close()
+			if resp, said := post(t, srv.URL, "issues", "{}"); resp.StatusCode != http.StatusAccepted {
+				t.Fatalf("answered %d: %s", resp.StatusCode, said)
+			}
+			slices.Sort(sent)
+			if diff := cmp.Diff(c.sent, sent); diff != "" || handled != c.handled {
+				t.Errorf("handled %d times, want %d; sent (-want +got):\n%s", handled, c.handled, diff)
+			}
+		})
 	}
 }
 

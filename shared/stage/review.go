@@ -61,7 +61,7 @@ func (d *decision) refuseReview(in Reviewed, t Trigger) (reason, why string) {
 	if in.At.Before(d.item.ActedAt) && !in.At.IsZero() {
 		return "older_act", fmt.Sprintf("The review is of %s, and something newer was asked for since.", in.At.UTC().Format("15:04:05 MST"))
 	}
-	if d.item.active() {
+	if d.item.active() && !(in.State == "approved" && in.CommitSHA != "") { // an approval holds for its commit, whatever comes after
 		return "run_active", fmt.Sprintf("Run %s is %s. Set `%s` when it has ended.", d.item.Run.ID, d.item.Run.State, d.p.LabelOf(d.item.Run.Stage, true))
 	}
 	if d.item.Run == nil {

@@ -150,16 +150,26 @@ func scanEvent(row pgx.CollectableRow) (event.Event, error) {
 	return e, nil
 }
 
-// emittedBy returns what this function emitted for the cause and somebody has still to
-// receive: what a redelivery sends again.
+// emittedBy returns what this function emitted for the cause, or for what it told itself because of it, and somebody has
+// still to receive: what a redelivery sends again. Timers end the chain, so it stays as short as one delivery made it.
 func (tx *Tx) emittedBy(ctx context.Context, cause event.Event) ([]event.Event, error) {
 	rows, err := tx.Query(ctx, `
+		WITH RECURSIVE emitted AS (
+			SELECT e.source, e.id, e.n, e.not_before, 0 AS depth
+			FROM events e
+			WHERE e.cause_id = $1 AND e.cause_source = $2 AND e.function = $3
+			UNION ALL
+			SELECT e.source, e.id, e.n, e.not_before, c.depth + 1
+			FROM emitted c
+			JOIN events e ON e.cause_id = c.id AND e.cause_source = c.source AND e.function = $3
+			WHERE c.not_before IS NULL
+		)
 		SELECT `+eventColumns+`
-		FROM events e
-		WHERE e.cause_id = $1 AND e.cause_source = $2 AND e.function = $3
-		  AND (e.not_before IS NULL OR e.not_before <= $4)
+		FROM emitted c
+		JOIN events e ON e.source = c.source AND e.id = c.id
+		WHERE (e.not_before IS NULL OR e.not_before <= $4)
 		  AND EXISTS (SELECT 1 FROM pending p WHERE p.source = e.source AND p.id = e.id)
-		ORDER BY e.n
+		ORDER BY c.depth, c.n
 	`, cause.ID(), cause.Source(), tx.function, tx.now)
 	if err != nil {
 		return nil, fmt.Errorf("reading what %s caused: %w", cause.ID(), err)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,8 +28,22 @@ func (tx *Tx) Now() time.Time { return tx.now }
 // due, or on a redelivery those of the first time that nobody has received yet.
 // An event that is not in the log is rejected: not_in_log.
 //
-// An error of decide rolls everything back and is returned as it is.
+// An error of decide rolls everything back and is returned as it is. But after ErrChanged decide is called again, with what
+// is there by then: two steps of different aggregates may meet in one run.
 func (db *DB) Step(ctx context.Context, cause event.Event, aggregate string,
+	decide func(context.Context, *Tx) (events.Decision, error)) (emitted []event.Event, err error) {
+	for range maxTries {
+		if emitted, err = db.step(ctx, cause, aggregate, decide); !errors.Is(err, ErrChanged) {
+			break
+		}
+	}
+	return emitted, err
+}
+
+// maxTries is how often a step is tried that meets others; then whoever sent the event sends it again.
+const maxTries = 3
+
+func (db *DB) step(ctx context.Context, cause event.Event, aggregate string,
 	decide func(context.Context, *Tx) (events.Decision, error)) (emitted []event.Event, err error) {
 	err = db.inTx(ctx, func(tx *Tx) error {
 		fresh, err := tx.receive(ctx, cause, aggregate, db.MayBeUnlogged(cause))
