@@ -55,6 +55,7 @@ func (h *handler) routes(s *serve.Server) {
 	for _, t := range []string{events.TypeResourceAdded, events.TypeResourceUpdated, events.TypeResourceDeleted} {
 		s.OnType(t, h.jobChanged)
 	}
+	serve.On(s, h.agentStarted)
 	serve.On(s, h.runCheck)
 }
 
@@ -142,21 +143,46 @@ func gone(namespace string) agentpod.Outcome {
 		Message: fmt.Sprintf("The agent's Job in namespace %s was deleted while it was at work. Set the label again to run anew.", namespace)}
 }
 
+// agentStarted looks at a Job as it starts: what Kubernetes tells of these seconds may never come here. A run's new
+// namespace has the ApiServerSource rolled over, and what happens meanwhile, or is on its way, nobody tells again.
+func (h *handler) agentStarted(ctx context.Context, e event.Event, a events.AgentStarted) ([]event.Event, error) {
+	return h.recorded(ctx, e, a.RunRef, func(ctx context.Context) ([]event.Event, error) {
+		agents, err := h.agents(ctx, a.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		own := slices.IndexFunc(agents, ofRun(a.RunID))
+		if own < 0 {
+			return nil, nil // a check finds out why
+		}
+		job := agents[own]
+		if job.sandbox == nil && job.Status.StartTime == nil && h.cluster.Now().Sub(job.CreationTimestamp.Time) < refusedPatience {
+			return nil, events.RetryAt(h.db.Now().Add(startingPause), fmt.Errorf("the controller of the Job of run %s has not begun", a.RunID))
+		}
+		return h.lookAt(ctx, job)
+	})
+}
+
 // runCheck asks the cluster for the truth about a run that should be at work.
 func (h *handler) runCheck(ctx context.Context, e event.Event, c events.RunCheck) ([]event.Event, error) {
-	if _, err := uuid.Parse(c.RunID); err != nil {
-		return nil, events.Malformed(fmt.Errorf("event %s: run id %q is no UUID", e.ID(), c.RunID))
+	return h.recorded(ctx, e, c.RunRef, func(ctx context.Context) ([]event.Event, error) { return h.check(ctx, e, c) })
+}
+
+// recorded looks at the cluster because of an event of our log, and leaves its receipt.
+func (h *handler) recorded(ctx context.Context, e event.Event, run events.RunRef, look func(context.Context) ([]event.Event, error)) ([]event.Event, error) {
+	if _, err := uuid.Parse(run.RunID); err != nil {
+		return nil, events.Malformed(fmt.Errorf("event %s: run id %q is no UUID", e.ID(), run.RunID))
 	}
-	// What a check finds is stored before its receipt, under an id of its own, so
-	// checking twice does no harm. But it must be a check of ours.
+	// What is found is stored before the receipt, under an id of its own, so looking
+	// twice does no harm. But it must be an event of ours.
 	if _, err := h.db.Handled(ctx, e); err != nil {
 		return nil, err
 	}
-	emitted, err := h.check(ctx, e, c)
+	emitted, err := look(ctx)
 	if err != nil {
 		return nil, h.sorted(err)
 	}
-	_, err = h.db.Step(ctx, e, c.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
+	_, err = h.db.Step(ctx, e, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
 		return events.Decision{}, nil
 	})
 	return emitted, err

@@ -51,6 +51,29 @@ func TestARefusedPodIsToldAtOnce(t *testing.T) {
 	f.expect("begun, and said", f.deliver("2", events.TypeResourceUpdated, job), 202, want)
 }
 
+// Kubernetes' source is rolled over when a namespace comes, just before the run's Job does, and says nothing of it.
+func TestAJobThatStartsIsLookedAt(t *testing.T) {
+	f := setup(t)
+	f.run("starting")
+	started := events.AgentStarted{RunRef: ref, Namespace: namespace, Job: "agent"}
+	f.expect("its Job is gone", f.deliver("0", started.EventType(), started), 202)
+	job := f.job()
+	f.expect("its controller has not begun", f.deliver("1", started.EventType(), started), 503)
+	job = f.begun(job, 0, 0)
+	f.said("Job", job.UID, corev1.EventTypeWarning, "FailedCreate", `Error creating: pods "agent-x" is forbidden: exceeded quota: run`)
+	f.expect("its pod is refused", f.deliver("1", started.EventType(), started), 202,
+		failed("quota_exceeded", `There is no quota left for the agent's pod: Error creating: pods "agent-x" is forbidden: exceeded quota: run. Wait for other runs to end, or raise the quota.`))
+
+	f = setup(t)
+	f.run("starting")
+	job = f.begun(f.job(), 1, 0)
+	f.pod("agent-1", job.UID, waits("ContainerCreating", ""))
+	f.expect("its pod starts", f.deliver("1", started.EventType(), started), 202)
+	if _, watched := f.h.starting.Load(job.UID); !watched {
+		t.Error("a pod that starts is not watched")
+	}
+}
+
 // A pod that starts is watched: its Job says nothing of an image that can't be pulled.
 func TestAPodThatStartsIsWatched(t *testing.T) {
 	f := setup(t)

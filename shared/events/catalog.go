@@ -40,6 +40,7 @@ var Catalog = map[string][]string{
 		TypeResourceAdded,
 		TypeResourceUpdated,
 		TypeResourceDeleted,
+		AgentStarted{}.EventType(),
 		RunCheck{}.EventType(),
 	},
 	"llm-caller": {
