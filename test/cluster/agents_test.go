@@ -13,7 +13,6 @@ import (
 
 	"codexk8s.dev/test/fakes/model"
 	"codexk8s.dev/test/local/stack"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -101,85 +100,6 @@ func TestAnEvictedAgentGoesOnInItsNextPod(t *testing.T) {
 	it.finished(t, repo, issue, "succeeded", "")
 	it.settled(t)
 	it.once(t, repo, issue)
-}
-
-// TestAQuotaThatIsExhaustedIsSaid has an operator's quota in the run's namespace before the Job's pod can be made.
-func TestAQuotaThatIsExhaustedIsSaid(t *testing.T) {
-	repo := it.repo("quota")
-	issue := it.newIssue(t, repo, stack.IssueTitle, "")
-	made := make(chan error, 1)
-	it.watch(t, "v1/namespaces", ours, func(_ time.Time, change string, o *unstructured.Unstructured) {
-		if change != "ADDED" || o.GetAnnotations()["codexk8s.dev/repository"] != repo {
-			return
-		}
-		quota := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ResourceQuota",
-			"metadata": map[string]any{"name": "of-the-operator"}, "spec": map[string]any{"hard": map[string]any{"pods": "0"}}}}
-		_, err := it.api.Resource(resource("v1/resourcequotas")).Namespace(o.GetName()).Create(t.Context(), quota, metav1.CreateOptions{})
-		made <- err
-	})
-	it.label(t, repo, issue)
-	select {
-	case err := <-made:
-		if err != nil {
-			t.Fatal(err)
-		}
-	case <-time.After(2 * time.Minute):
-		t.Fatal("there was no namespace for the run in 2 minutes")
-	}
-	it.checked(t, repo)
-	it.finished(t, repo, issue, "failed", "quota_exceeded")
-	it.jobGoes(t, repo)
-}
-
-// TestAnImageThatCannotBePulledIsSaid gives agents an image that the registry doesn't have.
-func TestAnImageThatCannotBePulledIsSaid(t *testing.T) {
-	before := it.agentImage(t)
-	t.Cleanup(func() { it.setAgentImage(t, before) })
-	it.setAgentImage(t, strings.SplitN(before, "@", 2)[0]+"@sha256:"+strings.Repeat("0", 64))
-	repo := it.repo("image")
-	issue := it.newIssue(t, repo, stack.IssueTitle, "")
-	it.label(t, repo, issue)
-	it.checked(t, repo)
-	it.finished(t, repo, issue, "failed", "image_pull")
-	it.jobGoes(t, repo)
-}
-
-// jobGoes waits until the repository's Job is gone, which could not begin and would try for an hour.
-func (w *world) jobGoes(t *testing.T, repo string) {
-	t.Helper()
-	until(t, time.Minute, func(ctx context.Context) (string, error) {
-		jobs, err := list[batchv1.Job](ctx, w, "batch/v1/jobs", "", ours)
-		for _, j := range jobs {
-			if j.Annotations["codexk8s.dev/repository"] == repo {
-				return "the Job in " + j.Namespace + " to go", err
-			}
-		}
-		return "", err
-	})
-}
-
-// checked sends the run's due checks now and then, which otherwise take minutes to come.
-func (w *world) checked(t *testing.T, repo string) {
-	t.Helper()
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for ctx.Err() == nil {
-			_, err := w.db.Exec(ctx, `
-				UPDATE pending p SET due_at = now() FROM events e
-				WHERE (p.source, p.id) = (e.source, e.id) AND e.type = 'dev.codexk8s.run.check' AND e.correlation LIKE $1 || '#%'
-			`, repo)
-			if err != nil && ctx.Err() == nil {
-				t.Logf("letting the checks come due: %v", err)
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(20 * time.Second):
-			}
-		}
-	}()
-	t.Cleanup(func() { stop(); <-done })
 }
 
 // agentImage is what agent-launcher gives to Jobs.

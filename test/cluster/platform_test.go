@@ -220,7 +220,7 @@ type project struct {
 }
 
 func (w *world) projects() []project {
-	names := []string{"zero", "warm", "evicted", "quota", "image", "probed", "expired", "latency", "upgraded", "doctor", "pressure"}
+	names := []string{"zero", "warm", "evicted", "quota", "refused", "image", "removed", "lingering", "good", "leaving", "probed", "expired", "latency", "upgraded", "doctor", "pressure"}
 	for _, function := range []string{"stage-router", "agent-launcher", "github-caller", "run-observer", "agent-gateway", "llm-caller"} {
 		names = append(names, "killed-"+function)
 	}
