@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	gh "github.com/google/go-github/v66/github"
@@ -30,7 +31,12 @@ func (c *comparison) labels(ctx context.Context) error {
 				if issue.IsPullRequest() {
 					continue
 				}
-				if err := c.label(ctx, issue, label); err != nil {
+				err := c.label(ctx, issue, label)
+				if events.Unstorable(err) {
+					slog.Warn("a label without a webhook can't be kept", "repository", c.repository.Name, "issue", issue.GetNumber(), "error", err)
+					continue
+				}
+				if err != nil {
 					return fmt.Errorf("issue %d: %w", issue.GetNumber(), err)
 				}
 			}

@@ -3,6 +3,7 @@ package stage
 import (
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // A Trigger is what a label asks for.
@@ -108,10 +109,22 @@ func (p *Process) effort(labels []string) (effort string, ok bool) {
 	return chosen, false
 }
 
-// GitHub keeps one label of a name, however it is spelled.
-func fold(label string) string { return strings.ToLower(label) }
+// GitHub keeps one label of a name, however it is spelled. fold gives all spellings one form, in lower case as far as it is
+// ASCII; they are those of strings.EqualFold, by which other functions compare.
+func fold(label string) string { return strings.Map(foldRune, label) }
 
-func same(a, b string) bool { return fold(a) == fold(b) }
+func foldRune(r rune) rune {
+	least := r
+	for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
+		least = min(least, other)
+	}
+	if 'A' <= least && least <= 'Z' {
+		return least + 'a' - 'A'
+	}
+	return least
+}
+
+func same(a, b string) bool { return strings.EqualFold(a, b) }
 
 func has(labels []string, label string) bool {
 	return slices.ContainsFunc(labels, func(l string) bool { return same(l, label) })

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/events"
@@ -245,4 +246,15 @@ func TestARunIsBasedOnACommit(t *testing.T) {
 			t.Errorf("the comment lacks %q:\n%s", line, Comment(p, item))
 		}
 	}
+}
+
+// TestLabelsAreComparedAlikeEverywhere: github-caller and timekeeper compare with strings.EqualFold what is decided here.
+func TestLabelsAreComparedAlikeEverywhere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		letter := rapid.SampledFrom([]rune("aAkKsSiIéÉßẞσΣςﬁ:-\u212a\u017f\u0130\u0131\u00a0"))
+		a, b := string(rapid.SliceOfN(letter, 0, 3).Draw(t, "a")), string(rapid.SliceOfN(letter, 0, 3).Draw(t, "b"))
+		if equal := strings.EqualFold(a, b); (fold(a) == fold(b)) != equal || same(a, b) != equal {
+			t.Errorf("%q and %q: fold %q and %q, EqualFold %t", a, b, fold(a), fold(b), equal)
+		}
+	})
 }

@@ -296,18 +296,24 @@ type comment struct {
 }
 
 // timestamp is a time that may be absent, null, in seconds (some of GitHub's are) or unreadable: a delivery must not be
-// refused for the sake of a date that only orders things.
+// refused for the sake of a date that only orders things. One far from now is unreadable too: after it, nothing would count
+// as newer.
 type timestamp struct{ time.Time }
+
+// lastYear is the last one of a time that can be meant.
+const lastYear = 2199
 
 func (t *timestamp) UnmarshalJSON(data []byte) error {
 	var text string
 	var seconds int64
 	if json.Unmarshal(data, &text) == nil {
-		if at, err := time.Parse(time.RFC3339, text); err == nil && at.Year() > 1 {
+		if at, err := time.Parse(time.RFC3339, text); err == nil && at.Year() > 1 && at.Year() <= lastYear {
 			t.Time = at.UTC()
 		}
 	} else if json.Unmarshal(data, &seconds) == nil && seconds > 0 {
-		t.Time = time.Unix(seconds, 0).UTC()
+		if at := time.Unix(seconds, 0).UTC(); at.Year() > 1 && at.Year() <= lastYear {
+			t.Time = at
+		}
 	}
 	return nil
 }
