@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	gh "github.com/google/go-github/v66/github"
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
@@ -94,5 +97,39 @@ func TestARunKeepsTheCommitOfItsBase(t *testing.T) {
 	want := []string{"github.changed acme/api#1  ", "github.changed acme/api#1  run based on " + f.sha + " of main", "github.changed acme/api#1  ", "github.changed acme/api#1  "}
 	if diff := cmp.Diff(want, f.audit()); diff != "" {
 		t.Errorf("the audit (-want +got):\n%s", diff)
+	}
+}
+
+// TestTheSecondPagesAreRead: of an issue's labels, and of its comments for the one that was made and not noted.
+func TestTheSecondPagesAreRead(t *testing.T) {
+	f := setup(t)
+	f.want(f.instance(), "e-1", f.change(comment("first", 1)), 202)
+	first := f.github.Comments(repo, f.issue)[0].Body
+	clients, err := github.Open(github.Config{URL: f.github.APIURL(), AppID: f.github.AppID(), AppKey: f.github.AppPrivateKey()})
+	must(t, err)
+	client, err := clients.For(t.Context(), repo)
+	must(t, err)
+	other, err := f.github.CreateIssue(repo, "Much discussed", "", "ann")
+	must(t, err)
+	for n := range 100 {
+		_, err := f.github.Comment(repo, other, first, "ann") // anybody can copy the mark
+		must(t, err)
+		must(t, f.github.AddLabel(repo, other, fmt.Sprint("topic-", n), "ann"))
+	}
+	must(t, f.github.AddLabel(repo, other, "run:dev", "ann"))
+	mark := strings.ReplaceAll(first, fmt.Sprintf("#%d ", f.issue), fmt.Sprintf("#%d ", other))
+	_, _, err = client.Issues.CreateComment(t.Context(), "acme", "api", other, &gh.IssueComment{Body: &mark})
+	must(t, err)
+	f.want(f.instance(), "e-2", f.change(func(p *events.GitHubChangeRequested) {
+		p.Issue, p.Comment, p.Version, p.Off = other, "second", 1, []string{"run:dev"}
+	}), 202)
+	all := f.github.Comments(repo, other)
+	if len(all) != 101 || !strings.HasPrefix(all[100].Body, "second") {
+		t.Errorf("there are %d comments, the last one is %q", len(all), all[len(all)-1].Body)
+	}
+	issue, err := f.github.Issue(repo, other)
+	must(t, err)
+	if len(issue.Labels) != 100 || slices.Contains(issue.Labels, "run:dev") {
+		t.Errorf("the issue has %d labels: %q", len(issue.Labels), issue.Labels)
 	}
 }

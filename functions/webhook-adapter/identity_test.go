@@ -29,6 +29,8 @@ func TestTheRealBytesOfWhatWasTakenFromGitHubsList(t *testing.T) {
 	for _, tt := range []struct{ name, body, want string }{
 		{"through the repository's hook", real, "200 duplicate"},
 		{"through the App's hook", strings.TrimSuffix(real, "}") + `,"installation":{"id":7}}`, "200 duplicate"},
+		{"through the organisation's hook", strings.TrimSuffix(real, "}") + `,"organization":{"login":"acme"}}`, "200 duplicate"},
+		{"through the enterprise's hook", strings.Replace(strings.TrimSuffix(real, "}"), `"Acme/api"`, `"Acme/api","custom_properties":{"tier":"1"}`, 1) + `,"enterprise":{"id":1}}`, "200 duplicate"},
 		{"with another content", strings.Replace(real, "a & b", "a & c", 1), "422 refused"},
 		{"of another repository", strings.Replace(real, "Acme/api", "Acme/web", 1), "422 refused"},
 	} {

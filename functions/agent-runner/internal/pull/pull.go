@@ -65,8 +65,10 @@ func (p *Requests) Find(ctx context.Context, branch string) (*gh.PullRequest, er
 	if err != nil {
 		return nil, fmt.Errorf("look for the pull request of %s: %w", branch, err)
 	}
-	// GitHub ignores a head it cannot read and then lists everything; so look for ourselves.
-	at := slices.IndexFunc(list, func(pr *gh.PullRequest) bool { return pr.GetHead().GetRef() == branch })
+	// GitHub ignores a head it cannot read and then lists everything, forks' branches of that name too; so look for ourselves.
+	at := slices.IndexFunc(list, func(pr *gh.PullRequest) bool {
+		return pr.GetHead().GetRef() == branch && pr.GetHead().GetRepo().GetID() == pr.GetBase().GetRepo().GetID()
+	})
 	if at < 0 {
 		return nil, nil
 	}
