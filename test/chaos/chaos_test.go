@@ -182,7 +182,7 @@ func (w *world) drainTimers() {
 	}
 }
 
-// verifyAudit waits until all of the audit is sealed, and computes the seals anew.
+// verifyAudit waits until all of the audit is sealed, and computes the seals again.
 func (w *world) verifyAudit() {
 	w.t.Helper()
 	w.eventually("the audit is sealed", func(ctx context.Context) error {

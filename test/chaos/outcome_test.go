@@ -26,7 +26,7 @@ type outcome struct {
 	PullLabels []string
 	Commits    int
 	Status     []string // the last of each context on the pull request's head
-	Pending    []string // function and type of what has still to be recorded
+	Pending    []string // function and type of what is not recorded yet
 }
 
 // good is what should become of every issue.

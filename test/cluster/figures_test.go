@@ -17,7 +17,7 @@ import (
 )
 
 // TestAJobFollowsItsLabelQuickly measures 100 issues one after the other, with the functions warm: from the label to the
-// moment when a watch tells of the Job. Each run is aborted then; what its agent does is another test's.
+// moment when a watch reports the Job. Each run is aborted then; what its agent does is another test's.
 func TestAJobFollowsItsLabelQuickly(t *testing.T) {
 	const issues, warmUp = 100, 3
 	repo := it.repo("latency")

@@ -158,7 +158,7 @@ func (w *world) servicesReachEachOtherOnly(t *testing.T, pod corev1.Pod) {
 	}
 }
 
-// services are the namespace's Knative Services with what would change if they were made anew or got another revision.
+// services are the namespace's Knative Services with what would change if they were made again or got another revision.
 func (w *world) services(t *testing.T, in string) map[string]types.UID {
 	t.Helper()
 	all := map[string]types.UID{}

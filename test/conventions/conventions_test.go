@@ -189,7 +189,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// reader is how config/README.md calls whoever reads variables in a folder, empty for those it does not list.
+// reader is what config/README.md calls the program in a folder that reads variables; empty if it lists none.
 func reader(dir string) string {
 	function, ok := strings.CutPrefix(dir, "functions/")
 	switch {

@@ -21,13 +21,13 @@ func TestLabelToMergedReadyPullRequest(t *testing.T) {
 	if codex == "" {
 		t.Fatal("there is no Codex CLI: run make tools")
 	}
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errors.New("5 minutes are over"))
-	defer cancel()
-	s, err := stack.Start(ctx, stack.Options{Codex: codex})
+	s, err := stack.Start(t.Context(), stack.Options{Codex: codex})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Stop()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errors.New("5 minutes are over"))
+	defer cancel()
 	end, err := s.Play(ctx, t.Logf)
 	if err != nil {
 		s.WriteTails(t.Output(), 15)

@@ -16,15 +16,15 @@ import (
 // TestARunThatIsNotIsolatedFailsClosed: agents are processes here, in the machine's own network, so the probe finds what
 // no agent may reach. The agent never starts.
 func TestARunThatIsNotIsolatedFailsClosed(t *testing.T) {
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Minute, errors.New("3 minutes are over"))
-	defer cancel()
-	s, err := stack.Start(ctx, stack.Options{Change: func(o *local.Options) {
+	s, err := stack.Start(t.Context(), stack.Options{Change: func(o *local.Options) {
 		o.Env["agent-launcher"]["ISOLATION_PROBE"] = "required"
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Stop()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Minute, errors.New("3 minutes are over"))
+	defer cancel()
 	db, err := pgx.Connect(ctx, s.Platform.DatabaseURL())
 	if err != nil {
 		t.Fatal(err)

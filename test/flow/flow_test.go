@@ -22,7 +22,7 @@
 //	again                                the act before, delivered a second time
 //
 // at is GitHub's time of what happened, if that is not now: the news comes late. The
-// labels that the platform asks for are set and removed, and GitHub tells of it.
+// labels that the platform asks for are set and removed, and GitHub reports it.
 package flow_test
 
 import (

@@ -236,7 +236,7 @@ func (s *Server) viewPull(repo *repository, v *issueView) error {
 	return nil
 }
 
-// offer adds what whoever looks may do.
+// offer adds what the account that looks may do.
 func (v *issueView) offer(f *frame, repo string) error {
 	n := strconv.Itoa(v.Number)
 	issue := "/repos/" + repo + "/issues/" + n

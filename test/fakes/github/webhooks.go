@@ -84,7 +84,7 @@ func (s *Server) job(h *hook, d Delivery) job {
 	return j
 }
 
-// emitIssue tells of a change of an issue, or of a pull request, whose changes are events of their own.
+// emitIssue reports a change of an issue, or of a pull request, whose changes are events of their own.
 func (s *Server) emitIssue(r *repository, is *Issue, action string, by *User, extra object) {
 	o := object{}
 	maps.Copy(o, extra)
@@ -118,7 +118,7 @@ func (s *Server) emitRemark(r *repository, is *Issue, m *ReviewComment, by *User
 	s.emit(r, "pull_request_review_comment", "created", by, object{"comment": s.remarkObject(r, m), "pull_request": s.pullObject(r, is, false)})
 }
 
-// emitPush tells of a branch that moved, came or went. The repository of a push differs from that of other events: times are numbers,
+// emitPush reports a branch that moved, came or went. The repository of a push differs from that of other events: times are numbers,
 // the URL is the page, the owner has a name.
 func (s *Server) emitPush(r *repository, ch refChange, by *User) {
 	repo := s.repositoryObject(r)

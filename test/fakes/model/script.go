@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A Script says what the model does for some tasks. It is asked anew for every request, so it must depend on nothing but the
+// A Script says what the model does for some tasks. It is asked again for every request, so it must depend on nothing but the
 // task: the same task must give the same steps.
 type Script struct {
 	Name string

@@ -2,7 +2,7 @@
 //
 // Every document is decoded strictly into its Go type, so a misspelt field is an error that names file and object
 // rather than a setting that silently does nothing. Kinds that the miniature platform plays come back in a Set. Kinds
-// that mean nothing on one machine, network policies above all, are checked and left out by an explicit list. Any other kind is an error: whoever adds one decides which of the two it is.
+// that mean nothing on one machine, network policies above all, are checked and left out by an explicit list. Any other kind is an error: who adds one decides which of the two it is.
 package manifest
 
 import (

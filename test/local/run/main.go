@@ -110,7 +110,7 @@ func run(ctx context.Context) error {
 }
 
 // patience is how long nothing may be said.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // sayItTakesTime says now and then that the start goes on, until what it returns is called.
 func sayItTakesTime(w io.Writer) (ready func()) {

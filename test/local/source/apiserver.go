@@ -60,7 +60,7 @@ var eventTypes = map[bool]map[watch.EventType]string{
 
 // StartAPIServer starts to tell sink of the changes to what the source selects in the cluster of config, beginning
 // with an add for everything that is there. It returns when that is listed; what may not be listed is an error. When a
-// watch ends, as an API server ends it every few minutes, or when versions have expired, it lists again and tells of
+// watch ends, as an API server ends it every few minutes, or when versions have expired, it lists again and reports
 // the difference. The real adapter does not: it says nothing of what it lists.
 //
 // A source without a namespaceSelector watches its own namespace, one with an empty selector all of them.
@@ -121,7 +121,7 @@ func (a *APIServer) Stop() {
 	a.all.Wait()
 }
 
-// follow tells of the list, watches from it, and begins anew when that ends, until ctx does.
+// follow reports the list, watches from it, and starts over when that ends, until ctx does.
 func (a *APIServer) follow(ctx context.Context, w *watched, list *unstructured.UnstructuredList) {
 	pause := firstWait
 	for {
@@ -149,7 +149,7 @@ func (a *APIServer) follow(ctx context.Context, w *watched, list *unstructured.U
 	}
 }
 
-// compare tells of what the list has and has not, other than told before.
+// compare reports what the list has and has not, other than reported before.
 func (a *APIServer) compare(ctx context.Context, w *watched, list *unstructured.UnstructuredList) {
 	there := map[types.UID]bool{}
 	for i := range list.Items {
@@ -163,7 +163,7 @@ func (a *APIServer) compare(ctx context.Context, w *watched, list *unstructured.
 	}
 }
 
-// watch tells of changes until the API server ends the watch, which is no error, or fails.
+// watch reports changes until the API server ends the watch, which is no error, or fails.
 func (a *APIServer) watch(ctx context.Context, w *watched, version string) error {
 	changes, err := w.api.Watch(ctx, metav1.ListOptions{LabelSelector: w.selector, ResourceVersion: version})
 	if err != nil {
@@ -183,7 +183,7 @@ func (a *APIServer) watch(ctx context.Context, w *watched, version string) error
 	return nil
 }
 
-// see tells of one object as it is now, or last was, unless that has been told.
+// see reports one object as it is now, or last was, unless that was reported before.
 func (a *APIServer) see(ctx context.Context, w *watched, change watch.EventType, o *unstructured.Unstructured) {
 	before, known := w.known[o.GetUID()]
 	switch {

@@ -1,4 +1,4 @@
-// Package source plays Knative's event sources: ApiServerSource, which tells of changes to Kubernetes objects, and
+// Package source plays Knative's event sources: ApiServerSource, which reports changes to Kubernetes objects, and
 // PingSource, which ticks.
 //
 // Events look as those of knative.dev/eventing v0.50.0 do, see pkg/adapter/apiserver/events/events.go and
