@@ -167,6 +167,28 @@ func TestProcessesThatTheAgentLeftAreGoneBeforeItsWorkIsTaken(t *testing.T) {
 	}
 }
 
+// A program that the agent named in the platform's own git directory does not come to life after the agent's end.
+func TestTheAgentsSettingsStartNothingAfterItsEnd(t *testing.T) {
+	w := newWorld(t, "builtin")
+	w.does(`echo '*.txt filter=x ident' >.gitattributes
+		printf '[filter "x"]\n\tclean = "setsid sleep 60 >/dev/null 2>&1 </dev/null & cat"\n' | tee -a .git/config >>../git/config`)
+	var alive []int
+	credentials := 0
+	w.hook(&w.before, func(step string) {
+		if step == "gateway/GetGitCredential" {
+			if credentials++; credentials > 2 {
+				alive = append(alive, below(t, w.runner())...)
+			}
+		}
+	})
+	if code := w.exit(w.pod()); code != 0 || w.gateway.report().GetOutcome() != "succeeded" {
+		t.Fatalf("exit code %d", code)
+	}
+	if len(alive) > 0 {
+		t.Errorf("processes %v were alive when a credential was asked for", alive)
+	}
+}
+
 // A credential that may write is asked for when the model has been asked for the last time, and not before.
 func TestUntilTheAgentHasFinishedCredentialsOnlyRead(t *testing.T) {
 	t.Parallel()

@@ -20,9 +20,6 @@ import (
 // or the head we began with when there are none but earlier ones.
 func (r *runner) check(ctx context.Context, a *agentapi.Assignment, repo *checkout.Repository, allowed scope.Scope, done *finished) error {
 	r.enter(phaseCheck)
-	if err := repo.Renew(); err != nil {
-		return err
-	}
 	work, err := repo.Take(ctx, checkout.MaxFile)
 	switch {
 	case errors.Is(err, checkout.ErrGone), errors.Is(err, checkout.ErrTooMany):

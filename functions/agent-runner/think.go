@@ -51,6 +51,9 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 	if endErr := process.EndAgent(repo.Dir, repo.Holds); endErr != nil {
 		return nil, endErr // what they do to the files could not be told from the agent's work
 	}
+	if renewErr := repo.Renew(); renewErr != nil {
+		return nil, renewErr
+	}
 	// Also when the pod is being ended: this is what the next one goes on from.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.Timeout)
 	defer cancel()

@@ -53,6 +53,7 @@ type Repository struct {
 
 	branch string
 	refs   map[string]string // names and commits that the own directory keeps
+	packs  map[string]digest // files below objects/pack, as the server sent them
 	based  listing           // files of the commit at which the branch left its base
 	files  listing           // files of At.Head
 	seen   map[string]stamp  // of files as they were checked out
@@ -131,43 +132,6 @@ func removeAll(path string) error {
 	return os.RemoveAll(path)
 }
 
-// Refs of the own directory. They keep the negotiation of a second fetch short.
-const (
-	keptBase   = "refs/kept/base"
-	keptBranch = "refs/kept/branch"
-)
-
-// Renew writes the own directory's settings and refs anew and leaves it nothing but objects, whose names are checked by
-// the server. An agent that runs under our user id could have put a setting there, so it is called when the agent has ended.
-func (r *Repository) Renew() error {
-	there, err := os.ReadDir(r.GitDir)
-	if err != nil {
-		return fmt.Errorf("read the git directory: %w", err)
-	}
-	for _, entry := range there {
-		if entry.Name() != "objects" {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(r.GitDir, entry.Name())))
-		}
-	}
-	err = errors.Join(err, os.RemoveAll(filepath.Join(r.GitDir, "objects", "info")),
-		os.MkdirAll(filepath.Join(r.GitDir, "objects", "pack"), 0o755), os.MkdirAll(filepath.Join(r.GitDir, "refs"), 0o755))
-	refs := "# pack-refs with:\n"
-	for _, name := range []string{keptBase, keptBranch} {
-		if commit := r.refs[name]; commit != "" {
-			refs += commit + " " + name + "\n"
-		}
-	}
-	for name, content := range map[string]string{
-		"HEAD": "ref: refs/heads/none\n", "config": "[core]\n\trepositoryformatversion = 0\n", "packed-refs": refs,
-	} {
-		err = errors.Join(err, os.WriteFile(filepath.Join(r.GitDir, name), []byte(content), 0o644))
-	}
-	if err != nil {
-		return fmt.Errorf("set the git directory up: %w", err)
-	}
-	return nil
-}
-
 // fetch brings both branches as they are on the server now.
 func (r *Repository) fetch(ctx context.Context, baseBranch string) (At, error) {
 	const heads = "refs/heads/"
@@ -208,7 +172,8 @@ func (r *Repository) fetch(ctx context.Context, baseBranch string) (At, error) {
 		}
 	}
 	r.refs = map[string]string{keptBase: at.Base, keptBranch: at.Branch}
-	return at, nil
+	r.packs, err = r.digests()
+	return at, err
 }
 
 // clone makes the agent's repository. It borrows our objects, so it costs no second copy, and its own pruning does not

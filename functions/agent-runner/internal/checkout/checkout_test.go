@@ -86,12 +86,18 @@ func (p *place) collect() *Work {
 	return work
 }
 
-// pushes brings the work to the server and returns what the commit changes there: "A path" and the like.
-func (p *place) pushes(work *Work) string {
+// ended takes the work when the agent has ended.
+func (p *place) ended() *Work {
 	p.t.Helper()
 	if err := p.Renew(); err != nil {
 		p.t.Fatal(err)
 	}
+	return p.collect()
+}
+
+// pushes brings the work to the server and returns what the commit changes there: "A path" and the like.
+func (p *place) pushes(work *Work) string {
+	p.t.Helper()
 	commit, err := p.Commit(p.t.Context(), work, "work")
 	if err != nil {
 		p.t.Fatal(err)
@@ -134,7 +140,7 @@ func TestTheAgentsGitHasNoPartInIt(t *testing.T) {
 			t.Parallel()
 			p := newPlace(t, "")
 			p.agent(script)
-			work := p.collect()
+			work := p.ended()
 			if diff := cmp.Diff([]string{"greetings/french.txt"}, work.Changed); diff != "" || len(work.Notes) > 0 {
 				t.Errorf("changed (-want +got):\n%snotes %q", diff, work.Notes)
 			}
@@ -155,7 +161,7 @@ func TestNothingHidesAChange(t *testing.T) {
 		"replaced base commit": {"", `echo evil >src/price.go; git add -A; git replace HEAD $(git commit-tree $(git write-tree) -m x)`, "src/price.go"},
 		"replaced base tree":   {"", `echo evil >src/price.go; git add -A; git replace HEAD^{tree} $(git write-tree)`, "src/price.go"},
 		"poisoned objects": {"", `evil=$(sed 's/shop/evil/' src/price.go | git hash-object -w --stdin); git update-index --cacheinfo 100644,$evil,src/price.go; tree=$(git write-tree); git reset -q
-			head=$(git rev-parse HEAD^{tree}); chmod u+w ../git/objects/*/*; cp -f .git/objects/$(echo $tree | sed 's,^..,&/,') ../git/objects/$(echo $head | sed 's,^..,&/,'); echo Bonjour >greetings/french.txt`, "greetings/french.txt"},
+			head=$(git rev-parse HEAD^{tree}); mkdir -p ../git/objects/$(echo $head | cut -c1-2); cp -f .git/objects/$(echo $tree | sed 's,^..,&/,') ../git/objects/$(echo $head | sed 's,^..,&/,'); echo Bonjour >greetings/french.txt`, "greetings/french.txt"},
 		"moved submodule": {"git init -q sub; git -C sub commit -q --allow-empty -m x; git add sub; rm -rf sub/.git; printf '[submodule \"sub\"]\\n\\tpath = sub\\n\\turl = http://x\\n\\tignore = all\\n' >.gitmodules",
 			`git init -q sub; git -C sub commit -q --allow-empty -m y`, "sub"},
 		"removed submodule":  {"git init -q sub; git -C sub commit -q --allow-empty -m x; git add sub; rm -rf sub/.git", "rmdir sub", "sub"},
@@ -167,7 +173,7 @@ func TestNothingHidesAChange(t *testing.T) {
 			t.Parallel()
 			p := newPlace(t, c.more)
 			p.agent(c.script)
-			work := p.collect()
+			work := p.ended()
 			if got := strings.Join(work.Changed, ","); got != c.want {
 				t.Errorf("changed %q, want %q", got, c.want)
 			}
@@ -211,7 +217,7 @@ line'`, "A -rf\nA :(top)x\nA a*b\nA \"new\\nline\"", ""},
 			t.Parallel()
 			p := newPlace(t, c.more)
 			p.agent(c.script)
-			work := p.collect()
+			work := p.ended()
 			notes := strings.Join(work.Notes, "|")
 			if begin, any := strings.CutSuffix(c.notes, "*"); notes != c.notes && !(any && strings.HasPrefix(notes, begin)) {
 				t.Errorf("notes %q, want %q", notes, c.notes)

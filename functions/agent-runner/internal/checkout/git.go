@@ -30,6 +30,7 @@ var settings = []string{
 	"-c", "core.hooksPath=" + os.DevNull, "-c", "core.fsmonitor=false", "-c", "core.quotePath=false", "-c", "core.autocrlf=false",
 	"-c", "core.safecrlf=false", "-c", "core.excludesFile=" + os.DevNull, "-c", "core.attributesFile=" + os.DevNull,
 	"-c", "commit.gpgSign=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "advice.detachedHead=false",
+	"-c", "fetch.unpackLimit=1", // packs alone, see Renew
 	"-c", "core.bigFileThreshold=4m", "-c", "core.deltaBaseCacheLimit=16m", "-c", "pack.threads=1", "-c", "pack.windowMemory=16m", "-c", "pack.deltaCacheSize=16m",
 	"-c", "protocol.ext.allow=never", "-c", "http.lowSpeedLimit=100", "-c", "http.lowSpeedTime=60",
 }
@@ -73,15 +74,19 @@ func (e *ending) Write(p []byte) (int, error) {
 
 func (e *ending) String() string { return string(e.kept) }
 
+// astray begins the names of variables that could lead git, ssh or curl elsewhere. A home folder is one: curl takes
+// passwords from a file in it, and agents can write to it.
+var astray = []string{"GIT_", "LC_", "XDG_", "SSH_", "CURL_", "NETRC=", "HOME="}
+
 // environ is without what could lead git elsewhere.
 func (r *Repository) environ(more ...string) []string {
 	var out []string
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "GIT_") && !strings.HasPrefix(v, "LC_") {
+		if !slices.ContainsFunc(astray, func(name string) bool { return strings.HasPrefix(v, name) }) {
 			out = append(out, v)
 		}
 	}
-	return append(append(out, "LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_ATTR_NOSYSTEM=1",
+	return append(append(out, "LC_ALL=C", "HOME="+os.DevNull, "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_ATTR_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME="+authorName, "GIT_AUTHOR_EMAIL="+authorEmail, "GIT_COMMITTER_NAME="+authorName, "GIT_COMMITTER_EMAIL="+authorEmail), more...)
 }
 
@@ -149,9 +154,10 @@ func (r *Repository) line(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// agentGit runs git in the agent's clone, by the agent's settings: only to set it up, and to look for hints.
+// agentGit runs git in the agent's clone, by the agent's settings: only to set it up, and to look for hints. It talks to
+// no server, whatever is set, as for objects that a clone is to fetch when they are needed.
 func (r *Repository) agentGit(ctx context.Context, args ...string) (string, error) {
-	return r.text(ctx, r.process(ctx, r.Dir, r.environ(), args...))
+	return r.text(ctx, r.process(ctx, r.Dir, r.environ("GIT_ALLOW_PROTOCOL=none"), args...))
 }
 
 // records calls f for each part of in that ends with a zero byte, without it.

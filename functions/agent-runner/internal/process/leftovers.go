@@ -9,12 +9,9 @@ import (
 	"time"
 )
 
-const (
-	// endTimeout is how long the agent's processes may take to die: as long as the kernel needs to free their memory.
-	endTimeout = 10 * time.Second
-	// settleTime is what a process that outlives the agent gets to take away files that it makes for a moment.
-	settleTime = 500 * time.Millisecond
-)
+// endTimeout is how long the agent's processes may take to settle, and to die: as long as the kernel needs to free their
+// memory.
+const endTimeout = 10 * time.Second
 
 // EndAgent ends every process that the agent left running: a server, a watcher, whatever it forgot or hid. The agent's
 // work is the files below dir as they were when it finished, so new ones that such a process made since are removed, but for
@@ -31,7 +28,9 @@ func EndAgent(dir string, keep func(path string) bool) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(settleTime)
+	if err := settle(endTimeout); err != nil {
+		return err
+	}
 	if err := endAll(endTimeout); err != nil {
 		return err
 	}

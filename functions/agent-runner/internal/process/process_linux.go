@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -57,35 +59,75 @@ func endAll(patience time.Duration) error {
 
 // Descendants lists all processes below one, dead ones that nobody has waited for included.
 func Descendants(of int) ([]int, error) {
+	all, err := below(of)
+	return slices.Collect(maps.Keys(all)), err
+}
+
+// stat is what a look at a process shows.
+type stat struct {
+	parent       int
+	state        byte   // R running or waiting for a processor, D waiting for a disk, S asleep, T stopped, Z dead
+	user, system string // time that it was given, in ticks
+}
+
+func below(of int) (map[int]stat, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, fmt.Errorf("list the processes: %w", err)
 	}
-	children := map[int][]int{}
+	all, children := map[int]stat{}, map[int][]int{}
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
-		if err != nil {
-			continue // it has ended
+		if s, ok := look(pid); ok {
+			all[pid] = s
+			children[s.parent] = append(children[s.parent], pid)
 		}
-		// pid (name) state parent …; the name may have spaces and parentheses.
-		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-		if len(fields) < 2 {
-			continue
-		}
-		parent, err := strconv.Atoi(string(fields[1]))
-		if err != nil {
-			continue
-		}
-		children[parent] = append(children[parent], pid)
 	}
-	var all []int
+	found := map[int]stat{}
 	for next := children[of]; len(next) > 0; next = next[1:] {
-		all = append(all, next[0])
+		found[next[0]] = all[next[0]]
 		next = append(next, children[next[0]]...)
 	}
-	return all, nil
+	return found, nil
+}
+
+// look reads a process' line: pid (name) state parent …; the name may have spaces and parentheses
+// (https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
+func look(pid int) (stat, bool) {
+	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return stat{}, false // it has ended
+	}
+	fields := bytes.Fields(line[bytes.LastIndexByte(line, ')')+1:])
+	if len(fields) < 13 {
+		return stat{}, false
+	}
+	parent, err := strconv.Atoi(string(fields[1]))
+	return stat{parent, fields[0][0], string(fields[11]), string(fields[12])}, err == nil
+}
+
+// settle gives what outlives the agent time to take away files that it makes for a moment: so many turns of theirs, since
+// on a busy machine a process may wait for one longer than any time that we would name. most bounds it.
+func settle(most time.Duration) error {
+	const turns, apart = 25, 20 * time.Millisecond
+	was := map[int]stat{}
+	for taken, limit := 0, time.Now().Add(most); taken < turns && time.Now().Before(limit); time.Sleep(apart) {
+		now, err := below(os.Getpid())
+		if err != nil {
+			return err
+		}
+		if hadTurn(was, now) {
+			taken++
+		}
+		was = now
+	}
+	return nil
+}
+
+// hadTurn says whether something moved between two looks, or nobody waits to.
+func hadTurn(was, now map[int]stat) bool {
+	return !maps.Equal(was, now) || !slices.ContainsFunc(slices.Collect(maps.Values(now)), func(s stat) bool { return s.state == 'R' || s.state == 'D' })
 }

@@ -87,12 +87,15 @@ func (r *Secrets) encoded(text string) (all [][2]int) {
 
 // runs returns where this encoding may stand.
 func (e *encoding) runs(text string) (all [][2]int) {
-	for begin, end := 0, 0; begin < len(text); begin = end + 1 {
-		for end = begin; end < len(text) && e.letters[text[end]]; end++ {
+	for begin := 0; begin < len(text); {
+		end := begin
+		for end < len(text) && e.letters[text[end]] {
+			end++
 		}
 		if end-begin >= e.least {
 			all = append(all, [2]int{begin, end})
 		}
+		begin = end + 1
 	}
 	return all
 }
