@@ -269,6 +269,31 @@ func TestLogLinesAreStoredOnce(t *testing.T) {
 	}
 }
 
+// A run that does not stop to talk fills its log, not the database.
+func TestALogHasAnEnd(t *testing.T) {
+	f := setup(t)
+	a := f.agent()
+	long := strings.Repeat("x", maxLine+1)
+	for _, first := range []int64{1, store.MaxLogLines - 1} {
+		lines := []*agentapi.LogLine{{Stream: "agent", Text: long}, {Stream: "agent", Text: long}, {Stream: "agent", Text: long}}
+		if _, err := a.AppendLogs(t.Context(), &agentapi.AppendLogsRequest{FirstSeq: first, Lines: lines}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := f.db.Logs(t.Context(), runID, 1, 10)
+	if err != nil || len(got) != 5 {
+		t.Fatalf("%d lines, %v", len(got), err)
+	}
+	for i, most := range []int{maxLine, maxLine, maxLine, 1 << 10, 100} {
+		if n := len(got[i].Text); n > most+20 || n < 40 {
+			t.Errorf("line %d has %d bytes, want at most %d", got[i].Seq, n, most)
+		}
+	}
+	if last := got[4]; last.Seq != store.MaxLogLines || !strings.Contains(last.Text, "full") {
+		t.Errorf("the last line is %d: %q", last.Seq, last.Text)
+	}
+}
+
 func TestSnapshotsAreComparedAndSwapped(t *testing.T) {
 	f := setup(t)
 	a := f.agent()

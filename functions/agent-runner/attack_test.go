@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -186,6 +188,41 @@ func TestTheAgentsSettingsStartNothingAfterItsEnd(t *testing.T) {
 	}
 	if len(alive) > 0 {
 		t.Errorf("processes %v were alive when a credential was asked for", alive)
+	}
+}
+
+// Settings in the agent's home and in the pod's environment have no part in how the platform's git works.
+func TestTheAgentsHomeHasNoPartInThePush(t *testing.T) {
+	w := newWorld(t, "builtin")
+	target, err := url.Parse(w.github.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, users := httputil.NewSingleHostReverseProxy(target), make(chan string, 100)
+	w.answer("git-receive-pack", func(rw http.ResponseWriter, r *http.Request) {
+		user, _, _ := r.BasicAuth()
+		users <- user
+		next.ServeHTTP(rw, r)
+	})
+	w.does(`cd; mkdir -p .config/git .ssh
+		echo machine 127.0.0.1 login evil password evil | tee .netrc >.config/netrc
+		printf '[core]\n\tfsmonitor = touch ~/acted\n\tsshCommand = touch ~/acted\n\taskPass = touch ~/acted\n[credential]\n\thelper = "!touch ~/acted; :"\n[filter "x"]\n\tclean = touch ~/acted; cat\n[http]\n\tproxy = http://127.0.0.1:9\n' | tee .gitconfig >.config/git/config
+		echo '* filter=x' >.config/git/attributes; echo '*' >.config/git/ignore; echo 'ProxyCommand touch ~/acted' >.ssh/config`)
+	dir := t.TempDir()
+	if code := w.exit(w.podIn(dir, "XDG_CONFIG_HOME="+dir+"/.config", "NETRC="+dir+"/.netrc", "CURL_HOME="+dir,
+		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=core.fsmonitor", "GIT_CONFIG_VALUE_0=touch "+dir+"/acted", "GIT_SSH_COMMAND=touch "+dir+"/acted",
+		"GIT_ASKPASS=/bin/false", "GIT_DIR=/none", "GIT_INDEX_FILE=/none", "GIT_OBJECT_DIRECTORY=/none", "GIT_TRACE_CURL="+dir+"/acted")); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	w.finishedOnce()
+	if _, err := os.Stat(filepath.Join(dir, "acted")); err == nil {
+		t.Error("a setting of the agent's home acted")
+	}
+	close(users)
+	for user := range users {
+		if user == "evil" {
+			t.Error("git took a password out of the agent's home")
+		}
 	}
 }
 

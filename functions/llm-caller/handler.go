@@ -175,6 +175,12 @@ func (c *call) check() error {
 		return refusal{status: http.StatusForbidden, code: "model_not_allowed", param: "model",
 			message: fmt.Sprintf("this run may not use the model %q; allowed: %s", asked.Model, strings.Join(models, ", "))}
 	}
+	if _, priced := c.h.prices.Cost(asked.Model, "", llm.Usage{}); priced {
+		if _, priced := c.h.prices.Cost(asked.Model, asked.Tier, llm.Usage{}); !priced {
+			return refusal{status: http.StatusForbidden, code: "tier_not_allowed", param: "service_tier",
+				message: fmt.Sprintf("the service tier %.60q has no price in the price list, so what it costs could not be recorded", asked.Tier)}
+		}
+	}
 	for _, tool := range asked.Hosted {
 		if err := c.mayUse(tool); err != nil {
 			return err

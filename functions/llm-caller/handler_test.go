@@ -242,6 +242,7 @@ func TestWhatMayNotBeAsked(t *testing.T) {
 		"two models":      {strings.NewReader(`{"model":"gpt-5.4","model":"gpt-5.5"}`), nil, 400, "invalid_request", `"model" is given twice`},
 		"in background":   {strings.NewReader(`{"model":"gpt-5.4","background":true}`), nil, 400, "invalid_request", "background"},
 		"two spellings":   {strings.NewReader(`{"model":"gpt-5.4","MODEL":"gpt-5.5-pro","input":"x"}`), nil, 400, "invalid_request", `"MODEL"`},
+		"an unknown tier": {strings.NewReader(`{"model":"gpt-5.4","service_tier":"scale","input":"x"}`), nil, 403, "tier_not_allowed", `"scale"`},
 		"a web search":    {strings.NewReader(`{"model":"gpt-5.4","tools":[{"type":"web_search"}]}`), nil, 403, "tool_not_allowed", "hostedTools: [web_search]"},
 		"compressed":      {strings.NewReader(`…`), []string{"Content-Encoding", "zstd"}, 415, "unsupported_content_encoding", "zstd"},
 		"too large":       {strings.NewReader(strings.Repeat(" ", maxBody+1)), nil, 413, "request_too_large", "32 MiB"},

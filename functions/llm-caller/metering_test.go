@@ -125,6 +125,26 @@ func TestNoCallIsFreeBecauseItsEndIsOdd(t *testing.T) {
 	}
 }
 
+// TestATierCostsWhatWasAskedForUntilItIsSaid holds that a dearer tier is not had for less by leaving early.
+func TestATierCostsWhatWasAskedForUntilItIsSaid(t *testing.T) {
+	const report = `{"status":"completed","model":"gpt-5.4","service_tier":"default","usage":{"input_tokens":1000,"output_tokens":100}}`
+	for name, c := range map[string]struct {
+		answer part
+		times  int64
+	}{
+		"broken off":        {part{200, streamed, nil, `data: {"response":{"status":"in_progress","service_tier":"auto"}}` + "\n\n" + said, true}, 2},
+		"not said":          {part{200, "application/json", nil, whole, false}, 2},
+		"another was given": {part{200, "application/json", nil, report, false}, 1},
+	} {
+		f := setup(t)
+		f.upstream(c.answer.ServeHTTP)
+		_, _ = io.ReadAll(f.pod("/v1/responses", `{"model":"gpt-5.4","stream":true,"service_tier":"priority","input":"`+strings.Repeat("words ", 2000)+`"}`).Body)
+		if got := f.rows()[0]; got.Cost != (c.times*(got.Input*25+got.Output*150)+5)/10 {
+			t.Errorf("%s: recorded %+v, want %d times the price", name, got, c.times)
+		}
+	}
+}
+
 // TestAnUnaskedGzipIsUnpacked holds that a pod that can't unpack gets an answer that it can read.
 func TestAnUnaskedGzipIsUnpacked(t *testing.T) {
 	f := setup(t)

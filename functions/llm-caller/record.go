@@ -134,9 +134,13 @@ func (c *call) cost(status int, result llm.Result, usage llm.Usage) *int64 {
 	if usage == (llm.Usage{}) && result.Searches == 0 {
 		return new(int64)
 	}
-	micro, known := c.h.prices.Cost(result.Model, result.Tier, usage)
+	tier := result.Tier
+	if (result.Tier == "" || !result.Reported) && c.asked.Tier != "" {
+		tier = c.asked.Tier // which one it got is said at the end
+	}
+	micro, known := c.h.prices.Cost(result.Model, tier, usage)
 	if !known {
-		micro, known = c.h.prices.Cost(c.asked.Model, result.Tier, usage)
+		micro, known = c.h.prices.Cost(c.asked.Model, tier, usage)
 	}
 	if !known {
 		return nil

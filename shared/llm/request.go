@@ -20,6 +20,7 @@ const (
 // A Request is what a gateway has to know of the body of POST /v1/responses or /v1/chat/completions.
 type Request struct {
 	Model        string
+	Tier         string // service tier that is asked for; "" = OpenAI's choice
 	Stream       bool
 	IncludeUsage bool     // stream_options.include_usage
 	Hosted       []string // tools that OpenAI would run by itself, by type without date: web_search, mcp
@@ -96,6 +97,12 @@ func (i *inspection) parameter(f *field) {
 			return
 		}
 		i.Model = f.text()
+	case "service_tier":
+		if f.Kind != '"' || f.Length > maxToken {
+			i.wrong(`"service_tier" is not the name of a tier`)
+			return
+		}
+		i.Tier = f.text()
 	case "stream":
 		i.Stream = i.flag(f)
 	case "stream_options.include_usage":

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"codexk8s.dev/shared/plain"
 )
 
 // A LogLine is one line of a run's log. Lines are numbered from 1 by the run itself.
@@ -16,8 +18,12 @@ type LogLine struct {
 	Text   string `db:"line"`
 }
 
-// MaxLogLines is how many lines a run may keep; the agent is not trusted to stop. Later ones are dropped.
-const MaxLogLines = 500_000
+// Bounds of a run's log, since the agent is not trusted to stop: some 500 MB at most.
+const (
+	MaxLogLines  = 200_000 // later ones are dropped
+	longLogLines = 20_000  // later ones are cut
+	shortLine    = 1 << 10 // bytes, to which they are cut
+)
 
 // AppendLogs stores lines; a number that is stored already stays as it is, so the same call twice stores once. It returns one more
 // than the highest number stored, which is where a restarted agent goes on.
@@ -25,8 +31,13 @@ func (db *DB) AppendLogs(ctx context.Context, runID string, lines []LogLine) (ne
 	seqs, ats := make([]int64, 0, len(lines)), make([]time.Time, 0, len(lines))
 	streams, texts := make([]string, 0, len(lines)), make([]string, 0, len(lines))
 	for _, l := range lines {
-		if l.Seq > MaxLogLines {
+		switch {
+		case l.Seq > MaxLogLines:
 			continue
+		case l.Seq == MaxLogLines:
+			l.Text = "The log is full: what comes after this line is not kept."
+		case l.Seq > longLogLines:
+			l.Text = plain.Cut(l.Text, shortLine)
 		}
 		seqs, ats, streams, texts = append(seqs, l.Seq), append(ats, l.At), append(streams, l.Stream), append(texts, l.Text)
 	}

@@ -1,0 +1,62 @@
+package checkout
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Files of every sort that a file system has come out, or are named.
+func TestFilesOfEverySort(t *testing.T) {
+	// mk makes so many folders in each other. Further down than a call's longest path leads only moving.
+	const mk = `n=$(printf 'n%.0s' $(seq 250)); mk() { (for i in $(seq $1); do mkdir $n; cd $n; done; echo x >f); }; `
+	name := strings.Repeat("n", 250)
+	for sort, c := range map[string]struct{ script, want, notes string }{
+		"links in a circle":           {"ln -s loop loop; ln -s b a; ln -s a b; ln -s .. up", "A a\nA b\nA loop\nA up", ""},
+		"a link with a long target":   {"ln -s $(printf %04000d 0) long", "A long", ""},
+		"hard links":                  {french + "ln src/price.go copy.go; ln greetings/french.txt greetings/fr.txt", "A copy.go\nA greetings/fr.txt\nA greetings/french.txt", ""},
+		"a long name":                 {"touch $(printf 'n%.0s' $(seq 255))", "A " + strings.Repeat("n", 255), ""},
+		"a long path":                 {mk + "mk 15", "A " + strings.Repeat(name+"/", 15) + "f", ""},
+		"a path longer than any call": {mk + `mkdir t; (cd t; mk 12); mk 12; mv t/$n $(printf "$n/%.0s" $(seq 12)); rmdir t`, "A " + strings.Repeat(name+"/", 12) + "f", "`" + name[:100] + "…` has a path that is too long"},
+		"names that differ in case":   {"echo a >Makefile; echo b >makefile; echo c >readme.md", "A Makefile\nA makefile\nA readme.md", ""},
+		"a device":                    {french + "mknod odd c 1 5 2>/dev/null || mkfifo odd", "A greetings/french.txt", "`odd` is a pipe, a socket or a device"},
+		"attributes of other uses":    {french + "echo '* export-ignore export-subst diff=x merge=x -delta whitespace=fix' >.gitattributes", "A .gitattributes\nA greetings/french.txt", ""},
+		"a link to .gitattributes":    {french + "echo '* text' >real; ln -s real .gitattributes", "A .gitattributes\nA greetings/french.txt\nA real", ""},
+		"a folder without a file":     {french + "mkdir -p empty/empty", "A greetings/french.txt", ""},
+	} {
+		t.Run(sort, func(t *testing.T) {
+			p := newPlace(t, "")
+			p.agent(c.script)
+			work := p.ended()
+			if notes := strings.Join(work.Notes, "|"); notes != c.notes {
+				t.Errorf("notes %.300q, want %q", notes, c.notes)
+			}
+			if got := p.pushes(work); got != c.want {
+				t.Errorf("the commit has:\n%.500s\nwant:\n%.500s", got, c.want)
+			}
+		})
+	}
+}
+
+// What no disk holds is not read, and what nobody means to push is not listed to its end.
+func TestMoreThanAnybodyPushes(t *testing.T) {
+	p := newPlace(t, "")
+	p.agent(french + "truncate -s 10G disk.img")
+	work := p.ended()
+	if diff := cmp.Diff([]string{"`disk.img` (10240.0 MB)"}, work.Large); diff != "" {
+		t.Errorf("too large (-want +got):\n%s", diff)
+	}
+	if len(work.changes) != 1 {
+		t.Errorf("changes %v", work.Changed)
+	}
+	p.agent("mkdir many; cd many; seq -f 'f%.0f' 50001 | xargs touch")
+	if _, err := p.Take(t.Context(), MaxFile); !errors.Is(err, ErrTooMany) {
+		t.Errorf("50001 new files: %v", err)
+	}
+	p.agent("echo many/ >>.git/info/exclude; echo many/ >>.gitignore")
+	if work := p.collect(); strings.Join(work.Changed, " ") != ".gitignore greetings/french.txt" {
+		t.Errorf("ignored, and yet changed: %.200q", work.Changed)
+	}
+}
