@@ -17,6 +17,7 @@ import (
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
@@ -161,7 +162,7 @@ func (h *handler) once(ctx context.Context, e event.Event, run events.RunRef, ac
 		defer cancel()
 		if d, err = act(ctx); err != nil {
 			if kube.Refused(err) {
-				return nil, events.Reject("kubernetes_refused", err)
+				return nil, events.Reject(reason.KubernetesRefused, err)
 			}
 			return nil, kube.Later(err, h.db.Now())
 		}
@@ -208,18 +209,18 @@ func (h *handler) finished(ctx context.Context, runID string) (at time.Time, err
 }
 
 // said is the decision that tells p, and the audit's line about it.
-func said(run events.RunRef, reason string, p events.Payload) events.Decision {
+func said(run events.RunRef, cause string, p events.Payload) events.Decision {
 	detail := ""
 	if f, ok := p.(events.AgentFailed); ok {
 		detail = f.Message
 	}
 	return events.Decision{
 		Emit:  []events.Draft{events.Now(p)},
-		Audit: []events.Record{{Actor: actor, Action: p.EventType()[len(events.Prefix):], Run: run.RunID, Reason: reason, Detail: detail}},
+		Audit: []events.Record{{Actor: actor, Action: p.EventType()[len(events.Prefix):], Run: run.RunID, Reason: cause, Detail: detail}},
 	}
 }
 
 // skipped is the decision to do nothing, and why.
-func skipped(run events.RunRef, action, reason, detail string) events.Decision {
-	return events.Decision{Audit: []events.Record{{Actor: actor, Action: action, Run: run.RunID, Reason: reason, Detail: detail}}}
+func skipped(run events.RunRef, action, cause, detail string) events.Decision {
+	return events.Decision{Audit: []events.Record{{Actor: actor, Action: action, Run: run.RunID, Reason: cause, Detail: detail}}}
 }

@@ -16,6 +16,7 @@ import (
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/runtoken"
 )
 
@@ -36,7 +37,7 @@ func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 		Expires: r.Deadline.Add(h.platform.Grace),
 	})
 	if err != nil {
-		return &agentpod.Refusal{Reason: "invalid_request", Message: err.Error()}
+		return &agentpod.Refusal{Reason: reason.InvalidRequest, Message: err.Error()}
 	}
 	o, err := agentpod.Build(r, h.platform, token, h.db.Now())
 	if err != nil {
@@ -143,9 +144,9 @@ func (h *handler) makeWay(ctx context.Context, job *batchv1.Job, r events.AgentR
 
 // stop deletes a Job, which ends its pod with the grace period that the agent needs to
 // save its session.
-func (h *handler) stop(ctx context.Context, job *batchv1.Job, reason string) error {
+func (h *handler) stop(ctx context.Context, job *batchv1.Job, cause string) error {
 	// Marked, so that run-observer doesn't take the deletion for somebody else's.
-	if err := h.cluster.Annotate(ctx, h.resource(job), job, agentpod.AnnotationStopped, reason); err != nil {
+	if err := h.cluster.Annotate(ctx, h.resource(job), job, agentpod.AnnotationStopped, cause); err != nil {
 		return err
 	}
 	// In the foreground the Job stays until its pod is gone: the next Job
@@ -219,8 +220,8 @@ func refusalOf(err error) error {
 	case err == nil || !kube.Refused(err):
 		return err
 	case agentpod.IsQuota(kube.Message(err)):
-		return &agentpod.Refusal{Reason: agentpod.ReasonQuota, Message: "There is no quota left for this run: " + kube.Message(err) + ". Wait for other runs to end, or raise the quota."}
+		return &agentpod.Refusal{Reason: reason.QuotaExceeded, Message: "There is no quota left for this run: " + kube.Message(err) + ". Wait for other runs to end, or raise the quota."}
 	}
-	return &agentpod.Refusal{Reason: agentpod.ReasonRefused, Message: "Kubernetes refuses an object of the run: " + kube.Message(err) +
+	return &agentpod.Refusal{Reason: reason.KubernetesRefused, Message: "Kubernetes refuses an object of the run: " + kube.Message(err) +
 		". Check agent-launcher's rights (config/200-agent-launcher.yaml) and the cluster's admission policies."}
 }

@@ -10,6 +10,7 @@ import (
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/reason"
 )
 
 // agents are what holds the agent's name in a namespace: a Job, and where agent-sandbox
@@ -62,5 +63,5 @@ func sandboxRefused(err error) error {
 	if !unknown && (!apierrors.IsForbidden(err) || !kube.Refused(err) || agentpod.IsQuota(kube.Message(err))) {
 		return err
 	}
-	return &agentpod.Refusal{Reason: agentpod.ReasonRefused, Message: "Kubernetes refuses the run's Sandbox: " + kube.Message(err) + ". To have them, " + agentpod.SandboxSetup}
+	return &agentpod.Refusal{Reason: reason.KubernetesRefused, Message: "Kubernetes refuses the run's Sandbox: " + kube.Message(err) + ". To have them, " + agentpod.SandboxSetup}
 }

@@ -10,6 +10,7 @@ import (
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/reason"
 )
 
 // serve brings the project's services up, side by side, and waits for none of them:
@@ -55,8 +56,8 @@ func serviceRefused(name string, err error) error {
 	case err == nil || !kube.Refused(err) || agentpod.IsQuota(kube.Message(err)):
 		return err
 	case apierrors.IsForbidden(err):
-		return &agentpod.Refusal{Reason: agentpod.ReasonRefused, Message: fmt.Sprintf("Kubernetes refuses the project's service %s: %s. "+
+		return &agentpod.Refusal{Reason: reason.KubernetesRefused, Message: fmt.Sprintf("Kubernetes refuses the project's service %s: %s. "+
 			"Runs of full-env roles need agent-launcher's rights on Knative Services: install config/overlays/full-env.", name, kube.Message(err))}
 	}
-	return &agentpod.Refusal{Reason: agentpod.ReasonRefused, Message: fmt.Sprintf("Knative refuses the project's service %s: %s. Correct it in the project's list of services.", name, kube.Message(err))}
+	return &agentpod.Refusal{Reason: reason.KubernetesRefused, Message: fmt.Sprintf("Knative refuses the project's service %s: %s. Correct it in the project's list of services.", name, kube.Message(err))}
 }

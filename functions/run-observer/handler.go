@@ -19,6 +19,7 @@ import (
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
@@ -139,7 +140,7 @@ func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job
 }
 
 func gone(namespace string) agentpod.Outcome {
-	return agentpod.Outcome{State: agentpod.Failed, Reason: agentpod.ReasonJobDeleted,
+	return agentpod.Outcome{State: agentpod.Failed, Reason: reason.JobDeleted,
 		Message: fmt.Sprintf("The agent's Job in namespace %s was deleted while it was at work. Set the label again to run anew.", namespace)}
 }
 
@@ -191,7 +192,7 @@ func (h *handler) recorded(ctx context.Context, e event.Event, run events.RunRef
 // sorted gives an error of the cluster its kind: refused for good, or later.
 func (h *handler) sorted(err error) error {
 	if err != nil && kube.Refused(err) {
-		return events.Reject("kubernetes_refused", err)
+		return events.Reject(reason.KubernetesRefused, err)
 	}
 	return kube.Later(err, h.db.Now())
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 )
 
 // Resources of the API that a run's objects belong to.
@@ -55,13 +56,13 @@ func (o *Objects) agent() *batchv1.Job { return o.Job.Value.(*batchv1.Job) }
 // deadline_exceeded, or kubernetes_refused for what this platform is not set up for.
 func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Objects, error) {
 	if r.RunID == "" || r.Repository == "" || r.Issue <= 0 {
-		return Objects{}, refuse("invalid_request", "the request names no run, repository or issue")
+		return Objects{}, refuse(reason.InvalidRequest, "the request names no run, repository or issue")
 	}
 	if !strings.HasPrefix(r.Namespace, NamespacePrefix) || len(r.Namespace) > 63 {
-		return Objects{}, refuse("namespace_invalid", "namespace %q is none of ours: their names begin with %s", r.Namespace, NamespacePrefix)
+		return Objects{}, refuse(reason.NamespaceInvalid, "namespace %q is none of ours: their names begin with %s", r.Namespace, NamespacePrefix)
 	}
 	if !r.Deadline.After(now) {
-		return Objects{}, refuse("deadline_exceeded", "the run's deadline %s had passed before its pod was started", rfc3339(r.Deadline))
+		return Objects{}, refuse(reason.DeadlineExceeded, "the run's deadline %s had passed before its pod was started", rfc3339(r.Deadline))
 	}
 	if err := p.offers(r.Sandbox); err != nil {
 		return Objects{}, err
@@ -189,7 +190,7 @@ func sizeOf(r events.AgentRequested, p Platform) (Size, error) {
 		}
 		q, err := resource.ParseQuantity(wish.quantity)
 		if err != nil || q.Sign() <= 0 {
-			return size, refuse("invalid_request", "%s %q is no Kubernetes quantity such as 2, 500m or 4Gi", wish.name, wish.quantity)
+			return size, refuse(reason.InvalidRequest, "%s %q is no Kubernetes quantity such as 2, 500m or 4Gi", wish.name, wish.quantity)
 		}
 		*wish.into = q
 	}

@@ -8,6 +8,8 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"codexk8s.dev/shared/reason"
 )
 
 // State is how far a run's Job is.
@@ -20,30 +22,6 @@ const (
 	Failed    State = "failed"
 )
 
-// Reasons of a failed outcome. Each tells a person where to look.
-const (
-	ReasonImagePull     = "image_pull"          // the agent's image can't be had
-	ReasonConfig        = "config_error"        // the pod can't be made as written
-	ReasonOOM           = "oom_killed"          // more memory than allowed
-	ReasonDeadline      = "deadline_exceeded"   // the run's time is up
-	ReasonEvicted       = "evicted"             // the node threw the pod out: disk, memory, drain
-	ReasonPreempted     = "preempted"           // a more important pod took the place
-	ReasonNodeLost      = "node_lost"           // the node is gone or silent
-	ReasonNodeShutdown  = "node_shutdown"       // the node was shut down
-	ReasonNodeRejected  = "node_rejected"       // the node would not take the pod that was given to it
-	ReasonNotStarted    = "not_started"         // the node took the pod and can't start it: volumes, network
-	ReasonSidecar       = "sidecar_failed"      // a container that the cluster put beside the agent keeps the pod from starting
-	ReasonQuota         = "quota_exceeded"      // the namespace's or the cluster's quota is used up
-	ReasonUnschedulable = "unschedulable"       // no node has room, or the pod is held back
-	ReasonTerminating   = "namespace_stuck"     // the namespace is being removed, and something holds that up
-	ReasonIsolation     = "isolation_broken"    // the pod could reach what it must not: its agent never started
-	ReasonGateway       = "gateway_unreachable" // the pod could not reach what it must
-	ReasonPrecondition  = "precondition"        // the agent itself says that trying again is useless
-	ReasonAgent         = "agent_error"         // the agent ended with an error, three times
-	ReasonJobDeleted    = "job_deleted"         // somebody deleted the Job
-	ReasonRefused       = "kubernetes_refused"  // the API server refused an object of the run
-)
-
 // Outcome is what became of a Job: Reason and Message are empty unless it failed,
 // and Message tells a person what happened and what to do.
 type Outcome struct {
@@ -52,8 +30,8 @@ type Outcome struct {
 	Message string
 }
 
-func failed(reason, format string, args ...any) Outcome {
-	return Outcome{State: Failed, Reason: reason, Message: fmt.Sprintf(format, args...)}
+func failed(cause, format string, args ...any) Outcome {
+	return Outcome{State: Failed, Reason: cause, Message: fmt.Sprintf(format, args...)}
 }
 
 // Ended reports whether the Job has ended, from its conditions alone, and so
@@ -125,7 +103,7 @@ func judgeFailed(job *batchv1.Job, condition *batchv1.JobCondition, pod *corev1.
 		if probing(pod) || strings.HasPrefix(condition.Message, "Container "+ProbeName+" ") {
 			return notIsolated(lastWords(pod, condition.Message))
 		}
-		return failed(ReasonPrecondition, "The agent can't do this run, and trying again would not help: %s", lastWords(pod, condition.Message))
+		return failed(reason.Precondition, "The agent can't do this run, and trying again would not help: %s", lastWords(pod, condition.Message))
 	}
 	if pod != nil {
 		if outcome, ok := judgePod(pod); ok {
@@ -133,12 +111,12 @@ func judgeFailed(job *batchv1.Job, condition *batchv1.JobCondition, pod *corev1.
 		}
 	}
 	tries := max(job.Status.Failed, 1)
-	return failed(ReasonAgent, "The agent failed %d times: %s. The run's log has more, if the agent got as far as writing one.",
+	return failed(reason.AgentError, "The agent failed %d times: %s. The run's log has more, if the agent got as far as writing one.",
 		tries, strings.TrimSuffix(first(lastWords(pod, condition.Message), "nobody says why"), "."))
 }
 
 func deadlineExceeded() Outcome {
-	return failed(ReasonDeadline, "The run's time was up and its pod was stopped. Raise the role's deadline, or make the issue smaller.")
+	return failed(reason.DeadlineExceeded, "The run's time was up and its pod was stopped. Raise the role's deadline, or make the issue smaller.")
 }
 
 // judgePod finds the reason in a pod that has ended; false when it shows none.
@@ -155,13 +133,13 @@ func judgePod(pod *corev1.Pod) (Outcome, bool) {
 	// It never came to the agent: a container of the cluster's own stood in the way, or the node.
 	for _, c := range statuses(pod) {
 		if t := c.State.Terminated; t != nil && t.ExitCode != 0 && !isOurs(c.Name) {
-			return failed(ReasonSidecar, "The container %s, which the cluster put into the agent's pod, ended with exit code %d: %s. Keep it out of the namespaces of runs, or mend it.",
+			return failed(reason.SidecarFailed, "The container %s, which the cluster put into the agent's pod, ended with exit code %d: %s. Keep it out of the namespaces of runs, or mend it.",
 				c.Name, t.ExitCode, strings.TrimSuffix(first(tail(t.Message), t.Reason), ".")), true
 		}
 	}
 	// https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/kubelet/lifecycle/predicate.go
 	if pod.Status.Reason != "" {
-		return failed(ReasonNodeRejected, "The node %s rejected the agent's pod (%s): %s", pod.Spec.NodeName, pod.Status.Reason, sentence(first(pod.Status.Message, "it does not say why"))), true
+		return failed(reason.NodeRejected, "The node %s rejected the agent's pod (%s): %s", pod.Spec.NodeName, pod.Status.Reason, sentence(first(pod.Status.Message, "it does not say why"))), true
 	}
 	return Outcome{}, false
 }
@@ -170,18 +148,18 @@ func judgePod(pod *corev1.Pod) (Outcome, bool) {
 // https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
 func takenAway(pod *corev1.Pod) (Outcome, bool) {
 	node, message := pod.Spec.NodeName, pod.Status.Message
-	lost := failed(ReasonNodeLost, "The node %s of the agent's pod is gone or does not answer. Set the label again to run anew.", node)
+	lost := failed(reason.NodeLost, "The node %s of the agent's pod is gone or does not answer. Set the label again to run anew.", node)
 	switch pod.Status.Reason {
 	case "Evicted": // the kubelet's own, with no container status worth reading
-		return failed(ReasonEvicted, "The node evicted the agent's pod: %s", message), true
+		return failed(reason.Evicted, "The node evicted the agent's pod: %s", message), true
 	case "DeadlineExceeded": // its own, which it has in a Sandbox
 		return deadlineExceeded(), true
 	case "NodeLost":
 		return lost, true
 	case "Preempting": // for a pod without which the node can't work
-		return failed(ReasonPreempted, "The node %s needed the agent's place: %s Set the label again to run anew.", node, sentence(message)), true
+		return failed(reason.Preempted, "The node %s needed the agent's place: %s Set the label again to run anew.", node, sentence(message)), true
 	case "Terminated", "NodeShutdown", "Shutdown": // https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/kubelet/nodeshutdown/nodeshutdown_manager.go
-		return failed(ReasonNodeShutdown, "The node %s was shut down: %s Set the label again to run anew.", node, sentence(message)), true
+		return failed(reason.NodeShutdown, "The node %s was shut down: %s Set the label again to run anew.", node, sentence(message)), true
 	}
 	c := podCondition(pod, corev1.DisruptionTarget)
 	if c == nil || c.Status != corev1.ConditionTrue {
@@ -190,11 +168,11 @@ func takenAway(pod *corev1.Pod) (Outcome, bool) {
 	}
 	switch c.Reason {
 	case corev1.PodReasonPreemptionByScheduler:
-		return failed(ReasonPreempted, "A pod of higher priority took the agent's place. Add nodes, or give agents a higher priority."), true
+		return failed(reason.Preempted, "A pod of higher priority took the agent's place. Add nodes, or give agents a higher priority."), true
 	case "DeletionByTaintManager", "DeletionByPodGC":
 		return lost, true
 	}
-	return failed(ReasonEvicted, "The agent's pod was moved off its node %s (%s): %s", node, c.Reason, first(c.Message, message)), true
+	return failed(reason.Evicted, "The agent's pod was moved off its node %s (%s): %s", node, c.Reason, first(c.Message, message)), true
 }
 
 // judgeContainer finds the reason in how the agent or its probe ended; false when neither has, or it ended well.
@@ -205,24 +183,24 @@ func judgeContainer(pod *corev1.Pod) (Outcome, bool) {
 	}
 	switch {
 	case end.Reason == "OOMKilled" && end.ExitCode != 0:
-		return failed(ReasonOOM, "The agent used more memory than %s and was killed. Give the role more memory, or let it run fewer things at once.", memoryLimit(pod)), true
+		return failed(reason.OOMKilled, "The agent used more memory than %s and was killed. Give the role more memory, or let it run fewer things at once.", memoryLimit(pod)), true
 	case end.Reason == "ContainerCannotRun" || end.Reason == "StartError":
-		return failed(ReasonConfig, "The agent's container could not be started: %s. Look at the agent's image.", end.Message), true
+		return failed(reason.ConfigError, "The agent's container could not be started: %s. Look at the agent's image.", end.Message), true
 	case end.ExitCode == ExitPrecondition && probing(pod):
 		return notIsolated(lastWords(pod, "")), true
 	case end.ExitCode != 0 && probing(pod):
-		return failed(ReasonGateway, "The run's pod can't work from its namespace, so its agent was not started: %s Check the platform's GATEWAY_PEERS, GATEWAY_PORTS and DNS_PEERS, and that agent-gateway and llm-caller are ready.",
+		return failed(reason.GatewayUnreachable, "The run's pod can't work from its namespace, so its agent was not started: %s Check the platform's GATEWAY_PEERS, GATEWAY_PORTS and DNS_PEERS, and that agent-gateway and llm-caller are ready.",
 			sentence(lastWords(pod, end.Reason))), true
 	case end.ExitCode == ExitPrecondition:
-		return failed(ReasonPrecondition, "The agent can't do this run, and trying again would not help: %s", lastWords(pod, "")), true
+		return failed(reason.Precondition, "The agent can't do this run, and trying again would not help: %s", lastWords(pod, "")), true
 	case end.ExitCode != 0:
-		return failed(ReasonAgent, "The agent ended with exit code %d: %s", end.ExitCode, lastWords(pod, end.Reason)), true
+		return failed(reason.AgentError, "The agent ended with exit code %d: %s", end.ExitCode, lastWords(pod, end.Reason)), true
 	}
 	return Outcome{}, false
 }
 
 func notIsolated(found string) Outcome {
-	return failed(ReasonIsolation, "The run's namespace is not isolated, so its agent was not started: %s Let the cluster's network plugin enforce NetworkPolicy, for IPv6 too; what is allowed is agent-launcher's GIT_CIDRS, GATEWAY_PEERS and DNS_PEERS.",
+	return failed(reason.IsolationBroken, "The run's namespace is not isolated, so its agent was not started: %s Let the cluster's network plugin enforce NetworkPolicy, for IPv6 too; what is allowed is agent-launcher's GIT_CIDRS, GATEWAY_PEERS and DNS_PEERS.",
 		sentence(found))
 }
 

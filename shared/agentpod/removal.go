@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 )
 
 // Removable says whether a namespace may be deleted, given the Jobs in it: nil,
@@ -68,7 +69,7 @@ func Departing(ns *corev1.Namespace, now time.Time) error {
 	if len(held) == 0 {
 		held = []string{"Kubernetes does not say by what"}
 	}
-	return refuse(ReasonTerminating, "Namespace %s is being removed since %s and is held up: %s. Take that away, or mend its controller; then set the label again.",
+	return refuse(reason.NamespaceStuck, "Namespace %s is being removed since %s and is held up: %s. Take that away, or mend its controller; then set the label again.",
 		ns.Name, rfc3339(since.Time), strings.Join(held, "; "))
 }
 
@@ -76,10 +77,10 @@ func Departing(ns *corev1.Namespace, now time.Time) error {
 // *Refusal. It must be ours and belong to the same issue.
 func Reusable(ns metav1.Object, r events.AgentRequested) error {
 	if !IsOurs(ns) {
-		return refuse("namespace_taken", "namespace %s exists and is not the platform's; remove it or its cause", ns.GetName())
+		return refuse(reason.NamespaceTaken, "namespace %s exists and is not the platform's; remove it or its cause", ns.GetName())
 	}
 	if owner := ns.GetAnnotations()[AnnotationCorrelation]; owner != r.Correlation() {
-		return refuse("namespace_taken", "namespace %s belongs to %s, not to %s", ns.GetName(), owner, r.Correlation())
+		return refuse(reason.NamespaceTaken, "namespace %s belongs to %s, not to %s", ns.GetName(), owner, r.Correlation())
 	}
 	return nil
 }
@@ -106,7 +107,7 @@ const (
 // database: it is done again.
 func Succeed(existing *batchv1.Job, r events.AgentRequested) (Succession, error) {
 	if !IsOurs(existing) {
-		return Keep, refuse("job_taken", "namespace %s has a Job %s that is not the platform's", existing.Namespace, existing.Name)
+		return Keep, refuse(reason.JobTaken, "namespace %s has a Job %s that is not the platform's", existing.Namespace, existing.Name)
 	}
 	if BelongsTo(existing, r.RunID) {
 		switch attempt := Attempt(existing); {

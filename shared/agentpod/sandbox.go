@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 )
 
 // AgentSandbox is the project's setting with which kubernetes-sigs/agent-sandbox
@@ -93,9 +94,9 @@ func (p Platform) offers(sandbox string) error {
 	case sandbox == "":
 		return nil
 	case sandbox != AgentSandbox:
-		return refuse("invalid_request", "sandbox %q is not known: the project's setting is %s, or none", sandbox, AgentSandbox)
+		return refuse(reason.InvalidRequest, "sandbox %q is not known: the project's setting is %s, or none", sandbox, AgentSandbox)
 	case p.SandboxVersion == "":
-		return refuse(ReasonRefused, "The project's runs are to be Sandboxes, which are not set up here: %s", SandboxSetup)
+		return refuse(reason.KubernetesRefused, "The project's runs are to be Sandboxes, which are not set up here: %s", SandboxSetup)
 	}
 	return nil
 }
@@ -127,8 +128,8 @@ func sandbox(job *batchv1.Job, r events.AgentRequested, version string) *Sandbox
 // same for both: is it the run's, has it ended? Its Kind stays SandboxKind.
 func (s *Sandbox) AsJob() *batchv1.Job {
 	job := &batchv1.Job{TypeMeta: s.TypeMeta, ObjectMeta: *s.ObjectMeta.DeepCopy()}
-	add := func(kind batchv1.JobConditionType, reason string) {
-		job.Status.Conditions = []batchv1.JobCondition{{Type: kind, Status: corev1.ConditionTrue, Reason: reason}}
+	add := func(kind batchv1.JobConditionType, cause string) {
+		job.Status.Conditions = []batchv1.JobCondition{{Type: kind, Status: corev1.ConditionTrue, Reason: cause}}
 	}
 	switch {
 	case s.finished("PodSucceeded"):
@@ -150,9 +151,9 @@ func (s *Sandbox) condition(kind string) metav1.Condition {
 	return metav1.Condition{}
 }
 
-func (s *Sandbox) finished(reason string) bool {
+func (s *Sandbox) finished(cause string) bool {
 	c := s.condition("Finished")
-	return c.Status == metav1.ConditionTrue && c.Reason == reason
+	return c.Status == metav1.ConditionTrue && c.Reason == cause
 }
 
 func (s *Sandbox) expired() bool { return s.condition("Ready").Reason == "SandboxExpired" }
@@ -174,18 +175,18 @@ func JudgeSandbox(s *Sandbox, pods []corev1.Pod, now time.Time) Outcome {
 	if outcome, ok := judgePod(pod); ok {
 		return outcome
 	}
-	return failed(ReasonAgent, "The agent's pod failed: %s", lastWords(pod, pod.Status.Reason+" "+pod.Status.Message))
+	return failed(reason.AgentError, "The agent's pod failed: %s", lastWords(pod, pod.Status.Reason+" "+pod.Status.Message))
 }
 
 func judgeSandboxWithoutPod(s *Sandbox, now time.Time) Outcome {
 	ready, young := s.condition("Ready"), now.Sub(s.CreationTimestamp.Time) <= podPatience
 	switch {
 	case IsQuota(ready.Message):
-		return failed(ReasonQuota, "There is no quota left for the agent's pod: %s. Wait for other runs to end, or raise the quota.", ready.Message)
+		return failed(reason.QuotaExceeded, "There is no quota left for the agent's pod: %s. Wait for other runs to end, or raise the quota.", ready.Message)
 	case ready.Reason == "ReconcilerError" && (!young || refusedForGood(ready.Message)):
-		return failed(ReasonConfig, "agent-sandbox can't make the agent's pod: %s", ready.Message)
+		return failed(reason.ConfigError, "agent-sandbox can't make the agent's pod: %s", ready.Message)
 	case ready.Type == "" && !young:
-		return failed(ReasonConfig, "Nobody has made a pod of the run's Sandbox for %s: is agent-sandbox's controller at work?", podPatience)
+		return failed(reason.ConfigError, "Nobody has made a pod of the run's Sandbox for %s: is agent-sandbox's controller at work?", podPatience)
 	}
 	return Outcome{State: Running} // a pod that was deleted is being made anew
 }

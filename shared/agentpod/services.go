@@ -21,6 +21,7 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 )
 
 // KnativeServices is the API's resource of the project's services.
@@ -210,7 +211,7 @@ func resourceQuota(objects []Object) *corev1.ResourceQuota {
 // is to be done; an object that is not ours is a *Refusal.
 func RenewService(existing, asked *servingv1.Service) (changed bool, err error) {
 	if !IsOurs(existing) {
-		return false, refuse("service_taken", "namespace %s has a Knative Service %s that is not the platform's; rename it in the project's services", existing.Namespace, existing.Name)
+		return false, refuse(reason.ServiceTaken, "namespace %s has a Knative Service %s that is not the platform's; rename it in the project's services", existing.Namespace, existing.Name)
 	}
 	before := existing.ObjectMeta.DeepCopy()
 	if existing.Annotations == nil {

@@ -9,6 +9,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"codexk8s.dev/shared/reason"
 )
 
 // How long a Job may be stuck before the run is given up, where it may still come right.
@@ -33,7 +35,7 @@ func judgeLive(pod *corev1.Pod, warnings []corev1.Event, now time.Time) Outcome 
 		// A pod on a dead node stays "terminating" for ever, and its successor
 		// waits for it, because of the Job's pod replacement policy.
 		if now.Sub(gone.Time) > nodePatience {
-			return failed(ReasonNodeLost, "The agent's pod was told to end at %s and has not: its node %s is gone or does not answer. Set the label again to run anew.", rfc3339(gone.Time), pod.Spec.NodeName)
+			return failed(reason.NodeLost, "The agent's pod was told to end at %s and has not: its node %s is gone or does not answer. Set the label again to run anew.", rfc3339(gone.Time), pod.Spec.NodeName)
 		}
 		return Outcome{State: Running}
 	}
@@ -75,21 +77,21 @@ func judgeUnplaced(pod *corev1.Pod, now time.Time) (Outcome, bool) {
 	switch {
 	case c != nil && c.Status == corev1.ConditionTrue || pod.Spec.NodeName != "":
 		if len(statuses(pod)) == 0 && pod.Status.Phase == corev1.PodPending && now.Sub(since(pod)) > nodePatience {
-			return failed(ReasonNodeLost, "The node %s was given the agent's pod and has not begun with it for %s: is its kubelet at work? Set the label again to run anew.", pod.Spec.NodeName, nodePatience), true
+			return failed(reason.NodeLost, "The node %s was given the agent's pod and has not begun with it for %s: is its kubelet at work? Set the label again to run anew.", pod.Spec.NodeName, nodePatience), true
 		}
 	case age <= schedulePatience:
 	case c != nil && c.Reason == corev1.PodReasonUnschedulable:
-		return failed(ReasonUnschedulable, "No node has had room for the agent's pod for %s: %s. Add nodes, or give the role less CPU and memory.", schedulePatience, c.Message), true
+		return failed(reason.Unschedulable, "No node has had room for the agent's pod for %s: %s. Add nodes, or give the role less CPU and memory.", schedulePatience, c.Message), true
 	case len(pod.Spec.SchedulingGates) > 0:
 		var gates []string
 		for _, g := range pod.Spec.SchedulingGates {
 			gates = append(gates, g.Name)
 		}
-		return failed(ReasonUnschedulable, "The agent's pod has been held back for %s by %s: whoever set that scheduling gate has not lifted it.", schedulePatience, strings.Join(gates, ", ")), true
+		return failed(reason.Unschedulable, "The agent's pod has been held back for %s by %s: whoever set that scheduling gate has not lifted it.", schedulePatience, strings.Join(gates, ", ")), true
 	case c != nil:
-		return failed(ReasonUnschedulable, "The agent's pod has had no node for %s (%s): %s", schedulePatience, c.Reason, sentence(first(c.Message, "nobody says why"))), true
+		return failed(reason.Unschedulable, "The agent's pod has had no node for %s (%s): %s", schedulePatience, c.Reason, sentence(first(c.Message, "nobody says why"))), true
 	case pod.Status.Phase == corev1.PodPending:
-		return failed(ReasonUnschedulable, "No scheduler has looked at the agent's pod for %s: is %s at work?", schedulePatience, first(pod.Spec.SchedulerName, corev1.DefaultSchedulerName)), true
+		return failed(reason.Unschedulable, "No scheduler has looked at the agent's pod for %s: is %s at work?", schedulePatience, first(pod.Spec.SchedulerName, corev1.DefaultSchedulerName)), true
 	}
 	return Outcome{}, false
 }
@@ -122,12 +124,12 @@ var pulling = []string{"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"
 // agent waits for those that the cluster put before it.
 // https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/kubelet/container/sync_result.go
 func judgeWaiting(c corev1.ContainerStatus, waited time.Duration) (Outcome, bool) {
-	reason, message := c.State.Waiting.Reason, strings.TrimSuffix(c.State.Waiting.Message, ".")
-	pull := slices.Contains(pulling, reason)
+	cause, message := c.State.Waiting.Reason, strings.TrimSuffix(c.State.Waiting.Message, ".")
+	pull := slices.Contains(pulling, cause)
 	switch {
 	case inTurn(c.State.Waiting):
 		return Outcome{}, false
-	case reason == "InvalidImageName" || reason == "ErrImageNeverPull" || pull && pullRefused(message):
+	case cause == "InvalidImageName" || cause == "ErrImageNeverPull" || pull && pullRefused(message):
 	case pull && waited <= pullPatience || waited <= podPatience:
 		return Outcome{}, false
 	}
@@ -136,13 +138,13 @@ func judgeWaiting(c corev1.ContainerStatus, waited time.Duration) (Outcome, bool
 		if t := c.LastTerminationState.Terminated; t != nil {
 			message = first(strings.TrimSuffix(tail(t.Message), "."), fmt.Sprintf("%s, exit code %d", t.Reason, t.ExitCode))
 		}
-		return failed(ReasonSidecar, "The container %s, which the cluster put into the agent's pod, does not come up (%s): %s. Keep it out of the namespaces of runs, or mend it.", c.Name, reason, message), true
-	case reason == "InvalidImageName":
-		return failed(ReasonImagePull, "The name of the agent's image is no valid one: %s. Correct the platform's AGENT_IMAGE.", message), true
-	case pull || reason == "ErrImageNeverPull":
-		return failed(ReasonImagePull, "The agent's image can't be pulled: %s. Check the platform's AGENT_IMAGE and the cluster's access to that registry.", message), true
+		return failed(reason.SidecarFailed, "The container %s, which the cluster put into the agent's pod, does not come up (%s): %s. Keep it out of the namespaces of runs, or mend it.", c.Name, cause, message), true
+	case cause == "InvalidImageName":
+		return failed(reason.ImagePull, "The name of the agent's image is no valid one: %s. Correct the platform's AGENT_IMAGE.", message), true
+	case pull || cause == "ErrImageNeverPull":
+		return failed(reason.ImagePull, "The agent's image can't be pulled: %s. Check the platform's AGENT_IMAGE and the cluster's access to that registry.", message), true
 	}
-	return failed(ReasonConfig, "The agent's container can't be created (%s): %s", reason, message), true
+	return failed(reason.ConfigError, "The agent's container can't be created (%s): %s", cause, message), true
 }
 
 // pullRefused reports whether a registry will give the same answer again, as it does not
@@ -173,9 +175,9 @@ func judgeCreating(pod *corev1.Pod, warnings []corev1.Event, waited time.Duratio
 	})
 	switch {
 	case w != nil:
-		return failed(ReasonNotStarted, "The node %s has not been able to start the agent's pod for %s (%s): %s", pod.Spec.NodeName, mountPatience, w.Reason, sentence(tail(w.Message)))
+		return failed(reason.NotStarted, "The node %s has not been able to start the agent's pod for %s (%s): %s", pod.Spec.NodeName, mountPatience, w.Reason, sentence(tail(w.Message)))
 	case waited > createPatience:
-		return failed(ReasonNotStarted, "The node %s has been creating the agent's pod for %s and does not say what it waits for. Look at its kubelet, and at the pull of the image.", pod.Spec.NodeName, createPatience)
+		return failed(reason.NotStarted, "The node %s has been creating the agent's pod for %s and does not say what it waits for. Look at its kubelet, and at the pull of the image.", pod.Spec.NodeName, createPatience)
 	}
 	return Outcome{State: Running}
 }
@@ -193,15 +195,15 @@ func judgeWithoutPod(job *batchv1.Job, last *corev1.Pod, warnings []corev1.Event
 	long := now.Sub(from) > schedulePatience && last == nil
 	switch {
 	case w != nil && IsQuota(w.Message):
-		return failed(ReasonQuota, "There is no quota left for the agent's pod: %s. Wait for other runs to end, or raise the quota.", w.Message)
+		return failed(reason.QuotaExceeded, "There is no quota left for the agent's pod: %s. Wait for other runs to end, or raise the quota.", w.Message)
 	case w != nil && refusedForGood(w.Message):
-		return failed(ReasonConfig, "Kubernetes refuses the agent's pod: %s", w.Message)
+		return failed(reason.ConfigError, "Kubernetes refuses the agent's pod: %s", w.Message)
 	case w != nil && long:
-		return failed(ReasonConfig, "Kubernetes has not been able to make the agent's pod for %s: %s", schedulePatience, sentence(w.Message))
+		return failed(reason.ConfigError, "Kubernetes has not been able to make the agent's pod for %s: %s", schedulePatience, sentence(w.Message))
 	case job.Spec.Suspend != nil && *job.Spec.Suspend && long:
-		return failed(ReasonUnschedulable, "The agent's Job has been suspended for %s, and not by the platform: look at who queues Jobs in this cluster.", schedulePatience)
+		return failed(reason.Unschedulable, "The agent's Job has been suspended for %s, and not by the platform: look at who queues Jobs in this cluster.", schedulePatience)
 	case now.Sub(from) > createPatience && last == nil && !slices.ContainsFunc(warnings, func(w corev1.Event) bool { return w.InvolvedObject.UID == job.UID }):
-		return failed(ReasonConfig, "Nobody has made a pod of the agent's Job for %s: is the cluster's controller manager at work?", createPatience)
+		return failed(reason.ConfigError, "Nobody has made a pod of the agent's Job for %s: is the cluster's controller manager at work?", createPatience)
 	}
 	return Outcome{State: Running}
 }

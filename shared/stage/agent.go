@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 )
 
 // ofEarlierJob reports whether the event is about an earlier Job of the run: a run
@@ -57,15 +58,12 @@ func (d *decision) jobEnded(in events.AgentFinished) {
 		d.audit(platform, "agent.finished.late", "run_"+string(d.item.Run.State), "")
 	case d.item.Report != nil:
 		d.reported(*d.item.Report)
-	case d.item.Run.Reason != reportLost && d.item.Run.State.HoldsPod():
+	case d.item.Run.Reason != reason.ReportLost && d.item.Run.State.HoldsPod():
 		d.again()
 	default:
-		d.failed("no_report", "The agent ended without a report. Its log says why; set the label again to retry.")
+		d.failed(reason.NoReport, "The agent ended without a report. Its log says why; set the label again to retry.")
 	}
 }
-
-// reportLost is why a run is at its next Job: its last one is complete, and what it reported is not known here.
-const reportLost = "report_lost"
 
 // again starts the run's next Job, once. An agent exits with success only when its
 // report was taken, so the database has lost it: it was restored from a backup. The
@@ -73,9 +71,9 @@ const reportLost = "report_lost"
 func (d *decision) again() {
 	run := d.item.Run
 	run.to(Starting)
-	run.Attempt, run.Reason = run.Attempt+1, reportLost
+	run.Attempt, run.Reason = run.Attempt+1, reason.ReportLost
 	run.Message = "The agent has ended, and its report is not known here, as after a restore of the database. It is started once more and reports what it has pushed."
-	d.audit(platform, "run.repeated", reportLost, "as Job %d of the run", run.Attempt+1)
+	d.audit(platform, "run.repeated", reason.ReportLost, "as Job %d of the run", run.Attempt+1)
 	var settings Settings
 	if d.item.Project != nil {
 		settings = d.item.Project.Settings
@@ -90,14 +88,14 @@ func (d *decision) jobFailed(in events.AgentFailed) {
 	}
 }
 
-func (d *decision) failed(reason, message string) {
+func (d *decision) failed(cause, message string) {
 	if !d.item.active() || d.item.Run.State == Waiting {
-		d.audit(platform, "agent.failed.late", "run_"+string(d.item.Run.State), "%s: %s", reason, message)
+		d.audit(platform, "agent.failed.late", "run_"+string(d.item.Run.State), "%s: %s", cause, message)
 		return
 	}
 	// A Job that can't begin (no image, no quota, no room) would go on trying until its deadline, and hold what it asked
 	// for. One that has ended is left alone.
-	d.stop(Failed, reason, message)
+	d.stop(Failed, cause, message)
 }
 
 func (d *decision) deadline() {
@@ -108,7 +106,7 @@ func (d *decision) deadline() {
 		d.audit(platform, "run.deadline.late", "earlier_job", "the run may go on until %s", d.item.Run.Deadline.UTC().Format(time.RFC3339))
 		return
 	}
-	d.stop(TimedOut, "deadline", fmt.Sprintf("The run used up its %s.", d.p.Stage(d.item.Run.Stage).Timeout))
+	d.stop(TimedOut, reason.Deadline, fmt.Sprintf("The run used up its %s.", d.p.Stage(d.item.Run.Stage).Timeout))
 }
 
 // check looks after a run that should show progress. run-observer hears the same
@@ -120,7 +118,7 @@ func (d *decision) check(in events.RunCheck) {
 	last := d.item.Run.HeartbeatAt
 	silent := d.item.Run.State == Running && !last.IsZero() && d.now.Sub(last) > silence && d.now.Sub(d.item.Run.StartedAt) > silence
 	if silent && in.Silent {
-		d.stop(Failed, "agent_silent", fmt.Sprintf("The agent has not been heard of for %s.", d.now.Sub(last).Round(time.Second)))
+		d.stop(Failed, reason.AgentSilent, fmt.Sprintf("The agent has not been heard of for %s.", d.now.Sub(last).Round(time.Second)))
 		return
 	}
 	in.Round++

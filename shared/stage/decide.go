@@ -50,8 +50,8 @@ func (d *decision) later(after time.Duration, p events.Payload) {
 	d.out.Emit = append(d.out.Emit, events.At(d.now.Add(after), p))
 }
 
-func (d *decision) audit(actor, action, reason, format string, args ...any) {
-	r := events.Record{Actor: actor, Action: action, Reason: reason, Detail: fmt.Sprintf(format, args...)}
+func (d *decision) audit(actor, action, cause, format string, args ...any) {
+	r := events.Record{Actor: actor, Action: action, Reason: cause, Detail: fmt.Sprintf(format, args...)}
 	if d.item.Run != nil {
 		r.Run = d.item.Run.ID
 	}
@@ -63,24 +63,24 @@ const platform = "platform"
 func actor(p Person) string { return "github:" + p.Login }
 
 // stop ends the run and its Job.
-func (d *decision) stop(s State, reason, message string) {
+func (d *decision) stop(s State, cause, message string) {
 	if !d.item.Run.State.Queues() {
-		d.emit(events.AgentStopRequested{RunRef: d.item.Ref(), Namespace: d.item.Run.Namespace, Reason: reason})
+		d.emit(events.AgentStopRequested{RunRef: d.item.Ref(), Namespace: d.item.Run.Namespace, Reason: cause})
 	}
-	d.finish(s, reason, message)
+	d.finish(s, cause, message)
 }
 
 // finish brings the run to a final state.
-func (d *decision) finish(s State, reason, message string) {
+func (d *decision) finish(s State, cause, message string) {
 	run := d.item.Run
 	started := !run.State.Queues()
 	if !run.to(s) {
 		d.audit(platform, "run.unchanged", "run_"+string(run.State), "may not become %s", s)
 		return
 	}
-	run.Reason, run.Message, run.FinishedAt = reason, message, d.now
-	d.audit(platform, "run."+string(s), reason, "%s", message)
-	d.emit(events.RunFinished{RunRef: d.item.Ref(), State: string(s), Reason: reason})
+	run.Reason, run.Message, run.FinishedAt = cause, message, d.now
+	d.audit(platform, "run."+string(s), cause, "%s", message)
+	d.emit(events.RunFinished{RunRef: d.item.Ref(), State: string(s), Reason: cause})
 	if started {
 		var settings Settings
 		if d.item.Project != nil {

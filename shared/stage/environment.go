@@ -6,6 +6,7 @@ import (
 
 	"codexk8s.dev/shared/environment"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 )
 
 // Modes of a role.
@@ -60,14 +61,14 @@ func (d *decision) lookedUp(in events.GitHubLookedUp) {
 		return
 	}
 	if in.Reason != "" {
-		d.finish(Failed, "services_unreadable", fmt.Sprintf("The project's services are not known: %s", in.Message))
+		d.finish(Failed, reason.ServicesUnreadable, fmt.Sprintf("The project's services are not known: %s", in.Message))
 		return
 	}
 	var services []events.Service
 	if in.Found {
 		var err error
 		if services, err = environment.Parse([]byte(in.Content)); err != nil {
-			d.finish(Failed, "services_invalid", fmt.Sprintf("`%s` on branch `%s` is invalid: %s. Correct it there.", in.Path, in.Ref, err))
+			d.finish(Failed, reason.ServicesInvalid, fmt.Sprintf("`%s` on branch `%s` is invalid: %s. Correct it there.", in.Path, in.Ref, err))
 			return
 		}
 	}

@@ -4,12 +4,13 @@ import (
 	"fmt"
 
 	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/reason"
 )
 
 // reviewed starts a revise when changes are requested, and keeps approvals.
 func (d *decision) reviewed(in Reviewed) {
 	if !d.seePull(in.Pull) {
-		d.audit(actor(in.Sender), "review.ignored", "not_our_pull_request", "#%d", in.Pull.Number)
+		d.audit(actor(in.Sender), "review.ignored", reason.NotOurPullRequest, "#%d", in.Pull.Number)
 		return
 	}
 	switch in.State {
@@ -24,13 +25,13 @@ func (d *decision) reviewed(in Reviewed) {
 	if d.item.Run != nil {
 		t.Stage = d.item.Run.Stage
 	}
-	reason, why := d.refuseReview(in, t)
+	cause, why := d.refuseReview(in, t)
 	if d.mayAct(in.Sender) {
 		d.item.ActedAt = later(d.item.ActedAt, in.At)
 	}
-	if reason != "" {
-		d.audit(actor(in.Sender), "review.ignored", reason, "%s", why)
-		if d.isToldOfReview(in, reason) {
+	if cause != "" {
+		d.audit(actor(in.Sender), "review.ignored", cause, "%s", why)
+		if d.isToldOfReview(in, cause) {
 			d.note("review", why)
 		}
 		return
@@ -46,50 +47,50 @@ func (d *decision) reviewed(in Reviewed) {
 }
 
 // refuseReview gives the reason why a review changes nothing, for programs and for people.
-func (d *decision) refuseReview(in Reviewed, t Trigger) (reason, why string) {
-	if reason, why := d.mayTrigger(in.Sender); reason != "" {
-		return reason, why
+func (d *decision) refuseReview(in Reviewed, t Trigger) (cause, why string) {
+	if cause, why := d.mayTrigger(in.Sender); cause != "" {
+		return cause, why
 	}
 	for _, a := range d.item.Pull.Approvals {
 		if a.Review == in.ID && in.ID != 0 {
-			return "intent_known", "The same review was handled already."
+			return reason.IntentKnown, "The same review was handled already."
 		}
 	}
 	if d.item.IntentKnown {
-		return "intent_known", "The same review was handled already."
+		return reason.IntentKnown, "The same review was handled already."
 	}
 	if in.At.Before(d.item.ActedAt) && !in.At.IsZero() {
-		return "older_act", fmt.Sprintf("The review is of %s, and something newer was asked for since.", in.At.UTC().Format("15:04:05 MST"))
+		return reason.OlderAct, fmt.Sprintf("The review is of %s, and something newer was asked for since.", in.At.UTC().Format("15:04:05 MST"))
 	}
 	if d.item.active() && !(in.State == "approved" && in.CommitSHA != "") { // an approval holds for its commit, whatever comes after
-		return "run_active", fmt.Sprintf("Run %s is %s. Set `%s` when it has ended.", d.item.Run.ID, d.item.Run.State, d.p.LabelOf(d.item.Run.Stage, true))
+		return reason.RunActive, fmt.Sprintf("Run %s is %s. Set `%s` when it has ended.", d.item.Run.ID, d.item.Run.State, d.p.LabelOf(d.item.Run.Stage, true))
 	}
 	if d.item.Run == nil {
-		return "stage_unknown", "No run of this issue is known: which stage made the pull request?"
+		return reason.StageUnknown, "No run of this issue is known: which stage made the pull request?"
 	}
 	if in.State == "changes_requested" {
 		return d.gate(t)
 	}
 	switch {
 	case d.item.Pull.Merged:
-		return "pull_request_merged", "The pull request is merged."
+		return reason.PullRequestMerged, "The pull request is merged."
 	case d.item.Pull.Closed:
-		return "pull_request_closed", "The pull request is closed."
+		return reason.PullRequestClosed, "The pull request is closed."
 	case in.CommitSHA != "" && d.item.HeadSHA != "" && in.CommitSHA != d.item.HeadSHA:
-		return "approval_outdated", fmt.Sprintf("The approval is of %s, and the pull request is at %s by now. Review it again.", short(in.CommitSHA), short(d.item.HeadSHA))
+		return reason.ApprovalOutdated, fmt.Sprintf("The approval is of %s, and the pull request is at %s by now. Review it again.", short(in.CommitSHA), short(d.item.HeadSHA))
 	}
 	return "", ""
 }
 
 // isToldOfReview says who gets an answer to a review without effect: everybody
 // approves and comments as they like, and only who may start a revise waits for one.
-func (d *decision) isToldOfReview(in Reviewed, reason string) bool {
-	switch reason {
-	case "intent_known", "older_act":
+func (d *decision) isToldOfReview(in Reviewed, cause string) bool {
+	switch cause {
+	case reason.IntentKnown, reason.OlderAct:
 		return false
-	case "run_active", "stage_unknown", "approval_outdated":
+	case reason.RunActive, reason.StageUnknown, reason.ApprovalOutdated:
 		return true
-	case "sender_not_permitted":
+	case reason.SenderNotPermitted:
 		return in.State == "changes_requested" && d.item.Project.SenderRole.May(access.Answers)
 	}
 	return in.State == "changes_requested" && d.mayAct(in.Sender)
@@ -110,11 +111,11 @@ func (d *decision) dismissed(in Reviewed) {
 }
 
 // approvals lets change do something, and audits that the pull request is not approved any more, if so.
-func (d *decision) approvals(by Person, reason string, change func()) {
+func (d *decision) approvals(by Person, cause string, change func()) {
 	_, before := d.item.approval()
 	change()
 	if _, after := d.item.approval(); before && !after {
-		d.audit(actor(by), "pull_request.unapproved", reason, "#%d at %s", d.item.PullRequest, d.item.HeadSHA)
+		d.audit(actor(by), "pull_request.unapproved", cause, "#%d at %s", d.item.PullRequest, d.item.HeadSHA)
 	}
 }
 
@@ -144,9 +145,9 @@ func (d *decision) pullRequestChanged(in PullRequestChanged) {
 	switch {
 	case !d.item.active():
 	case d.item.Pull.Merged:
-		d.stop(Cancelled, "pull_request_merged", "The pull request was merged.")
+		d.stop(Cancelled, reason.PullRequestMerged, "The pull request was merged.")
 	default:
-		d.stop(Cancelled, "pull_request_closed", "The pull request was closed.")
+		d.stop(Cancelled, reason.PullRequestClosed, "The pull request was closed.")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 )
 
 // labeled starts a run, stops one, or says why not.
@@ -20,13 +21,13 @@ func (d *decision) labeled(in Labeled) {
 	if !ok {
 		return
 	}
-	reason, why := d.refuse(in, before, t, known, ours)
+	cause, why := d.refuse(in, before, t, known, ours)
 	if d.mayAct(in.Sender) {
 		d.item.ActedAt = later(d.item.ActedAt, in.At)
 	}
-	if reason != "" {
-		d.audit(actor(in.Sender), "label.ignored", reason, "%s: %s", in.Label, why)
-		if d.isTold(in, reason, known) {
+	if cause != "" {
+		d.audit(actor(in.Sender), "label.ignored", cause, "%s: %s", in.Label, why)
+		if d.isTold(in, cause, known) {
 			d.answer(in, known, ours)
 			d.note(in.Label, why)
 		}
@@ -35,7 +36,7 @@ func (d *decision) labeled(in Labeled) {
 	if t.Abort {
 		d.answer(in, known, ours)
 		d.audit(actor(in.Sender), "run.aborted", "", "by label %s", in.Label)
-		d.stop(Cancelled, "aborted", "Stopped by @"+in.Sender.Login+".")
+		d.stop(Cancelled, reason.Aborted, "Stopped by @"+in.Sender.Login+".")
 		return
 	}
 	d.item.Answered, d.item.Pull.Answered = without(d.item.Answered, in.Label), without(d.item.Pull.Answered, in.Label)
@@ -70,12 +71,12 @@ func (d *decision) answer(in Labeled, known, ours bool) {
 // isTold says who gets an answer to a label that starts nothing: whoever belongs to
 // the project, about a label of ours. Strangers, programs and the labels of other
 // systems get none, and what GitHub has repeated is no new question.
-func (d *decision) isTold(in Labeled, reason string, known bool) bool {
+func (d *decision) isTold(in Labeled, cause string, known bool) bool {
 	switch {
-	case reason == "label_off", d.item.active() && (reason == "intent_known" || reason == "older_act"),
-		reason == "intent_known" && same(in.Label, d.p.Labels.Abort):
+	case cause == reason.LabelOff, d.item.active() && (cause == reason.IntentKnown || cause == reason.OlderAct),
+		cause == reason.IntentKnown && same(in.Label, d.p.Labels.Abort):
 		return false
-	case reason == "sender_missing":
+	case cause == reason.SenderMissing:
 		return known
 	case d.item.Project == nil || in.Sender.Bot || !d.item.Project.SenderRole.May(access.Answers):
 		return false
@@ -84,39 +85,39 @@ func (d *decision) isTold(in Labeled, reason string, known bool) bool {
 }
 
 // refuse gives the reason why a trigger label starts nothing, for programs and for people.
-func (d *decision) refuse(in Labeled, before Item, t Trigger, known, ours bool) (reason, why string) {
-	if reason, why := d.mayTrigger(in.Sender); reason != "" {
-		return reason, why
+func (d *decision) refuse(in Labeled, before Item, t Trigger, known, ours bool) (cause, why string) {
+	if cause, why := d.mayTrigger(in.Sender); cause != "" {
+		return cause, why
 	}
 	if d.isOff(in, before) {
-		return "label_off", "The label was taken off again."
+		return reason.LabelOff, "The label was taken off again."
 	}
 	if !known {
-		return "unknown_stage", fmt.Sprintf("No stage has the label %s. Known: %s.", code(in.Label), quoted(d.p.known()))
+		return reason.UnknownStage, fmt.Sprintf("No stage has the label %s. Known: %s.", code(in.Label), quoted(d.p.known()))
 	}
 	if !ours {
-		return "not_our_pull_request", "The label stands on a pull request that no agent is at work on. Set it on an issue, or on the pull request that an agent has opened for it."
+		return reason.NotOurPullRequest, "The label stands on a pull request that no agent is at work on. Set it on an issue, or on the pull request that an agent has opened for it."
 	}
 	if d.item.IntentKnown || d.repeated(in, before, t) {
-		return "intent_known", "The label was handled already. If it was set anew within seconds, set it once more."
+		return reason.IntentKnown, "The label was handled already. If it was set anew within seconds, set it once more."
 	}
 	if in.At.Before(before.ActedAt) && !in.At.IsZero() {
-		return "older_act", fmt.Sprintf("The label is of %s, and something newer was asked for since. If it still holds, set it again.", in.At.UTC().Format("15:04:05 MST"))
+		return reason.OlderAct, fmt.Sprintf("The label is of %s, and something newer was asked for since. If it still holds, set it again.", in.At.UTC().Format("15:04:05 MST"))
 	}
 	if t.Abort {
 		if !d.item.active() {
-			return "nothing_to_abort", "No run is active."
+			return reason.NothingToAbort, "No run is active."
 		}
 		return "", ""
 	}
 	if d.item.active() {
-		return "run_active", fmt.Sprintf("Run %s is %s. Set `%s` to stop it.", d.item.Run.ID, d.item.Run.State, d.p.Labels.Abort)
+		return reason.RunActive, fmt.Sprintf("Run %s is %s. Set `%s` to stop it.", d.item.Run.ID, d.item.Run.State, d.p.Labels.Abort)
 	}
 	if ts := d.open(in); len(ts) > 1 {
 		for _, l := range ts {
 			d.item.Answered, d.item.Pull.Answered = with(d.item.Answered, l), with(d.item.Pull.Answered, l)
 		}
-		return "trigger_conflict", fmt.Sprintf("These were set at once: %s. They are taken off; set one.", quoted(ts))
+		return reason.TriggerConflict, fmt.Sprintf("These were set at once: %s. They are taken off; set one.", quoted(ts))
 	}
 	return d.gate(t)
 }
@@ -141,7 +142,7 @@ func (d *decision) repeated(in Labeled, before Item, t Trigger) bool {
 		return false
 	}
 	if t.Abort {
-		return run.State == Cancelled && run.Reason == "aborted"
+		return run.State == Cancelled && run.Reason == reason.Aborted
 	}
 	on := before.Labels
 	if in.Pull != nil {
@@ -163,63 +164,63 @@ func (d *decision) open(in Labeled) []string {
 
 // mayAct reports whether the person may start, stop and revise runs.
 func (d *decision) mayAct(sender Person) bool {
-	reason, _ := d.mayTrigger(sender)
-	return reason == ""
+	cause, _ := d.mayTrigger(sender)
+	return cause == ""
 }
 
 // mayTrigger holds the rule who may start, stop or revise a run: a person with a
 // role in the project that allows it. A program may not, so an agent can't start itself.
-func (d *decision) mayTrigger(sender Person) (reason, why string) {
+func (d *decision) mayTrigger(sender Person) (cause, why string) {
 	switch {
 	case d.item.Project == nil && d.item.NameTaken != 0:
-		return "repository_is_another", fmt.Sprintf("%[1]s is the repository with the number %[2]d, and another one, number %[3]d, is known by that name. An owner of the platform writes `%[1]s@%[2]d` in the projects file if this one is meant too.",
+		return reason.RepositoryIsAnother, fmt.Sprintf("%[1]s is the repository with the number %[2]d, and another one, number %[3]d, is known by that name. An owner of the platform writes `%[1]s@%[2]d` in the projects file if this one is meant too.",
 			d.item.Repository, d.item.RepositoryID, d.item.NameTaken)
 	case d.item.Project == nil:
-		return "repository_not_bound", fmt.Sprintf("The repository %s belongs to no project. An owner of the platform adds it to one.", d.item.Repository)
+		return reason.RepositoryNotBound, fmt.Sprintf("The repository %s belongs to no project. An owner of the platform adds it to one.", d.item.Repository)
 	case sender.Login == "":
-		return "sender_missing", "GitHub did not say who did this. Do it again."
+		return reason.SenderMissing, "GitHub did not say who did this. Do it again."
 	case sender.Bot:
-		return "sender_is_bot", fmt.Sprintf("%s is a program; only people start runs. A member of the project sets the label.", sender.Login)
+		return reason.SenderIsBot, fmt.Sprintf("%s is a program; only people start runs. A member of the project sets the label.", sender.Login)
 	case d.item.Project.SenderRole == "" && d.item.Project.LoginTaken != 0 && sender.ID == 0:
-		return "sender_missing", fmt.Sprintf("GitHub did not say which account %s is. Do it again.", sender.Login)
+		return reason.SenderMissing, fmt.Sprintf("GitHub did not say which account %s is. Do it again.", sender.Login)
 	case d.item.Project.SenderRole == "" && d.item.Project.LoginTaken != 0:
-		return "sender_is_another", fmt.Sprintf("%[1]s is the account with the number %[2]d, and the member of that name is number %[3]d. An owner of the platform writes `%[1]s@%[2]d` in the projects file if the right is this one's now.",
+		return reason.SenderIsAnother, fmt.Sprintf("%[1]s is the account with the number %[2]d, and the member of that name is number %[3]d. An owner of the platform writes `%[1]s@%[2]d` in the projects file if the right is this one's now.",
 			sender.Login, sender.ID, d.item.Project.LoginTaken)
 	case !d.item.Project.SenderRole.May(access.Runs):
-		return "sender_not_permitted", fmt.Sprintf("%s may not start runs in project %s. A maintainer of the project can, or an admin adds the person.", sender.Login, d.item.Project.ID)
+		return reason.SenderNotPermitted, fmt.Sprintf("%s may not start runs in project %s. A maintainer of the project can, or an admin adds the person.", sender.Login, d.item.Project.ID)
 	}
 	return "", ""
 }
 
 // gate checks what must hold before a stage is entered.
-func (d *decision) gate(t Trigger) (reason, why string) {
+func (d *decision) gate(t Trigger) (cause, why string) {
 	labels := d.item.Labels
 	again := "then set the label again."
 	switch {
 	case d.item.Closed:
-		return "issue_closed", "The issue is closed. Reopen it, " + again
+		return reason.IssueClosed, "The issue is closed. Reopen it, " + again
 	case has(labels, d.p.Labels.Blocked):
-		return "blocked", fmt.Sprintf("The issue carries `%s`. Remove it when the way is free, %s", d.p.Labels.Blocked, again)
+		return reason.Blocked, fmt.Sprintf("The issue carries `%s`. Remove it when the way is free, %s", d.p.Labels.Blocked, again)
 	case has(labels, d.p.Labels.NeedInput):
-		return "need_input", fmt.Sprintf("A question is open (`%s`). Answer it and remove that label, %s", d.p.Labels.NeedInput, again)
+		return reason.NeedInput, fmt.Sprintf("A question is open (`%s`). Answer it and remove that label, %s", d.p.Labels.NeedInput, again)
 	case t.Revise && d.item.PullRequest == 0:
-		return "pull_request_missing", fmt.Sprintf("There is no pull request to revise. Set `%s` first.", d.p.LabelOf(t.Stage, false))
+		return reason.PullRequestMissing, fmt.Sprintf("There is no pull request to revise. Set `%s` first.", d.p.LabelOf(t.Stage, false))
 	case t.Revise && d.item.Pull.Merged:
-		return "pull_request_merged", fmt.Sprintf("Pull request #%d is merged, there is nothing left to revise. Set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, false))
+		return reason.PullRequestMerged, fmt.Sprintf("Pull request #%d is merged, there is nothing left to revise. Set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, false))
 	case t.Revise && d.item.Pull.Closed:
-		return "pull_request_closed", fmt.Sprintf("Pull request #%d is closed. Reopen it, or set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, false))
+		return reason.PullRequestClosed, fmt.Sprintf("Pull request #%d is closed. Reopen it, or set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, false))
 	}
 	if _, conflict := choice(d.p.Models.Label, labels); conflict != nil {
-		return "model_conflict", fmt.Sprintf("The issue carries %s. Keep one of them, %s", quoted(conflict), again)
+		return reason.ModelConflict, fmt.Sprintf("The issue carries %s. Keep one of them, %s", quoted(conflict), again)
 	}
 	if _, conflict := choice(d.p.Reasoning.Label, labels); conflict != nil {
-		return "reasoning_conflict", fmt.Sprintf("The issue carries %s. Keep one of them, %s", quoted(conflict), again)
+		return reason.ReasoningConflict, fmt.Sprintf("The issue carries %s. Keep one of them, %s", quoted(conflict), again)
 	}
 	if m, ok := d.p.model(labels); !ok {
-		return "model_unknown", fmt.Sprintf("The model %s is not allowed. Allowed: %s.", code(m), quoted(d.p.Models.Allowed))
+		return reason.ModelUnknown, fmt.Sprintf("The model %s is not allowed. Allowed: %s.", code(m), quoted(d.p.Models.Allowed))
 	}
 	if r, ok := d.p.effort(labels); !ok {
-		return "reasoning_unknown", fmt.Sprintf("The reasoning effort %s does not exist.", code(r))
+		return reason.ReasoningUnknown, fmt.Sprintf("The reasoning effort %s does not exist.", code(r))
 	}
 	return "", ""
 }
@@ -271,6 +272,9 @@ func (d *decision) see(i Issue) bool {
 	return true
 }
 
+// endOf is why a run ends with its issue, by GitHub's action.
+var endOf = map[string]string{"closed": reason.IssueClosed, "deleted": reason.IssueDeleted, "transferred": reason.IssueTransferred}
+
 // edited keeps up with the issue; closing it stops its run, and so does its end.
 func (d *decision) edited(in Edited) {
 	d.heard(in.Sender, in.Issue.UpdatedAt)
@@ -288,7 +292,7 @@ func (d *decision) edited(in Edited) {
 	if !gone {
 		in.Action = "closed"
 	}
-	d.stop(Cancelled, "issue_"+in.Action, "The issue was "+in.Action+".")
+	d.stop(Cancelled, endOf[in.Action], "The issue was "+in.Action+".")
 }
 
 // heard notes when a person did something.

@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -19,6 +20,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
+
+	"codexk8s.dev/shared/reason"
 )
 
 const (
@@ -98,10 +101,57 @@ func TestPackageComment(t *testing.T) {
 	}
 }
 
+// The packages of shared: pure ones compute, those of I/O touch the world, and the rest is what both need of it.
+var (
+	pure = []string{
+		"shared/access", "shared/agentpod", "shared/environment", "shared/events", "shared/plain", "shared/project", "shared/prompt",
+		"shared/reason", "shared/runtoken", "shared/stage", "shared/webhook", "shared/yamlfile",
+	}
+	io   = []string{"shared/github", "shared/kube", "shared/llm", "shared/serve", "shared/store"}
+	rest = []string{"shared/agentapi", "shared/metrics", "shared/variables"}
+)
+
+// TestEveryPackageOfSharedHasItsKind: a new one says what it is, and then TestImports holds it to that.
+func TestEveryPackageOfSharedHasItsKind(t *testing.T) {
+	found := map[string]bool{}
+	for _, s := range sources(t) {
+		if parts := strings.Split(s.dir, "/"); parts[0] == "shared" {
+			found[strings.Join(parts[:2], "/")] = true
+		}
+	}
+	listed := slices.Concat(pure, io, rest)
+	slices.Sort(listed)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(found)), listed); diff != "" {
+		t.Errorf("packages of shared (-there +listed):\n%s", diff)
+	}
+}
+
+// TestReasonsAreTheCatalogues: a reason is written down once. Words that are a reason and something else, too, are left out.
+func TestReasonsAreTheCatalogues(t *testing.T) {
+	ambiguous := []string{"pull_request", "invalid_request"} // an event of GitHub, an error of the model's API
+	known := map[string]bool{reason.ReportLost: true}
+	for _, e := range reason.Catalogue {
+		for _, code := range e.Codes {
+			known[code] = strings.Contains(code, "_") && !slices.Contains(ambiguous, code)
+		}
+	}
+	for _, s := range sources(t) {
+		if s.isTest() || s.dir == "shared/reason" || strings.HasPrefix(s.dir, "test/") {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
+				if code, err := strconv.Unquote(l.Value); err == nil && known[code] {
+					t.Errorf("%s writes down the reason %s: use the constant of shared/reason", s.path, code)
+				}
+			}
+			return true
+		})
+	}
+}
+
 // TestImports keeps the direction in which packages depend on each other.
 func TestImports(t *testing.T) {
-	pure := []string{"shared/events", "shared/stage", "shared/agentpod", "shared/prompt", "shared/runtoken", "shared/environment", "shared/plain", "shared/webhook", "shared/yamlfile", "shared/access", "shared/project", "shared/reason"}
-	io := []string{"shared/serve", "shared/store", "shared/github", "shared/llm", "shared/kube"}
 	for _, s := range sources(t) {
 		if s.isTest() {
 			continue
