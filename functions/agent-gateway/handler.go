@@ -23,6 +23,7 @@ import (
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/plain"
+	"codexk8s.dev/shared/runauth"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
@@ -42,7 +43,7 @@ const (
 // handler is the Session API. Every method runs after authenticate.
 type handler struct {
 	db        *store.DB
-	key       []byte
+	gate      *runauth.Gate
 	process   *stage.Process
 	githubURL string
 	token     func(ctx context.Context, repository string, id int64, permissions *gh.InstallationPermissions) (github.Token, error)
@@ -126,8 +127,7 @@ var commit = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 // Heartbeat notes that the agent lives and what it began upon, and tells it to stop when its run is over or waits for somebody: a waiting run holds no pod.
 func (h *handler) Heartbeat(ctx context.Context, req *agentapi.HeartbeatRequest) (*agentapi.HeartbeatResponse, error) {
 	run := runOf(ctx)
-	switch run.State {
-	case "starting", "running":
+	if runauth.AtWork(run) == nil {
 		if err := errors.Join(h.db.Heartbeat(ctx, run.ID), h.claim(ctx, run)); err != nil {
 			return nil, err
 		}

@@ -24,6 +24,7 @@ import (
 
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/runauth"
 	"codexk8s.dev/shared/runtoken"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
@@ -66,8 +67,12 @@ func setup(t *testing.T) *fixture {
 		VALUES ($1, 'acme/shop', 12, 'shop', 'dev', true, 'dev', 'running', 'codex', 'gpt-5.4', 'high', 'olga', 'i1', $2,
 		        '{"id": 7, "author": "olga", "body": "Nearly", "comments": [{"path": "a.go", "line": 3, "author": "olga", "body": "no", "diffHunk": "@@"}]}',
 		        '2030-01-02T03:04:05Z', now())`, runID, namespace)
+	gate, err := runauth.NewGate(string(key), f.db)
+	if err != nil {
+		t.Fatal(err)
+	}
 	f.h = &handler{
-		db: f.db, key: key, process: stage.Default(), githubURL: "https://api.github.com/",
+		db: f.db, gate: gate, process: stage.Default(), githubURL: "https://api.github.com/",
 		token: func(_ context.Context, repository string, _ int64, p *gh.InstallationPermissions) (github.Token, error) {
 			return github.Token{Value: "ghs_" + repository + "_" + p.GetContents(), Expires: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}, nil
 		},

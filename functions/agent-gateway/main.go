@@ -3,7 +3,7 @@
 //
 //	bearer token → genuine? → which run? → active? → the one call → Postgres
 //
-// A pod is not trusted. Its run token (shared/runtoken) names the run; what that run may do is looked up in the database with every
+// A pod is not trusted. Its run token (shared/runauth) names the run; what that run may do is looked up in the database with every
 // call, so a run that was cancelled or has timed out loses its gateway at once. Calls that change something need an active run
 // (starting, running, waiting); a pod that is being stopped may still send its last log lines and its session, and learns from its
 // heartbeat that it is to stop.
@@ -19,10 +19,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"codexk8s.dev/shared/github"
-	"codexk8s.dev/shared/runtoken"
+	"codexk8s.dev/shared/runauth"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
@@ -41,9 +40,6 @@ type env struct {
 func main() { serve.Main("agent-gateway", run) }
 
 func run(ctx context.Context, s *serve.Server, env env) error {
-	if len(env.RunTokenKey) < runtoken.MinKey {
-		return fmt.Errorf("RUN_TOKEN_KEY has %d bytes, give at least %d", len(env.RunTokenKey), runtoken.MinKey)
-	}
 	process, err := serve.FromFile("PROCESS_FILE", env.ProcessFile, stage.Default(), stage.Parse)
 	if err != nil {
 		return err
@@ -57,7 +53,11 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 		return err
 	}
 	s.OnStop(db.Close)
-	h := &handler{db: db, key: []byte(env.RunTokenKey), process: process, githubURL: env.GitHubURL, token: clients.Token, send: s.Send}
+	gate, err := runauth.NewGate(env.RunTokenKey, db)
+	if err != nil {
+		return err
+	}
+	h := &handler{db: db, gate: gate, process: process, githubURL: env.GitHubURL, token: clients.Token, send: s.Send}
 	h.routes(s)
 	return nil
 }

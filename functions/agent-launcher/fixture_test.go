@@ -180,7 +180,7 @@ func ref(run string) events.RunRef {
 
 func request(run string, attempt int) events.AgentRequested {
 	return events.AgentRequested{
-		RunRef: ref(run), Namespace: namespace, Stage: "dev", Role: "dev", Engine: "codex", Attempt: attempt,
+		RunRef: ref(run), Namespace: namespace, Stage: "dev", Role: "dev", Engine: "codex", CPU: "2", Memory: "4Gi", Attempt: attempt,
 		Deadline: start.Add(time.Hour), ExpiresAt: start.Add(24 * time.Hour),
 	}
 }

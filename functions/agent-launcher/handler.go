@@ -17,6 +17,7 @@ import (
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
@@ -58,7 +59,7 @@ func (h *handler) agentRequested(ctx context.Context, e event.Event, r events.Ag
 		err = h.launch(ctx, r)
 		var refusal *agentpod.Refusal
 		switch {
-		case errors.Is(err, errLate):
+		case errors.Is(err, errLaterJob):
 			return skipped(r.RunRef, "agent.not_started", "superseded", err.Error()), nil
 		case errors.As(err, &refusal):
 			return said(r.RunRef, refusal.Reason, events.AgentFailed{
@@ -99,14 +100,14 @@ func (h *handler) agentStopRequested(ctx context.Context, e event.Event, r event
 func (h *handler) environmentExpired(ctx context.Context, e event.Event, r events.EnvironmentExpired) ([]event.Event, error) {
 	return h.once(ctx, e, r.RunRef, func(ctx context.Context) (events.Decision, error) {
 		gone := said(r.RunRef, "", events.EnvironmentRemoved(r))
-		ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, agentpod.Namespaces, "", r.Namespace)
+		ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, gvr.Namespaces, "", r.Namespace)
 		if err != nil {
 			return events.Decision{}, err
 		}
 		if ns == nil || ns.DeletionTimestamp != nil {
 			return gone, nil
 		}
-		jobs, err := kube.List[batchv1.Job](ctx, h.cluster, agentpod.Jobs, r.Namespace, "")
+		jobs, err := kube.List[batchv1.Job](ctx, h.cluster, gvr.Jobs, r.Namespace, "")
 		if err != nil {
 			return events.Decision{}, err
 		}
@@ -137,7 +138,7 @@ func (h *handler) environmentExpired(ctx context.Context, e event.Event, r event
 			return kept, nil
 		}
 		// Not if its lease was renewed since it was read.
-		if err := h.cluster.DeleteUnchanged(ctx, agentpod.Namespaces, ns, metav1.DeletePropagationBackground); err != nil {
+		if err := h.cluster.DeleteUnchanged(ctx, gvr.Namespaces, ns, metav1.DeletePropagationBackground); err != nil {
 			return events.Decision{}, err
 		}
 		return gone, nil

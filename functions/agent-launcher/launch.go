@@ -16,18 +16,19 @@ import (
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/runtoken"
 )
 
-// errLate says that the run's agent has been started again since: this request is history.
-var errLate = errors.New("a later agent of this run exists already")
+// errLaterJob says that the run's agent has been started again since: this request is history.
+var errLaterJob = errors.New("a later agent of this run exists already")
 
 // tryAgain is when to come back for something that is on its way out.
 const tryAgain = 5 * time.Second
 
 // launch brings the run's objects about. A *agentpod.Refusal says that they can't
-// be, errLate that they needn't; any other error is temporary.
+// be, errLaterJob that they needn't; any other error is temporary.
 func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 	token, err := runtoken.Mint(h.key, runtoken.Claims{
 		RunID:          r.RunID,
@@ -45,8 +46,8 @@ func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 	}
 	err = h.cluster.Create(ctx, o.Namespace.Resource, o.Namespace.Value)
 	if apierrors.IsAlreadyExists(err) {
-		err = h.enter(ctx, r, o)
-		if errors.Is(err, errThere) {
+		err = h.reuse(ctx, r, o)
+		if errors.Is(err, errJobExists) {
 			return nil
 		}
 	}
@@ -62,13 +63,13 @@ func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 	return refusalOf(err)
 }
 
-// errThere says that the run's Job exists already: nothing is left to do.
-var errThere = errors.New("the run's Job exists")
+// errJobExists says that the run's Job exists already: nothing is left to do.
+var errJobExists = errors.New("the run's Job exists")
 
-// enter makes a namespace that exists the run's: it is left over from this
+// reuse makes a namespace that exists the run's: it is left over from this
 // event's first delivery, or serves the next run of its issue. Its lease begins anew.
-func (h *handler) enter(ctx context.Context, r events.AgentRequested, o agentpod.Objects) error {
-	ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, agentpod.Namespaces, "", r.Namespace)
+func (h *handler) reuse(ctx context.Context, r events.AgentRequested, o agentpod.Objects) error {
+	ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, gvr.Namespaces, "", r.Namespace)
 	if err != nil {
 		return err
 	}
@@ -84,9 +85,9 @@ func (h *handler) enter(ctx context.Context, r events.AgentRequested, o agentpod
 		return err
 	}
 	if agentpod.BelongsTo(ns, r.RunID) && agentpod.Attempt(ns) > r.Attempt {
-		return errLate
+		return errLaterJob
 	}
-	if err := h.clear(ctx, r); err != nil {
+	if err := h.clearName(ctx, r); err != nil {
 		return err
 	}
 	before := ns.DeepCopy()
@@ -95,34 +96,34 @@ func (h *handler) enter(ctx context.Context, r events.AgentRequested, o agentpod
 	if maps.Equal(before.Labels, ns.Labels) && maps.Equal(before.Annotations, ns.Annotations) {
 		return nil
 	}
-	return h.cluster.Update(ctx, agentpod.Namespaces, ns)
+	return h.cluster.Update(ctx, gvr.Namespaces, ns)
 }
 
-// clear makes room for the Job: one that has ended goes. errThere if the Job is
+// clearName makes room for the Job: one that has ended goes. errJobExists if the Job is
 // the requested one.
-func (h *handler) clear(ctx context.Context, r events.AgentRequested) error {
+func (h *handler) clearName(ctx context.Context, r events.AgentRequested) error {
 	jobs, err := h.agents(ctx, r.Namespace)
 	if err != nil {
 		return err
 	}
 	for _, job := range jobs {
-		if err := h.makeWay(ctx, job, r); err != nil {
+		if err := h.replace(ctx, job, r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (h *handler) makeWay(ctx context.Context, job *batchv1.Job, r events.AgentRequested) error {
-	what, err := agentpod.Succeed(job, r)
+func (h *handler) replace(ctx context.Context, job *batchv1.Job, r events.AgentRequested) error {
+	what, err := agentpod.FateOf(job, r)
 	if err != nil {
 		return err
 	}
 	switch what {
 	case agentpod.Keep:
-		return errThere
+		return errJobExists
 	case agentpod.Late:
-		return errLate
+		return errLaterJob
 	case agentpod.Stop:
 		if err := h.stop(ctx, job, "superseded"); err != nil {
 			return err
@@ -139,7 +140,7 @@ func (h *handler) makeWay(ctx context.Context, job *batchv1.Job, r events.AgentR
 		return h.soon("the former Sandbox in namespace %s is being removed", r.Namespace)
 	}
 	// Its pods have ended; Kubernetes collects them by itself.
-	return h.cluster.Delete(ctx, agentpod.Jobs, job, metav1.DeletePropagationBackground)
+	return h.cluster.Delete(ctx, gvr.Jobs, job, metav1.DeletePropagationBackground)
 }
 
 // stop deletes a Job, which ends its pod with the grace period that the agent needs to
@@ -163,16 +164,16 @@ func (h *handler) stop(ctx context.Context, job *batchv1.Job, cause string) erro
 func (h *handler) furnish(ctx context.Context, o agentpod.Objects) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, object := range o.Support {
-		if object.Resource == agentpod.RoleBindings {
+		if object.Resource == gvr.RoleBindings {
 			continue
 		}
 		g.Go(func() error {
 			err := h.put(ctx, object)
-			if err != nil || object.Resource != agentpod.Roles {
+			if err != nil || object.Resource != gvr.Roles {
 				return err
 			}
 			for _, binding := range o.Support {
-				if binding.Resource == agentpod.RoleBindings {
+				if binding.Resource == gvr.RoleBindings {
 					err = errors.Join(err, h.put(ctx, binding))
 				}
 			}
@@ -199,9 +200,9 @@ func (h *handler) start(ctx context.Context, r events.AgentRequested, o agentpod
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	err = h.clear(ctx, r)
+	err = h.clearName(ctx, r)
 	switch {
-	case errors.Is(err, errThere):
+	case errors.Is(err, errJobExists):
 		return nil
 	case err == nil:
 		return h.soon("the former Job in namespace %s was still there", r.Namespace)
@@ -216,12 +217,8 @@ func (h *handler) soon(format string, args ...any) error {
 // refusalOf turns what the API server will never accept into a refusal that a
 // person can act on; any other error stays as it is.
 func refusalOf(err error) error {
-	switch {
-	case err == nil || !kube.Refused(err):
+	if err == nil || !kube.Refused(err) {
 		return err
-	case agentpod.IsQuota(kube.Message(err)):
-		return &agentpod.Refusal{Reason: reason.QuotaExceeded, Message: "There is no quota left for this run: " + kube.Message(err) + ". Wait for other runs to end, or raise the quota."}
 	}
-	return &agentpod.Refusal{Reason: reason.KubernetesRefused, Message: "Kubernetes refuses an object of the run: " + kube.Message(err) +
-		". Check agent-launcher's rights (config/200-agent-launcher.yaml) and the cluster's admission policies."}
+	return agentpod.RefusedObject(kube.Message(err))
 }

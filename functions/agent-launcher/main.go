@@ -20,7 +20,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"codexk8s.dev/shared/kube"
 	"codexk8s.dev/shared/runtoken"
@@ -50,8 +49,9 @@ type env struct {
 func main() { serve.Main("agent-launcher", run) }
 
 func run(ctx context.Context, s *serve.Server, env env) error {
-	if len(env.RunTokenKey) < runtoken.MinKey {
-		return fmt.Errorf("RUN_TOKEN_KEY has %d bytes, give at least %d", len(env.RunTokenKey), runtoken.MinKey)
+	key, err := runtoken.Key(env.RunTokenKey)
+	if err != nil {
+		return err
 	}
 	platform, err := platformFrom(env)
 	if err != nil {
@@ -66,7 +66,7 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 		return err
 	}
 	s.OnStop(db.Close)
-	h := &handler{db: db, cluster: cluster, platform: platform, key: []byte(env.RunTokenKey)}
+	h := &handler{db: db, cluster: cluster, platform: platform, key: key}
 	h.routes(s)
 	s.PutOff(db.PutOff)
 	return nil

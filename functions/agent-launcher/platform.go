@@ -19,11 +19,11 @@ func platformFrom(env env) (agentpod.Platform, error) {
 	p.Image, p.GatewayURL, p.LLMURL = env.Image, env.GatewayURL, env.LLMURL
 	p.Forbidden, p.SandboxVersion = env.Forbidden, env.Sandbox
 	err := errors.Join(
-		set(&p.Gateways, env.GatewayPeers, agentpod.ParsePeers),
-		set(&p.GatewayPorts, env.GatewayPorts, agentpod.ParsePorts),
-		set(&p.DNS, env.DNSPeers, agentpod.ParsePeers),
-		set(&p.GitCIDRs, env.GitCIDRs, agentpod.ParseCIDRs),
-		set(&p.GitPorts, env.GitPorts, agentpod.ParsePorts),
+		set(&p.Gateways, env.GatewayPeers, parsePeers),
+		set(&p.GatewayPorts, env.GatewayPorts, parsePorts),
+		set(&p.DNS, env.DNSPeers, parsePeers),
+		set(&p.GitCIDRs, env.GitCIDRs, parseCIDRs),
+		set(&p.GitPorts, env.GitPorts, parsePorts),
 		set(&p.Probe, env.Probe, parseProbe),
 		p.Validate(),
 	)

@@ -10,7 +10,7 @@ import (
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/kube"
-	"codexk8s.dev/shared/reason"
+	"codexk8s.dev/shared/kube/gvr"
 )
 
 // agents are what holds the agent's name in a namespace: a Job, and where agent-sandbox
@@ -18,7 +18,7 @@ import (
 // changed between two runs of an issue.
 func (h *handler) agents(ctx context.Context, namespace string) ([]*batchv1.Job, error) {
 	var all []*batchv1.Job
-	job, err := kube.Get[batchv1.Job](ctx, h.cluster, agentpod.Jobs, namespace, agentpod.JobName)
+	job, err := kube.Get[batchv1.Job](ctx, h.cluster, gvr.Jobs, namespace, agentpod.JobName)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (h *handler) sandbox(ctx context.Context, namespace string) (*batchv1.Job, 
 	if h.platform.SandboxVersion == "" {
 		return nil, nil
 	}
-	sandbox, err := kube.Get[agentpod.Sandbox](ctx, h.cluster, agentpod.Sandboxes(h.platform.SandboxVersion), namespace, agentpod.JobName)
+	sandbox, err := kube.Get[agentpod.Sandbox](ctx, h.cluster, gvr.Sandboxes(h.platform.SandboxVersion), namespace, agentpod.JobName)
 	if err != nil || sandbox == nil {
 		return nil, err
 	}
@@ -50,9 +50,9 @@ func (h *handler) sandbox(ctx context.Context, namespace string) (*batchv1.Job, 
 // resource is that of what stands behind a Job of agents.
 func (h *handler) resource(job *batchv1.Job) schema.GroupVersionResource {
 	if job.Kind == agentpod.SandboxKind {
-		return agentpod.Sandboxes(h.platform.SandboxVersion)
+		return gvr.Sandboxes(h.platform.SandboxVersion)
 	}
-	return agentpod.Jobs
+	return gvr.Jobs
 }
 
 // sandboxRefused says what to do where the API server doesn't know Sandboxes, or not
@@ -63,5 +63,5 @@ func sandboxRefused(err error) error {
 	if !unknown && (!apierrors.IsForbidden(err) || !kube.Refused(err) || agentpod.IsQuota(kube.Message(err))) {
 		return err
 	}
-	return &agentpod.Refusal{Reason: reason.KubernetesRefused, Message: "Kubernetes refuses the run's Sandbox: " + kube.Message(err) + ". To have them, " + agentpod.SandboxSetup}
+	return agentpod.RefusedSandbox(kube.Message(err))
 }

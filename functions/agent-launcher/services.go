@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -10,7 +9,7 @@ import (
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/kube"
-	"codexk8s.dev/shared/reason"
+	"codexk8s.dev/shared/kube/gvr"
 )
 
 // serve brings the project's services up, side by side, and waits for none of them:
@@ -35,7 +34,7 @@ func (h *handler) serve(ctx context.Context, o agentpod.Objects) error {
 // Kubernetes' own objects it can't be overwritten unread, and Knative keeps
 // annotations on it that must stay.
 func (h *handler) renew(ctx context.Context, asked *servingv1.Service) error {
-	existing, err := kube.Get[servingv1.Service](ctx, h.cluster, agentpod.KnativeServices, asked.Namespace, asked.Name)
+	existing, err := kube.Get[servingv1.Service](ctx, h.cluster, gvr.KnativeServices, asked.Namespace, asked.Name)
 	if err != nil {
 		return err
 	}
@@ -46,18 +45,14 @@ func (h *handler) renew(ctx context.Context, asked *servingv1.Service) error {
 	if err != nil || !changed {
 		return err
 	}
-	return h.cluster.Update(ctx, agentpod.KnativeServices, existing)
+	return h.cluster.Update(ctx, gvr.KnativeServices, existing)
 }
 
 // serviceRefused says what to do where the API server, or Knative's webhook behind
 // it, will never accept a service.
 func serviceRefused(name string, err error) error {
-	switch {
-	case err == nil || !kube.Refused(err) || agentpod.IsQuota(kube.Message(err)):
+	if err == nil || !kube.Refused(err) || agentpod.IsQuota(kube.Message(err)) {
 		return err
-	case apierrors.IsForbidden(err):
-		return &agentpod.Refusal{Reason: reason.KubernetesRefused, Message: fmt.Sprintf("Kubernetes refuses the project's service %s: %s. "+
-			"Runs of full-env roles need agent-launcher's rights on Knative Services: install config/overlays/full-env.", name, kube.Message(err))}
 	}
-	return &agentpod.Refusal{Reason: reason.KubernetesRefused, Message: fmt.Sprintf("Knative refuses the project's service %s: %s. Correct it in the project's list of services.", name, kube.Message(err))}
+	return agentpod.RefusedService(name, kube.Message(err), apierrors.IsForbidden(err))
 }

@@ -9,8 +9,8 @@ import (
 
 	"connectrpc.com/connect"
 
-	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/functions/agent-runner/internal/session"
+	"codexk8s.dev/shared/exitcode"
 	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/test/fakes/model"
 )
@@ -59,7 +59,7 @@ func TestReviseWithoutAPullRequestIsFinal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "builtin")
 	w.gateway.change(func(g *fakeGateway) { g.assignment.Revise = true })
-	w.failsWith(outcome.Never, reason.PullRequestMissing, "no open pull request")
+	w.failsWith(exitcode.Never, reason.PullRequestMissing, "no open pull request")
 }
 
 func TestAMissingBaseBranchIsAFailureThatSaysSo(t *testing.T) {
@@ -134,8 +134,8 @@ func TestAnInactiveRunIsRefusedForGood(t *testing.T) {
 	w.gateway.change(func(g *fakeGateway) {
 		g.refuse = connect.NewError(connect.CodePermissionDenied, errors.New("the run is cancelled"))
 	})
-	if code := w.exit(w.pod()); code != outcome.Never {
-		t.Errorf("exit code %d, want %d", code, outcome.Never)
+	if code := w.exit(w.pod()); code != exitcode.Never {
+		t.Errorf("exit code %d, want %d", code, exitcode.Never)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/functions/agent-runner/internal/redact"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/exitcode"
 	"codexk8s.dev/shared/reason"
 )
 
@@ -54,7 +55,7 @@ func run(ctx context.Context) int {
 	e, err := settings()
 	if err != nil {
 		slog.Error("start", "error", err)
-		return outcome.Never
+		return exitcode.Never
 	}
 	r := &runner{env: e, secrets: &redact.Secrets{}}
 	r.secrets.Hide(e.RunToken)
@@ -66,13 +67,13 @@ func run(ctx context.Context) int {
 	r.log = &gateway.Log{Gateway: r.gateway, Secrets: r.secrets}
 	if r.line, err = model.NewLine(e.LLMURL, e.RunToken, e.RetryFor); err != nil {
 		slog.Error("start", "error", err)
-		return outcome.Never
+		return exitcode.Never
 	}
 	err = r.work(ctx)
 	code := exitCode(ctx, err)
 	if err != nil {
 		level := slog.LevelError
-		if code == outcome.Done || code == outcome.Terminated {
+		if code == exitcode.Done || code == exitcode.Terminated {
 			level = slog.LevelInfo
 		}
 		slog.Log(ctx, level, "this pod ends without a result", "run", e.RunID, "why", r.secrets.Clean(err.Error()), "exit", code)
@@ -85,13 +86,13 @@ func exitCode(ctx context.Context, err error) int {
 	var f *outcome.Failure
 	switch {
 	case err == nil, errors.Is(err, errStop):
-		return outcome.Done
+		return exitcode.Done
 	case errors.As(err, &f), gateway.Refused(err):
-		return outcome.Never
+		return exitcode.Never
 	case ctx.Err() != nil:
-		return outcome.Terminated
+		return exitcode.Terminated
 	}
-	return outcome.Again
+	return exitcode.Again
 }
 
 // work gets the assignment, carries it out beside heartbeat and log, and reports. A failure is returned as well as

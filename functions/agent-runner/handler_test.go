@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
 
-	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/exitcode"
 	fakegithub "codexk8s.dev/test/fakes/github"
 )
 
@@ -186,8 +186,8 @@ func TestTerminatedItSavesTheSessionAndResumesIt(t *testing.T) {
 			if err := pod.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			if code := w.exit(pod); code != outcome.Terminated {
-				t.Fatalf("exit code %d, want %d", code, outcome.Terminated)
+			if code := w.exit(pod); code != exitcode.Terminated {
+				t.Fatalf("exit code %d, want %d", code, exitcode.Terminated)
 			}
 			var thread string
 			w.gateway.change(func(g *fakeGateway) { thread = g.snapshot.GetThreadId() })

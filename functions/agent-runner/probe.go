@@ -8,8 +8,8 @@ import (
 	"os"
 	"strings"
 
-	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/functions/agent-runner/internal/probe"
+	"codexk8s.dev/shared/exitcode"
 	"codexk8s.dev/shared/variables"
 )
 
@@ -33,18 +33,18 @@ func runProbe(ctx context.Context) int {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "the probe was not told what to try:", err)
-		return outcome.Never
+		return exitcode.Never
 	}
 	reached, missing := e.isolation().Examine(ctx)
 	switch {
 	case len(reached) > 0:
 		fmt.Fprintln(os.Stderr, "reachable from it:", strings.Join(reached, ", "))
-		return outcome.Never
+		return exitcode.Never
 	case len(missing) > 0:
 		fmt.Fprintln(os.Stderr, "no answer from", strings.Join(missing, ", nor from "))
-		return outcome.Again
+		return exitcode.Again
 	}
-	return outcome.Done
+	return exitcode.Done
 }
 
 func (e probeEnv) isolation() probe.Isolation {

@@ -5,8 +5,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/functions/agent-runner/internal/probe"
+	"codexk8s.dev/shared/exitcode"
 )
 
 func TestProbeOfTheAPIServer(t *testing.T) {
@@ -26,7 +26,7 @@ func TestProbeFailsClosed(t *testing.T) {
 	t.Setenv("AGENT_GATEWAY_URL", "http://g")
 	t.Setenv("LLM_URL", "http://l/v1")
 	t.Setenv("PROBE_FORBIDDEN", "")
-	if got := runProbe(t.Context()); got != outcome.Never {
-		t.Errorf("exit code %d, want %d", got, outcome.Never)
+	if got := runProbe(t.Context()); got != exitcode.Never {
+		t.Errorf("exit code %d, want %d", got, exitcode.Never)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"codexk8s.dev/functions/agent-runner/internal/outcome"
+	"codexk8s.dev/shared/exitcode"
 	"codexk8s.dev/shared/reason"
 	fakegithub "codexk8s.dev/test/fakes/github"
 	"codexk8s.dev/test/fakes/model"
@@ -201,7 +201,7 @@ func TestAMergeWhileTheAgentRevisesIsTold(t *testing.T) {
 		}
 	})
 	pushes := w.count("codexk8s/issue-1 (")
-	if code := w.exit(w.pod()); code != outcome.Never {
+	if code := w.exit(w.pod()); code != exitcode.Never {
 		t.Errorf("exit code %d", code)
 	}
 	if r := w.gateway.report(); r.GetReason() != reason.PullRequestMissing || !strings.Contains(r.GetSummary(), "merged or closed while the agent worked") || w.count("codexk8s/issue-1 (") != pushes {

@@ -15,6 +15,7 @@ import (
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/kube/gvr"
 )
 
 var pods = resource("", "pods")
@@ -132,7 +133,7 @@ const (
 
 // checkNamespaces looks for runs' namespaces that should be gone.
 func (h *handler) checkNamespaces(ctx context.Context, now time.Time) check {
-	found, err := kube.List[corev1.Namespace](ctx, h.cluster, agentpod.Namespaces, "", agentpod.LabelManagedBy+"="+agentpod.ManagedBy)
+	found, err := kube.List[corev1.Namespace](ctx, h.cluster, gvr.Namespaces, "", agentpod.LabelManagedBy+"="+agentpod.ManagedBy)
 	if err != nil {
 		return failed("run namespaces", askForRights, err)
 	}

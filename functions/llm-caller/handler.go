@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/llm"
-	"codexk8s.dev/shared/runtoken"
+	"codexk8s.dev/shared/runauth"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
@@ -24,7 +24,7 @@ const patience = 9*time.Minute + 30*time.Second
 // handler answers pods (gateway) and events.
 type handler struct {
 	db     *store.DB
-	key    []byte   // of run tokens
+	gate   *runauth.Gate
 	apiKey string   // OpenAI's
 	base   *url.URL // OpenAI's, without a slash at its end
 	client *http.Client
@@ -33,10 +33,11 @@ type handler struct {
 	slow   time.Duration // how long a request may lag behind minSpeed
 }
 
-// newHandler checks the settings. The database is set by the caller.
-func newHandler(env env) (*handler, error) {
-	if len(env.RunTokenKey) < runtoken.MinKey {
-		return nil, fmt.Errorf("RUN_TOKEN_KEY has %d bytes, give at least %d", len(env.RunTokenKey), runtoken.MinKey)
+// newHandler checks the settings.
+func newHandler(env env, db *store.DB) (*handler, error) {
+	gate, err := runauth.NewGate(env.RunTokenKey, db)
+	if err != nil {
+		return nil, err
 	}
 	base, err := url.Parse(strings.TrimRight(env.BaseURL, "/"))
 	if err != nil || base.Host == "" {
@@ -53,7 +54,7 @@ func newHandler(env env) (*handler, error) {
 		slog.Warn("OPENAI_API_KEY is not set: model calls are answered 503 until the secret codexk8s-openai has a key")
 	}
 	return &handler{
-		key: []byte(env.RunTokenKey), apiKey: env.APIKey, base: base, prices: prices,
+		db: db, gate: gate, apiKey: env.APIKey, base: base, prices: prices,
 		client: &http.Client{
 			Transport: llm.NewTransport(patience),
 			// A redirect is OpenAI's answer like any other; the key follows none.
@@ -127,38 +128,26 @@ func (h *handler) models(w http.ResponseWriter, r *http.Request) {
 // allowed are the models that a run may use: the one that it was admitted with.
 func allowed(run store.AgentRun) []string { return []string{run.Model} }
 
-// active are the states in which a run's agent thinks. A run that waits for a person holds no pod and spends nothing.
-var active = []string{"starting", "running"}
+// refusals are how a client of OpenAI understands what keeps a run from calling models.
+var refusals = map[runauth.Kind]refusal{
+	runauth.BadToken:   {status: http.StatusUnauthorized, code: "invalid_api_key"},
+	runauth.RunMissing: {status: http.StatusServiceUnavailable, code: "run_not_found"},
+	runauth.RunEarly:   {status: http.StatusServiceUnavailable, code: "run_not_begun"},
+	runauth.RunOver:    {status: http.StatusForbidden, code: "run_not_active"},
+}
 
-// caller finds the run whose pod asks. A token that we signed for a run that isn't there, or hasn't begun, is ahead of the
-// database: that was restored from a backup, and the run will come back.
+// caller finds the run whose pod asks, if it is at work.
 func (h *handler) caller(r *http.Request) (store.AgentRun, error) {
-	kind, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(kind, "Bearer") || token == "" {
-		return store.AgentRun{}, refusal{status: http.StatusUnauthorized, code: "invalid_api_key",
-			message: "send the run token as the API key: Authorization: Bearer $RUN_TOKEN"}
+	run, err := h.gate.Caller(r.Context(), r.Header.Get("Authorization"))
+	if err == nil {
+		err = runauth.AtWork(run)
 	}
-	claims, err := runtoken.Verify(h.key, strings.TrimSpace(token), h.db.Now())
-	if errors.Is(err, runtoken.ErrInvalid) || errors.Is(err, runtoken.ErrExpired) {
-		return store.AgentRun{}, refusal{status: http.StatusUnauthorized, code: "invalid_api_key", message: err.Error()}
+	if known := new(runauth.Refusal); errors.As(err, &known) {
+		answer := refusals[known.Kind]
+		answer.message = known.Message
+		return store.AgentRun{}, answer
 	}
-	if err != nil {
-		return store.AgentRun{}, err
-	}
-	run, err := h.db.AgentRun(r.Context(), claims.RunID)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return store.AgentRun{}, refusal{status: http.StatusServiceUnavailable, code: "run_not_found", message: "run " + claims.RunID + " is not in the database, try again"}
-	case err != nil:
-		return store.AgentRun{}, err
-	case run.Namespace != claims.Namespace:
-		return store.AgentRun{}, refusal{status: http.StatusUnauthorized, code: "invalid_api_key", message: "the run token belongs to another namespace"}
-	case run.State == "requested" || run.State == "queued":
-		return store.AgentRun{}, refusal{status: http.StatusServiceUnavailable, code: "run_not_begun", message: "run " + run.ID + " is " + run.State + ", try again"}
-	case !slices.Contains(active, run.State):
-		return store.AgentRun{}, refusal{status: http.StatusForbidden, code: "run_not_active", message: "run " + run.ID + " is " + run.State + ": its agent may not call models"}
-	}
-	return run, nil
+	return run, err
 }
 
 // check reads what the gateway decides by, and makes the body what is sent.

@@ -51,14 +51,13 @@ func setup(t *testing.T) *fixture {
 	sink := httptest.NewServer(f.broker)
 	f.direct = upstream.URL
 	var err error
-	if f.h, err = newHandler(env{RunTokenKey: string(key), APIKey: openAIKey, BaseURL: upstream.URL + "/v1/"}); err != nil {
-		t.Fatal(err)
-	}
 	f.db, err = store.Open(context.Background(), "llm-caller", pgtest.New(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.h.db = f.db
+	if f.h, err = newHandler(env{RunTokenKey: string(key), APIKey: openAIKey, BaseURL: upstream.URL + "/v1/"}, f.db); err != nil {
+		t.Fatal(err)
+	}
 	s := serve.New("llm-caller", sink.URL)
 	f.h.routes(s)
 	if diff := cmp.Diff(events.Catalog["llm-caller"], s.Types()); diff != "" {
@@ -441,7 +440,7 @@ func TestABrokenAnswerIsSeenAsBroken(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	good := env{RunTokenKey: string(key), APIKey: "k", BaseURL: "http://x/v1"}
-	if _, err := newHandler(good); err != nil {
+	if _, err := newHandler(good, nil); err != nil {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(*env){
@@ -451,7 +450,7 @@ func TestSettings(t *testing.T) {
 	} {
 		e := good
 		change(&e)
-		if _, err := newHandler(e); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := newHandler(e, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", want, err)
 		}
 	}

@@ -46,16 +46,17 @@ type env struct {
 func main() { serve.Main("llm-caller", run) }
 
 func run(ctx context.Context, s *serve.Server, env env) error {
-	h, err := newHandler(env)
+	db, err := store.Open(ctx, "llm-caller", env.DatabaseURL)
 	if err != nil {
 		return err
 	}
-	if h.db, err = store.Open(ctx, "llm-caller", env.DatabaseURL); err != nil {
+	s.OnStop(db.Close)
+	h, err := newHandler(env, db)
+	if err != nil {
 		return err
 	}
-	s.OnStop(h.db.Close)
 	h.routes(s)
-	s.SendDue(h.db.Due)
-	s.PutOff(h.db.PutOff)
+	s.SendDue(db.Due)
+	s.PutOff(db.PutOff)
 	return nil
 }

@@ -19,14 +19,10 @@ import (
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
-)
-
-var (
-	pods     = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	warnings = schema.GroupVersionResource{Version: "v1", Resource: "events"}
 )
 
 // startingRounds is how many checks agent-launcher has to make a run's Job appear:
@@ -214,7 +210,7 @@ func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) (
 		if known.state == "starting" && c.Round < startingRounds {
 			return nil, nil
 		}
-		said, err := kube.List[corev1.Event](ctx, h.cluster, warnings, c.Namespace, "")
+		said, err := kube.List[corev1.Event](ctx, h.cluster, gvr.Events, c.Namespace, "")
 		if err != nil {
 			return nil, err
 		}
@@ -248,7 +244,7 @@ func (h *handler) judge(ctx context.Context, job agent) (v verdict, err error) {
 	if agentpod.JobSucceeded(job.Job) {
 		return verdict{Outcome: agentpod.Outcome{State: agentpod.Succeeded}}, nil
 	}
-	all, err := kube.List[corev1.Pod](ctx, h.cluster, pods, job.Namespace, agentpod.LabelRun+"="+job.Labels[agentpod.LabelRun])
+	all, err := kube.List[corev1.Pod](ctx, h.cluster, gvr.Pods, job.Namespace, agentpod.LabelRun+"="+job.Labels[agentpod.LabelRun])
 	if err != nil {
 		return verdict{}, err
 	}
@@ -263,7 +259,7 @@ func (h *handler) judge(ctx context.Context, job agent) (v verdict, err error) {
 	}
 	var told []corev1.Event
 	if !agentpod.Ended(job.Job) {
-		if told, err = kube.List[corev1.Event](ctx, h.cluster, warnings, job.Namespace, ""); err != nil {
+		if told, err = kube.List[corev1.Event](ctx, h.cluster, gvr.Events, job.Namespace, ""); err != nil {
 			return verdict{}, err
 		}
 	}

@@ -32,8 +32,8 @@ package main
 import (
 	"context"
 
-	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
@@ -56,7 +56,7 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 		return err
 	}
 	s.OnStop(db.Close)
-	h := &handler{db: db, cluster: cluster, life: ctx, sandboxes: agentpod.Sandboxes(env.Sandbox)}
+	h := &handler{db: db, cluster: cluster, life: ctx, sandboxes: gvr.Sandboxes(env.Sandbox)}
 	h.routes(s)
 	s.PutOff(db.PutOff)
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/kube/gvr"
 )
 
 // An agent is a run's Job, or its Sandbox together with the Job that it comes to.
@@ -39,7 +40,7 @@ func sandboxOf(pod *corev1.Pod) *batchv1.Job {
 // agents are the Job and the Sandbox in a run's namespace, as far as there are any.
 func (h *handler) agents(ctx context.Context, namespace string) ([]agent, error) {
 	var all []agent
-	job, err := kube.Get[batchv1.Job](ctx, h.cluster, agentpod.Jobs, namespace, agentpod.JobName)
+	job, err := kube.Get[batchv1.Job](ctx, h.cluster, gvr.Jobs, namespace, agentpod.JobName)
 	if err != nil {
 		return nil, err
 	}

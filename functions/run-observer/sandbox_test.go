@@ -9,6 +9,7 @@ import (
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/kube/gvr"
 	fakekube "codexk8s.dev/test/local/kube"
 )
 
@@ -16,7 +17,7 @@ import (
 func withSandboxes(t *testing.T) *fixture {
 	t.Helper()
 	f := setup(t)
-	f.h.sandboxes = agentpod.Sandboxes("v1beta1")
+	f.h.sandboxes = gvr.Sandboxes("v1beta1")
 	return f
 }
 
@@ -26,7 +27,7 @@ func (f *fixture) sandbox(conditions ...metav1.Condition) *agentpod.Sandbox {
 	p := agentpod.DefaultPlatform()
 	p.Image, p.GatewayURL, p.LLMURL, p.SandboxVersion = "agent:1", "http://gateway", "http://llm/v1", "v1beta1"
 	o, err := agentpod.Build(events.AgentRequested{
-		RunRef: ref, Namespace: namespace, Stage: "dev", Role: "dev", Deadline: time.Now().Add(time.Hour), Sandbox: agentpod.AgentSandbox,
+		RunRef: ref, Namespace: namespace, Stage: "dev", Role: "dev", CPU: "1", Memory: "2Gi", Deadline: time.Now().Add(time.Hour), Sandbox: agentpod.AgentSandbox,
 	}, p, "t", time.Now())
 	if err != nil {
 		f.Fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/kube/gvr"
 )
 
 // watchFor is how long a pod that starts is watched: less than Knative lets a function
@@ -28,7 +29,7 @@ func (h *handler) watch(ctx context.Context, job agent) {
 		ctx, cancel := context.WithTimeout(ctx, watchFor)
 		defer cancel()
 		defer context.AfterFunc(h.life, cancel)()
-		err := kube.Watch(ctx, h.cluster, pods, job.Namespace, agentpod.LabelRun+"="+job.Labels[agentpod.LabelRun], func(pod *corev1.Pod) bool {
+		err := kube.Watch(ctx, h.cluster, gvr.Pods, job.Namespace, agentpod.LabelRun+"="+job.Labels[agentpod.LabelRun], func(pod *corev1.Pod) bool {
 			if pod.Status.Phase != corev1.PodPending {
 				return false // the Job tells the rest
 			}

@@ -46,24 +46,24 @@ import (
 // the first one.
 const (
 	LabelManagedBy = "app.kubernetes.io/managed-by"
-	LabelName      = "app.kubernetes.io/name"
+	labelName      = "app.kubernetes.io/name"
 	LabelRun       = "codexk8s.dev/run"
-	LabelProject   = "codexk8s.dev/project"
-	LabelRole      = "codexk8s.dev/role"
-	LabelStage     = "codexk8s.dev/stage"
+	labelProject   = "codexk8s.dev/project"
+	labelRole      = "codexk8s.dev/role"
+	labelStage     = "codexk8s.dev/stage"
 	LabelSandbox   = "codexk8s.dev/sandbox" // of pods alone: what makes them in place of a Job
 )
 
 // Annotations: what is needed to tell an event about the run from the object
 // alone, unshortened, because label values allow neither "/" nor "#".
 const (
-	AnnotationProject     = "codexk8s.dev/project"
-	AnnotationRepository  = "codexk8s.dev/repository"
-	AnnotationIssue       = "codexk8s.dev/issue"
+	annotationProject     = "codexk8s.dev/project"
+	annotationRepository  = "codexk8s.dev/repository"
+	annotationIssue       = "codexk8s.dev/issue"
 	AnnotationCorrelation = "codexk8s.dev/correlation-id"
-	// AnnotationAttempt counts the Jobs of one run: a run that waits for a person
+	// annotationAttempt counts the Jobs of one run: a run that waits for a person
 	// holds no pod, and the answer starts its next Job.
-	AnnotationAttempt = "codexk8s.dev/attempt"
+	annotationAttempt = "codexk8s.dev/attempt"
 	// AnnotationExpiresAt is when the namespace may be removed, RFC 3339 in UTC.
 	AnnotationExpiresAt = "codexk8s.dev/expires-at"
 	// AnnotationStopped is set on a Job before we delete it, with the reason, so
@@ -90,11 +90,11 @@ func refuse(reason, format string, args ...any) *Refusal {
 	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
-// LabelValue makes a valid label value out of s: letters, digits, "-", "_" and
+// labelValue makes a valid label value out of s: letters, digits, "-", "_" and
 // ".", at most 63 characters, alphanumeric at both ends. A value that had to
 // change ends in eight digits of a hash, so that two different values stay different.
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
-func LabelValue(s string) string {
+func labelValue(s string) string {
 	const limit, suffix = 63, 9
 	valid := strings.Map(func(r rune) rune {
 		if isAlphanumeric(r) || r == '-' || r == '_' || r == '.' {
@@ -117,18 +117,18 @@ func isAlphanumeric(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }
 
-// IsOurs reports whether the platform made the object.
-func IsOurs(o metav1.Object) bool { return o.GetLabels()[LabelManagedBy] == ManagedBy }
+// madeByUs reports whether the platform made the object.
+func madeByUs(o metav1.Object) bool { return o.GetLabels()[LabelManagedBy] == ManagedBy }
 
 // BelongsTo reports whether the platform made the object for that run.
 func BelongsTo(o metav1.Object, runID string) bool {
-	return IsOurs(o) && runID != "" && o.GetLabels()[LabelRun] == LabelValue(runID)
+	return madeByUs(o) && runID != "" && o.GetLabels()[LabelRun] == labelValue(runID)
 }
 
 // Attempt is the object's attempt: 0 for the run's first Job and for an object
 // that doesn't say.
 func Attempt(o metav1.Object) int {
-	n, err := strconv.Atoi(o.GetAnnotations()[AnnotationAttempt])
+	n, err := strconv.Atoi(o.GetAnnotations()[annotationAttempt])
 	if err != nil || n < 0 {
 		return 0
 	}
@@ -139,21 +139,21 @@ func Attempt(o metav1.Object) int {
 // object isn't ours or doesn't name a run and a work item.
 func RunOf(o metav1.Object) (events.RunRef, bool) {
 	labels, annotations := o.GetLabels(), o.GetAnnotations()
-	issue, err := strconv.Atoi(annotations[AnnotationIssue])
+	issue, err := strconv.Atoi(annotations[annotationIssue])
 	ref := events.RunRef{
 		RunID:      labels[LabelRun],
-		Project:    annotations[AnnotationProject],
-		Repository: annotations[AnnotationRepository],
+		Project:    annotations[annotationProject],
+		Repository: annotations[annotationRepository],
 		Issue:      issue,
 	}
-	return ref, IsOurs(o) && err == nil && ref.RunID != "" && ref.Repository != ""
+	return ref, madeByUs(o) && err == nil && ref.RunID != "" && ref.Repository != ""
 }
 
 func labelsOf(r events.AgentRequested) map[string]string {
-	labels := map[string]string{LabelManagedBy: ManagedBy, LabelRun: LabelValue(r.RunID)}
-	for key, value := range map[string]string{LabelProject: r.Project, LabelRole: r.Role, LabelStage: r.Stage} {
+	labels := map[string]string{LabelManagedBy: ManagedBy, LabelRun: labelValue(r.RunID)}
+	for key, value := range map[string]string{labelProject: r.Project, labelRole: r.Role, labelStage: r.Stage} {
 		if value != "" {
-			labels[key] = LabelValue(value)
+			labels[key] = labelValue(value)
 		}
 	}
 	return labels
@@ -161,11 +161,11 @@ func labelsOf(r events.AgentRequested) map[string]string {
 
 func annotationsOf(r events.AgentRequested) map[string]string {
 	return map[string]string{
-		AnnotationProject:     r.Project,
-		AnnotationRepository:  r.Repository,
-		AnnotationIssue:       strconv.Itoa(r.Issue),
+		annotationProject:     r.Project,
+		annotationRepository:  r.Repository,
+		annotationIssue:       strconv.Itoa(r.Issue),
 		AnnotationCorrelation: r.Correlation(),
-		AnnotationAttempt:     strconv.Itoa(r.Attempt),
+		annotationAttempt:     strconv.Itoa(r.Attempt),
 	}
 }
 

@@ -11,11 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/exitcode"
 )
-
-// ExitPrecondition is the exit code with which agent-runner says that trying
-// again is useless: the repository can't be read, the assignment can't be met.
-const ExitPrecondition = 42
 
 // user is the non-root user of ko's and distroless' images.
 const user = 65532
@@ -34,7 +31,7 @@ func job(meta metav1.ObjectMeta, r events.AgentRequested, p Platform, s Size, no
 	replacement := batchv1.Failed
 	template := meta.DeepCopy()
 	template.Name, template.Namespace = "", ""
-	template.Labels[LabelName] = JobName
+	template.Labels[labelName] = JobName
 	// A pod that a node's consolidation moves starts over from its last snapshot:
 	// possible, and never worth the empty node.
 	template.Annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] = "false"
@@ -64,7 +61,7 @@ func job(meta metav1.ObjectMeta, r events.AgentRequested, p Platform, s Size, no
 					Action: batchv1.PodFailurePolicyActionFailJob,
 					OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{
 						Operator: batchv1.PodFailurePolicyOnExitCodesOpIn,
-						Values:   []int32{ExitPrecondition},
+						Values:   []int32{exitcode.Never},
 					},
 				},
 			}},

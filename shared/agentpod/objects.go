@@ -6,7 +6,6 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,20 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/shared/reason"
-)
-
-// Resources of the API that a run's objects belong to.
-var (
-	Namespaces      = corev1.SchemeGroupVersion.WithResource("namespaces")
-	ServiceAccounts = corev1.SchemeGroupVersion.WithResource("serviceaccounts")
-	Secrets         = corev1.SchemeGroupVersion.WithResource("secrets")
-	ResourceQuotas  = corev1.SchemeGroupVersion.WithResource("resourcequotas")
-	LimitRanges     = corev1.SchemeGroupVersion.WithResource("limitranges")
-	Roles           = rbacv1.SchemeGroupVersion.WithResource("roles")
-	RoleBindings    = rbacv1.SchemeGroupVersion.WithResource("rolebindings")
-	NetworkPolicies = networkingv1.SchemeGroupVersion.WithResource("networkpolicies")
-	Jobs            = batchv1.SchemeGroupVersion.WithResource("jobs")
 )
 
 // An Object is one object of a run and the API's resource it is created through.
@@ -67,7 +54,7 @@ func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Ob
 	if err := p.offers(r.Sandbox); err != nil {
 		return Objects{}, err
 	}
-	size, err := sizeOf(r, p)
+	size, err := sizeOf(r.CPU, r.Memory)
 	if err != nil {
 		return Objects{}, err
 	}
@@ -75,24 +62,24 @@ func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Ob
 		return metav1.ObjectMeta{Name: name, Namespace: r.Namespace, Labels: labelsOf(r), Annotations: annotationsOf(r)}
 	}
 	o := Objects{
-		Namespace: Object{Namespaces, namespace(r)},
-		Job:       Object{Jobs, job(meta(JobName), r, p, size, now)},
+		Namespace: Object{gvr.Namespaces, namespace(r)},
+		Job:       Object{gvr.Jobs, job(meta(JobName), r, p, size, now)},
 	}
 	automount := false
 	o.Support = []Object{
-		{ServiceAccounts, &corev1.ServiceAccount{ObjectMeta: meta(JobName), AutomountServiceAccountToken: &automount}},
-		{Roles, &rbacv1.Role{ObjectMeta: meta(JobName), Rules: AgentRules()}},
-		{RoleBindings, &rbacv1.RoleBinding{
+		{gvr.ServiceAccounts, &corev1.ServiceAccount{ObjectMeta: meta(JobName), AutomountServiceAccountToken: &automount}},
+		{gvr.Roles, &rbacv1.Role{ObjectMeta: meta(JobName), Rules: AgentRules()}},
+		{gvr.RoleBindings, &rbacv1.RoleBinding{
 			ObjectMeta: meta(JobName),
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: JobName},
 			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: JobName, Namespace: r.Namespace}},
 		}},
-		{ResourceQuotas, quota(meta(SecretName), size)},
-		{LimitRanges, limitRange(meta(SecretName))},
-		{Secrets, &corev1.Secret{ObjectMeta: meta(SecretName), Type: corev1.SecretTypeOpaque, Data: map[string][]byte{TokenKey: []byte(token)}}},
+		{gvr.ResourceQuotas, quota(meta(SecretName), size)},
+		{gvr.LimitRanges, limitRange(meta(SecretName))},
+		{gvr.Secrets, &corev1.Secret{ObjectMeta: meta(SecretName), Type: corev1.SecretTypeOpaque, Data: map[string][]byte{TokenKey: []byte(token)}}},
 	}
 	for _, policy := range policies(meta, p) {
-		o.Support = append(o.Support, Object{NetworkPolicies, policy})
+		o.Support = append(o.Support, Object{gvr.NetworkPolicies, policy})
 	}
 	if err := addServices(&o, r, p, meta); err != nil {
 		return Objects{}, err
@@ -101,7 +88,7 @@ func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Ob
 		setKind(object)
 	}
 	if r.Sandbox != "" {
-		o.Job = Object{Sandboxes(p.SandboxVersion), sandbox(o.agent(), r, p.SandboxVersion)}
+		o.Job = Object{gvr.Sandboxes(p.SandboxVersion), sandbox(o.agent(), r, p.SandboxVersion)}
 	}
 	return o, nil
 }
@@ -119,8 +106,8 @@ func AgentRules() []rbacv1.PolicyRule {
 
 // kinds by resource: the API wants both.
 var kinds = map[schema.GroupVersionResource]string{
-	Namespaces: "Namespace", ServiceAccounts: "ServiceAccount", Secrets: "Secret", ResourceQuotas: "ResourceQuota",
-	LimitRanges: "LimitRange", Roles: "Role", RoleBindings: "RoleBinding", NetworkPolicies: "NetworkPolicy", Jobs: "Job",
+	gvr.Namespaces: "Namespace", gvr.ServiceAccounts: "ServiceAccount", gvr.Secrets: "Secret", gvr.ResourceQuotas: "ResourceQuota",
+	gvr.LimitRanges: "LimitRange", gvr.Roles: "Role", gvr.RoleBindings: "RoleBinding", gvr.NetworkPolicies: "NetworkPolicy", gvr.Jobs: "Job",
 }
 
 func setKind(o Object) {
@@ -174,25 +161,16 @@ func limitRange(meta metav1.ObjectMeta) *corev1.LimitRange {
 	}
 }
 
-// sizeOf is the request's size, else the role's, else the default.
-func sizeOf(r events.AgentRequested, p Platform) (Size, error) {
-	size, ok := p.Sizes[r.Role]
-	if !ok {
-		size = p.Sizes[""]
-	}
-	for _, wish := range []struct {
+// sizeOf reads what a request says of a container.
+func sizeOf(cpu, memory string) (size Size, err error) {
+	for _, part := range []struct {
 		quantity string
 		into     *resource.Quantity
 		name     string
-	}{{r.CPU, &size.CPU, "CPU"}, {r.Memory, &size.Memory, "memory"}} {
-		if wish.quantity == "" {
-			continue
+	}{{cpu, &size.CPU, "CPU"}, {memory, &size.Memory, "memory"}} {
+		if *part.into, err = resource.ParseQuantity(part.quantity); err != nil || part.into.Sign() <= 0 {
+			return size, refuse(reason.InvalidRequest, "%s %q is no Kubernetes quantity such as 2, 500m or 4Gi", part.name, part.quantity)
 		}
-		q, err := resource.ParseQuantity(wish.quantity)
-		if err != nil || q.Sign() <= 0 {
-			return size, refuse(reason.InvalidRequest, "%s %q is no Kubernetes quantity such as 2, 500m or 4Gi", wish.name, wish.quantity)
-		}
-		*wish.into = q
 	}
 	return size, nil
 }

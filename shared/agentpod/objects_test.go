@@ -18,6 +18,7 @@ import (
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/kube/gvr"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -33,6 +34,8 @@ func request() events.AgentRequested {
 		Stage:     "dev",
 		Role:      "dev",
 		Engine:    "codex",
+		CPU:       "2",
+		Memory:    "4Gi",
 		Deadline:  now.Add(90 * time.Minute),
 		ExpiresAt: now.Add(24 * time.Hour),
 	}
@@ -88,7 +91,7 @@ func TestObjects(t *testing.T) {
 	golden(t, "job", o.Job)
 	for _, object := range o.Support {
 		kind := strings.ToLower(object.Value.GetObjectKind().GroupVersionKind().Kind)
-		if object.Resource == agentpod.NetworkPolicies {
+		if object.Resource == gvr.NetworkPolicies {
 			kind += "-" + object.Value.GetName()
 		}
 		golden(t, kind, object)
@@ -101,7 +104,7 @@ func TestJobOfAnotherSizeAndRuntime(t *testing.T) {
 	o := build(t, r)
 	golden(t, "job-large", o.Job)
 	for _, object := range o.Support {
-		if object.Resource == agentpod.ResourceQuotas {
+		if object.Resource == gvr.ResourceQuotas {
 			golden(t, "resourcequota-large", object)
 		}
 	}
@@ -178,21 +181,6 @@ func TestRefusedRequests(t *testing.T) {
 	}
 }
 
-func FuzzLabelValue(f *testing.F) {
-	for _, s := range []string{"", "dev", "acme/shop", "-a-", "é", strings.Repeat("x", 63), strings.Repeat("x", 64), "////"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		got := agentpod.LabelValue(s)
-		if problems := validation.IsValidLabelValue(got); problems != nil {
-			t.Errorf("LabelValue(%q) = %q: %v", s, got, problems)
-		}
-		if again := agentpod.LabelValue(got); again != got {
-			t.Errorf("LabelValue(%q) = %q, and of that %q", s, got, again)
-		}
-	})
-}
-
 func TestGitRanges(t *testing.T) {
 	o, err := agentpod.Build(request(), func() agentpod.Platform {
 		p := platform()
@@ -258,7 +246,6 @@ func TestPlatformIsChecked(t *testing.T) {
 	for name, spoil := range map[string]func(*agentpod.Platform){
 		"no image":         func(p *agentpod.Platform) { p.Image = "" },
 		"no gateways":      func(p *agentpod.Platform) { p.Gateways = nil },
-		"no default size":  func(p *agentpod.Platform) { delete(p.Sizes, "") },
 		"no port":          func(p *agentpod.Platform) { p.Forbidden = []string{"db.example"} },
 		"metadata service": func(p *agentpod.Platform) { p.GitCIDRs = []netip.Prefix{netip.MustParsePrefix("169.254.169.254/32")} },
 	} {
@@ -267,30 +254,5 @@ func TestPlatformIsChecked(t *testing.T) {
 		if p.Validate() == nil {
 			t.Errorf("%s: accepted", name)
 		}
-	}
-}
-
-func TestParsePeers(t *testing.T) {
-	got, err := agentpod.ParsePeers("kourier-system/app=3scale-kourier-gateway, knative-serving, ns/a=b&c.d/e=f,169.254.20.10/32")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []agentpod.Peer{
-		{Namespace: "kourier-system", Labels: map[string]string{"app": "3scale-kourier-gateway"}},
-		{Namespace: "knative-serving"},
-		{Namespace: "ns", Labels: map[string]string{"a": "b", "c.d/e": "f"}},
-		{CIDR: netip.MustParsePrefix("169.254.20.10/32")},
-	}
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
-		t.Errorf("ParsePeers (-want +got):\n%s", diff)
-	}
-	if _, err := agentpod.ParsePeers("ns/app"); err == nil {
-		t.Error("a label without a value was accepted")
-	}
-	if _, err := agentpod.ParsePorts("80,0"); err == nil {
-		t.Error("port 0 was accepted")
-	}
-	if _, err := agentpod.ParseCIDRs("0.0.0.0/0,github.com"); err == nil {
-		t.Error("a host name was accepted as a range")
 	}
 }

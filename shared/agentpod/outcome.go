@@ -9,6 +9,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"codexk8s.dev/shared/exitcode"
 	"codexk8s.dev/shared/reason"
 )
 
@@ -100,7 +101,7 @@ func judgeFailed(job *batchv1.Job, condition *batchv1.JobCondition, pod *corev1.
 		// Our policy fails a Job for one exit code only, that of two containers. The
 		// pod may be gone, but the condition begins with the container's name.
 		// https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy
-		if probing(pod) || strings.HasPrefix(condition.Message, "Container "+ProbeName+" ") {
+		if probing(pod) || strings.HasPrefix(condition.Message, "Container "+probeName+" ") {
 			return notIsolated(lastWords(pod, condition.Message))
 		}
 		return failed(reason.Precondition, "The agent can't do this run, and trying again would not help: %s", lastWords(pod, condition.Message))
@@ -186,12 +187,12 @@ func judgeContainer(pod *corev1.Pod) (Outcome, bool) {
 		return failed(reason.OOMKilled, "The agent used more memory than %s and was killed. Give the role more memory, or let it run fewer things at once.", memoryLimit(pod)), true
 	case end.Reason == "ContainerCannotRun" || end.Reason == "StartError":
 		return failed(reason.ConfigError, "The agent's container could not be started: %s. Look at the agent's image.", end.Message), true
-	case end.ExitCode == ExitPrecondition && probing(pod):
+	case end.ExitCode == exitcode.Never && probing(pod):
 		return notIsolated(lastWords(pod, "")), true
 	case end.ExitCode != 0 && probing(pod):
 		return failed(reason.GatewayUnreachable, "The run's pod can't work from its namespace, so its agent was not started: %s Check the platform's GATEWAY_PEERS, GATEWAY_PORTS and DNS_PEERS, and that agent-gateway and llm-caller are ready.",
 			sentence(lastWords(pod, end.Reason))), true
-	case end.ExitCode == ExitPrecondition:
+	case end.ExitCode == exitcode.Never:
 		return failed(reason.Precondition, "The agent can't do this run, and trying again would not help: %s", lastWords(pod, "")), true
 	case end.ExitCode != 0:
 		return failed(reason.AgentError, "The agent ended with exit code %d: %s", end.ExitCode, lastWords(pod, end.Reason)), true
@@ -244,7 +245,7 @@ func podCondition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCond
 // until it has ended well, then the agent.
 func containerStatus(pod *corev1.Pod) *corev1.ContainerStatus {
 	for i, c := range pod.Status.InitContainerStatuses {
-		if c.Name == ProbeName && (c.State.Terminated == nil || c.State.Terminated.ExitCode != 0) {
+		if c.Name == probeName && (c.State.Terminated == nil || c.State.Terminated.ExitCode != 0) {
 			return &pod.Status.InitContainerStatuses[i]
 		}
 	}
@@ -262,7 +263,7 @@ func probing(pod *corev1.Pod) bool {
 		return false
 	}
 	c := containerStatus(pod)
-	return c != nil && c.Name == ProbeName
+	return c != nil && c.Name == probeName
 }
 
 func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
@@ -278,7 +279,7 @@ func statuses(pod *corev1.Pod) []corev1.ContainerStatus {
 }
 
 // isOurs tells the containers that the platform asked for from those that the cluster put beside them.
-func isOurs(container string) bool { return container == JobName || container == ProbeName }
+func isOurs(container string) bool { return container == JobName || container == probeName }
 
 // ended reports whether nothing of the pod runs any more.
 func ended(pod *corev1.Pod) bool {

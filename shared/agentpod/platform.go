@@ -43,9 +43,8 @@ type Platform struct {
 	// is not set up, and projects that want it are refused.
 	SandboxVersion string
 
-	Sizes  map[string]Size // by role; "" is every other role's
-	JobTTL time.Duration   // how long a finished Job stays for people to look at
-	Grace  time.Duration   // from SIGTERM to SIGKILL: time to save the session
+	JobTTL time.Duration // how long a finished Job stays for people to look at
+	Grace  time.Duration // from SIGTERM to SIGKILL: time to save the session
 }
 
 // Size is what one agent's container may use at most; it requests a quarter of
@@ -76,13 +75,8 @@ func DefaultPlatform() Platform {
 		GitCIDRs:     []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")},
 		GitPorts:     []int32{443, 22},
 		Probe:        true,
-		Sizes: map[string]Size{
-			"":    {CPU: resource.MustParse("1"), Memory: resource.MustParse("2Gi")},
-			"dev": {CPU: resource.MustParse("2"), Memory: resource.MustParse("4Gi")},
-			"qa":  {CPU: resource.MustParse("2"), Memory: resource.MustParse("4Gi")},
-		},
-		JobTTL: time.Hour,
-		Grace:  time.Minute,
+		JobTTL:       time.Hour,
+		Grace:        time.Minute,
 	}
 }
 
@@ -97,7 +91,7 @@ func (p Platform) Validate() error {
 	}
 	for _, address := range p.Forbidden {
 		colon := strings.LastIndexByte(address, ':')
-		if ports, err := ParsePorts(address[colon+1:]); colon < 1 || err != nil || len(ports) != 1 {
+		if port, err := strconv.ParseUint(address[colon+1:], 10, 16); colon < 1 || err != nil || port == 0 {
 			return fmt.Errorf("forbidden address %q: want host:port, [address]:port for IPv6", address)
 		}
 	}
@@ -109,64 +103,5 @@ func (p Platform) Validate() error {
 	if v := p.SandboxVersion; v != "" && v != "v1beta1" && v != "v1alpha1" {
 		return fmt.Errorf("agent-sandbox's API %q is not known: want v1beta1 or v1alpha1", v)
 	}
-	if _, ok := p.Sizes[""]; !ok {
-		return fmt.Errorf("there is no default size of an agent")
-	}
 	return nil
-}
-
-// ParsePeers reads a comma-separated list of "namespace", "namespace/key=value"
-// (more labels joined by "&") and address ranges such as "169.254.20.10/32".
-func ParsePeers(s string) ([]Peer, error) {
-	var peers []Peer
-	for _, item := range list(s) {
-		if cidr, err := netip.ParsePrefix(item); err == nil {
-			peers = append(peers, Peer{CIDR: cidr.Masked()})
-			continue
-		}
-		namespace, selector, selected := strings.Cut(item, "/")
-		peer := Peer{Namespace: namespace}
-		if selected {
-			peer.Labels = map[string]string{}
-			for pair := range strings.SplitSeq(selector, "&") {
-				key, value, ok := strings.Cut(pair, "=")
-				if !ok || key == "" {
-					return nil, fmt.Errorf("peer %q: want namespace, namespace/label=value or an address range", item)
-				}
-				peer.Labels[key] = value
-			}
-		}
-		peers = append(peers, peer)
-	}
-	return peers, nil
-}
-
-// ParseCIDRs reads a comma-separated list of address ranges.
-func ParseCIDRs(s string) ([]netip.Prefix, error) {
-	var cidrs []netip.Prefix
-	for _, item := range list(s) {
-		cidr, err := netip.ParsePrefix(item)
-		if err != nil {
-			return nil, fmt.Errorf("address range %q: %w", item, err)
-		}
-		cidrs = append(cidrs, cidr.Masked())
-	}
-	return cidrs, nil
-}
-
-// ParsePorts reads a comma-separated list of port numbers.
-func ParsePorts(s string) ([]int32, error) {
-	var ports []int32
-	for _, item := range list(s) {
-		n, err := strconv.ParseUint(item, 10, 16)
-		if err != nil || n == 0 {
-			return nil, fmt.Errorf("port %q is no number from 1 to 65535", item)
-		}
-		ports = append(ports, int32(n))
-	}
-	return ports, nil
-}
-
-func list(s string) []string {
-	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }

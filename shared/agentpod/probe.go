@@ -11,10 +11,10 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// ProbeName is the init container that checks that the network policies are
+// probeName is the init container that checks that the network policies are
 // enforced: an agent starts only where it can't reach what it must not. A policy
 // does nothing until a network plug-in enforces it, and some clusters have none.
-const ProbeName = "probe"
+const probeName = "probe"
 
 // metadata is where clouds keep the credentials of the machine that a pod is on.
 var metadata = []string{"169.254.169.254:80", "[fd00:ec2::254]:80"}
@@ -38,10 +38,10 @@ func (p Platform) forbidden() []string {
 }
 
 // probe is the Job's first container. It has no token, no volume, and exits with
-// ExitPrecondition where the namespace isn't isolated.
+// exitcode.Never where the namespace isn't isolated.
 func probe(r events.AgentRequested, p Platform) corev1.Container {
 	return corev1.Container{
-		Name:  ProbeName,
+		Name:  probeName,
 		Image: p.Image,
 		Args:  []string{"probe"},
 		Env: []corev1.EnvVar{

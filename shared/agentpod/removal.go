@@ -20,7 +20,7 @@ func Removable(ns *corev1.Namespace, jobs []batchv1.Job, now time.Time) error {
 	if !strings.HasPrefix(ns.Name, NamespacePrefix) {
 		return refuse("not_ours", "namespace %s does not begin with %s", ns.Name, NamespacePrefix)
 	}
-	if !IsOurs(ns) || ns.Labels[LabelRun] == "" {
+	if !madeByUs(ns) || ns.Labels[LabelRun] == "" {
 		return refuse("not_ours", "namespace %s lacks the labels that the platform gives its namespaces", ns.Name)
 	}
 	expires, ok := Expiry(ns)
@@ -76,7 +76,7 @@ func Departing(ns *corev1.Namespace, now time.Time) error {
 // Reusable says whether a namespace that exists may serve the run: nil, or a
 // *Refusal. It must be ours and belong to the same issue.
 func Reusable(ns metav1.Object, r events.AgentRequested) error {
-	if !IsOurs(ns) {
+	if !madeByUs(ns) {
 		return refuse(reason.NamespaceTaken, "namespace %s exists and is not the platform's; remove it or its cause", ns.GetName())
 	}
 	if owner := ns.GetAnnotations()[AnnotationCorrelation]; owner != r.Correlation() {
@@ -85,19 +85,19 @@ func Reusable(ns metav1.Object, r events.AgentRequested) error {
 	return nil
 }
 
-// Succession says what a Job that already has the name means for the request.
-type Succession int
+// Fate is what becomes of a Job that has the name already, when the next one is requested.
+type Fate int
 
 // What is to be done about a Job that is already there.
 const (
-	Keep    Succession = iota // it is the requested Job
-	Replace                   // it has ended: it makes room
-	Stop                      // its run has gone on without it: it is told to go
-	Leaving                   // it is being deleted: its pod may still be at work
-	Late                      // it is a later Job of the run: the request is old
+	Keep    Fate = iota // it is the requested Job
+	Replace             // it has ended: it makes room
+	Stop                // its run has gone on without it: it is told to go
+	Leaving             // it is being deleted: its pod may still be at work
+	Late                // it is a later Job of the run: the request is old
 )
 
-// Succeed compares the Job that has the name with the one requested, whose run is
+// FateOf compares the Job that has the name with the one requested, whose run is
 // not over. A Job that is not ours is a *Refusal.
 //
 // An issue has one active run. So a Job of another run of it has had its time, also
@@ -105,8 +105,8 @@ const (
 // stop, or it hangs. And of one run only the last Job counts. If that has ended and
 // the run has not, nobody knows any more what came of it, as after a restore of the
 // database: it is done again.
-func Succeed(existing *batchv1.Job, r events.AgentRequested) (Succession, error) {
-	if !IsOurs(existing) {
+func FateOf(existing *batchv1.Job, r events.AgentRequested) (Fate, error) {
+	if !madeByUs(existing) {
 		return Keep, refuse(reason.JobTaken, "namespace %s has a Job %s that is not the platform's", existing.Namespace, existing.Name)
 	}
 	if BelongsTo(existing, r.RunID) {

@@ -98,7 +98,7 @@ func TestSucceed(t *testing.T) {
 		there   events.AgentRequested
 		change  func(*batchv1.Job)
 		request events.AgentRequested
-		want    agentpod.Succession
+		want    agentpod.Fate
 		refused string
 	}{
 		"the same":                {there: first, request: first, want: agentpod.Keep},
@@ -118,7 +118,7 @@ func TestSucceed(t *testing.T) {
 			if test.change != nil {
 				test.change(there)
 			}
-			got, err := agentpod.Succeed(there, test.request)
+			got, err := agentpod.FateOf(there, test.request)
 			if reason := reasonOf(t, err); reason != test.refused || (err == nil && got != test.want) {
 				t.Errorf("Succeed = %v, refused for %q; want %v, %q", got, reason, test.want, test.refused)
 			}

@@ -8,9 +8,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/shared/reason"
 )
 
@@ -26,16 +26,6 @@ const AgentSandbox = "agent-sandbox"
 
 // SandboxKind is the kind of a [Sandbox], and of a Job that stands for one.
 const SandboxKind = "Sandbox"
-
-const sandboxGroup = "agents.x-k8s.io"
-
-// Sandboxes is the API's resource in that version, v1beta1 or v1alpha1; zero for "".
-func Sandboxes(version string) schema.GroupVersionResource {
-	if version == "" {
-		return schema.GroupVersionResource{}
-	}
-	return schema.GroupVersionResource{Group: sandboxGroup, Version: version, Resource: "sandboxes"}
-}
 
 // Sandbox is as much of agents.x-k8s.io's Sandbox as the platform writes and reads. The
 // fields are the same in v1alpha1 and v1beta1.
@@ -96,13 +86,13 @@ func (p Platform) offers(sandbox string) error {
 	case sandbox != AgentSandbox:
 		return refuse(reason.InvalidRequest, "sandbox %q is not known: the project's setting is %s, or none", sandbox, AgentSandbox)
 	case p.SandboxVersion == "":
-		return refuse(reason.KubernetesRefused, "The project's runs are to be Sandboxes, which are not set up here: %s", SandboxSetup)
+		return refuse(reason.KubernetesRefused, "The project's runs are to be Sandboxes, which are not set up here: %s", sandboxSetup)
 	}
 	return nil
 }
 
-// SandboxSetup says what a project's setting needs.
-const SandboxSetup = "deploy the platform with OVERLAY=agent-sandbox, and agent-sandbox's controller with the definition of sandboxes.agents.x-k8s.io " +
+// sandboxSetup says what a project's setting needs.
+const sandboxSetup = "deploy the platform with OVERLAY=agent-sandbox, and agent-sandbox's controller with the definition of sandboxes.agents.x-k8s.io " +
 	"(https://github.com/kubernetes-sigs/agent-sandbox/releases); or take sandbox out of the project's settings."
 
 // sandbox is what is made in place of the Job.
@@ -114,7 +104,7 @@ func sandbox(job *batchv1.Job, r events.AgentRequested, version string) *Sandbox
 	template.Spec.ActiveDeadlineSeconds = job.Spec.ActiveDeadlineSeconds
 	until := metav1.NewTime(r.Deadline.UTC())
 	return &Sandbox{
-		TypeMeta:   metav1.TypeMeta{APIVersion: sandboxGroup + "/" + version, Kind: SandboxKind},
+		TypeMeta:   metav1.TypeMeta{APIVersion: gvr.SandboxGroup + "/" + version, Kind: SandboxKind},
 		ObjectMeta: job.ObjectMeta,
 		Spec: SandboxSpec{
 			PodTemplate:    SandboxPod{SandboxPodMeta{template.Labels, template.Annotations}, template.Spec},

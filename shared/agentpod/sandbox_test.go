@@ -132,19 +132,19 @@ func TestSandboxKeepsItsNamespaceAndItsPlace(t *testing.T) {
 	for name, test := range map[string]struct {
 		conditions []metav1.Condition
 		removable  string
-		next       map[string]agentpod.Succession
+		next       map[string]agentpod.Fate
 	}{
-		"at work":        {[]metav1.Condition{ready}, "active_run", map[string]agentpod.Succession{"same": agentpod.Keep, "second": agentpod.Stop, "other": agentpod.Stop}},
-		"ended":          {[]metav1.Condition{podFails}, "", map[string]agentpod.Succession{"same": agentpod.Replace, "second": agentpod.Replace, "other": agentpod.Replace}},
-		"its time is up": {[]metav1.Condition{expired}, "", map[string]agentpod.Succession{"same": agentpod.Replace, "second": agentpod.Replace, "other": agentpod.Replace}},
+		"at work":        {[]metav1.Condition{ready}, "active_run", map[string]agentpod.Fate{"same": agentpod.Keep, "second": agentpod.Stop, "other": agentpod.Stop}},
+		"ended":          {[]metav1.Condition{podFails}, "", map[string]agentpod.Fate{"same": agentpod.Replace, "second": agentpod.Replace, "other": agentpod.Replace}},
+		"its time is up": {[]metav1.Condition{expired}, "", map[string]agentpod.Fate{"same": agentpod.Replace, "second": agentpod.Replace, "other": agentpod.Replace}},
 	} {
 		there.Status.Conditions = test.conditions
 		if got := reasonOf(t, agentpod.Removable(ns, []batchv1.Job{*there.AsJob()}, past)); got != test.removable {
 			t.Errorf("%s: its namespace is refused for %q, want %q", name, got, test.removable)
 		}
-		got := map[string]agentpod.Succession{}
+		got := map[string]agentpod.Fate{}
 		for which, r := range map[string]events.AgentRequested{"same": first, "second": second, "other": other} {
-			what, err := agentpod.Succeed(there.AsJob(), r)
+			what, err := agentpod.FateOf(there.AsJob(), r)
 			if err != nil {
 				t.Error(err)
 			}

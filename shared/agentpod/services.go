@@ -21,15 +21,13 @@ import (
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/shared/reason"
 )
 
-// KnativeServices is the API's resource of the project's services.
-var KnativeServices = servingv1.SchemeGroupVersion.WithResource("services")
-
-// AnnotationSpec is a digest of what was asked for: the API server fills a spec in,
+// annotationSpec is a digest of what was asked for: the API server fills a spec in,
 // so that what is read back tells nothing.
-const AnnotationSpec = "codexk8s.dev/spec"
+const annotationSpec = "codexk8s.dev/spec"
 
 // knativeServing is where the activator, which holds the calls to a service at zero
 // pods, and the autoscaler are.
@@ -53,7 +51,7 @@ func addServices(o *Objects, r events.AgentRequested, p Platform, meta func(stri
 	}
 	quota := resourceQuota(o.Support)
 	for _, s := range r.Services {
-		size, err := sizeOf(events.AgentRequested{CPU: s.CPU, Memory: s.Memory}, p)
+		size, err := sizeOf(s.CPU, s.Memory)
 		if err != nil {
 			return err
 		}
@@ -61,7 +59,7 @@ func addServices(o *Objects, r events.AgentRequested, p Platform, meta func(stri
 		if err != nil {
 			return err
 		}
-		o.Services = append(o.Services, Object{KnativeServices, service})
+		o.Services = append(o.Services, Object{gvr.KnativeServices, service})
 		makeRoom(quota.Spec.Hard, s, size)
 	}
 	for _, object := range o.Support {
@@ -72,7 +70,7 @@ func addServices(o *Objects, r events.AgentRequested, p Platform, meta func(stri
 			policy.Spec.PodSelector = ofServices(metav1.LabelSelectorOpDoesNotExist)
 		}
 	}
-	o.Support = append(o.Support, Object{NetworkPolicies, ingressToServices(meta("ingress-services"), p)})
+	o.Support = append(o.Support, Object{gvr.NetworkPolicies, ingressToServices(meta("ingress-services"), p)})
 	agent := &o.agent().Spec.Template.Spec.Containers[0]
 	agent.Env = append(agent.Env, addresses(r)...)
 	return nil
@@ -100,11 +98,11 @@ func ServiceURL(service, namespace string) string {
 // knativeService is one service. What changes with each run stands on the Service
 // alone: a changed template would be a new revision, and a pod to start.
 func knativeService(meta metav1.ObjectMeta, s events.Service, size Size, addresses []corev1.EnvVar) (*servingv1.Service, error) {
-	meta.Labels[LabelName] = s.Name
+	meta.Labels[labelName] = s.Name
 	meta.Labels[networking.VisibilityLabelKey] = serving.VisibilityClusterLocal
 	spec := servingv1.ServiceSpec{ConfigurationSpec: servingv1.ConfigurationSpec{Template: servingv1.RevisionTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{
-			Labels: map[string]string{LabelManagedBy: ManagedBy, LabelName: s.Name},
+			Labels: map[string]string{LabelManagedBy: ManagedBy, labelName: s.Name},
 			Annotations: map[string]string{
 				autoscaling.MinScaleAnnotationKey: "0",
 				autoscaling.MaxScaleAnnotationKey: strconv.Itoa(int(s.MaxScale)),
@@ -121,7 +119,7 @@ func knativeService(meta metav1.ObjectMeta, s events.Service, size Size, address
 		return nil, fmt.Errorf("encoding service %s: %w", s.Name, err)
 	}
 	sum := sha256.Sum256(asked)
-	meta.Annotations[AnnotationSpec] = hex.EncodeToString(sum[:8])
+	meta.Annotations[annotationSpec] = hex.EncodeToString(sum[:8])
 	service := &servingv1.Service{ObjectMeta: meta, Spec: spec}
 	service.SetGroupVersionKind(servingv1.SchemeGroupVersion.WithKind("Service"))
 	return service, nil
@@ -202,7 +200,7 @@ func ofServices(is metav1.LabelSelectorOperator) metav1.LabelSelector {
 }
 
 func resourceQuota(objects []Object) *corev1.ResourceQuota {
-	i := slices.IndexFunc(objects, func(o Object) bool { return o.Resource == ResourceQuotas })
+	i := slices.IndexFunc(objects, func(o Object) bool { return o.Resource == gvr.ResourceQuotas })
 	return objects[i].Value.(*corev1.ResourceQuota)
 }
 
@@ -210,7 +208,7 @@ func resourceQuota(objects []Object) *corev1.ResourceQuota {
 // from this event's first delivery, or from the run before. false means that nothing
 // is to be done; an object that is not ours is a *Refusal.
 func RenewService(existing, asked *servingv1.Service) (changed bool, err error) {
-	if !IsOurs(existing) {
+	if !madeByUs(existing) {
 		return false, refuse(reason.ServiceTaken, "namespace %s has a Knative Service %s that is not the platform's; rename it in the project's services", existing.Namespace, existing.Name)
 	}
 	before := existing.ObjectMeta.DeepCopy()
@@ -219,7 +217,7 @@ func RenewService(existing, asked *servingv1.Service) (changed bool, err error) 
 	}
 	maps.Copy(existing.Labels, asked.Labels)
 	maps.Copy(existing.Annotations, asked.Annotations)
-	if before.Annotations[AnnotationSpec] != asked.Annotations[AnnotationSpec] {
+	if before.Annotations[annotationSpec] != asked.Annotations[annotationSpec] {
 		existing.Spec = asked.Spec
 	}
 	return !maps.Equal(before.Labels, existing.Labels) || !maps.Equal(before.Annotations, existing.Annotations), nil

@@ -13,6 +13,7 @@ import (
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/environment"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/kube/gvr"
 )
 
 const servicesFile = `apiVersion: codexk8s.dev/v1
@@ -61,7 +62,7 @@ func TestServices(t *testing.T) {
 	golden(t, "job-full-env", o.Job)
 	for _, object := range o.Support {
 		switch name := object.Value.GetName(); {
-		case object.Resource == agentpod.ResourceQuotas:
+		case object.Resource == gvr.ResourceQuotas:
 			golden(t, "resourcequota-full-env", object)
 		case name == "egress-git" || name == "ingress-services":
 			golden(t, "networkpolicy-"+name+"-full-env", object)

@@ -124,12 +124,12 @@ var pulling = []string{"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"
 // agent waits for those that the cluster put before it.
 // https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/kubelet/container/sync_result.go
 func judgeWaiting(c corev1.ContainerStatus, waited time.Duration) (Outcome, bool) {
-	cause, message := c.State.Waiting.Reason, strings.TrimSuffix(c.State.Waiting.Message, ".")
-	pull := slices.Contains(pulling, cause)
+	why, message := c.State.Waiting.Reason, strings.TrimSuffix(c.State.Waiting.Message, ".")
+	pull := slices.Contains(pulling, why)
 	switch {
 	case inTurn(c.State.Waiting):
 		return Outcome{}, false
-	case cause == "InvalidImageName" || cause == "ErrImageNeverPull" || pull && pullRefused(message):
+	case why == "InvalidImageName" || why == "ErrImageNeverPull" || pull && pullRefused(message):
 	case pull && waited <= pullPatience || waited <= podPatience:
 		return Outcome{}, false
 	}
@@ -138,13 +138,13 @@ func judgeWaiting(c corev1.ContainerStatus, waited time.Duration) (Outcome, bool
 		if t := c.LastTerminationState.Terminated; t != nil {
 			message = first(strings.TrimSuffix(tail(t.Message), "."), fmt.Sprintf("%s, exit code %d", t.Reason, t.ExitCode))
 		}
-		return failed(reason.SidecarFailed, "The container %s, which the cluster put into the agent's pod, does not come up (%s): %s. Keep it out of the namespaces of runs, or mend it.", c.Name, cause, message), true
-	case cause == "InvalidImageName":
+		return failed(reason.SidecarFailed, "The container %s, which the cluster put into the agent's pod, does not come up (%s): %s. Keep it out of the namespaces of runs, or mend it.", c.Name, why, message), true
+	case why == "InvalidImageName":
 		return failed(reason.ImagePull, "The name of the agent's image is no valid one: %s. Correct the platform's AGENT_IMAGE.", message), true
-	case pull || cause == "ErrImageNeverPull":
+	case pull || why == "ErrImageNeverPull":
 		return failed(reason.ImagePull, "The agent's image can't be pulled: %s. Check the platform's AGENT_IMAGE and the cluster's access to that registry.", message), true
 	}
-	return failed(reason.ConfigError, "The agent's container can't be created (%s): %s", cause, message), true
+	return failed(reason.ConfigError, "The agent's container can't be created (%s): %s", why, message), true
 }
 
 // pullRefused reports whether a registry will give the same answer again, as it does not

@@ -11,9 +11,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/kube/gvr"
 	fakekube "codexk8s.dev/test/local/kube"
 )
 
@@ -57,24 +57,24 @@ func TestLifeOfAnObject(t *testing.T) {
 	}
 	get := func() *corev1.Namespace {
 		t.Helper()
-		ns, err := kube.Get[corev1.Namespace](ctx, c, agentpod.Namespaces, "", "run")
+		ns, err := kube.Get[corev1.Namespace](ctx, c, gvr.Namespaces, "", "run")
 		must(err)
 		return ns
 	}
 	if ns := get(); ns != nil {
 		t.Errorf("what isn't there was read as %+v", ns)
 	}
-	must(c.Create(ctx, agentpod.Namespaces, namespace(map[string]string{"app": "one"})))
-	if err := c.Create(ctx, agentpod.Namespaces, namespace(nil)); !apierrors.IsAlreadyExists(err) {
+	must(c.Create(ctx, gvr.Namespaces, namespace(map[string]string{"app": "one"})))
+	if err := c.Create(ctx, gvr.Namespaces, namespace(nil)); !apierrors.IsAlreadyExists(err) {
 		t.Errorf("created twice: %v", err)
 	}
-	must(c.Update(ctx, agentpod.Namespaces, namespace(map[string]string{"app": "two"})))
-	must(c.Annotate(ctx, agentpod.Namespaces, get(), "a", "b"))
+	must(c.Update(ctx, gvr.Namespaces, namespace(map[string]string{"app": "two"})))
+	must(c.Annotate(ctx, gvr.Namespaces, get(), "a", "b"))
 	ns := get()
 	if ns.Labels["app"] != "two" || ns.Annotations["a"] != "b" {
 		t.Errorf("labels %v, annotations %v", ns.Labels, ns.Annotations)
 	}
-	all, err := kube.List[corev1.Namespace](ctx, c, agentpod.Namespaces, "", "app=two")
+	all, err := kube.List[corev1.Namespace](ctx, c, gvr.Namespaces, "", "app=two")
 	must(err)
 	if diff := cmp.Diff([]corev1.Namespace{*ns}, all); diff != "" {
 		t.Errorf("List (-want +got):\n%s", diff)
@@ -82,34 +82,34 @@ func TestLifeOfAnObject(t *testing.T) {
 
 	other := ns.DeepCopy()
 	other.UID = "another"
-	if err := c.Delete(ctx, agentpod.Namespaces, other, metav1.DeletePropagationBackground); !apierrors.IsConflict(err) {
+	if err := c.Delete(ctx, gvr.Namespaces, other, metav1.DeletePropagationBackground); !apierrors.IsConflict(err) {
 		t.Errorf("deleted an object with another UID: %v", err)
 	}
-	must(c.Annotate(ctx, agentpod.Namespaces, ns, "a", "c"))
-	if err := c.DeleteUnchanged(ctx, agentpod.Namespaces, ns, metav1.DeletePropagationBackground); !apierrors.IsConflict(err) {
+	must(c.Annotate(ctx, gvr.Namespaces, ns, "a", "c"))
+	if err := c.DeleteUnchanged(ctx, gvr.Namespaces, ns, metav1.DeletePropagationBackground); !apierrors.IsConflict(err) {
 		t.Errorf("deleted an object that was changed since: %v", err)
 	}
-	must(c.DeleteUnchanged(ctx, agentpod.Namespaces, get(), metav1.DeletePropagationBackground))
+	must(c.DeleteUnchanged(ctx, gvr.Namespaces, get(), metav1.DeletePropagationBackground))
 	for deadline := time.Now().Add(10 * time.Second); get() != nil && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
-	must(c.Delete(ctx, agentpod.Namespaces, ns, metav1.DeletePropagationBackground))
+	must(c.Delete(ctx, gvr.Namespaces, ns, metav1.DeletePropagationBackground))
 }
 
 func TestKindsOfErrors(t *testing.T) {
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
-	terminating := apierrors.NewForbidden(agentpod.Jobs.GroupResource(), "agent", errors.New("being terminated"))
+	terminating := apierrors.NewForbidden(gvr.Jobs.GroupResource(), "agent", errors.New("being terminated"))
 	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
 	for name, test := range map[string]struct {
 		err     error
 		refused bool
 		until   time.Time
 	}{
-		"forbidden":             {err: apierrors.NewForbidden(agentpod.Jobs.GroupResource(), "agent", errors.New("no")), refused: true},
+		"forbidden":             {err: apierrors.NewForbidden(gvr.Jobs.GroupResource(), "agent", errors.New("no")), refused: true},
 		"bad request":           {err: apierrors.NewBadRequest("no"), refused: true},
 		"namespace terminating": {err: terminating},
 		"unauthorized":          {err: apierrors.NewUnauthorized("token")},
-		"conflict":              {err: apierrors.NewConflict(agentpod.Jobs.GroupResource(), "agent", errors.New("changed"))},
+		"conflict":              {err: apierrors.NewConflict(gvr.Jobs.GroupResource(), "agent", errors.New("changed"))},
 		"too many":              {err: apierrors.NewTooManyRequests("slow down", 7), until: now.Add(7 * time.Second)},
 		"no connection":         {err: errors.New("dial tcp: connection refused")},
 	} {
@@ -145,7 +145,7 @@ func TestNowIsTheAPIServers(t *testing.T) {
 	}
 	for _, ahead := range []time.Duration{time.Hour, -24 * time.Hour, 0} {
 		objects.SetAhead(ahead)
-		if _, err := kube.List[corev1.Namespace](t.Context(), c, agentpod.Namespaces, "", ""); err != nil {
+		if _, err := kube.List[corev1.Namespace](t.Context(), c, gvr.Namespaces, "", ""); err != nil {
 			t.Fatal(err)
 		}
 		if skew := (time.Until(c.Now()) - ahead).Abs(); skew > time.Minute {

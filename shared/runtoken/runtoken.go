@@ -22,8 +22,16 @@ import (
 	"github.com/golang-jwt/jwt/v4"
 )
 
-// MinKey is the shortest key that is accepted, in bytes: that of the hash, as RFC 7518 §3.2 demands for HS256.
-const MinKey = 32
+// minKey is the shortest key that is accepted, in bytes: that of the hash, as RFC 7518 §3.2 demands for HS256.
+const minKey = 32
+
+// Key is the key in the text of a setting, RUN_TOKEN_KEY; one that is too short is an error.
+func Key(text string) ([]byte, error) {
+	if len(text) < minKey {
+		return nil, fmt.Errorf("RUN_TOKEN_KEY has %d bytes, give at least %d", len(text), minKey)
+	}
+	return []byte(text), nil
+}
 
 const (
 	issuer   = "https://codexk8s.dev/agent-launcher"
@@ -53,10 +61,10 @@ type payload struct {
 }
 
 // Mint returns the signed token for c. A fraction of a second in c.Expires is cut off, because a token holds whole seconds.
-// It fails on a key shorter than MinKey and on claims with an empty field.
+// It fails on a key shorter than minKey and on claims with an empty field.
 func Mint(key []byte, c Claims) (string, error) {
-	if len(key) < MinKey {
-		return "", fmt.Errorf("minting a run token: key has %d bytes, set RUN_TOKEN_KEY to at least %d", len(key), MinKey)
+	if len(key) < minKey {
+		return "", fmt.Errorf("minting a run token: key has %d bytes, set RUN_TOKEN_KEY to at least %d", len(key), minKey)
 	}
 	if err := c.complete(); err != nil {
 		return "", fmt.Errorf("minting a run token: %w", err)
@@ -81,8 +89,8 @@ func Mint(key []byte, c Claims) (string, error) {
 // Verify returns the claims of a token that was minted with key and has not expired at now. The error wraps ErrInvalid or
 // ErrExpired and never contains the token. There is no leeway: the clocks concerned are those of one cluster.
 func Verify(key []byte, token string, now time.Time) (Claims, error) {
-	if len(key) < MinKey {
-		return Claims{}, fmt.Errorf("verifying a run token: key has %d bytes, set RUN_TOKEN_KEY to at least %d", len(key), MinKey)
+	if len(key) < minKey {
+		return Claims{}, fmt.Errorf("verifying a run token: key has %d bytes, set RUN_TOKEN_KEY to at least %d", len(key), minKey)
 	}
 	// The library would compare the times with its own clock; ours is the argument.
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithoutClaimsValidation())

@@ -70,10 +70,10 @@ func TestMintRefuses(t *testing.T) {
 			t.Errorf("%s: minted %q", name, token)
 		}
 	}
-	if _, err := Mint(key[:MinKey-1], one); err == nil {
+	if _, err := Mint(key[:minKey-1], one); err == nil {
 		t.Error("minted with a short key")
 	}
-	if _, err := Verify(key[:MinKey-1], mint(t, one), now); err == nil {
+	if _, err := Verify(key[:minKey-1], mint(t, one), now); err == nil {
 		t.Error("verified with a short key")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/test/cluster/agentsandbox"
 	"codexk8s.dev/test/local/stack"
 )
@@ -82,7 +83,7 @@ func TestAnAgentWorksInASandboxInPlaceOfAJob(t *testing.T) {
 	if jobs := mustList[batchv1.Job](t, it, "batch/v1/jobs", in, ""); len(jobs) > 0 {
 		t.Errorf("there are %d Jobs besides", len(jobs))
 	}
-	sandboxes := it.api.Resource(agentpod.Sandboxes("v1beta1"))
+	sandboxes := it.api.Resource(gvr.Sandboxes("v1beta1"))
 	if all, err := sandboxes.Namespace(in).List(t.Context(), metav1.ListOptions{}); err != nil {
 		t.Error(err)
 	} else if len(all.Items) != 1 {

@@ -101,14 +101,15 @@ func TestPackageComment(t *testing.T) {
 	}
 }
 
-// The packages of shared: pure ones compute, those of I/O touch the world, and the rest is what both need of it.
+// The packages of shared: pure ones compute, those of I/O touch the world, and the rest is what both need of it,
+// or joins some of them for functions.
 var (
 	pure = []string{
-		"shared/access", "shared/agentpod", "shared/environment", "shared/events", "shared/plain", "shared/project", "shared/prompt",
+		"shared/access", "shared/agentpod", "shared/environment", "shared/events", "shared/exitcode", "shared/plain", "shared/project", "shared/prompt",
 		"shared/reason", "shared/runtoken", "shared/stage", "shared/webhook", "shared/yamlfile",
 	}
 	io   = []string{"shared/github", "shared/kube", "shared/llm", "shared/serve", "shared/store"}
-	rest = []string{"shared/agentapi", "shared/metrics", "shared/variables"}
+	rest = []string{"shared/agentapi", "shared/metrics", "shared/runauth", "shared/variables"}
 )
 
 // TestEveryPackageOfSharedHasItsKind: a new one says what it is, and then TestImports holds it to that.

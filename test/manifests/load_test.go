@@ -5,7 +5,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -29,8 +27,6 @@ import (
 )
 
 var now = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
-
-var comparePrefixes = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
 
 func ptr[T any](v T) *T { return &v }
 

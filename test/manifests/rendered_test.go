@@ -16,6 +16,7 @@ import (
 	"knative.dev/eventing/pkg/apis/eventing"
 
 	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/kube/gvr"
 )
 
 // TestRenderedOverlays: whatever kubectl makes of an overlay, Knative accepts it
@@ -71,7 +72,7 @@ func sandboxes(t *testing.T, m tree) {
 	holders := map[string]string{}
 	for name, role := range m.clusterRoles {
 		for _, rule := range role.Rules {
-			if slices.Contains(rule.Resources, agentpod.Sandboxes("v1beta1").Resource) {
+			if slices.Contains(rule.Resources, gvr.Sandboxes("v1beta1").Resource) {
 				holders[m.clusterHolders[name]] = strings.Join(rule.Verbs, " ")
 			}
 		}

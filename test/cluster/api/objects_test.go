@@ -19,6 +19,7 @@ import (
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/shared/stage"
 )
 
@@ -30,7 +31,7 @@ func newRun(t *testing.T) agentpod.Objects {
 	p.Image, p.GatewayURL, p.LLMURL = "registry.example.com/agent-runner:1", "http://agent-gateway", "http://llm-caller/v1"
 	o, err := agentpod.Build(events.AgentRequested{
 		RunRef:    events.RunRef{RunID: id, Project: "demo", Repository: repo, Issue: 1},
-		Namespace: stage.Namespace(events.WorkItem(repo, 1)), Stage: "dev", Role: "dev", Engine: "codex",
+		Namespace: stage.Namespace(events.WorkItem(repo, 1)), Stage: "dev", Role: "dev", Engine: "codex", CPU: "2", Memory: "4Gi",
 		Deadline: time.Now().Add(time.Hour), ExpiresAt: time.Now().Add(time.Hour),
 	}, p, "token", time.Now())
 	if err != nil {
@@ -127,7 +128,7 @@ func TestAgentLauncherTouchesNoNamespaceButThoseOfRuns(t *testing.T) {
 		t.Cleanup(func() { _ = admin.Resource(spaces).Delete(context.Background(), name, metav1.DeleteOptions{}) })
 	}
 	for _, object := range o.Support {
-		if object.Resource == agentpod.Roles { // without which nobody may bind it
+		if object.Resource == gvr.Roles { // without which nobody may bind it
 			if err := create(t, admin, elsewhere(object), false); err != nil {
 				t.Fatal(err)
 			}

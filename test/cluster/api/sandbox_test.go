@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/test/cluster/agentsandbox"
 )
 
@@ -110,7 +110,7 @@ func defineSandboxes(t *testing.T) map[string]bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := "sandboxes." + agentpod.Sandboxes("v1alpha1").Group
+	name := "sandboxes." + gvr.Sandboxes("v1alpha1").Group
 	for _, o := range objectsOf(t, filepath.Join(dir, agentsandbox.Definition)) {
 		unstructured.RemoveNestedField(o.Object, "spec", "conversion") // nobody is there to convert
 		undo, err := ensure(t.Context(), o)
@@ -145,7 +145,7 @@ func goldenSandbox(t *testing.T, version string) *unstructured.Unstructured {
 	t.Helper()
 	file := map[string]string{"v1alpha1": "sandbox-v1alpha1.yaml", "v1beta1": "sandbox.yaml"}[version]
 	all := objectsOf(t, filepath.Join(root, "shared", "agentpod", "testdata", file))
-	if got := all[0].GetAPIVersion(); len(all) != 1 || got != agentpod.Sandboxes(version).GroupVersion().String() {
+	if got := all[0].GetAPIVersion(); len(all) != 1 || got != gvr.Sandboxes(version).GroupVersion().String() {
 		t.Fatalf("%s holds %d objects, the first of %s", file, len(all), got)
 	}
 	return all[0]
@@ -153,7 +153,7 @@ func goldenSandbox(t *testing.T, version string) *unstructured.Unstructured {
 
 func trySandbox(t *testing.T, account string, u *unstructured.Unstructured) error {
 	t.Helper()
-	r := agentpod.Sandboxes(u.GroupVersionKind().Version)
+	r := gvr.Sandboxes(u.GroupVersionKind().Version)
 	_, err := as(t, account).Resource(r).Namespace(u.GetNamespace()).Create(t.Context(), u, metav1.CreateOptions{
 		DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict,
 	})
