@@ -101,7 +101,7 @@ func (r *runner) work(ctx context.Context) error {
 	r.phase.Store(phaseClone)
 	a, err := r.gateway.GetAssignment(ctx, &agentapi.GetAssignmentRequest{})
 	if err != nil {
-		return fmt.Errorf("get the assignment: %w", err)
+		return fmt.Errorf("getting the assignment: %w", err)
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -131,7 +131,7 @@ func (r *runner) work(ctx context.Context) error {
 	// The report ends the run before it is answered, and a heartbeat would hear of that as an order to stop.
 	still()
 	if _, err := r.gateway.Report(ctx, result); err != nil {
-		return fmt.Errorf("report the result: %w", errors.Join(err, context.Cause(ctx)))
+		return fmt.Errorf("reporting the result: %w", errors.Join(err, context.Cause(ctx)))
 	}
 	if f != nil && f.Reason == reason.PullRequestMissing {
 		return f

@@ -40,13 +40,13 @@ func settings() (env, error) {
 	}
 	err := variables.Read(&e)
 	if err = errors.Join(err, os.Unsetenv(process.TokenVariable)); err != nil {
-		return env{}, fmt.Errorf("read the environment: %w", err)
+		return env{}, fmt.Errorf("reading the environment: %w", err)
 	}
 	if e.WorkDir, err = filepath.Abs(e.WorkDir); err != nil {
-		return env{}, fmt.Errorf("make WORK_DIR absolute: %w", err)
+		return env{}, fmt.Errorf("making WORK_DIR absolute: %w", err)
 	}
 	if err := os.MkdirAll(e.WorkDir, 0o755); err != nil {
-		return env{}, fmt.Errorf("create WORK_DIR, give a writable folder: %w", err)
+		return env{}, fmt.Errorf("creating WORK_DIR, give a writable folder: %w", err)
 	}
 	return e, nil
 }
@@ -60,7 +60,7 @@ func (e env) gitDir() string    { return filepath.Join(e.WorkDir, "git") }
 func (e env) repository(cloneURL string) (checkout.Options, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return checkout.Options{}, fmt.Errorf("find this program to use it as credential helper: %w", err)
+		return checkout.Options{}, fmt.Errorf("finding this program to use it as credential helper: %w", err)
 	}
 	return checkout.Options{
 		Dir: e.checkout(), GitDir: e.gitDir(), URL: cloneURL, RetryFor: e.RetryFor,

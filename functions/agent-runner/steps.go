@@ -72,7 +72,7 @@ func (r *runner) needCredential(ctx context.Context) error {
 		return &outcome.Failure{Reason: reason.RepositoryAccess, Summary: err.Error()}
 	}
 	if err != nil {
-		return fmt.Errorf("get a Git credential: %w", err)
+		return fmt.Errorf("getting a Git credential: %w", err)
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func (r *runner) access(from agentapi.SessionServiceClient, cloneURL string) fun
 func (r *runner) credential(ctx context.Context, from agentapi.SessionServiceClient, cloneURL string) ([]string, error) {
 	got, err := from.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
 	if err != nil {
-		return nil, fmt.Errorf("get a Git credential: %w", err)
+		return nil, fmt.Errorf("getting a Git credential: %w", err)
 	}
 	r.secrets.Hide(got.GetPassword())
 	return checkout.Credential(cloneURL, got.GetUsername(), got.GetPassword()), nil

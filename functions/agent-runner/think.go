@@ -26,7 +26,7 @@ import (
 func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *agentapi.Assignment, repo *checkout.Repository) (*finished, error) {
 	stored, err := r.gateway.LoadSnapshot(ctx, &agentapi.LoadSnapshotRequest{})
 	if err != nil {
-		return nil, fmt.Errorf("load the session: %w", err)
+		return nil, fmt.Errorf("loading the session: %w", err)
 	}
 	begin, err := r.begin(ctx, a, repo, stored)
 	if err != nil {
@@ -68,7 +68,7 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 	}
 	c, err := begin.engine.Conversation()
 	if err != nil {
-		return nil, fmt.Errorf("name the session: %w", err)
+		return nil, fmt.Errorf("naming the session: %w", err)
 	}
 	return &finished{summary: summary, threadID: c.ThreadID, lost: begin.lost}, nil
 }
@@ -95,7 +95,7 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 	}
 	opening, err := prompt.Render(in)
 	if err != nil {
-		return nil, fmt.Errorf("write the prompt: %w", err)
+		return nil, fmt.Errorf("writing the prompt: %w", err)
 	}
 	b := &beginning{message: opening.Text, opening: opening.Text, input: in, task: in.Nonce}
 	if b.engine, err = r.newEngine(a); err != nil {
@@ -137,7 +137,7 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 		b.task = s.Task
 		message, err := prompt.Continue(in, !slices.Contains(b.lost, session.AllFiles))
 		if err != nil {
-			return nil, fmt.Errorf("write the prompt: %w", err)
+			return nil, fmt.Errorf("writing the prompt: %w", err)
 		}
 		b.message = message.Text
 		if len(b.lost) > 0 && !slices.Contains(b.lost, session.AllFiles) {
@@ -189,7 +189,7 @@ func (r *runner) drive(ctx context.Context, a *agentapi.Assignment, b *beginning
 func promptInput(a *agentapi.Assignment) (prompt.Input, error) {
 	nonce := make([]byte, 16)
 	if _, err := rand.Read(nonce); err != nil {
-		return prompt.Input{}, fmt.Errorf("make a nonce: %w", err)
+		return prompt.Input{}, fmt.Errorf("making a nonce: %w", err)
 	}
 	in := prompt.Input{
 		Repository: a.GetRepository(), BaseBranch: a.GetBaseBranch(), Branch: a.GetBranch(),

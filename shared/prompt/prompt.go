@@ -132,20 +132,20 @@ func render(name, file string, in Input) (Prompt, error) {
 	nonce := unused(in.Nonce, untrusted(in))
 	source, err := templateFiles.ReadFile(file)
 	if err != nil {
-		return Prompt{}, fmt.Errorf("read template %s: %w", name, err)
+		return Prompt{}, fmt.Errorf("reading template %s: %w", name, err)
 	}
 	rules, err := templateFiles.ReadFile("templates/rules.tmpl")
 	if err != nil {
-		return Prompt{}, fmt.Errorf("read the rules: %w", err)
+		return Prompt{}, fmt.Errorf("reading the rules: %w", err)
 	}
 	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{
 		"fence": func(label, text string) string { return fence(label, nonce, text) },
 	}).Parse(string(source))
 	if err != nil {
-		return Prompt{}, fmt.Errorf("parse template %s: %w", name, err)
+		return Prompt{}, fmt.Errorf("parsing template %s: %w", name, err)
 	}
 	if _, err := t.New("rules").Parse(string(rules)); err != nil {
-		return Prompt{}, fmt.Errorf("parse the rules: %w", err)
+		return Prompt{}, fmt.Errorf("parsing the rules: %w", err)
 	}
 	var out bytes.Buffer
 	data := struct {
@@ -154,7 +154,7 @@ func render(name, file string, in Input) (Prompt, error) {
 		ReviewText string
 	}{in, issueText(in.Issue), reviewText(in.Review)}
 	if err := t.Execute(&out, data); err != nil {
-		return Prompt{}, fmt.Errorf("execute template %s: %w", name, err)
+		return Prompt{}, fmt.Errorf("executing template %s: %w", name, err)
 	}
 	sum := sha256.Sum256(append(source, rules...))
 	return Prompt{

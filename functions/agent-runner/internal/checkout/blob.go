@@ -169,7 +169,7 @@ func (w *walk) newSecrets(ctx context.Context, k *known, had entry, b blob) erro
 	if had.id != "" && had.mode != modeSubmodule {
 		err := w.read(ctx, w.command(ctx, nil, "cat-file", "blob", had.id), func(from io.Reader) error { _, err := io.Copy(old, from); return err })
 		if err != nil {
-			return fmt.Errorf("read what a file was: %w", err)
+			return fmt.Errorf("reading what a file was: %w", err)
 		}
 	}
 	old.end()
@@ -198,7 +198,7 @@ func (w *walk) store(in io.Reader, size int64) (blob, error) {
 	b := blob{watcher: watcher{find: w.Secrets}}
 	temporary, err := os.CreateTemp(filepath.Join(w.GitDir, "objects"), "new-")
 	if err != nil {
-		return b, fmt.Errorf("store a file: %w", err)
+		return b, fmt.Errorf("storing a file: %w", err)
 	}
 	defer func() { _ = os.Remove(temporary.Name()) }() // gone when it was put in its place
 	defer func() { _ = temporary.Close() }()
@@ -207,30 +207,30 @@ func (w *walk) store(in io.Reader, size int64) (blob, error) {
 	named, plain := sha1.New(), sha1.New()
 	_, err = fmt.Fprintf(io.MultiWriter(packed, named), "blob %d\x00", size)
 	if err != nil {
-		return b, fmt.Errorf("store a file: %w", err)
+		return b, fmt.Errorf("storing a file: %w", err)
 	}
 	n, err := io.Copy(io.MultiWriter(packed, named, plain, &b.watcher), io.LimitReader(in, size+1))
 	if err != nil {
-		return b, fmt.Errorf("store a file: %w", err)
+		return b, fmt.Errorf("storing a file: %w", err)
 	}
 	if n != size {
 		return b, errUnsteady
 	}
 	b.end()
 	if err := errors.Join(packed.Close(), temporary.Chmod(0o444)); err != nil {
-		return b, fmt.Errorf("store a file: %w", err)
+		return b, fmt.Errorf("storing a file: %w", err)
 	}
 	b.id, b.bytes = hex.EncodeToString(named.Sum(nil)), hex.EncodeToString(plain.Sum(nil))
 	b.pointer = size < maxPointer && bytes.HasPrefix(b.window, []byte(pointerStart))
 	if b.packed, err = temporary.Seek(0, io.SeekEnd); err != nil {
-		return b, fmt.Errorf("store a file: %w", err)
+		return b, fmt.Errorf("storing a file: %w", err)
 	}
 	folder := filepath.Join(w.GitDir, "objects", b.id[:2])
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return b, fmt.Errorf("store a file: %w", err)
+		return b, fmt.Errorf("storing a file: %w", err)
 	}
 	if err := os.Rename(temporary.Name(), filepath.Join(folder, b.id[2:])); err != nil {
-		return b, fmt.Errorf("store a file: %w", err)
+		return b, fmt.Errorf("storing a file: %w", err)
 	}
 	return b, nil
 }

@@ -82,14 +82,14 @@ func Open(ctx context.Context, o Options, baseBranch, branch string) (*Repositor
 	r := &Repository{Options: o, branch: branch, refs: map[string]string{}, known: map[string]known{}}
 	var err error
 	if r.packer, err = zlib.NewWriterLevel(io.Discard, zlib.BestSpeed); err != nil {
-		return nil, fmt.Errorf("set compression up: %w", err)
+		return nil, fmt.Errorf("setting compression up: %w", err)
 	}
 	for _, path := range []string{r.Dir, r.GitDir} {
 		if err := removeAll(path); err != nil {
-			return nil, fmt.Errorf("remove the kept workspace: %w", err)
+			return nil, fmt.Errorf("removing the kept workspace: %w", err)
 		}
 		if err := os.MkdirAll(path, 0o755); err != nil {
-			return nil, fmt.Errorf("create the workspace: %w", err)
+			return nil, fmt.Errorf("creating the workspace: %w", err)
 		}
 	}
 	if err := r.Renew(); err != nil {
@@ -142,7 +142,7 @@ func (r *Repository) fetch(ctx context.Context, baseBranch string) (At, error) {
 	}
 	listed, err := r.remote(ctx, append(ask, above...)...)
 	if err != nil {
-		return At{}, fmt.Errorf("list the branches of %s: %w", r.URL, err)
+		return At{}, fmt.Errorf("listing the branches of %s: %w", r.URL, err)
 	}
 	on := map[string]string{}
 	for line := range strings.Lines(listed) {
@@ -160,15 +160,15 @@ func (r *Repository) fetch(ctx context.Context, baseBranch string) (At, error) {
 		specs = append(specs, "+"+heads+r.branch+":"+keptBranch)
 	}
 	if _, err := r.remote(ctx, append([]string{"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", r.URL}, specs...)...); err != nil {
-		return At{}, fmt.Errorf("fetch %s: %w", r.URL, err)
+		return At{}, fmt.Errorf("fetching %s: %w", r.URL, err)
 	}
 	var at At
 	if at.Base, err = r.line(ctx, "rev-parse", keptBase); err != nil {
-		return at, fmt.Errorf("read the base branch: %w", err)
+		return at, fmt.Errorf("reading the base branch: %w", err)
 	}
 	if on[heads+r.branch] != "" {
 		if at.Branch, err = r.line(ctx, "rev-parse", keptBranch); err != nil {
-			return at, fmt.Errorf("read the agent's branch: %w", err)
+			return at, fmt.Errorf("reading the agent's branch: %w", err)
 		}
 	}
 	r.refs = map[string]string{keptBase: at.Base, keptBranch: at.Branch}
@@ -188,14 +188,14 @@ func (r *Repository) clone(ctx context.Context, baseBranch string) error {
 	}
 	for i, args := range steps {
 		if _, err := r.agentGit(ctx, args...); err != nil {
-			return fmt.Errorf("create the agent's clone: %w", err)
+			return fmt.Errorf("creating the agent's clone: %w", err)
 		}
 		if i > 0 {
 			continue
 		}
 		shared := []byte(filepath.Join(r.GitDir, "objects") + "\n")
 		if err := os.WriteFile(filepath.Join(r.Dir, ".git", "objects", "info", "alternates"), shared, 0o644); err != nil {
-			return fmt.Errorf("create the agent's clone: %w", err)
+			return fmt.Errorf("creating the agent's clone: %w", err)
 		}
 	}
 	return nil
@@ -204,7 +204,7 @@ func (r *Repository) clone(ctx context.Context, baseBranch string) error {
 // Move checks another commit out, as where the work begins. It is for a clone that no agent has touched yet.
 func (r *Repository) Move(ctx context.Context, head string) error {
 	if _, err := r.agentGit(ctx, "checkout", "--quiet", "--force", "-B", r.branch, head); err != nil {
-		return fmt.Errorf("check out %s: %w", r.branch, err)
+		return fmt.Errorf("checking out %s: %w", r.branch, err)
 	}
 	r.Head = head
 	base := r.mergeBase(ctx)

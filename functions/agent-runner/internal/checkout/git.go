@@ -117,10 +117,10 @@ func (r *Repository) read(ctx context.Context, cmd *exec.Cmd, take func(io.Reade
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return fmt.Errorf("start git: %w", err)
+		return fmt.Errorf("starting git: %w", err)
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start git: %w", err)
+		return fmt.Errorf("starting git: %w", err)
 	}
 	taken := take(out)
 	_, _ = io.Copy(io.Discard, out)
@@ -168,7 +168,7 @@ func records(in io.Reader, f func(string) error) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read what git lists: %w", err)
+			return fmt.Errorf("reading what git lists: %w", err)
 		}
 		if err := f(record[:len(record)-1]); err != nil {
 			return err
@@ -206,7 +206,7 @@ func (r *Repository) list(ctx context.Context, commit string) (listing, error) {
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list the files of %.12s: %w", commit, err)
+		return nil, fmt.Errorf("listing the files of %.12s: %w", commit, err)
 	}
 	return all, nil
 }

@@ -58,7 +58,7 @@ func (r *Repository) Keep(ctx context.Context, work *Work, room int64) (Kept, er
 	})
 	switch {
 	case err != nil:
-		return k, fmt.Errorf("pack the changed files: %w", err)
+		return k, fmt.Errorf("packing the changed files: %w", err)
 	case int64(len(k.Pack)) > room:
 		return Kept{Lost: []string{"all changed files"}}, nil
 	}
@@ -86,13 +86,13 @@ func (r *Repository) Restore(ctx context.Context, head string, k Kept) error {
 	cmd := r.command(ctx, nil, "index-pack", "--stdin", "--fix-thin")
 	cmd.Stdin = bytes.NewReader(k.Pack)
 	if _, err := r.text(ctx, cmd); err != nil {
-		return fmt.Errorf("unpack the changed files: %w", err)
+		return fmt.Errorf("unpacking the changed files: %w", err)
 	}
 	if !r.Has(ctx, k.Commit) {
 		return errors.New("unpack the changed files: the commit is not among them")
 	}
 	if _, err := r.agentGit(ctx, "restore", "--quiet", "--source="+k.Commit, "--worktree", "--", ":/"); err != nil {
-		return fmt.Errorf("restore the changed files: %w", err)
+		return fmt.Errorf("restoring the changed files: %w", err)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func (r *Repository) PushedBy(ctx context.Context, runID string) (commit, messag
 	}
 	out, err := r.line(ctx, "log", "--max-count=1", "--fixed-strings", "--grep="+RunTrailer+runID, "--format=%H%n%B", r.Base+".."+r.Branch)
 	if err != nil {
-		return "", "", fmt.Errorf("look for the run's commit: %w", err)
+		return "", "", fmt.Errorf("looking for the run's commit: %w", err)
 	}
 	commit, message, _ = strings.Cut(out, "\n")
 	return commit, message, nil
@@ -65,7 +65,7 @@ func (r *Repository) Push(ctx context.Context, baseBranch, commit string) (strin
 func (r *Repository) pushOnce(ctx context.Context, commit, from string) error {
 	ref := "refs/heads/" + r.branch
 	if _, err := r.remote(ctx, "push", "--porcelain", "--no-follow-tags", "--force-with-lease="+ref+":"+from, r.URL, commit+":"+ref); err != nil {
-		return fmt.Errorf("push %s: %w", r.branch, err)
+		return fmt.Errorf("pushing %s: %w", r.branch, err)
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ func (r *Repository) onTop(ctx context.Context, commit, onto string) (string, er
 	}
 	message, err := r.line(ctx, "log", "-1", "--format=%B", commit)
 	if err != nil {
-		return "", fmt.Errorf("read the commit's message: %w", err)
+		return "", fmt.Errorf("reading the commit's message: %w", err)
 	}
 	return r.commit(ctx, tree, onto, message)
 }

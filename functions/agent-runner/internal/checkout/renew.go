@@ -56,7 +56,7 @@ func (r *Repository) Renew() error {
 		err = errors.Join(err, os.WriteFile(filepath.Join(r.GitDir, name), []byte(content), 0o644))
 	}
 	if err != nil {
-		return fmt.Errorf("set the git directory up: %w", err)
+		return fmt.Errorf("setting the git directory up: %w", err)
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func empty(dir string, keep func(name string) bool) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("set the git directory up: %w", err)
+		return fmt.Errorf("setting the git directory up: %w", err)
 	}
 	return nil
 }
@@ -92,14 +92,14 @@ func (r *Repository) digests() (map[string]digest, error) {
 	all := map[string]digest{}
 	files, err := filepath.Glob(filepath.Join(r.GitDir, "objects", "pack", "pack-*"))
 	if err != nil {
-		return nil, fmt.Errorf("list the packs: %w", err)
+		return nil, fmt.Errorf("listing the packs: %w", err)
 	}
 	for _, path := range files {
 		if ext := filepath.Ext(path); ext != ".pack" && ext != ".idx" {
 			continue // made of these two
 		}
 		if all[filepath.Base(path)], err = digestOf(path); err != nil {
-			return nil, fmt.Errorf("read a pack: %w", err)
+			return nil, fmt.Errorf("reading a pack: %w", err)
 		}
 	}
 	return all, nil

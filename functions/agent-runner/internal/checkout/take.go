@@ -42,7 +42,7 @@ const MaxFile = 100 << 20
 func (r *Repository) Take(ctx context.Context, limit int64) (*Work, error) {
 	w, err := r.walk(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("look at the agent's files: %w", err)
+		return nil, fmt.Errorf("looking at the agent's files: %w", err)
 	}
 	defer w.close()
 	var unread []string
@@ -58,10 +58,10 @@ func (r *Repository) Take(ctx context.Context, limit int64) (*Work, error) {
 	work := &Work{changes: map[string]change{}}
 	for _, name := range unread {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("read the agent's files: %w", context.Cause(ctx))
+			return nil, fmt.Errorf("reading the agent's files: %w", context.Cause(ctx))
 		}
 		if err := w.take(ctx, work, name, limit); err != nil {
-			return nil, fmt.Errorf("take %s: %w", Code(name), err)
+			return nil, fmt.Errorf("taking %s: %w", Code(name), err)
 		}
 	}
 	for name, at := range w.moved {
@@ -161,7 +161,7 @@ func (r *Repository) attributes(ctx context.Context, paths []string) (map[string
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the attributes of the changed files: %w", err)
+		return nil, fmt.Errorf("reading the attributes of the changed files: %w", err)
 	}
 	return held, nil
 }
@@ -179,7 +179,7 @@ func (r *Repository) tree(ctx context.Context, changes map[string]change) (strin
 	}
 	index := filepath.Join(r.GitDir, "index")
 	if err := removeAll(index); err != nil {
-		return "", fmt.Errorf("begin an index: %w", err)
+		return "", fmt.Errorf("beginning an index: %w", err)
 	}
 	environ := []string{"GIT_INDEX_FILE=" + index}
 	cmd := r.command(ctx, environ, "update-index", "-z", "--index-info")
@@ -194,11 +194,11 @@ func (r *Repository) tree(ctx context.Context, changes map[string]change) (strin
 	defer func() { _ = in.Close() }()
 	cmd.Stdin = in
 	if _, err := r.text(ctx, cmd); err != nil {
-		return "", fmt.Errorf("store the changed files: %w", err)
+		return "", fmt.Errorf("storing the changed files: %w", err)
 	}
 	tree, err := r.text(ctx, r.command(ctx, environ, "write-tree"))
 	if err != nil {
-		return "", fmt.Errorf("store the changed files: %w", err)
+		return "", fmt.Errorf("storing the changed files: %w", err)
 	}
 	return strings.TrimSpace(tree), nil
 }

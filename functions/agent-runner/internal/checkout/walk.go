@@ -25,7 +25,7 @@ func (r *Repository) lookAround() error {
 	for name := range r.files {
 		info, err := os.Lstat(filepath.Join(r.Dir, name))
 		if err != nil {
-			return fmt.Errorf("look at the checked out files: %w", err)
+			return fmt.Errorf("looking at the checked out files: %w", err)
 		}
 		if !info.IsDir() {
 			r.seen[name] = stampOf(info)
@@ -228,13 +228,13 @@ func (r *Repository) startIgnored(ctx context.Context) (*ignored, error) {
 	g.cmd.Stderr = &g.said
 	out, err := g.cmd.StdoutPipe()
 	if err != nil {
-		return nil, fmt.Errorf("start git: %w", err)
+		return nil, fmt.Errorf("starting git: %w", err)
 	}
 	if g.in, err = g.cmd.StdinPipe(); err != nil {
-		return nil, fmt.Errorf("start git: %w", err)
+		return nil, fmt.Errorf("starting git: %w", err)
 	}
 	if err := g.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start git: %w", err)
+		return nil, fmt.Errorf("starting git: %w", err)
 	}
 	g.out = bufio.NewReader(out)
 	return g, nil
@@ -260,7 +260,7 @@ func (g *ignored) among(paths []string) (map[string]bool, error) {
 			field, err := g.out.ReadString(0)
 			if err != nil {
 				g.close()
-				return nil, fmt.Errorf("find ignored files: %w", g.r.failed(g.ctx, g.cmd, g.said.String(), "", err))
+				return nil, fmt.Errorf("finding ignored files: %w", g.r.failed(g.ctx, g.cmd, g.said.String(), "", err))
 			}
 			fields[i] = field[:len(field)-1]
 		}

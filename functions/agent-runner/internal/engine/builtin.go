@@ -43,7 +43,7 @@ Look before you change, keep changes small, run the tests. When the task is done
 func newBuiltin(o Options) (*builtin, error) {
 	root, err := os.OpenRoot(o.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("open the workspace: %w", err)
+		return nil, fmt.Errorf("opening the workspace: %w", err)
 	}
 	config := openai.DefaultConfig("") // the line adds the token
 	config.BaseURL = o.Line.URL()
@@ -57,7 +57,7 @@ func newBuiltin(o Options) (*builtin, error) {
 func (b *builtin) Resume(from Conversation) error {
 	var messages []openai.ChatCompletionMessage
 	if err := json.Unmarshal(from.Data, &messages); err != nil {
-		return fmt.Errorf("read the session: %w", err)
+		return fmt.Errorf("reading the session: %w", err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -100,7 +100,7 @@ func (b *builtin) Conversation() (Conversation, error) {
 	}
 	data, err := json.Marshal(b.messages)
 	if err != nil {
-		return Conversation{}, fmt.Errorf("encode the session: %w", err)
+		return Conversation{}, fmt.Errorf("encoding the session: %w", err)
 	}
 	return Conversation{ThreadID: b.threadID, Data: data}, nil
 }
@@ -147,7 +147,7 @@ func (b *builtin) turn(ctx context.Context) (summary string, done bool, err erro
 		Model: b.model, ReasoningEffort: b.reasoning, Messages: history, Tools: toolDefinitions,
 	})
 	if err != nil {
-		return "", false, fmt.Errorf("ask the model: %w", err)
+		return "", false, fmt.Errorf("asking the model: %w", err)
 	}
 	if len(res.Choices) == 0 {
 		return "", false, errors.New("the model answered with no choice")

@@ -112,7 +112,7 @@ func (t *toolbox) inside(name string) (string, error) {
 func resolve(dir, name string) (string, error) {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
-		return "", fmt.Errorf("find the workspace: %w", err)
+		return "", fmt.Errorf("finding the workspace: %w", err)
 	}
 	rest := ""
 	for at := name; ; at = path.Dir(at) {
@@ -125,7 +125,7 @@ func resolve(dir, name string) (string, error) {
 			return path.Join(filepath.ToSlash(rel), rest), nil
 		}
 		if at == "." {
-			return "", fmt.Errorf("resolve %q: %w", name, err)
+			return "", fmt.Errorf("resolving %q: %w", name, err)
 		}
 		rest = path.Join(path.Base(at), rest)
 	}

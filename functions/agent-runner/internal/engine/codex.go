@@ -57,13 +57,13 @@ exclude = ["CODEXK8S_MODEL_KEY"]
 
 func newCodex(o Options) (*codex, error) {
 	if _, err := exec.LookPath(o.CodexBin); err != nil {
-		return nil, fmt.Errorf("find the Codex CLI, set CODEX_BIN to it or use the builtin engine: %w", err)
+		return nil, fmt.Errorf("finding the Codex CLI, set CODEX_BIN to it or use the builtin engine: %w", err)
 	}
 	if err := os.RemoveAll(o.Home); err != nil {
-		return nil, fmt.Errorf("empty CODEX_HOME: %w", err)
+		return nil, fmt.Errorf("emptying CODEX_HOME: %w", err)
 	}
 	if err := os.MkdirAll(o.Home, 0o755); err != nil {
-		return nil, fmt.Errorf("create CODEX_HOME: %w", err)
+		return nil, fmt.Errorf("creating CODEX_HOME: %w", err)
 	}
 	return &codex{Options: o}, nil
 }
@@ -72,10 +72,10 @@ func newCodex(o Options) (*codex, error) {
 func (c *codex) configure(address string) error {
 	url, err := json.Marshal(address) // a JSON string is a TOML basic string
 	if err != nil {
-		return fmt.Errorf("write the URL of the model: %w", err)
+		return fmt.Errorf("writing the URL of the model: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(c.Home, "config.toml"), fmt.Appendf(nil, codexConfig, url), 0o644); err != nil {
-		return fmt.Errorf("write the Codex configuration: %w", err)
+		return fmt.Errorf("writing the Codex configuration: %w", err)
 	}
 	return nil
 }
@@ -92,10 +92,10 @@ func (c *codex) Resume(from Conversation) error {
 	}
 	file := filepath.Join(c.Home, from.Name)
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return fmt.Errorf("restore the session: %w", err)
+		return fmt.Errorf("restoring the session: %w", err)
 	}
 	if err := os.WriteFile(file, from.Data, 0o600); err != nil {
-		return fmt.Errorf("restore the session: %w", err)
+		return fmt.Errorf("restoring the session: %w", err)
 	}
 	c.setThread(from.ThreadID)
 	return nil
@@ -129,11 +129,11 @@ func (c *codex) Conversation() (Conversation, error) {
 	file := files[len(files)-1] // names sort by time
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return Conversation{}, fmt.Errorf("read the Codex session: %w", err)
+		return Conversation{}, fmt.Errorf("reading the Codex session: %w", err)
 	}
 	name, err := filepath.Rel(c.Home, file)
 	if err != nil {
-		return Conversation{}, fmt.Errorf("name the Codex session: %w", err)
+		return Conversation{}, fmt.Errorf("naming the Codex session: %w", err)
 	}
 	return Conversation{ThreadID: id, Name: name, Data: data[:bytes.LastIndexByte(data, '\n')+1]}, nil
 }
@@ -183,12 +183,12 @@ func (c *codex) Run(ctx context.Context, message string) (string, error) {
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", fmt.Errorf("start the Codex CLI: %w", err)
+		return "", fmt.Errorf("starting the Codex CLI: %w", err)
 	}
 	problems := &tail{log: c.Log}
 	cmd.Stderr = problems
 	if err := cmd.Start(); err != nil {
-		return "", fmt.Errorf("start the Codex CLI: %w", err)
+		return "", fmt.Errorf("starting the Codex CLI: %w", err)
 	}
 	finished := make(chan struct{})
 	defer close(finished)

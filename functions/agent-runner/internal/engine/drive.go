@@ -148,7 +148,7 @@ func (d *Driver) beginAnew(said *llm.Failure) (string, time.Duration, error) {
 	}
 	opening, err := prompt.Render(d.Input)
 	if err != nil {
-		return "", 0, fmt.Errorf("write the prompt: %w", err)
+		return "", 0, fmt.Errorf("writing the prompt: %w", err)
 	}
 	d.Log.Say("The model refuses the conversation, beginning a new one: %v", said)
 	d.anew, d.Resumed, d.begun, d.Opening = d.anew+1, false, d.answered, opening.Text

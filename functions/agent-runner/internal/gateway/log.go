@@ -112,12 +112,12 @@ func (l *Log) Flush(ctx context.Context) error {
 		if l.next == 0 {
 			res, err := l.Gateway.AppendLogs(ctx, &agentapi.AppendLogsRequest{})
 			if err != nil {
-				return fmt.Errorf("ask for the log's next number: %w", err)
+				return fmt.Errorf("asking for the log's next number: %w", err)
 			}
 			l.next = max(res.GetNextSeq(), 1)
 		}
 		if _, err := l.Gateway.AppendLogs(ctx, &agentapi.AppendLogsRequest{FirstSeq: l.next, Lines: l.sending}); err != nil {
-			return fmt.Errorf("append to the log: %w", err)
+			return fmt.Errorf("appending to the log: %w", err)
 		}
 		l.next += int64(len(l.sending))
 		l.sending = nil
@@ -129,7 +129,7 @@ func (l *Log) Flush(ctx context.Context) error {
 		return nil
 	}
 	if _, err := l.Gateway.ReportProgress(ctx, &agentapi.ReportProgressRequest{Text: text}); err != nil {
-		return fmt.Errorf("report progress: %w", err)
+		return fmt.Errorf("reporting progress: %w", err)
 	}
 	l.told = text
 	return nil

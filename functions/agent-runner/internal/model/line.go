@@ -75,12 +75,12 @@ const maxRequest = 32 << 20
 func (l *Line) Open() (address, key string, shut func(), err error) {
 	secret := make([]byte, 32)
 	if _, err := rand.Read(secret); err != nil {
-		return "", "", nil, fmt.Errorf("make a key for the model: %w", err)
+		return "", "", nil, fmt.Errorf("making a key for the model: %w", err)
 	}
 	key = "agent-" + hex.EncodeToString(secret)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", "", nil, fmt.Errorf("listen for the agent's engine: %w", err)
+		return "", "", nil, fmt.Errorf("listening for the agent's engine: %w", err)
 	}
 	forward := &httputil.ReverseProxy{
 		Rewrite:       func(p *httputil.ProxyRequest) { p.SetURL(l.base) },
@@ -167,7 +167,7 @@ func wholeBody(req *http.Request) ([]byte, error) {
 	}
 	body, err := io.ReadAll(req.Body)
 	if err = errors.Join(err, req.Body.Close()); err != nil {
-		return nil, fmt.Errorf("read the request to the model: %w", err)
+		return nil, fmt.Errorf("reading the request to the model: %w", err)
 	}
 	return body, nil
 }

@@ -82,7 +82,7 @@ func staysOpen(ctx context.Context, address string, long time.Duration) bool {
 func answered(ctx context.Context, address string, long time.Duration) error {
 	u, err := url.Parse(address)
 	if err != nil {
-		return fmt.Errorf("read its URL: %w", err)
+		return fmt.Errorf("reading its URL: %w", err)
 	}
 	u.Path, u.RawQuery = "/healthz", ""
 	ctx, cancel := context.WithTimeout(ctx, long)

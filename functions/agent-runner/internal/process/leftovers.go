@@ -41,11 +41,11 @@ func EndAgent(dir string, keep func(path string) bool) error {
 func fileClock(path string) (time.Time, error) {
 	err := os.WriteFile(path, nil, 0o600)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("note the end of the engine: %w", err)
+		return time.Time{}, fmt.Errorf("noting the end of the engine: %w", err)
 	}
 	info, err := os.Stat(path)
 	if err = errors.Join(err, os.Remove(path)); err != nil {
-		return time.Time{}, fmt.Errorf("note the end of the engine: %w", err)
+		return time.Time{}, fmt.Errorf("noting the end of the engine: %w", err)
 	}
 	return info.ModTime(), nil
 }
@@ -55,7 +55,7 @@ func fileClock(path string) (time.Time, error) {
 func removeNewer(dir string, than time.Time, keep func(path string) bool) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return fmt.Errorf("open the workspace: %w", err)
+		return fmt.Errorf("opening the workspace: %w", err)
 	}
 	defer func() { _ = root.Close() }()
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

@@ -73,7 +73,7 @@ type stat struct {
 func below(of int) (map[int]stat, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return nil, fmt.Errorf("list the processes: %w", err)
+		return nil, fmt.Errorf("listing the processes: %w", err)
 	}
 	all, children := map[int]stat{}, map[int][]int{}
 	for _, e := range entries {

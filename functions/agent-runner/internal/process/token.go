@@ -28,7 +28,7 @@ func init() { runtime.LockOSThread() }
 // TakeToken puts the token where settings read it, TokenVariable. The caller removes it from there.
 func TakeToken() error {
 	if err := guard(); err != nil {
-		return fmt.Errorf("close this process to the agent's: %w", err)
+		return fmt.Errorf("closing this process to the agent's: %w", err)
 	}
 	fd, second := os.LookupEnv(tokenPipe)
 	if !second {
@@ -40,12 +40,12 @@ func TakeToken() error {
 	runtime.UnlockOSThread()
 	number, err := strconv.Atoi(fd)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", tokenPipe, err)
+		return fmt.Errorf("reading %s: %w", tokenPipe, err)
 	}
 	pipe := os.NewFile(uintptr(number), "token")
 	token, err := io.ReadAll(pipe)
 	if err = errors.Join(err, pipe.Close(), os.Unsetenv(tokenPipe), os.Setenv(TokenVariable, string(token))); err != nil {
-		return fmt.Errorf("read the run token: %w", err)
+		return fmt.Errorf("reading the run token: %w", err)
 	}
 	return nil
 }
@@ -60,17 +60,17 @@ func beginAgain(token string) error {
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
+		return fmt.Errorf("finding this program: %w", err)
 	}
 	var ends [2]int
 	if err := syscall.Pipe(ends[:]); err != nil { // without close-on-exec, which os.Pipe sets
-		return fmt.Errorf("make a pipe for the run token: %w", err)
+		return fmt.Errorf("making a pipe for the run token: %w", err)
 	}
 	if _, err := syscall.Write(ends[1], []byte(token)); err != nil {
-		return fmt.Errorf("hand the run token on: %w", err)
+		return fmt.Errorf("handing the run token on: %w", err)
 	}
 	if err := syscall.Close(ends[1]); err != nil {
-		return fmt.Errorf("hand the run token on: %w", err)
+		return fmt.Errorf("handing the run token on: %w", err)
 	}
 	environ := []string{tokenPipe + "=" + strconv.Itoa(ends[0])}
 	for _, v := range os.Environ() {
@@ -78,5 +78,5 @@ func beginAgain(token string) error {
 			environ = append(environ, v)
 		}
 	}
-	return fmt.Errorf("execute %s again: %w", self, syscall.Exec(self, os.Args, environ))
+	return fmt.Errorf("executing %s again: %w", self, syscall.Exec(self, os.Args, environ))
 }

@@ -46,12 +46,12 @@ func New(ctx context.Context, gateway agentapi.SessionServiceClient, a *agentapi
 func (p *Requests) renew(ctx context.Context) error {
 	credential, err := p.gateway.GetGitCredential(ctx, &agentapi.GetGitCredentialRequest{})
 	if err != nil {
-		return fmt.Errorf("get a credential for the pull request: %w", err)
+		return fmt.Errorf("getting a credential for the pull request: %w", err)
 	}
 	p.secrets.Hide(credential.GetPassword())
 	clients, err := github.Open(github.Config{URL: p.api, Token: credential.GetPassword(), Timeout: time.Minute})
 	if err != nil {
-		return fmt.Errorf("use the assignment's GitHub API: %w", err)
+		return fmt.Errorf("using the assignment's GitHub API: %w", err)
 	}
 	p.client, err = clients.For(ctx, p.owner+"/"+p.name)
 	return err
@@ -63,7 +63,7 @@ func (p *Requests) Find(ctx context.Context, branch string) (*gh.PullRequest, er
 		return p.client.PullRequests.List(ctx, p.owner, p.name, &gh.PullRequestListOptions{State: "open", Head: p.owner + ":" + branch, ListOptions: page})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look for the pull request of %s: %w", branch, err)
+		return nil, fmt.Errorf("looking for the pull request of %s: %w", branch, err)
 	}
 	// GitHub ignores a head it cannot read and then lists everything, forks' branches of that name too; so look for ourselves.
 	at := slices.IndexFunc(list, func(pr *gh.PullRequest) bool {
@@ -105,7 +105,7 @@ func (p *Requests) Ensure(ctx context.Context, a *agentapi.Assignment, summary s
 		return p.client.PullRequests.Edit(ctx, p.owner, p.name, found.GetNumber(), &gh.PullRequest{Body: &text})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("update pull request #%d: %w", found.GetNumber(), err)
+		return nil, fmt.Errorf("updating pull request #%d: %w", found.GetNumber(), err)
 	}
 	return updated, nil
 }
@@ -119,7 +119,7 @@ func (p *Requests) create(ctx context.Context, a *agentapi.Assignment, summary s
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open the pull request: %w", err)
+		return nil, fmt.Errorf("opening the pull request: %w", err)
 	}
 	return created, nil
 }

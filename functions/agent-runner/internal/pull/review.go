@@ -31,7 +31,7 @@ func (p *Requests) Review(ctx context.Context, pull int, known *agentapi.Review)
 		return p.client.PullRequests.ListReviewComments(ctx, p.owner, p.name, pull, known.GetId(), &page)
 	})
 	if err != nil {
-		return known, fmt.Errorf("read the comments of review %d: %w", known.GetId(), err)
+		return known, fmt.Errorf("reading the comments of review %d: %w", known.GetId(), err)
 	}
 	for _, c := range remarks[:min(len(remarks), maxRemarks)] {
 		known.Comments = append(known.Comments, &agentapi.ReviewComment{
@@ -50,7 +50,7 @@ func (p *Requests) newestReview(ctx context.Context, pull int) (*agentapi.Review
 		return p.client.PullRequests.ListReviews(ctx, p.owner, p.name, pull, &page)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the reviews of pull request #%d: %w", pull, err)
+		return nil, fmt.Errorf("reading the reviews of pull request #%d: %w", pull, err)
 	}
 	for _, r := range slices.Backward(list) { // oldest first, as GitHub lists them
 		if strings.EqualFold(r.GetState(), "CHANGES_REQUESTED") && slices.Contains(insiders, r.GetAuthorAssociation()) {

@@ -51,7 +51,7 @@ func (k *Keeper) Save(ctx context.Context, done bool, summary string) error {
 	defer k.mu.Unlock()
 	c, err := k.Engine.Conversation()
 	if err != nil {
-		return fmt.Errorf("read the session: %w", err)
+		return fmt.Errorf("reading the session: %w", err)
 	}
 	if c.ThreadID == "" {
 		return nil
@@ -128,11 +128,11 @@ func (k *Keeper) send(ctx context.Context, threadID string, data []byte, sum [sh
 			k.Version, k.saved = res.GetVersion(), sum
 			return nil
 		case connect.CodeOf(err) != connect.CodeAborted:
-			return fmt.Errorf("save the session: %w", err)
+			return fmt.Errorf("saving the session: %w", err)
 		}
 		stored, loadErr := k.Gateway.LoadSnapshot(ctx, &agentapi.LoadSnapshotRequest{})
 		if loadErr != nil {
-			return fmt.Errorf("see who saved the session: %w", loadErr)
+			return fmt.Errorf("seeing who saved the session: %w", loadErr)
 		}
 		if again || !bytes.Equal(stored.GetSha256(), unanswered[:]) {
 			return fmt.Errorf("%w: %w", ErrSuperseded, err)

@@ -40,7 +40,7 @@ const maxSnapshot = 16 << 20
 func (s Snapshot) encode() ([]byte, error) {
 	meta, err := json.Marshal(s)
 	if err != nil {
-		return nil, fmt.Errorf("encode the snapshot: %w", err)
+		return nil, fmt.Errorf("encoding the snapshot: %w", err)
 	}
 	var out bytes.Buffer
 	packed := gzip.NewWriter(&out)
@@ -54,7 +54,7 @@ func (s Snapshot) encode() ([]byte, error) {
 		err = errors.Join(err, werr)
 	}
 	if err = errors.Join(err, archive.Close(), packed.Close()); err != nil {
-		return nil, fmt.Errorf("pack the snapshot: %w", err)
+		return nil, fmt.Errorf("packing the snapshot: %w", err)
 	}
 	return out.Bytes(), nil
 }
@@ -67,7 +67,7 @@ func Decode(data []byte) (Snapshot, error) {
 	var s Snapshot
 	packed, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
-		return s, fmt.Errorf("unpack the snapshot: %w", err)
+		return s, fmt.Errorf("unpacking the snapshot: %w", err)
 	}
 	archive := tar.NewReader(io.LimitReader(packed, maxUnpacked))
 	for {
@@ -76,16 +76,16 @@ func Decode(data []byte) (Snapshot, error) {
 			break
 		}
 		if err != nil {
-			return s, fmt.Errorf("unpack the snapshot: %w", err)
+			return s, fmt.Errorf("unpacking the snapshot: %w", err)
 		}
 		body, err := io.ReadAll(archive)
 		if err != nil {
-			return s, fmt.Errorf("unpack the snapshot's %s: %w", h.Name, err)
+			return s, fmt.Errorf("unpacking the snapshot's %s: %w", h.Name, err)
 		}
 		switch h.Name {
 		case "meta.json":
 			if err := json.Unmarshal(body, &s); err != nil {
-				return s, fmt.Errorf("read the snapshot: %w", err)
+				return s, fmt.Errorf("reading the snapshot: %w", err)
 			}
 		case "conversation":
 			s.Memory = body
