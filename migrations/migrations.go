@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 )
@@ -32,10 +33,16 @@ func Latest() (version int64) {
 	return version
 }
 
-// Up applies what is missing and returns the version of the schema afterwards.
-// Any number may start at once: one works under an advisory lock of the session,
-// the others wait for it (five minutes at most) and find nothing to do.
-func Up(ctx context.Context, db *sql.DB) (version int64, err error) {
+// Up applies what is missing to the database of that URL and returns the version of
+// the schema afterwards. Any number may start at once: one works under an advisory
+// lock of the session, the others wait for it (five minutes at most) and find nothing
+// to do.
+func Up(ctx context.Context, url string) (version int64, err error) {
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		return 0, fmt.Errorf("opening the database: %w", err)
+	}
+	defer func() { _ = db.Close() }()
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return 0, fmt.Errorf("preparing the migration lock: %w", err)

@@ -9,6 +9,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 
+	"codexk8s.dev/migrations"
 	"codexk8s.dev/test/local/pg/pgtest"
 )
 
@@ -42,7 +43,7 @@ func TestWhatGitHubShowsOutlivesTheUpgrade(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := pgtest.Migrate(t.Context(), url); err != nil {
+	if _, err := migrations.Up(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{

@@ -18,7 +18,6 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
 	gh "github.com/google/go-github/v66/github"
-	_ "github.com/jackc/pgx/v5/stdlib"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -44,6 +43,7 @@ var key = []byte("0123456789abcdef0123456789abcdef")
 type fixture struct {
 	t    *testing.T
 	db   *store.DB
+	sql  *pgtest.DB
 	h    *handler
 	url  string
 	http *http.Client
@@ -55,9 +55,10 @@ type fixture struct {
 
 func setup(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t}
+	url := pgtest.New(t)
+	f := &fixture{t: t, sql: pgtest.Open(t, url)}
 	var err error
-	if f.db, err = store.Open(t.Context(), "agent-gateway", pgtest.New(t)); err != nil {
+	if f.db, err = store.Open(t.Context(), "agent-gateway", url); err != nil {
 		t.Fatal(err)
 	}
 	f.exec(`INSERT INTO projects (id, name, settings) VALUES ('shop', 'Shop', '{"instructions": "Write Go.", "hostedTools": ["web_search"], "hiddenText": "drop"}')`)
@@ -109,9 +110,7 @@ func setup(t *testing.T) *fixture {
 
 func (f *fixture) exec(sql string, args ...any) {
 	f.t.Helper()
-	if _, err := f.db.Pool().Exec(f.t.Context(), sql, args...); err != nil {
-		f.t.Fatal(err)
-	}
+	f.sql.Do(sql, args...)
 }
 
 func token(t *testing.T, change func(*runtoken.Claims)) string {
@@ -199,7 +198,7 @@ func TestHeartbeatAndProgressAreSeen(t *testing.T) {
 	}
 	var progress string
 	var fresh bool
-	if err := f.db.Pool().QueryRow(t.Context(), `SELECT progress, heartbeat_at > now() - interval '1 minute' FROM runs`).Scan(&progress, &fresh); err != nil {
+	if err := f.sql.QueryRow(t.Context(), `SELECT progress, heartbeat_at > now() - interval '1 minute' FROM runs`).Scan(&progress, &fresh); err != nil {
 		t.Fatal(err)
 	}
 	if progress != "reads price.go" || !fresh {

@@ -46,7 +46,7 @@ func TestTheFirstReportCountsAndIsAnEvent(t *testing.T) {
 		t.Errorf("event (-want +got):\n%s", diff)
 	}
 	var stored, owed, audited int
-	if err := f.db.Pool().QueryRow(t.Context(), `
+	if err := f.sql.QueryRow(t.Context(), `
 		SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM pending WHERE function = 'stage-router'), (SELECT count(*) FROM audit)
 	`).Scan(&stored, &owed, &audited); err != nil {
 		t.Fatal(err)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
-	_ "github.com/jackc/pgx/v5/stdlib"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,6 +43,7 @@ type fixture struct {
 	api     *fakekube.Server
 	objects *fakekube.Store
 	db      *store.DB
+	sql     *pgtest.DB
 	h       *handler
 	server  *serve.Server
 	clock   time.Time
@@ -67,12 +67,12 @@ func setup(t *testing.T) *fixture {
 	if err := f.api.WriteConfig(kubeconfig); err != nil {
 		t.Fatal(err)
 	}
-	f.db = database(t)
+	f.db, f.sql = database(t)
 	f.serve(kubeconfig)
 	return f
 }
 
-func database(t *testing.T) *store.DB {
+func database(t *testing.T) (*store.DB, *pgtest.DB) {
 	t.Helper()
 	url := pgtest.New(t)
 	db, err := store.Open(t.Context(), "agent-launcher", url)
@@ -80,7 +80,7 @@ func database(t *testing.T) *store.DB {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close(context.Background()) })
-	return db
+	return db, pgtest.Open(t, url)
 }
 
 // serve wires the function to the API that kubeconfig names, and to a sink.
@@ -118,7 +118,7 @@ func (f *fixture) deliver(id string, p events.Payload) int {
 	if err != nil {
 		f.Fatal(err)
 	}
-	pgtest.Log(f, f.db.Pool(), events.Source("stage-router"), id, p.EventType(), data)
+	f.sql.Log(events.Source("stage-router"), id, p.EventType(), data)
 	return f.post(id, p, data)
 }
 
@@ -158,20 +158,7 @@ func (f *fixture) emitted() []string {
 // audit returns action and reason of each line.
 func (f *fixture) audit() []string {
 	f.Helper()
-	rows, err := f.db.Pool().Query(f.Context(), `SELECT action || ' ' || reason FROM audit ORDER BY 1`)
-	if err != nil {
-		f.Fatal(err)
-	}
-	defer rows.Close()
-	var all []string
-	for rows.Next() {
-		var line string
-		if err := rows.Scan(&line); err != nil {
-			f.Fatal(err)
-		}
-		all = append(all, line)
-	}
-	return all
+	return f.sql.Lines(`SELECT action || ' ' || reason FROM audit ORDER BY 1`)
 }
 
 func ref(run string) events.RunRef {
@@ -210,15 +197,12 @@ func (f *fixture) namespace() *corev1.Namespace {
 // over puts run A into the database, as one that ends now.
 func (f *fixture) over() {
 	f.Helper()
-	_, err := f.db.Pool().Exec(f.Context(), `
+	f.sql.Do(`
 		WITH p AS (INSERT INTO projects (id, name) VALUES ('acme', 'acme')),
 		     w AS (INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 12, 'Acme/Shop'))
 		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, finished_at)
 		VALUES ($1, 'acme/shop', 12, 'acme', 'dev', 'dev', 'cancelled', 'codex', 'm', 'ann', 'i', 'n', $2, $2)
 	`, runA, f.clock)
-	if err != nil {
-		f.Fatal(err)
-	}
 }
 
 // end gives the Job a status as the Job controller does.

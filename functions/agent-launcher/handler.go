@@ -9,7 +9,6 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,11 +48,12 @@ func (h *handler) routes(s *serve.Server) {
 // agentRequested starts the run's agent.
 func (h *handler) agentRequested(ctx context.Context, e event.Event, r events.AgentRequested) ([]event.Event, error) {
 	return h.once(ctx, e, r.RunRef, func(ctx context.Context) (events.Decision, error) {
-		finished, err := h.finished(ctx, r.RunID)
+		known, err := h.db.RunStatus(ctx, r.RunID)
 		if err != nil {
 			return events.Decision{}, err
 		}
-		if !finished.IsZero() {
+		// A stop may overtake the request to start, and a Job for a run that is over would work for nobody.
+		if !known.Finished.IsZero() {
 			return skipped(r.RunRef, "agent.not_started", "run_is_over", "the run ended before its agent was started"), nil
 		}
 		err = h.launch(ctx, r)
@@ -153,22 +153,15 @@ func (h *handler) once(ctx context.Context, e event.Event, run events.RunRef, ac
 	if _, err := uuid.Parse(run.RunID); err != nil {
 		return nil, events.Malformed(fmt.Errorf("event %s: run id %q is no UUID", e.ID(), run.RunID))
 	}
-	done, err := h.db.Handled(ctx, e)
-	if err != nil {
-		return nil, err
-	}
-	var d events.Decision
-	if !done {
+	return h.db.Act(ctx, e, run.Correlation(), func(ctx context.Context) (events.Decision, error) {
 		ctx, cancel := context.WithTimeout(ctx, actFor)
 		defer cancel()
-		if d, err = act(ctx); err != nil {
-			if kube.Refused(err) {
-				return nil, events.Reject(reason.KubernetesRefused, err)
-			}
-			return nil, kube.Later(err, h.db.Now())
+		d, err := act(ctx)
+		if err != nil && kube.Refused(err) {
+			return d, events.Reject(reason.KubernetesRefused, err)
 		}
-	}
-	return h.db.Step(ctx, e, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) { return d, nil })
+		return d, kube.Later(err, h.db.Now())
+	})
 }
 
 // awaitEnd looks at the Jobs that keep a namespace which has expired. Those of runs that are over hold it for a moment,
@@ -181,11 +174,11 @@ func (h *handler) awaitEnd(ctx context.Context, jobs []batchv1.Job) error {
 		if agentpod.Ended(job) || job.DeletionTimestamp != nil {
 			continue
 		}
-		finished, err := h.finished(ctx, run.RunID)
-		if err != nil || !ours || finished.IsZero() {
+		known, err := h.db.RunStatus(ctx, run.RunID)
+		if err != nil || !ours || known.Finished.IsZero() {
 			return err // it is at work, for all we know
 		}
-		if h.db.Now().Sub(finished) > leavePatience {
+		if h.db.Now().Sub(known.Finished) > leavePatience {
 			if err := h.stop(ctx, job, "run_is_over"); err != nil {
 				return err
 			}
@@ -193,20 +186,6 @@ func (h *handler) awaitEnd(ctx context.Context, jobs []batchv1.Job) error {
 		late = h.soon("run %s is over, and its Job in namespace %s has not ended yet", run.RunID, job.Namespace)
 	}
 	return late
-}
-
-// finished is when the run ended, zero while it has not: a stop may overtake the request to start, and a Job for a run
-// that is over would work for nobody.
-func (h *handler) finished(ctx context.Context, runID string) (at time.Time, err error) {
-	err = h.db.Pool().QueryRow(ctx, `
-		SELECT coalesce(finished_at, '0001-01-01Z')
-		FROM runs
-		WHERE id::text = $1
-	`, runID).Scan(&at)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // none: requested by something else than stage-router
-		return time.Time{}, fmt.Errorf("reading the state of run %s: %w", runID, err)
-	}
-	return at, nil
 }
 
 // said is the decision that tells p, and the audit's line about it.

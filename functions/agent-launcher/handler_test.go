@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
@@ -24,6 +23,7 @@ import (
 	"codexk8s.dev/shared/kube"
 	"codexk8s.dev/shared/runtoken"
 	fakekube "codexk8s.dev/test/local/kube"
+	"codexk8s.dev/test/local/pg/pgtest"
 )
 
 const (
@@ -221,16 +221,9 @@ func TestExpiry(t *testing.T) {
 	f.expect("too early", f.deliver("2", expired), 202)
 	f.clock = start.Add(24 * time.Hour)
 	f.expect("with a Job at work", f.deliver("3", expired), 202)
-	rows, err := f.db.Pool().Query(t.Context(), `
+	again := pgtest.Column[time.Time](f.sql, `
 		SELECT not_before FROM events WHERE type = $1 AND function = 'agent-launcher' ORDER BY stored_at
 	`, expired.EventType())
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
-	if err != nil {
-		t.Fatal(err)
-	}
 	if diff := cmp.Diff([]time.Time{start.Add(24 * time.Hour), f.clock.Add(time.Hour)}, again); diff != "" {
 		t.Errorf("the expiry is asked for again (-want +got):\n%s", diff)
 	}
@@ -334,7 +327,8 @@ func TestRefusals(t *testing.T) {
 			if err := os.WriteFile(kubeconfig, []byte(config), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			f := &fixture{T: t, clock: start, db: database(t)}
+			f := &fixture{T: t, clock: start}
+			f.db, f.sql = database(t)
 			f.serve(kubeconfig)
 			if got := f.deliver("1", request(runA, 0)); got != test.status {
 				t.Errorf("answered %d, want %d", got, test.status)

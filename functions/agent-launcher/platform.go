@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"strconv"
-	"strings"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/store"
 )
 
 // platformFrom is the default platform with what the environment says otherwise.
@@ -66,9 +63,8 @@ func neighbours(env env) (all []string) {
 		}
 		all = append(all, net.JoinHostPort(u.Hostname(), port))
 	}
-	// A Unix socket is in no pod's reach.
-	if db, err := pgconn.ParseConfig(env.DatabaseURL); err == nil && !strings.HasPrefix(db.Host, "/") {
-		all = append(all, net.JoinHostPort(db.Host, strconv.Itoa(int(db.Port))))
+	if address := store.Address(env.DatabaseURL); address != "" {
+		all = append(all, address)
 	}
 	return all
 }

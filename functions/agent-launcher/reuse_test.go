@@ -62,7 +62,7 @@ func TestRenewedLease(t *testing.T) {
 		t.Fatal("the timer of run A removed the namespace of run B")
 	}
 	var later int
-	if err := f.db.Pool().QueryRow(t.Context(), `SELECT count(*) FROM events WHERE type = $1 AND function = 'agent-launcher'`,
+	if err := f.sql.QueryRow(t.Context(), `SELECT count(*) FROM events WHERE type = $1 AND function = 'agent-launcher'`,
 		events.EnvironmentExpired{}.EventType()).Scan(&later); err != nil || later != 0 {
 		t.Errorf("run A asks %d times more (%v)", later, err)
 	}

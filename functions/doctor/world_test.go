@@ -2,13 +2,11 @@ package main
 
 import (
 	"bytes"
-	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -28,7 +26,7 @@ type world struct {
 	env    env
 	api    *kube.Server
 	client dynamic.Interface // may do all
-	db     *sql.DB
+	sql    *pgtest.DB
 }
 
 func newWorld(t *testing.T) *world {
@@ -61,10 +59,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.env.DatabaseURL = pgtest.New(t)
-	if w.db, err = sql.Open("pgx", w.env.DatabaseURL); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { w.db.Close() })
+	w.sql = pgtest.Open(t, w.env.DatabaseURL)
 	w.exec(`INSERT INTO projects (id, name) VALUES ('shop', 'Shop')`)
 	w.exec(`INSERT INTO repositories (full_name, project_id) VALUES ('acme/shop', 'shop')`)
 	w.exec(`INSERT INTO ticks (function, ticked_at) VALUES ('timekeeper', now() - interval '30 seconds')`)
@@ -153,9 +148,7 @@ func (w *world) remove(group, plural, name string) {
 
 func (w *world) exec(query string) {
 	w.Helper()
-	if _, err := w.db.ExecContext(w.Context(), query); err != nil {
-		w.Fatalf("%s: %v", query, err)
-	}
+	w.sql.Do(query)
 }
 
 func (w *world) doctor(args ...string) (string, error) {

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
-
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/serve"
@@ -33,6 +31,7 @@ type fixture struct {
 	github *fakegithub.Server
 	dbURL  string
 	db     *store.DB
+	sql    *pgtest.DB
 	sink   string
 	issue  int
 	sha    string
@@ -71,6 +70,7 @@ func setup(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.db.Close(context.Background()) })
+	f.sql = pgtest.Open(t, f.dbURL)
 	return f
 }
 
@@ -101,7 +101,7 @@ func (f *fixture) send(url, id string, p events.Payload) (status int, retryAfter
 	f.t.Helper()
 	data, err := json.Marshal(p)
 	must(f.t, err)
-	pgtest.Log(f.t, f.db.Pool(), events.Source("stage-router"), id, p.EventType(), data)
+	f.sql.Log(events.Source("stage-router"), id, p.EventType(), data)
 	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(data))
 	must(f.t, err)
 	for k, v := range map[string]string{
@@ -148,32 +148,12 @@ func (f *fixture) comments() []string {
 
 func (f *fixture) audit() []string {
 	f.t.Helper()
-	rows, err := f.db.Pool().Query(context.Background(), `SELECT action || ' ' || work_item || ' ' || reason || ' ' || detail FROM audit ORDER BY seq`)
-	must(f.t, err)
-	defer rows.Close()
-	out := []string{}
-	for rows.Next() {
-		var s string
-		must(f.t, rows.Scan(&s))
-		out = append(out, s)
-	}
-	must(f.t, rows.Err())
-	return out
+	return f.sql.Lines(`SELECT action || ' ' || work_item || ' ' || reason || ' ' || detail FROM audit ORDER BY seq`)
 }
 
 func (f *fixture) emitted() []string {
 	f.t.Helper()
-	rows, err := f.db.Pool().Query(context.Background(), `SELECT type || ' ' || convert_from(data, 'UTF8') FROM events WHERE function = 'github-caller' ORDER BY stored_at`)
-	must(f.t, err)
-	defer rows.Close()
-	out := []string{}
-	for rows.Next() {
-		var s string
-		must(f.t, rows.Scan(&s))
-		out = append(out, s)
-	}
-	must(f.t, rows.Err())
-	return out
+	return f.sql.Lines(`SELECT type || ' ' || convert_from(data, 'UTF8') FROM events WHERE function = 'github-caller' ORDER BY stored_at`)
 }
 
 // push makes a branch with one commit, over Git's own protocol.

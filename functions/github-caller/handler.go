@@ -40,15 +40,12 @@ func (h *handler) changeRequested(ctx context.Context, e event.Event, p events.G
 	}
 	c := newChange(p, home)
 	c.login, c.now, c.console = h.clients.Login, h.db.Now, h.console
-	handled, err := h.db.Handled(ctx, e)
-	if err == nil && !handled {
-		err = h.act(ctx, c)
-	}
-	why, void := moot(err)
-	if err != nil && !void {
-		return nil, h.explain(ctx, e, c, err)
-	}
-	return h.db.Step(ctx, e, c.key(), func(context.Context, *store.Tx) (events.Decision, error) {
+	return h.db.Act(ctx, e, c.key(), func(ctx context.Context) (events.Decision, error) {
+		err := h.act(ctx, c)
+		why, void := moot(err)
+		if err != nil && !void {
+			return events.Decision{}, h.explain(ctx, e, c, err)
+		}
 		changed := events.Record{Actor: "function:github-caller", Action: "github.changed", Run: p.RunID, Detail: strings.Join(c.steps, "; ")}
 		d := events.Decision{
 			Emit:  []events.Draft{events.Now(events.GitHubChanged{Repository: c.Repository, Issue: p.Issue, RunID: p.RunID, CommentID: c.commentID})},
@@ -162,7 +159,7 @@ func (h *handler) explain(ctx context.Context, e event.Event, c *change, err err
 	case errors.Is(err, store.ErrLocked):
 		return events.RetryAt(h.db.Now().Add(2*time.Second), err)
 	case errors.As(err, &refused) && !temporary(err):
-		_, audit := h.db.Emit(ctx, e, c.key(), func(context.Context, *store.Tx) (events.Decision, error) {
+		_, audit := h.db.Emit(ctx, store.Cause{Source: e.Source(), ID: e.ID()}, c.key(), func(context.Context, *store.Tx) (events.Decision, error) {
 			return events.Decision{Audit: []events.Record{refusal(c.GitHubChangeRequested, "github_refused", err)}}, nil
 		})
 		if audit != nil {

@@ -128,9 +128,7 @@ func TestACommentThatWasNotNotedIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.want(f.instance(), "e-1", f.change(comment("first", 1)), 202)
-	if _, err := f.db.Pool().Exec(t.Context(), `DELETE FROM github_comments`); err != nil {
-		t.Fatal(err)
-	}
+	f.sql.Do(`DELETE FROM github_comments`)
 	f.want(f.instance(), "e-2", f.change(comment("second", 2)), 202)
 	if diff := cmp.Diff([]string{"ann: copy", "codexk8s[bot]: second"}, f.comments()); diff != "" {
 		t.Error(diff)
@@ -185,9 +183,7 @@ func TestRateLimitsPauseEveryInstance(t *testing.T) {
 			if got := f.comments(); len(got) != 0 {
 				t.Errorf("went on during the limit: %q", got)
 			}
-			if _, err := f.db.Pool().Exec(t.Context(), `UPDATE github_pauses SET until = now()`); err != nil {
-				t.Fatal(err)
-			}
+			f.sql.Do(`UPDATE github_pauses SET until = now()`)
 			f.want(f.instance(), "e-1", p, 202)
 			if diff := cmp.Diff([]string{"codexk8s[bot]: x"}, f.comments()); diff != "" {
 				t.Error(diff)

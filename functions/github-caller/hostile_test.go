@@ -17,6 +17,6 @@ func TestHostileEvents(t *testing.T) {
 	(&handler{db: f.db, clients: clients}).routes(s)
 	p := f.change(func(p *events.GitHubChangeRequested) { p.On = []string{"bug"}; comment("told", 1)(p) })
 	p.Status = &events.CommitStatus{SHA: f.sha, State: "success", Context: "codexk8s/dev"}
-	hostile.Function{Name: "github-caller", Handler: s.Handler(), DB: f.db}.Hear(t, hostile.Templates(t, p,
+	hostile.Function{Name: "github-caller", Handler: s.Handler(), DB: f.db, SQL: f.sql}.Hear(t, hostile.Templates(t, p,
 		events.GitHubLookupRequested{RunRef: events.RunRef{RunID: p.RunID, Project: "demo", Repository: repo, Issue: f.issue}, Path: "services.yaml", Ref: "main"}))
 }

@@ -30,8 +30,7 @@ func (f *fixture) bind() (number int64) {
 
 func (f *fixture) exec(sql string, args ...any) {
 	f.t.Helper()
-	_, err := f.db.Pool().Exec(f.t.Context(), sql, args...)
-	must(f.t, err)
+	f.sql.Do(sql, args...)
 }
 
 // TestAChangeUnderAFormerNameReachesTheRepository: what was asked for before a rename is done after it, whether the rename

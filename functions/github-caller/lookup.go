@@ -13,7 +13,6 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
-	"codexk8s.dev/shared/store"
 )
 
 // lookupRequested reads the file and says what it found. A run waits for the answer, so that a file can't be had is an
@@ -27,19 +26,16 @@ func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.G
 		return nil, err
 	}
 	p.Repository = home.Name // as it is called now
-	found := events.GitHubLookedUp{RunRef: p.RunRef, Attempt: p.Attempt, Path: p.Path, Ref: p.Ref}
-	handled, err := h.db.Handled(ctx, e)
-	if err == nil && !handled {
-		err = h.lookup(ctx, &found)
-	}
-	var limited *github.RateLimited
-	switch {
-	case errors.As(err, &limited):
-		return nil, events.RetryAt(limited.Until, err)
-	case err != nil:
-		return nil, err
-	}
-	return h.db.Step(ctx, e, events.WorkItem(home.Key, p.Issue), func(context.Context, *store.Tx) (events.Decision, error) {
+	return h.db.Act(ctx, e, events.WorkItem(home.Key, p.Issue), func(ctx context.Context) (events.Decision, error) {
+		found := events.GitHubLookedUp{RunRef: p.RunRef, Attempt: p.Attempt, Path: p.Path, Ref: p.Ref}
+		err := h.lookup(ctx, &found)
+		var limited *github.RateLimited
+		switch {
+		case errors.As(err, &limited):
+			return events.Decision{}, events.RetryAt(limited.Until, err)
+		case err != nil:
+			return events.Decision{}, err
+		}
 		return events.Decision{
 			Emit: []events.Draft{events.Now(found)},
 			Audit: []events.Record{{

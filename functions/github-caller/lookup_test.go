@@ -84,9 +84,7 @@ func TestALookupWaitsForWhatIsTemporary(t *testing.T) {
 	if got := f.answers(); got != nil {
 		t.Errorf("answered during the limit: %+v", got)
 	}
-	if _, err := f.db.Pool().Exec(t.Context(), `UPDATE github_pauses SET until = now()`); err != nil {
-		t.Fatal(err)
-	}
+	f.sql.Do(`UPDATE github_pauses SET until = now()`)
 	f.want(f.instance(), "e-1", p, 202)
 	if got := f.answers(); len(got) != 1 || !got[0].Found {
 		t.Errorf("answered %+v", got)

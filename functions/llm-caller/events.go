@@ -8,12 +8,10 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/sashabaranov/go-openai"
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/llm"
-	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/store"
 )
 
@@ -29,12 +27,11 @@ const (
 // answer is what came of a call for an event.
 type answer struct {
 	events.LLMAnswered
-	failed  *events.LLMFailed // instead of an answer
-	usage   llm.Usage
-	tier    string
-	status  int
-	id      string // OpenAI's
-	started time.Time
+	failed *events.LLMFailed // instead of an answer
+	usage  llm.Usage
+	tier   string
+	status int
+	id     string // OpenAI's
 }
 
 // requested asks the model once and says what it answered. A rate limit, or an OpenAI that is away, is a delivery to be repeated
@@ -43,94 +40,49 @@ func (h *handler) requested(ctx context.Context, e event.Event, p events.LLMRequ
 	if p.RequestID == "" || p.Model == "" || len(p.Messages) == 0 {
 		return nil, events.Malformed(fmt.Errorf("event %s: requestId, model and messages are required", e.ID()))
 	}
-	var a answer
-	handled, err := h.db.Handled(ctx, e)
-	if err != nil {
-		return nil, err
-	}
-	if !handled {
-		if err := h.claim(ctx, e); err != nil {
-			return nil, err
+	return h.db.Act(ctx, e, "llm/"+p.RequestID, func(ctx context.Context) (events.Decision, error) {
+		key := "llm.requested " + e.Source() + " " + e.ID()
+		now := h.db.Now()
+		err := h.db.Claim(ctx, key, now.Add(-claimFor))
+		if errors.Is(err, store.ErrClaimed) {
+			err = events.RetryAt(now.Add(5*time.Second), errors.New("another delivery of the event is asking the model"))
 		}
-		if a, err = h.ask(ctx, p); err != nil {
-			return nil, errors.Join(err, h.unclaim(context.WithoutCancel(ctx), e))
-		}
-	}
-	// The model has answered; a sender that has hung up meanwhile must not make it answer again.
-	return h.db.Step(context.WithoutCancel(ctx), e, "llm/"+p.RequestID, func(ctx context.Context, tx *store.Tx) (events.Decision, error) {
-		if err := h.save(ctx, tx, e, p, a); err != nil {
+		if err != nil {
 			return events.Decision{}, err
 		}
-		if a.failed != nil {
-			return events.Decision{Emit: []events.Draft{events.Now(*a.failed)}, Audit: []events.Record{{
-				Actor: "function:llm-caller", Action: "llm.failed", Reason: a.failed.Reason, Detail: a.failed.Message}}}, nil
+		started := time.Now().UTC()
+		a, err := h.ask(ctx, p)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
+		defer cancel()
+		if err != nil {
+			return events.Decision{}, errors.Join(err, h.db.Unclaim(ctx, key)) // the next delivery tries at once
 		}
-		return events.Decision{Emit: []events.Draft{events.Now(a.LLMAnswered)}, Audit: []events.Record{{
-			Actor: "function:llm-caller", Action: "llm.answered",
-			Detail: fmt.Sprintf("%s: %d tokens in, %d out", p.Model, a.usage.Input, a.usage.Output)}}}, nil
+		return a.decision(p.Model), h.save(ctx, p, a, started)
 	})
 }
 
-// actionKey names the call in actions.
-func actionKey(e event.Event) string { return "llm.requested " + e.Source() + " " + e.ID() }
-
-// claim plans the call, unless a process that may be alive has planned it.
-func (h *handler) claim(ctx context.Context, e event.Event) error {
-	var claimed time.Time
-	err := h.db.Pool().QueryRow(ctx, `
-		INSERT INTO actions AS a (key, function, state, planned_at)
-		VALUES ($1, 'llm-caller', 'planned', $2)
-		ON CONFLICT (key) DO UPDATE
-		SET planned_at = excluded.planned_at
-		WHERE a.state = 'planned' AND a.planned_at < $3
-		RETURNING planned_at
-	`, actionKey(e), h.db.Now(), h.db.Now().Add(-claimFor)).Scan(&claimed)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return events.RetryAt(h.db.Now().Add(5*time.Second), errors.New("another delivery of the event is asking the model"))
+func (a answer) decision(model string) events.Decision {
+	if a.failed != nil {
+		return events.Decision{Emit: []events.Draft{events.Now(*a.failed)}, Audit: []events.Record{{
+			Actor: "function:llm-caller", Action: "llm.failed", Reason: a.failed.Reason, Detail: a.failed.Message}}}
 	}
-	if err != nil {
-		return fmt.Errorf("planning the model call: %w", err)
-	}
-	return nil
+	return events.Decision{Emit: []events.Draft{events.Now(a.LLMAnswered)}, Audit: []events.Record{{
+		Actor: "function:llm-caller", Action: "llm.answered",
+		Detail: fmt.Sprintf("%s: %d tokens in, %d out", model, a.usage.Input, a.usage.Output)}}}
 }
 
-// unclaim lets the next delivery try at once.
-func (h *handler) unclaim(ctx context.Context, e event.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, recordFor)
-	defer cancel()
-	_, err := h.db.Pool().Exec(ctx, `
-		DELETE FROM actions
-		WHERE key = $1 AND state = 'planned'
-	`, actionKey(e))
-	if err != nil {
-		return fmt.Errorf("taking the plan of the model call back: %w", err)
+// save records what the call took.
+func (h *handler) save(ctx context.Context, p events.LLMRequested, a answer, started time.Time) error {
+	c := store.ModelCall{
+		ID: uuid.NewString(), Model: p.Model, Endpoint: "chat/completions", Started: started, Took: time.Since(started),
+		Status: a.status, ResponseID: a.id,
+		Input: a.usage.Input, Cached: a.usage.Cached, Output: a.usage.Output, Reasoning: a.usage.Reasoning,
 	}
-	return nil
-}
-
-// save marks the call as done and records its use, in the transaction that stores the answer.
-func (h *handler) save(ctx context.Context, tx *store.Tx, e event.Event, p events.LLMRequested, a answer) error {
-	var cost *int64
 	if micro, known := h.prices.Cost(a.Model, a.tier, a.usage); known || a.usage == (llm.Usage{}) {
-		cost = &micro
+		c.CostMicroUSD = &micro
 	}
-	var b pgx.Batch
-	b.Queue(`
-		UPDATE actions
-		SET state = 'done', done_at = $2
-		WHERE key = $1
-	`, actionKey(e), tx.Now())
-	b.Queue(`
-		INSERT INTO llm_calls (id, model, endpoint, status, response_id, input_tokens, cached_tokens, output_tokens, reasoning_tokens,
-		                       cost_microusd, started_at, duration_ms)
-		VALUES ($1, $2, 'chat/completions', $3, $4, $5, $6, $7, $8, $9, $10, $11)
-	`, uuid.New(), p.Model, a.status, plain.Text(a.id), a.usage.Input, a.usage.Cached, a.usage.Output, a.usage.Reasoning,
-		cost, a.started, time.Since(a.started).Milliseconds())
-	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
-		return fmt.Errorf("recording the model call: %w", err)
-	}
-	measure(ctx, p.Model, a.status, time.Since(a.started), a.usage, cost)
-	return nil
+	measure(ctx, c)
+	return h.db.SaveCall(ctx, c)
 }
 
 // ask makes the call. An error means that it is worth repeating, for good or after a time.
@@ -144,7 +96,7 @@ func (h *handler) ask(ctx context.Context, p events.LLMRequested) (answer, error
 	for _, m := range p.Messages {
 		request.Messages = append(request.Messages, openai.ChatCompletionMessage{Role: m.Role, Content: m.Content})
 	}
-	a := answer{started: time.Now().UTC(), LLMAnswered: events.LLMAnswered{RequestID: p.RequestID, Model: p.Model}}
+	a := answer{LLMAnswered: events.LLMAnswered{RequestID: p.RequestID, Model: p.Model}}
 	client := llm.NewClient(h.apiKey, h.base.String(), h.client, h.db.Now)
 	said, err := client.CreateChatCompletion(ctx, request)
 	if err != nil {

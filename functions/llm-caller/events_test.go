@@ -14,7 +14,6 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/test/fakes/model"
-	"codexk8s.dev/test/local/pg/pgtest"
 )
 
 // broker takes every event.
@@ -49,7 +48,7 @@ func (b *broker) sent() []string {
 // deliver sends an event as the Broker does, and checks that a success has no body.
 func (f *fixture) deliver(id, data string) *http.Response {
 	f.t.Helper()
-	pgtest.Log(f.t, f.db.Pool(), events.Source("stage-router"), id, events.LLMRequested{}.EventType(), []byte(data))
+	f.sql.Log(events.Source("stage-router"), id, events.LLMRequested{}.EventType(), []byte(data))
 	res := f.ask(f.url+"/", "", strings.NewReader(data), "Content-Type", "application/json", "Ce-Specversion", "1.0", "Ce-Id", id,
 		"Ce-Type", events.LLMRequested{}.EventType(), "Ce-Source", events.Source("stage-router"), "Ce-Correlationid", "acme/shop#12")
 	if body := text(f.t, res); res.StatusCode/100 == 2 && body != "" {

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
-	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/runtoken"
@@ -38,6 +36,7 @@ type fixture struct {
 	t      *testing.T
 	db     *store.DB
 	h      *handler
+	sql    *pgtest.DB
 	openai *model.Server
 	direct string // URL of the fake OpenAI
 	url    string // of llm-caller
@@ -51,7 +50,9 @@ func setup(t *testing.T) *fixture {
 	sink := httptest.NewServer(f.broker)
 	f.direct = upstream.URL
 	var err error
-	f.db, err = store.Open(context.Background(), "llm-caller", pgtest.New(t))
+	url := pgtest.New(t)
+	f.sql = pgtest.Open(t, url)
+	f.db, err = store.Open(context.Background(), "llm-caller", url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func setup(t *testing.T) *fixture {
 		sink.Close()
 		upstream.Close()
 		f.h.client.CloseIdleConnections()
-		f.db.Pool().Close()
+		_ = f.db.Close(context.Background())
 	})
 	f.exec(`INSERT INTO projects (id, name) VALUES ('shop', 'Shop')`)
 	f.exec(`INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 12, 'Acme/Shop')`)
@@ -81,9 +82,7 @@ func setup(t *testing.T) *fixture {
 
 func (f *fixture) exec(query string, args ...any) {
 	f.t.Helper()
-	if _, err := f.db.Pool().Exec(context.Background(), query, args...); err != nil {
-		f.t.Fatal(err)
-	}
+	f.sql.Do(query, args...)
 }
 
 // token mints a run token, changed.
@@ -149,19 +148,12 @@ func (f *fixture) rows() []row {
 	f.t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		found, err := f.db.Pool().Query(context.Background(), `
+		got := pgtest.Rows[row](f.sql, `
 			SELECT coalesce(run_id::text, ''), model, endpoint, status, input_tokens, cached_tokens, output_tokens, reasoning_tokens,
 			       coalesce(cost_microusd, -1), left(response_id, 5)
 			FROM llm_calls
 			ORDER BY started_at
 		`)
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		got, err := pgx.CollectRows(found, pgx.RowToStructByPos[row])
-		if err != nil {
-			f.t.Fatal(err)
-		}
 		if !slices.ContainsFunc(got, func(r row) bool { return r.Status == 0 }) || time.Now().After(deadline) {
 			return got
 		}

@@ -17,7 +17,7 @@ func TestHostileEvents(t *testing.T) {
 	defer sink.Close()
 	s := serve.New("llm-caller", sink.URL)
 	f.h.routes(s)
-	hostile.Function{Name: "llm-caller", Handler: s.Handler(), DB: f.db}.Hear(t, map[string]string{events.LLMRequested{}.EventType(): question})
+	hostile.Function{Name: "llm-caller", Handler: s.Handler(), DB: f.db, SQL: f.sql}.Hear(t, map[string]string{events.LLMRequested{}.EventType(): question})
 }
 
 // TestHostileCalls: a pod's request to a model. 403 is another model than the run's.

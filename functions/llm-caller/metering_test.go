@@ -33,7 +33,7 @@ func (f *fixture) upstream(h http.HandlerFunc) {
 // estimated says of each call whether its row is marked as an estimate.
 func (f *fixture) estimated() (marks []bool) {
 	f.t.Helper()
-	if err := f.db.Pool().QueryRow(f.t.Context(), `SELECT array_agg(estimated ORDER BY started_at) FROM llm_calls`).Scan(&marks); err != nil {
+	if err := f.sql.QueryRow(f.t.Context(), `SELECT array_agg(estimated ORDER BY started_at) FROM llm_calls`).Scan(&marks); err != nil {
 		f.t.Fatal(err)
 	}
 	return marks

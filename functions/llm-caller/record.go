@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -35,49 +34,37 @@ type call struct {
 	asked    llm.Request
 	body     body
 
-	id      uuid.UUID
-	started time.Time
-	sent    atomic.Bool // OpenAI may have the request
+	record store.ModelCall
+	sent   atomic.Bool // OpenAI may have the request
 }
 
-// begin writes down that the call is about to be made, as status 0.
+// begin writes down that the call is about to be made.
 func (c *call) begin(ctx context.Context) error {
-	c.id, c.started = uuid.New(), time.Now().UTC()
-	_, err := c.h.db.Pool().Exec(ctx, `
-		INSERT INTO llm_calls (id, run_id, model, endpoint, status, started_at, duration_ms)
-		VALUES ($1, $2, $3, $4, 0, $5, 0)
-	`, c.id, c.run.ID, c.asked.Model, c.endpoint, c.started)
-	if err != nil {
-		return fmt.Errorf("writing the call down: %w", err)
-	}
-	return nil
+	started := time.Now().UTC()
+	c.record = store.ModelCall{ID: uuid.NewString(), RunID: c.run.ID, Model: c.asked.Model, Endpoint: string(c.endpoint), Started: started}
+	return c.h.db.SaveCall(ctx, c.record)
 }
 
 // end completes the record with what the meter found; broken says that the request was sent and its answer broken off. When the database does not
 // take it, the figures are in the log and the row keeps status 0.
 func (c *call) end(ctx context.Context, status int, result llm.Result, broken bool) {
-	took := time.Since(c.started)
+	r := &c.record
+	r.Took, r.Status, r.ResponseID = time.Since(r.Started), status, plain.Text(result.ID)
 	usage, estimated := c.used(status, result, broken)
-	cost := c.cost(status, result, usage)
-	responseID := plain.Text(result.ID)
+	r.Estimated, r.CostMicroUSD = estimated, c.cost(status, result, usage)
+	r.Input, r.Cached, r.Output, r.Reasoning = usage.Input, usage.Cached, usage.Output, usage.Reasoning
 	attrs := []any{
-		"call", c.id, "run", c.run.ID, "endpoint", c.endpoint, "model", c.asked.Model, "stream", c.asked.Stream, "status", status, "response", responseID,
-		"finish", result.Finish, "upstream_error", result.ErrorCode, "input_tokens", usage.Input, "cached_tokens", usage.Cached,
-		"output_tokens", usage.Output, "reasoning_tokens", usage.Reasoning, "estimated", estimated, "searches", result.Searches, "took", took,
+		"call", r.ID, "run", r.RunID, "endpoint", c.endpoint, "model", r.Model, "stream", c.asked.Stream, "status", status, "response", r.ResponseID,
+		"finish", result.Finish, "upstream_error", result.ErrorCode, "input_tokens", r.Input, "cached_tokens", r.Cached,
+		"output_tokens", r.Output, "reasoning_tokens", r.Reasoning, "estimated", estimated, "searches", result.Searches, "took", r.Took,
 	}
-	if cost != nil {
-		attrs = append(attrs, "cost_microusd", *cost)
+	if r.CostMicroUSD != nil {
+		attrs = append(attrs, "cost_microusd", *r.CostMicroUSD)
 	}
-	measure(ctx, c.asked.Model, status, took, usage, cost)
+	measure(ctx, *r)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	defer cancel()
-	_, err := c.h.db.Pool().Exec(ctx, `
-		UPDATE llm_calls
-		SET status = $2, response_id = $3, input_tokens = $4, cached_tokens = $5, output_tokens = $6, reasoning_tokens = $7,
-		    cost_microusd = $8, duration_ms = $9, estimated = $10
-		WHERE id = $1
-	`, c.id, status, responseID, usage.Input, usage.Cached, usage.Output, usage.Reasoning, cost, took.Milliseconds(), estimated)
-	if err != nil {
+	if err := c.h.db.SaveCall(ctx, *r); err != nil {
 		slog.ErrorContext(ctx, "model call ended, and its record could not be completed", append(attrs, "error", err)...)
 		return
 	}
@@ -85,13 +72,13 @@ func (c *call) end(ctx context.Context, status int, result llm.Result, broken bo
 }
 
 // measure adds a call to the metrics. The model is one that the platform allows, not any name.
-func measure(ctx context.Context, model string, status int, took time.Duration, u llm.Usage, microUSD *int64) {
-	metrics.ModelCallDuration.Record(ctx, took.Seconds(), model, strconv.Itoa(status))
-	for kind, n := range map[string]int64{"input": u.Input, "cached": u.Cached, "output": u.Output, "reasoning": u.Reasoning} {
-		metrics.ModelTokens.Add(ctx, float64(n), model, kind)
+func measure(ctx context.Context, c store.ModelCall) {
+	metrics.ModelCallDuration.Record(ctx, c.Took.Seconds(), c.Model, strconv.Itoa(c.Status))
+	for kind, n := range map[string]int64{"input": c.Input, "cached": c.Cached, "output": c.Output, "reasoning": c.Reasoning} {
+		metrics.ModelTokens.Add(ctx, float64(n), c.Model, kind)
 	}
-	if microUSD != nil {
-		metrics.ModelCost.Add(ctx, float64(*microUSD)/1e6, model)
+	if c.CostMicroUSD != nil {
+		metrics.ModelCost.Add(ctx, float64(*c.CostMicroUSD)/1e6, c.Model)
 	}
 }
 

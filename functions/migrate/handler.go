@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,27 +10,25 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/project"
+	"codexk8s.dev/shared/store"
 )
 
 // connectFor is how long Postgres may take to start.
 const connectFor = 2 * time.Minute
 
 func run(ctx context.Context, e env) error {
-	config, err := pgx.ParseConfig(e.DatabaseURL)
-	if err != nil || e.DatabaseURL == "" {
-		return errors.New("DATABASE_URL is no Postgres URL (postgres://user:password@host:5432/name)") // the error would show the password
+	db, err := store.Open(ctx, "migrate", e.DatabaseURL)
+	if err != nil {
+		return err
 	}
-	db := stdlib.OpenDB(*config)
-	defer func() { _ = db.Close() }()
+	defer func() { _ = db.Close(ctx) }()
 	if err := connect(ctx, db, connectFor); err != nil {
 		return err
 	}
-	version, err := migrations.Up(ctx, db)
+	version, err := migrations.Up(ctx, e.DatabaseURL)
 	if err != nil {
 		return err
 	}
@@ -43,11 +40,11 @@ func run(ctx context.Context, e env) error {
 }
 
 // connect waits until Postgres answers.
-func connect(ctx context.Context, db *sql.DB, patience time.Duration) error {
+func connect(ctx context.Context, db *store.DB, patience time.Duration) error {
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		return struct{}{}, db.PingContext(ctx)
+		return struct{}{}, db.Ping(ctx)
 	}, backoff.WithMaxElapsedTime(patience), backoff.WithNotify(func(err error, wait time.Duration) {
 		slog.Info("can't connect to Postgres yet", "error", err, "again_in", wait.Round(time.Millisecond))
 	}))
@@ -57,7 +54,7 @@ func connect(ctx context.Context, db *sql.DB, patience time.Duration) error {
 	return nil
 }
 
-func load(ctx context.Context, db *sql.DB, path string) error {
+func load(ctx context.Context, db *store.DB, path string) error {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		// The manifest mounts an optional ConfigMap: a first deployment may come before its projects.
@@ -71,7 +68,7 @@ func load(ctx context.Context, db *sql.DB, path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if err := save(ctx, db, f); err != nil {
+	if err := db.SaveProjects(ctx, f); err != nil {
 		return err
 	}
 	slog.Info("projects are up to date", "projects", len(f.Projects), "owners", len(f.Owners))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	_ "github.com/jackc/pgx/v5/stdlib"
 
+	"codexk8s.dev/shared/store"
 	"codexk8s.dev/test/local/pg/pgtest"
 )
 
@@ -48,26 +47,9 @@ func rows(t *testing.T, url string) []string {
 	`)
 }
 
-func lines(t *testing.T, url, query string) (out []string) {
+func lines(t *testing.T, url, query string) []string {
 	t.Helper()
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	rs, err := db.QueryContext(t.Context(), query)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rs.Close()
-	for rs.Next() {
-		var line string
-		if err := rs.Scan(&line); err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, line)
-	}
-	return out
+	return pgtest.Open(t, url).Lines(query)
 }
 
 func TestTenAtOnceEndWell(t *testing.T) {
@@ -177,11 +159,11 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "reading PROJECTS_FILE: read "+folder) {
 		t.Error(err)
 	}
-	db, err := sql.Open("pgx", "postgres://user:secret@127.0.0.1:1/none")
+	db, err := store.Open(t.Context(), "migrate", "postgres://user:secret@127.0.0.1:1/none")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	defer func() { _ = db.Close(context.Background()) }()
 	err = connect(context.Background(), db, 1)
 	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "check DATABASE_URL") {
 		t.Error(err)

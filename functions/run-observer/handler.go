@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +20,7 @@ import (
 	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 )
 
@@ -92,11 +91,11 @@ func (h *handler) lookAt(ctx context.Context, job agent) ([]event.Event, error) 
 		}
 		return nil, nil
 	}
-	known, err := h.runOf(ctx, run.RunID)
+	known, err := h.db.RunStatus(ctx, run.RunID)
 	if err != nil {
 		return nil, err
 	}
-	if known.state == "" {
+	if known.State == "" {
 		return h.forgotten(ctx, run, job.Job)
 	}
 	return h.tell(ctx, run, job.Namespace, agentpod.Attempt(job), string(job.UID), found)
@@ -116,15 +115,15 @@ func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job
 	if stopped || slices.ContainsFunc(agents, ofRun(run.RunID)) {
 		return nil, nil
 	}
-	known, err := h.runOf(ctx, run.RunID)
+	known, err := h.db.RunStatus(ctx, run.RunID)
 	switch {
 	case err != nil:
 		return nil, err
-	case known.namespace != told.Namespace || known.attempt != agentpod.Attempt(told):
+	case known.Namespace != told.Namespace || known.Attempt != agentpod.Attempt(told):
 		return nil, nil
-	case known.state == "starting":
+	case known.State == stage.Starting:
 		return nil, events.RetryAt(h.db.Now().Add(startingPause), fmt.Errorf("the Job of run %s is gone, and the news of its start is still under way", run.RunID))
-	case known.state != "running":
+	case known.State != stage.Running:
 		return nil, nil
 	}
 	found := gone(told.Namespace)
@@ -132,7 +131,7 @@ func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job
 		// Whoever removes Jobs that have ended was faster than the news of the end.
 		found = agentpod.Judge(told, nil, nil, h.cluster.Now())
 	}
-	return h.tell(ctx, run, told.Namespace, known.attempt, string(told.UID), verdict{Outcome: found})
+	return h.tell(ctx, run, told.Namespace, known.Attempt, string(told.UID), verdict{Outcome: found})
 }
 
 func gone(namespace string) agentpod.Outcome {
@@ -194,11 +193,11 @@ func (h *handler) sorted(err error) error {
 }
 
 func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) ([]event.Event, error) {
-	known, err := h.runOf(ctx, c.RunID)
+	known, err := h.db.RunStatus(ctx, c.RunID)
 	if err != nil {
 		return nil, err
 	}
-	if known.state != "" && known.state != "starting" && known.state != "running" {
+	if known.State != "" && known.State != stage.Starting && known.State != stage.Running {
 		return nil, nil // it waits and holds no pod, or it is over
 	}
 	agents, err := h.agents(ctx, c.Namespace)
@@ -207,19 +206,19 @@ func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) (
 	}
 	own := slices.IndexFunc(agents, ofRun(c.RunID))
 	if own < 0 {
-		if known.state == "starting" && c.Round < startingRounds {
+		if known.State == stage.Starting && c.Round < startingRounds {
 			return nil, nil
 		}
 		said, err := kube.List[corev1.Event](ctx, h.cluster, gvr.Events, c.Namespace, "")
 		if err != nil {
 			return nil, err
 		}
-		found, ended := agentpod.JudgeRemoved(said, known.started)
+		found, ended := agentpod.JudgeRemoved(said, known.Started)
 		if !ended {
 			found = gone(c.Namespace)
 		}
 		// No UID tells this Job from the run's others, so each check speaks for itself.
-		return h.tell(ctx, c.RunRef, c.Namespace, known.attempt, e.ID(), verdict{Outcome: found})
+		return h.tell(ctx, c.RunRef, c.Namespace, known.Attempt, e.ID(), verdict{Outcome: found})
 	}
 	job := agents[own]
 	if job.DeletionTimestamp != nil {
@@ -286,11 +285,9 @@ func (h *handler) tell(ctx context.Context, run events.RunRef, namespace string,
 	if o.lingers {
 		emit = append(emit, events.Now(events.AgentStopRequested{RunRef: run, Namespace: namespace, Reason: "agent_ended"}))
 	}
-	seen := event.New()
-	seen.SetSource(events.Source("run-observer"))
 	// Without the message: it may be worded by what was still to be seen of the pods.
-	seen.SetID(events.DeriveID(run.RunID, about, string(o.State), o.Reason))
-	return h.db.Emit(ctx, seen, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
+	seen := events.DeriveID(run.RunID, about, string(o.State), o.Reason)
+	return h.db.Emit(ctx, store.Cause{Source: events.Source("run-observer"), ID: seen}, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
 		return events.Decision{Emit: emit}, nil
 	})
 }
@@ -299,9 +296,7 @@ func (h *handler) tell(ctx context.Context, run events.RunRef, namespace string,
 // restored from a backup, and with what came later the timer of that namespace is lost.
 // Should GitHub's list of deliveries bring the run back, the namespace serves it again.
 func (h *handler) forgotten(ctx context.Context, run events.RunRef, job *batchv1.Job) ([]event.Event, error) {
-	seen := event.New()
-	seen.SetSource(events.Source("run-observer"))
-	seen.SetID(events.DeriveID(run.RunID, string(job.UID), "forgotten"))
+	seen := store.Cause{Source: events.Source("run-observer"), ID: events.DeriveID(run.RunID, string(job.UID), "forgotten")}
 	return h.db.Emit(ctx, seen, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
 		return events.Decision{
 			Emit: []events.Draft{events.Now(events.EnvironmentExpired{RunRef: run, Namespace: job.Namespace})},
@@ -310,24 +305,4 @@ func (h *handler) forgotten(ctx context.Context, run events.RunRef, job *batchv1
 			}},
 		}, nil
 	})
-}
-
-// knownRun is what the database says of a run; zero for one that it doesn't know.
-type knownRun struct {
-	state     string
-	namespace string
-	attempt   int
-	started   time.Time // zero: it has not
-}
-
-func (h *handler) runOf(ctx context.Context, runID string) (r knownRun, err error) {
-	err = h.db.Pool().QueryRow(ctx, `
-		SELECT state, namespace, attempt, coalesce(started_at, '0001-01-01Z')
-		FROM runs
-		WHERE id = $1
-	`, runID).Scan(&r.state, &r.namespace, &r.attempt, &r.started)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return knownRun{}, fmt.Errorf("reading the state of run %s: %w", runID, err)
-	}
-	return r, nil
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
-	_ "github.com/jackc/pgx/v5/stdlib"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,6 +43,7 @@ type fixture struct {
 	api     *fakekube.Server
 	objects *fakekube.Store
 	db      *store.DB
+	sql     *pgtest.DB
 	h       *handler
 	server  *serve.Server
 
@@ -74,6 +74,7 @@ func setup(t *testing.T) *fixture {
 	if f.db, err = store.Open(t.Context(), "run-observer", url); err != nil {
 		t.Fatal(err)
 	}
+	f.sql = pgtest.Open(t, url)
 	t.Cleanup(func() { _ = f.db.Close(context.Background()) })
 	sink := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e, err := serve.ReadEvent(r)
@@ -188,7 +189,7 @@ func (f *fixture) deliver(id, eventType string, data any) int {
 		if err != nil {
 			f.Fatal(err)
 		}
-		pgtest.Log(f, f.db.Pool(), "https://kubernetes", id, eventType, logged)
+		f.sql.Log("https://kubernetes", id, eventType, logged)
 	}
 	return f.post(id, eventType, data)
 }
@@ -239,33 +240,24 @@ func (f *fixture) expect(what string, status, want int, emitted ...events.Payloa
 // run puts the run into the database.
 func (f *fixture) run(state string) {
 	f.Helper()
-	_, err := f.db.Pool().Exec(f.Context(), `
+	f.sql.Do(`
 		INSERT INTO projects (id, name) VALUES ('acme', 'acme');
 		INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 12, 'Acme/Shop');
 		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, finished_at)
-		VALUES ('`+runID+`', 'acme/shop', 12, 'acme', 'dev', 'dev', '`+state+`', 'codex', 'm', 'ann', 'i', '`+namespace+`', now(),
-		        CASE WHEN '`+state+`' = 'succeeded' THEN now() END);
+		VALUES ('` + runID + `', 'acme/shop', 12, 'acme', 'dev', 'dev', '` + state + `', 'codex', 'm', 'ann', 'i', '` + namespace + `', now(),
+		        CASE WHEN '` + state + `' = 'succeeded' THEN now() END);
 	`)
-	if err != nil {
-		f.Fatal(err)
-	}
 }
 
 func (f *fixture) state(state string) {
 	f.Helper()
-	_, err := f.db.Pool().Exec(f.Context(), `UPDATE runs SET state = $1, finished_at = CASE WHEN $1 IN ('succeeded', 'cancelled') THEN now() END`, state)
-	if err != nil {
-		f.Fatal(err)
-	}
+	f.sql.Do(`UPDATE runs SET state = $1, finished_at = CASE WHEN $1 IN ('succeeded', 'cancelled') THEN now() END`, state)
 }
 
 // stored counts the outcomes in the log of events.
-func (f *fixture) stored() (n int) {
+func (f *fixture) stored() int {
 	f.Helper()
-	if err := f.db.Pool().QueryRow(f.Context(), `SELECT count(*) FROM events WHERE function = 'run-observer'`).Scan(&n); err != nil {
-		f.Fatal(err)
-	}
-	return n
+	return pgtest.One[int](f.sql, `SELECT count(*) FROM events WHERE function = 'run-observer'`)
 }
 
 func failed(reason, message string) events.AgentFailed {

@@ -21,5 +21,5 @@ func TestHostileEvents(t *testing.T) {
 	f.pod("agent-1", f.begun(made, 1, 1).UID, corev1.PodStatus{Phase: corev1.PodRunning})
 	templates := hostile.Templates(t, events.RunCheck{RunRef: ref, Namespace: namespace}, events.AgentStarted{RunRef: ref, Namespace: namespace})
 	templates[events.TypeResourceUpdated], templates[events.TypeResourceDeleted] = string(job), string(job)
-	hostile.Function{Name: "run-observer", Handler: f.server.Handler(), DB: f.db}.Hear(t, templates)
+	hostile.Function{Name: "run-observer", Handler: f.server.Handler(), DB: f.db, SQL: f.sql}.Hear(t, templates)
 }

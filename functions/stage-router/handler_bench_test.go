@@ -13,6 +13,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/uuid"
 
+	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
@@ -42,7 +43,7 @@ func BenchmarkStep(b *testing.B) {
 		}
 		h := benchHandler(b, server.URL(past))
 		if past == "history" {
-			addHistory(b, h.db)
+			addHistory(b, pgtest.Open(b, server.URL(past)))
 		}
 		for _, items := range []int{1, 8} {
 			b.Run(fmt.Sprintf("%s/items=%d", past, items), func(b *testing.B) { benchmarkSteps(b, h, server.URL(past), items) })
@@ -53,24 +54,21 @@ func BenchmarkStep(b *testing.B) {
 // benchHandler has no limit of parallel runs that would make one work item wait for another's end.
 func benchHandler(b *testing.B, url string) *handler {
 	b.Helper()
-	if err := pgtest.Migrate(b.Context(), url); err != nil {
+	if _, err := migrations.Up(b.Context(), url); err != nil {
 		b.Fatal(err)
 	}
-	db := open(b, function, url)
 	for _, q := range []string{
 		`INSERT INTO projects (id, name, settings) VALUES ('demo', 'Demo', '{"parallel": 1000}')`,
 		`INSERT INTO repositories (full_name, project_id) VALUES ('acme/demo', 'demo')`,
 		`INSERT INTO members (project_id, login, role) VALUES ('demo', 'alice', 'maintainer')`,
 	} {
-		if _, err := db.Pool().Exec(b.Context(), q); err != nil {
-			b.Fatal(err)
-		}
+		pgtest.Open(b, url).Do(q)
 	}
 	process := stage.Default()
 	for i := range process.Roles {
 		process.Roles[i].Parallel = 1000
 	}
-	return &handler{db: db, process: process}
+	return &handler{db: open(b, function, url), process: process}
 }
 
 // open is the named function's access to the database.
@@ -159,7 +157,7 @@ func prepare(b *testing.B, url string, n int) []life {
 		b.Fatal(err)
 	}
 	from := func(function string, drafts []events.Draft) []event.Event {
-		emitted, err := open(b, function, url).Emit(b.Context(), lives[0].label, "", func(context.Context, *store.Tx) (events.Decision, error) {
+		emitted, err := open(b, function, url).Emit(b.Context(), store.Cause{Source: lives[0].label.Source(), ID: lives[0].label.ID()}, "", func(context.Context, *store.Tx) (events.Decision, error) {
 			return events.Decision{Emit: drafts}, nil
 		})
 		if err != nil {
@@ -230,7 +228,7 @@ func labelPayload(issue int) string {
 
 // addHistory fills the tables as 20,000 runs leave them: ten events each with their receipts, five lines of audit, a
 // report, a delivery, and one timer that is not due yet.
-func addHistory(b *testing.B, db *store.DB) {
+func addHistory(b *testing.B, db *pgtest.DB) {
 	b.Helper()
 	for _, q := range []string{
 		`INSERT INTO work_items (repository, issue, full_name, title, body, labels, pull_request, version)
@@ -264,12 +262,9 @@ func addHistory(b *testing.B, db *store.DB) {
 		`VACUUM ANALYZE`,
 		`CHECKPOINT`,
 	} {
-		if _, err := db.Pool().Exec(b.Context(), q); err != nil {
-			b.Fatalf("%s: %v", q[:40], err)
-		}
+		db.Do(q)
 	}
-	var old int
-	if err := db.Pool().QueryRow(b.Context(), `SELECT count(*) FROM events`).Scan(&old); err != nil || old != 200_000 {
-		b.Fatalf("the history has %d events, want 200000: %v", old, err)
+	if old := pgtest.One[int](db, `SELECT count(*) FROM events`); old != 200_000 {
+		b.Fatalf("the history has %d events, want 200000", old)
 	}
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
-	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
@@ -44,6 +43,7 @@ func TestNamespaceIsTheLaunchers(t *testing.T) {
 type fixture struct {
 	*testing.T
 	db     *store.DB
+	sql    *pgtest.DB
 	router *httptest.Server
 	mu     sync.Mutex
 	sent   map[string]int // "type id" → how often
@@ -58,18 +58,10 @@ func setup(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close(context.Background()) })
-	_, err = db.Pool().Exec(t.Context(), `
-		INSERT INTO projects (id, name) VALUES ('demo', 'Demo');
-	`)
-	if err == nil {
-		_, err = db.Pool().Exec(t.Context(), `INSERT INTO repositories (full_name, project_id) VALUES ('acme/demo', 'demo')`)
-	}
-	if err == nil {
-		_, err = db.Pool().Exec(t.Context(), `INSERT INTO members (project_id, login, role) VALUES ('demo', 'alice', 'maintainer')`)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	f.sql = pgtest.Open(t, url)
+	f.sql.Do(`INSERT INTO projects (id, name) VALUES ('demo', 'Demo')`)
+	f.sql.Do(`INSERT INTO repositories (full_name, project_id) VALUES ('acme/demo', 'demo')`)
+	f.sql.Do(`INSERT INTO members (project_id, login, role) VALUES ('demo', 'alice', 'maintainer')`)
 	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -97,7 +89,7 @@ const labeled = `{"action":"labeled","label":{"name":"run:dev"},
 // deliver posts a raw GitHub event as the Broker would, and returns the status.
 func (f *fixture) deliver(id, name, body string) int {
 	f.Helper()
-	pgtest.Log(f, f.db.Pool(), "https://github.com/acme/demo", id, events.GitHubType(name), []byte(body))
+	f.sql.Log("https://github.com/acme/demo", id, events.GitHubType(name), []byte(body))
 	return f.post(id, events.GitHubType(name), "https://github.com/acme/demo", body)
 }
 
@@ -122,12 +114,9 @@ func (f *fixture) post(id, eventType, source, body string) int {
 	return resp.StatusCode
 }
 
-func (f *fixture) count(query string) (n int) {
+func (f *fixture) count(query string) int {
 	f.Helper()
-	if err := f.db.Pool().QueryRow(f.Context(), query).Scan(&n); err != nil {
-		f.Fatal(err)
-	}
-	return n
+	return pgtest.One[int](f.sql, query)
 }
 
 func TestTwentyRedeliveriesAtOnceDecideOnce(t *testing.T) {
@@ -207,9 +196,7 @@ func TestOneDeliveryLeadsFromTheLabelToTheRequestForAnAgent(t *testing.T) {
 // A run of a full-env role first has its services looked up, on the base branch, and gets its agent with the answer.
 func TestServicesAreLookedUpBeforeTheAgent(t *testing.T) {
 	f := setup(t)
-	if _, err := f.db.Pool().Exec(t.Context(), `UPDATE projects SET settings = '{"modes": {"dev": "full-env"}, "servicesFile": "deploy/services.yaml"}'`); err != nil {
-		t.Fatal(err)
-	}
+	f.sql.Do(`UPDATE projects SET settings = '{"modes": {"dev": "full-env"}, "servicesFile": "deploy/services.yaml"}'`)
 	f.deliver("guid-1", "issues", fmt.Sprintf(labeled, "alice"))
 	id := events.DeriveID("run", stage.LabelIntent("acme/demo", 1, "run:dev", mustTime(t, "2026-11-01T12:00:00Z"), ""))
 	ref := events.RunRef{RunID: id, Project: "demo", Repository: "acme/demo", Issue: 1}
@@ -228,7 +215,7 @@ func TestServicesAreLookedUpBeforeTheAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Log(t, f.db.Pool(), answer.Source(), answer.ID(), answer.Type(), answer.Data())
+	f.sql.Log(answer.Source(), answer.ID(), answer.Type(), answer.Data())
 	h := &handler{db: f.db, process: stage.Default()}
 	var emitted []event.Event
 	for range 2 { // the second is a redelivery
@@ -279,7 +266,7 @@ func TestAuditIsAppendOnly(t *testing.T) {
 	f := setup(t)
 	f.deliver("guid-1", "issues", fmt.Sprintf(labeled, "alice"))
 	for _, q := range []string{`UPDATE audit SET actor = 'nobody'`, `DELETE FROM audit`, `TRUNCATE audit CASCADE`} {
-		if _, err := f.db.Pool().Exec(t.Context(), q); err == nil {
+		if _, err := f.sql.Exec(t.Context(), q); err == nil {
 			t.Errorf("%s succeeded", q)
 		}
 	}
@@ -308,8 +295,8 @@ func TestAForgedEventIsRefused(t *testing.T) {
 	body := fmt.Sprintf(labeled, "alice")
 	github := "https://github.com/acme/demo"
 	run := `{"runId":"7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8","project":"demo","repository":"acme/demo","issue":1,"outcome":"succeeded"}`
-	pgtest.Log(t, f.db.Pool(), github, "known", events.GitHubType("issues"), []byte(body))
-	pgtest.Log(t, f.db.Pool(), github, "other", events.GitHubType("push"), []byte(body))
+	f.sql.Log(github, "known", events.GitHubType("issues"), []byte(body))
+	f.sql.Log(github, "other", events.GitHubType("push"), []byte(body))
 	for name, forged := range map[string][4]string{
 		"a label that nobody set":     {"new", events.GitHubType("issues"), github, body},
 		"a report":                    {"new", events.AgentReported{}.EventType(), events.Source("agent-gateway"), run},

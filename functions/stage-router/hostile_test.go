@@ -17,7 +17,7 @@ func TestHostileEvents(t *testing.T) {
 		t.Fatal(got)
 	}
 	run := events.RunRef{Project: "demo", Repository: "acme/demo", Issue: 1}
-	if err := f.db.Pool().QueryRow(t.Context(), `SELECT id FROM runs`).Scan(&run.RunID); err != nil {
+	if err := f.sql.QueryRow(t.Context(), `SELECT id FROM runs`).Scan(&run.RunID); err != nil {
 		t.Fatal(err)
 	}
 	templates := hostile.Templates(t,
@@ -42,7 +42,7 @@ func TestHostileEvents(t *testing.T) {
 			t.Errorf("%s has no template", eventType)
 		}
 	}
-	hostile.Function{Name: function, Handler: f.router.Config.Handler, DB: f.db}.Hear(t, templates)
+	hostile.Function{Name: function, Handler: f.router.Config.Handler, DB: f.db, SQL: f.sql}.Hear(t, templates)
 }
 
 // TestARunIsStoppedWhateverItsIssueSays: a run at work must always be stoppable.
@@ -61,7 +61,7 @@ func TestARunIsStoppedWhateverItsIssueSays(t *testing.T) {
 			t.Errorf("%s: %d", name, got)
 		}
 		var state stage.State
-		if err := f.db.Pool().QueryRow(t.Context(), `SELECT state FROM runs`).Scan(&state); err != nil || state != stage.Cancelled {
+		if err := f.sql.QueryRow(t.Context(), `SELECT state FROM runs`).Scan(&state); err != nil || state != stage.Cancelled {
 			t.Errorf("%s: the run is %s, %v", name, state, err)
 		}
 	}

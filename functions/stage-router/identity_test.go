@@ -10,7 +10,6 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/store"
-	"codexk8s.dev/test/local/pg/pgtest"
 )
 
 // told is an issues payload as GitHub sends it, with numbers and names.
@@ -48,7 +47,7 @@ func (f *fixture) tell(guid string, p told) {
 
 func (f *fixture) want(what, query string, want ...string) {
 	f.Helper()
-	if diff := cmp.Diff(want, f.lines(query)); diff != "" {
+	if diff := cmp.Diff(append([]string{}, want...), f.lines(query)); diff != "" {
 		f.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
@@ -77,7 +76,7 @@ func TestARenamedRepositoryKeepsItsRun(t *testing.T) {
 	f := setup(t)
 	f.tell("1", told{action: "labeled", label: "run:dev", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:00:00"})
 	var id string
-	if err := f.db.Pool().QueryRow(t.Context(), `SELECT id::text FROM runs`).Scan(&id); err != nil {
+	if err := f.sql.QueryRow(t.Context(), `SELECT id::text FROM runs`).Scan(&id); err != nil {
 		t.Fatal(err)
 	}
 	f.tell("2", told{action: "labeled", label: "run:dev", repository: "Umbrella/Shop", repositoryID: 77, sender: "alice", senderID: 1, at: "12:10:00"})
@@ -98,7 +97,7 @@ func TestARenamedRepositoryKeepsItsRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Log(f, f.db.Pool(), events.Source("run-observer"), "4", old.EventType(), data)
+	f.sql.Log(events.Source("run-observer"), "4", old.EventType(), data)
 	if got := f.post("4", old.EventType(), events.Source("run-observer"), string(data)); got != http.StatusAccepted {
 		t.Fatalf("answered %d", got)
 	}
@@ -115,9 +114,7 @@ func TestARenamedRepositoryKeepsItsRun(t *testing.T) {
 func TestACloneAddressFollows(t *testing.T) {
 	f := setup(t)
 	f.tell("1", told{action: "opened", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:00:00"})
-	if _, err := f.db.Pool().Exec(t.Context(), `UPDATE repositories SET clone_url = 'https://old.example/acme/demo.git'`); err != nil {
-		t.Fatal(err)
-	}
+	f.sql.Do(`UPDATE repositories SET clone_url = 'https://old.example/acme/demo.git'`)
 	f.tell("2", told{action: "edited", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:01:00"})
 	f.want("the address", `SELECT clone_url FROM repositories`, "https://github.example/acme/demo.git")
 }
@@ -146,9 +143,7 @@ func TestTheNewNameInTheProjectsFileIsTheSameRepository(t *testing.T) {
 		`INSERT INTO repositories (full_name, project_id) VALUES ('acme/shop', 'shop')`,
 		`INSERT INTO members (project_id, login, role) VALUES ('shop', 'bob', 'maintainer')`,
 	} {
-		if _, err := f.db.Pool().Exec(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
+		f.sql.Do(statement)
 	}
 	f.tell("2", told{action: "labeled", label: "run:abort", repository: "acme/shop", repositoryID: 77, sender: "bob", senderID: 2, at: "12:10:00"})
 	f.want("its run is stopped by a member of the new project", runs, "acme/demo#1 cancelled alice")

@@ -20,9 +20,7 @@ func reviewed(t *testing.T) *fixture {
 		`UPDATE runs SET state = 'succeeded', finished_at = now()`,
 		`UPDATE work_items SET pull_request = 2, head_sha = 'sha1', pull = '{"delivered": true}'`,
 	} {
-		if _, err := f.db.Pool().Exec(t.Context(), q); err != nil {
-			t.Fatal(err)
-		}
+		f.sql.Do(q)
 	}
 	return f
 }
@@ -50,7 +48,7 @@ func review(id int, state, commit string) string {
 func (f *fixture) shown() string {
 	f.Helper()
 	var data []byte
-	err := f.db.Pool().QueryRow(f.Context(), `
+	err := f.sql.QueryRow(f.Context(), `
 		SELECT data FROM events
 		WHERE type = 'dev.codexk8s.github.change.requested'
 		ORDER BY (convert_from(data, 'UTF8')::jsonb ->> 'commentVersion')::int DESC LIMIT 1
@@ -184,19 +182,7 @@ func TestATriggerOnSomebodysPullRequest(t *testing.T) {
 }
 
 // lines are the one column of a query's rows.
-func (f *fixture) lines(query string) (all []string) {
+func (f *fixture) lines(query string) []string {
 	f.Helper()
-	rows, err := f.db.Pool().Query(f.Context(), query)
-	if err != nil {
-		f.Fatal(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var line string
-		if err := rows.Scan(&line); err != nil {
-			f.Fatal(err)
-		}
-		all = append(all, line)
-	}
-	return all
+	return f.sql.Lines(query)
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
 	gh "github.com/google/go-github/v66/github"
 
 	"codexk8s.dev/shared/github"
@@ -207,9 +206,6 @@ func (c *comparison) hooks(ctx context.Context) (all []*gh.Hook, err error) {
 }
 
 // causeOf names a label's event as the cause of what we say about it: the same label is told of once.
-func (c *comparison) causeOf(id int64) event.Event {
-	cause := event.New(event.CloudEventsVersionV1)
-	cause.SetSource("https://github.com/" + c.owner + "/" + c.name)
-	cause.SetID("issue-event-" + strconv.FormatInt(id, 10))
-	return cause
+func (c *comparison) causeOf(id int64) store.Cause {
+	return store.Cause{Source: "https://github.com/" + c.owner + "/" + c.name, ID: "issue-event-" + strconv.FormatInt(id, 10)}
 }

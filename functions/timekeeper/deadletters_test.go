@@ -36,7 +36,7 @@ func (f *fixture) listed() []string {
 // as is another function's access to the same database.
 func (f *fixture) as(function string) *store.DB {
 	f.t.Helper()
-	db, err := store.Open(f.t.Context(), function, f.db.Pool().Config().ConnString())
+	db, err := store.Open(f.t.Context(), function, f.sql.Config().ConnString())
 	must(f.t, err)
 	f.t.Cleanup(func() { _ = db.Close(context.Background()) })
 	return db

@@ -12,7 +12,6 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
-	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/serve"
@@ -24,6 +23,7 @@ import (
 type fixture struct {
 	t    *testing.T
 	db   *store.DB
+	sql  *pgtest.DB
 	h    *handler
 	s    *serve.Server
 	mu   sync.Mutex
@@ -33,7 +33,7 @@ type fixture struct {
 func setup(t *testing.T) *fixture {
 	t.Helper()
 	url := pgtest.New(t)
-	f := &fixture{t: t}
+	f := &fixture{t: t, sql: pgtest.Open(t, url)}
 	sink := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -60,22 +60,12 @@ func must(t *testing.T, err error) {
 
 func (f *fixture) exec(query string, args ...any) {
 	f.t.Helper()
-	_, err := f.db.Pool().Exec(f.t.Context(), query, args...)
-	must(f.t, err)
+	f.sql.Do(query, args...)
 }
 
 func (f *fixture) lines(query string) []string {
 	f.t.Helper()
-	rows, err := f.db.Pool().Query(f.t.Context(), query)
-	must(f.t, err)
-	defer rows.Close()
-	out := []string{}
-	for rows.Next() {
-		var s string
-		must(f.t, rows.Scan(&s))
-		out = append(out, s)
-	}
-	return out
+	return f.sql.Lines(query)
 }
 
 func (f *fixture) want(what string, got, want []string) {
@@ -107,10 +97,7 @@ func (f *fixture) tick() {
 // emit stores an event that two functions have to handle, and is overdue.
 func (f *fixture) emit() event.Event {
 	f.t.Helper()
-	cause := event.New()
-	cause.SetSource("test")
-	cause.SetID("cause")
-	es, err := f.db.Emit(f.t.Context(), cause, "acme/api#1", func(context.Context, *store.Tx) (events.Decision, error) {
+	es, err := f.db.Emit(f.t.Context(), store.Cause{Source: "test", ID: "cause"}, "acme/api#1", func(context.Context, *store.Tx) (events.Decision, error) {
 		p := events.RunCheck{RunRef: events.RunRef{RunID: "r", Repository: "acme/api", Issue: 1}}
 		return events.Decision{Emit: []events.Draft{events.Now(p)}, Audit: []events.Record{{Actor: "a", Action: "b"}}}, nil
 	})

@@ -96,7 +96,7 @@ func (f *fixture) awaitGone(function string) {
 func TestARowThatWasLongInComingIsSealed(t *testing.T) {
 	f := setup(t)
 	write := func() { f.exec(`INSERT INTO audit (actor, action, function) VALUES ('a', 'b', 'f')`) }
-	slow, err := f.db.Pool().Begin(t.Context())
+	slow, err := f.sql.Begin(t.Context())
 	must(t, err)
 	_, err = slow.Exec(t.Context(), `INSERT INTO audit (actor, action, function) VALUES ('slow', 'b', 'f')`)
 	must(t, err)

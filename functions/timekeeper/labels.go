@@ -55,7 +55,7 @@ func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string) e
 		return err
 	}
 	cause := c.causeOf(set.GetID())
-	answered, err := c.db.LabelAnswered(ctx, c.repository.Key, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID(), label == c.process.Labels.Abort)
+	answered, err := c.db.LabelAnswered(ctx, c.repository.Key, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID, label == c.process.Labels.Abort)
 	if err != nil || answered {
 		return err
 	}

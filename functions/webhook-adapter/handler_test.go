@@ -19,7 +19,6 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/serve"
@@ -43,6 +42,7 @@ type fixture struct {
 	url    string
 	dbURL  string
 	db     *store.DB
+	sql    *pgtest.DB
 	broker *broker
 	commit *committer
 	sender *sender
@@ -101,6 +101,7 @@ func setup(t *testing.T) *fixture {
 	if f.db, err = store.Open(t.Context(), "webhook-adapter", f.dbURL); err != nil {
 		t.Fatal(err)
 	}
+	f.sql = pgtest.Open(t, f.dbURL)
 	s := serve.New("webhook-adapter", f.broker.URL)
 	f.sender = newSender(s.Send, 4)
 	f.commit = newCommitter(f.db.Receive, f.sender.offer)
@@ -169,7 +170,7 @@ func headers(guid, event, secret string, body []byte) map[string]string {
 // rows reads a query as text, one string per row.
 func (f *fixture) rows(query string) []string {
 	f.t.Helper()
-	rows, err := f.db.Pool().Query(context.Background(), query)
+	rows, err := f.sql.Query(context.Background(), query)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -92,9 +92,7 @@ func TestKilledBetweenCommitAndSend(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close(t.Context()) }()
-	if _, err := db.Pool().Exec(t.Context(), `UPDATE pending SET due_at = now()`); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Open(t, dbURL).Do(`UPDATE pending SET due_at = now()`)
 	due, err := db.Due(t.Context(), 10)
 	if err != nil || len(due) != 1 || due[0].ID() != "g-1" {
 		t.Errorf("due: %v, %v", due, err)

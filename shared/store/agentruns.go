@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -67,8 +66,8 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		JOIN work_items w USING (repository, issue)
 		JOIN projects p ON p.id = r.project_id
 		LEFT JOIN repositories b ON b.full_name = r.repository
-		WHERE r.id::text = $1
-	`, strings.ToLower(id))
+		WHERE r.id = $1
+	`, uuidOrNull(id))
 	if err != nil {
 		return AgentRun{}, fmt.Errorf("reading run %s: %w", id, err)
 	}
@@ -134,8 +133,8 @@ func (db *DB) KeepBase(ctx context.Context, runID, commit string, pod bool) (boo
 	tag, err := db.pool.Exec(ctx, `
 		UPDATE runs
 		SET base_commit = $2
-		WHERE id::text = $1 AND base_commit = '' AND finished_at IS NULL AND ($3 OR pod IS NULL)
-	`, strings.ToLower(runID), commit, pod)
+		WHERE id = $1 AND base_commit = '' AND finished_at IS NULL AND ($3 OR pod IS NULL)
+	`, uuidOrNull(runID), commit, pod)
 	if err != nil {
 		return false, fmt.Errorf("keeping the base commit of run %s: %w", runID, err)
 	}

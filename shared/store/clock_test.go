@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
-
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/store"
 )
@@ -18,13 +16,11 @@ func TestOneClock(t *testing.T) {
 		"long ago": time.Date(2009, 1, 2, 3, 4, 5, 6000, time.UTC), "far ahead": time.Date(2121, 12, 31, 23, 59, 59, 0, time.UTC),
 	} {
 		t.Run(name, func(t *testing.T) {
-			db, clock := instances(t, 1)[0], day
+			dbs, _ := instances(t, 1)
+			db, clock := dbs[0], day
 			db.SetClock(func() time.Time { return clock })
 			ref := events.RunRef{RunID: "7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8", Repository: "acme/shop", Issue: 12}
-			cause := event.New()
-			cause.SetSource("/test")
-			cause.SetID("1")
-			now, err := db.Emit(t.Context(), cause, ref.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
+			now, err := db.Emit(t.Context(), store.Cause{Source: "/test", ID: "1"}, ref.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
 				return events.Decision{Emit: []events.Draft{events.At(clock.Add(time.Hour), events.EnvironmentExpired{RunRef: ref})}, Audit: []events.Record{{Action: "a"}}}, nil
 			})
 			if err != nil || len(now) != 0 {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
-	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/store"
@@ -20,7 +19,7 @@ import (
 )
 
 // instances opens a new database n times over, as n processes would.
-func instances(t *testing.T, n int) []*store.DB {
+func instances(t *testing.T, n int) ([]*store.DB, *pgtest.DB) {
 	t.Helper()
 	url := pgtest.New(t)
 	dbs := make([]*store.DB, n)
@@ -32,15 +31,7 @@ func instances(t *testing.T, n int) []*store.DB {
 		t.Cleanup(func() { _ = db.Close(context.Background()) })
 		dbs[i] = db
 	}
-	return dbs
-}
-
-func count(t *testing.T, db *store.DB, query string) (n int) {
-	t.Helper()
-	if err := db.Pool().QueryRow(t.Context(), query).Scan(&n); err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return dbs, pgtest.Open(t, url)
 }
 
 func arrived(id, typ, data string, delivery bool) store.Arrival {
@@ -62,7 +53,8 @@ func arrived(id, typ, data string, delivery bool) store.Arrival {
 var issues = events.GitHubType("issues")
 
 func TestReceiveTellsWhatBecameOfEach(t *testing.T) {
-	db := instances(t, 1)[0]
+	dbs, sql := instances(t, 1)
+	db := dbs[0]
 	receive := func(as ...store.Arrival) []string {
 		t.Helper()
 		outcomes, err := db.Receive(t.Context(), as)
@@ -93,18 +85,19 @@ func TestReceiveTellsWhatBecameOfEach(t *testing.T) {
 	if len(receive()) != 0 {
 		t.Error("outcomes of nothing")
 	}
-	if n := count(t, db, `SELECT count(*) FROM pending WHERE function = 'stage-router'`); n != 2 {
+	if n := pgtest.One[int](sql, `SELECT count(*) FROM pending WHERE function = 'stage-router'`); n != 2 {
 		t.Errorf("%d receipts are owed, want 2", n)
 	}
-	if n := count(t, db, `SELECT count(*) FROM audit WHERE reason = 'id_reused'`); n != 2 {
+	if n := pgtest.One[int](sql, `SELECT count(*) FROM audit WHERE reason = 'id_reused'`); n != 2 {
 		t.Errorf("%d audit rows, want 2", n)
 	}
 }
 
 // GitHubSource may have brought the event to a consumer before the hook's own delivery comes: then nobody owes a receipt.
 func TestReceiveOfWhatWasHandledAlready(t *testing.T) {
-	db := instances(t, 1)[0]
-	if _, err := db.Pool().Exec(t.Context(), `
+	dbs, sql := instances(t, 1)
+	db := dbs[0]
+	if _, err := sql.Exec(t.Context(), `
 		INSERT INTO inbox (function, source, id) VALUES ('stage-router', 'https://github.com/acme/api', '1')
 	`); err != nil {
 		t.Fatal(err)
@@ -112,14 +105,14 @@ func TestReceiveOfWhatWasHandledAlready(t *testing.T) {
 	if _, err := db.Receive(t.Context(), []store.Arrival{arrived("1", issues, `{}`, true)}); err != nil {
 		t.Fatal(err)
 	}
-	if n := count(t, db, `SELECT count(*) FROM pending`); n != 0 {
+	if n := pgtest.One[int](sql, `SELECT count(*) FROM pending`); n != 0 {
 		t.Errorf("%d receipts are owed, want none", n)
 	}
 }
 
 // Many instances get the same deliveries at once, each in an order of its own: each is accepted once, none deadlocks.
 func TestReceiveByManyInstancesAtOnce(t *testing.T) {
-	dbs := instances(t, 6)
+	dbs, sql := instances(t, 6)
 	const deliveries = 60
 	var mu sync.Mutex
 	accepted := map[string]int{}
@@ -150,16 +143,17 @@ func TestReceiveByManyInstancesAtOnce(t *testing.T) {
 	if n := slices.Max(slices.Collect(maps.Values(accepted))); n != 1 {
 		t.Errorf("one was accepted %d times", n)
 	}
-	if n := count(t, dbs[0], `SELECT count(*) FROM events`); n != 5*deliveries {
+	if n := pgtest.One[int](sql, `SELECT count(*) FROM events`); n != 5*deliveries {
 		t.Errorf("%d events are stored, want %d", n, 5*deliveries)
 	}
-	if n := count(t, dbs[0], `SELECT count(*) FROM pending`); n != 5*deliveries {
+	if n := pgtest.One[int](sql, `SELECT count(*) FROM pending`); n != 5*deliveries {
 		t.Errorf("%d receipts are owed, want %d", n, 5*deliveries)
 	}
 }
 
 func TestALongerPauseStays(t *testing.T) {
-	db := instances(t, 1)[0]
+	dbs, _ := instances(t, 1)
+	db := dbs[0]
 	pause := func(d time.Duration) time.Time {
 		t.Helper()
 		if err := db.PauseGitHub(t.Context(), "installation:1", time.Now().Add(d), "test"); err != nil {
@@ -187,20 +181,20 @@ func TestALongerPauseStays(t *testing.T) {
 
 // TestPayloadsAreCompressedFast holds that a large payload is packed with lz4, which costs a third of pglz, wherever Postgres has it.
 func TestPayloadsAreCompressedFast(t *testing.T) {
-	db := instances(t, 1)[0]
+	sql := pgtest.Open(t, pgtest.New(t))
 	var offered bool
-	if err := db.Pool().QueryRow(t.Context(), `SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'`).Scan(&offered); err != nil {
+	if err := sql.QueryRow(t.Context(), `SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'`).Scan(&offered); err != nil {
 		t.Fatal(err)
 	}
 	want := map[bool]string{true: "lz4", false: "pglz"}[offered]
-	if _, err := db.Pool().Exec(t.Context(), `
+	if _, err := sql.Exec(t.Context(), `
 		INSERT INTO events (source, id, type, time, data)
 		VALUES ('/x', '1', 'x', now(), convert_to(repeat('{"number": 7}', 1000), 'UTF8'))
 	`); err != nil {
 		t.Fatal(err)
 	}
 	var got string
-	if err := db.Pool().QueryRow(t.Context(), `SELECT pg_column_compression(data) FROM events`).Scan(&got); err != nil || got != want {
+	if err := sql.QueryRow(t.Context(), `SELECT pg_column_compression(data) FROM events`).Scan(&got); err != nil || got != want {
 		t.Errorf("packed with %q, %v, want %s", got, err, want)
 	}
 }

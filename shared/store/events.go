@@ -152,16 +152,17 @@ func scanEvent(row pgx.CollectableRow) (event.Event, error) {
 
 // emittedBy returns what this function emitted for the cause, or for what it told itself because of it, and somebody has
 // still to receive: what a redelivery sends again. Timers end the chain, so it stays as short as one delivery made it.
+// That a cause has an id is said for the index, which is of those alone.
 func (tx *Tx) emittedBy(ctx context.Context, cause event.Event) ([]event.Event, error) {
 	rows, err := tx.Query(ctx, `
 		WITH RECURSIVE emitted AS (
 			SELECT e.source, e.id, e.n, e.not_before, 0 AS depth
 			FROM events e
-			WHERE e.cause_id = $1 AND e.cause_source = $2 AND e.function = $3
+			WHERE e.cause_id = $1 AND e.cause_id <> '' AND e.cause_source = $2 AND e.function = $3
 			UNION ALL
 			SELECT e.source, e.id, e.n, e.not_before, c.depth + 1
 			FROM emitted c
-			JOIN events e ON e.cause_id = c.id AND e.cause_source = c.source AND e.function = $3
+			JOIN events e ON e.cause_id = c.id AND e.cause_id <> '' AND e.cause_source = c.source AND e.function = $3
 			WHERE c.not_before IS NULL
 		)
 		SELECT `+eventColumns+`

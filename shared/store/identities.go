@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/jackc/pgx/v5"
 
 	"codexk8s.dev/shared/events"
@@ -93,8 +92,8 @@ func (db *DB) RepositoryOfRun(ctx context.Context, runID string) (Repository, er
 		FROM runs
 		JOIN work_items w USING (repository, issue)
 		LEFT JOIN repositories r ON r.full_name = w.repository
-		WHERE runs.id::text = $1
-	`, strings.ToLower(runID)).Scan(&r.Key, &r.Name, &r.ID, &r.Bound, &r.CloneURL)
+		WHERE runs.id = $1
+	`, uuidOrNull(runID)).Scan(&r.Key, &r.Name, &r.ID, &r.Bound, &r.CloneURL)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -115,7 +114,10 @@ func (tx *Tx) SeeRepository(ctx context.Context, r Repository, s Sighting) (Repo
 		WITH twin AS (
 			DELETE FROM repositories
 			WHERE full_name = $3 AND full_name <> $1 AND github_id IS NULL
-			  AND NOT EXISTS (SELECT 1 FROM runs WHERE repository = $3)
+			  -- One look into the index: asked for repository = $3, Postgres expects a hit at once and reads the table.
+			  AND NOT EXISTS (SELECT 1
+			                  FROM (SELECT repository FROM runs WHERE repository >= $3 ORDER BY repository LIMIT 1) AS next
+			                  WHERE next.repository = $3)
 			  AND EXISTS (SELECT 1 FROM repositories WHERE full_name = $1 AND (named_at IS NULL OR named_at <= $5))
 			RETURNING project_id
 		)
@@ -175,7 +177,7 @@ func (db *DB) keep(ctx context.Context, learn func(*Tx) ([]events.Record, error)
 		for _, r := range learnt {
 			slog.InfoContext(ctx, r.Detail, "action", r.Action)
 		}
-		_, err = tx.record(ctx, event.Event{Context: &event.EventContextV1{}}, "", events.Decision{Audit: learnt})
+		_, err = tx.record(ctx, Cause{}.event(), "", events.Decision{Audit: learnt})
 		return err
 	})
 }

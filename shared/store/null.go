@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -14,6 +15,16 @@ func optional(err error) error {
 		return nil
 	}
 	return err
+}
+
+// uuidOrNull is NULL, which no row's key is, for a text that is no UUID. A key is compared as what it is: as a text, no
+// index would find it.
+func uuidOrNull(text string) any {
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return nil
+	}
+	return id
 }
 
 func orNull(t time.Time) any {

@@ -120,7 +120,7 @@ func (db *DB) LabelAnswered(ctx context.Context, key string, issue int, labeled 
 		SELECT EXISTS (SELECT 1 FROM runs
 		               WHERE repository = $1 AND issue = $2 AND (created_at >= $3 OR NOT $6 AND finished_at IS NULL))
 		    OR EXISTS (SELECT 1 FROM events
-		               WHERE cause_id = $4 AND function = $5)
+		               WHERE cause_id = $4 AND cause_id <> '' AND function = $5) -- as the index says
 	`, key, issue, labeled, cause, db.function, aborts).Scan(&answered)
 	if err != nil {
 		return false, fmt.Errorf("looking for runs of %s#%d: %w", key, issue, err)

@@ -16,9 +16,7 @@ import (
 // report that counts, which is the first one, and the events to send.
 func (db *DB) SaveReport(ctx context.Context, report events.AgentReported) (events.AgentReported, []event.Event, error) {
 	first := report
-	cause := event.New(event.CloudEventsVersionV1)
-	cause.SetSource(events.Source(db.function) + "/report")
-	cause.SetID(report.RunID) // one report per run, so one event per run
+	cause := Cause{events.Source(db.function) + "/report", report.RunID} // one report per run, so one event per run
 	emitted, err := db.Emit(ctx, cause, report.Correlation(), func(ctx context.Context, tx *Tx) (events.Decision, error) {
 		data, err := json.Marshal(report)
 		if err != nil {

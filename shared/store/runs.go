@@ -56,7 +56,7 @@ func (tx *Tx) Places(ctx context.Context, project string) (s stage.Settings, pla
 		FROM runs r
 		JOIN work_items w USING (repository, issue)
 		LEFT JOIN repositories b ON b.full_name = w.repository
-		WHERE r.project_id = $1 AND r.state IN ('requested', 'queued', 'starting', 'running', 'waiting')
+		WHERE r.project_id = $1 AND r.finished_at IS NULL
 		ORDER BY r.created_at, r.id
 	`, project).Query(func(rows pgx.Rows) error {
 		places, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (stage.Place, error) {
@@ -119,7 +119,7 @@ func (db *DB) Queues(ctx context.Context) ([]Queue, error) {
 		SELECT r.project_id, p.settings, r.state, r.n, r.since
 		FROM (SELECT project_id, state, count(*) AS n, min(created_at) AS since
 		      FROM runs
-		      WHERE state IN ('requested', 'queued', 'starting', 'running', 'waiting')
+		      WHERE finished_at IS NULL
 		      GROUP BY project_id, state) r
 		JOIN projects p ON p.id = r.project_id
 		ORDER BY r.project_id, r.state
@@ -163,9 +163,9 @@ func (db *DB) SilentRuns(ctx context.Context, silence time.Duration) ([]SilentRu
 	rows, err := db.pool.Query(ctx, `
 		SELECT id::text, repository, issue, coalesce(heartbeat_at, started_at, created_at) AS heard
 		FROM runs
-		WHERE state = 'running' AND coalesce(heartbeat_at, started_at, created_at) < $1
+		WHERE finished_at IS NULL AND state = $2 AND coalesce(heartbeat_at, started_at, created_at) < $1
 		ORDER BY heard
-	`, db.Now().Add(-silence))
+	`, db.Now().Add(-silence), stage.Running)
 	if err != nil {
 		return nil, fmt.Errorf("looking for silent runs: %w", err)
 	}
@@ -174,6 +174,28 @@ func (db *DB) SilentRuns(ctx context.Context, silence time.Duration) ([]SilentRu
 		return nil, fmt.Errorf("looking for silent runs: %w", err)
 	}
 	return silent, nil
+}
+
+// RunStatus is what the database says of a run to whoever acts for it.
+type RunStatus struct {
+	State     stage.State // "" = there is no such run
+	Namespace string
+	Attempt   int       // how many Jobs it had before its present one
+	Started   time.Time // zero = it has not
+	Finished  time.Time // zero = it has not
+}
+
+// RunStatus reads a run; zero for one that the database doesn't know, or when id is no UUID.
+func (db *DB) RunStatus(ctx context.Context, id string) (s RunStatus, err error) {
+	err = optional(db.pool.QueryRow(ctx, `
+		SELECT state, namespace, attempt, started_at, finished_at
+		FROM runs
+		WHERE id = $1
+	`, uuidOrNull(id)).Scan(&s.State, &s.Namespace, &s.Attempt, zero(&s.Started), zero(&s.Finished)))
+	if err != nil {
+		return s, fmt.Errorf("reading the state of run %s: %w", id, err)
+	}
+	return s, nil
 }
 
 // UnknownRuns returns those of the run ids (UUIDs) of which the database has no run.

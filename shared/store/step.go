@@ -67,18 +67,53 @@ func (db *DB) step(ctx context.Context, cause event.Event, aggregate string,
 	return emitted, nil
 }
 
-// Emit stores what an edge has to say about something outside: cause need not be
-// an event of ours, its source and id only make the new ids repeatable. The same
-// cause a second time stores no event twice and returns the same events again: the
-// inbox of whoever had them already recognises them.
-func (db *DB) Emit(ctx context.Context, cause event.Event, correlation string, save func(context.Context, *Tx) (events.Decision, error)) ([]event.Event, error) {
+// recordFor bounds the recording of an act whose sender has hung up.
+const recordFor = 10 * time.Second
+
+// Act handles one event whose effect is outside, once: unless the inbox has the event already, it calls act, which must
+// bear to be repeated, and then records with Step what came of it, even when the sender has hung up meanwhile. Two
+// deliveries at once may both act; one is recorded. An event that is not in the log is rejected before anybody acts.
+//
+// An error of act records nothing and is returned as it is: the next delivery acts again.
+func (db *DB) Act(ctx context.Context, cause event.Event, aggregate string, act func(context.Context) (events.Decision, error)) ([]event.Event, error) {
+	handled, err := db.Handled(ctx, cause)
+	if err != nil {
+		return nil, err
+	}
+	var d events.Decision
+	if !handled {
+		if d, err = act(ctx); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
+	defer cancel()
+	return db.Step(ctx, cause, aggregate, func(context.Context, *Tx) (events.Decision, error) { return d, nil })
+}
+
+// A Cause names what is spoken of where it is no event that was handled: a Job's end, a label on GitHub. The same cause
+// gives the same ids, so that what is told twice is one event.
+type Cause struct{ Source, ID string }
+
+// event is the cause as far as an event that it has is made of it.
+func (c Cause) event() event.Event {
+	e := event.New()
+	e.SetSource(c.Source)
+	e.SetID(c.ID)
+	return e
+}
+
+// Emit stores what an edge has to say about something outside. The same cause a second
+// time stores no event twice and returns the same events again: the inbox of whoever
+// had them already recognises them.
+func (db *DB) Emit(ctx context.Context, cause Cause, correlation string, save func(context.Context, *Tx) (events.Decision, error)) ([]event.Event, error) {
 	var emitted []event.Event
 	err := db.inTx(ctx, func(tx *Tx) error {
 		d, err := save(ctx, tx)
 		if err != nil {
 			return err
 		}
-		emitted, err = tx.record(ctx, cause, correlation, d)
+		emitted, err = tx.record(ctx, cause.event(), correlation, d)
 		return err
 	})
 	if err != nil {

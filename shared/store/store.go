@@ -33,9 +33,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -55,7 +58,7 @@ type DB struct {
 // after half a minute): many functions share one Postgres. Nothing is dialled yet.
 func Open(ctx context.Context, function, dsn string) (*DB, error) {
 	c, err := pgxpool.ParseConfig(dsn)
-	if err != nil {
+	if err != nil || dsn == "" {
 		return nil, errors.New("DATABASE_URL is no Postgres URL (postgres://user:password@host:5432/name)") // the error would show the password
 	}
 	if c.ConnConfig.RuntimeParams["application_name"] == "" {
@@ -77,17 +80,26 @@ func Open(ctx context.Context, function, dsn string) (*DB, error) {
 // poolSizeSet reports whether the operator chose the pool's size.
 func poolSizeSet(url string) bool { return strings.Contains(url, "pool_max_conns") }
 
+// Address is where the Postgres of a DSN listens, host:port; "" for a Unix socket, which is in no pod's reach, or for no DSN.
+func Address(dsn string) string {
+	c, err := pgconn.ParseConfig(dsn)
+	if err != nil || strings.HasPrefix(c.Host, "/") {
+		return ""
+	}
+	return net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))
+}
+
 // Close closes the pool; its signature is that of serve's OnStop.
 func (db *DB) Close(context.Context) error {
 	db.pool.Close()
 	return nil
 }
 
+// Ping reports whether Postgres answers.
+func (db *DB) Ping(ctx context.Context) error { return db.pool.Ping(ctx) }
+
 // SetClock hands in another clock than the process's.
 func (db *DB) SetClock(now func() time.Time) { db.now = now }
 
 // Now is the time by the function's one clock: UTC, to the microsecond as Postgres keeps it.
 func (db *DB) Now() time.Time { return db.now().UTC().Truncate(time.Microsecond) }
-
-// Pool is the connection pool, for readers that need no aggregate.
-func (db *DB) Pool() *pgxpool.Pool { return db.pool }

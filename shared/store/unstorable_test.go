@@ -10,19 +10,19 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"codexk8s.dev/shared/events"
-	"codexk8s.dev/shared/store"
+	"codexk8s.dev/test/local/pg/pgtest"
 )
 
 // TestTheDataOrTheWeather asks the real driver and the real Postgres for each failure, as its errors are told apart by their words
 // and codes.
 func TestTheDataOrTheWeather(t *testing.T) {
-	db := instances(t, 1)[0]
+	db := pgtest.Open(t, pgtest.New(t))
 	random := make([]byte, 6000) // nothing that Postgres could press into an index
 	for i := range random {
 		random[i] = byte('!' + (i*i*7919+i*31)%90)
 	}
 	item := func(repository string, issue any, title string, labels any) error {
-		_, err := db.Pool().Exec(t.Context(), `INSERT INTO work_items (repository, issue, full_name, title, labels) VALUES ($1, $2, $1, $3, $4)`,
+		_, err := db.Exec(t.Context(), `INSERT INTO work_items (repository, issue, full_name, title, labels) VALUES ($1, $2, $1, $3, $4)`,
 			repository, issue, title, labels)
 		return err
 	}
@@ -74,17 +74,17 @@ func TestTheDataOrTheWeather(t *testing.T) {
 	}
 }
 
-func exec(ctx context.Context, db *store.DB, sql string, args ...any) error {
-	_, err := db.Pool().Exec(ctx, sql, args...)
+func exec(ctx context.Context, db *pgtest.DB, sql string, args ...any) error {
+	_, err := db.Exec(ctx, sql, args...)
 	return err
 }
 
 // batched sends it as most of the store does.
-func batched(ctx context.Context, db *store.DB, issue int64) error {
+func batched(ctx context.Context, db *pgtest.DB, issue int64) error {
 	var b pgx.Batch
 	b.Queue(`SELECT 1`)
 	b.Queue(`SELECT 1 FROM work_items WHERE issue = $1`, issue)
-	return db.Pool().SendBatch(ctx, &b).Close()
+	return db.SendBatch(ctx, &b).Close()
 }
 
 // A codeError is what Postgres says in moments that a test can't bring about.

@@ -201,7 +201,6 @@ func (w *world) restore(file string) {
 	w.program("pg_restore", "--no-owner", "--exit-on-error", "--single-transaction", "--dbname="+w.named("codexk8s_restored"), file)
 	w.admin(`ALTER DATABASE codexk8s_restored RENAME TO codexk8s`)
 	w.db.Reset()
-	w.store.Pool().Reset()
 }
 
 // forgottenNamespaces are those whose run the doctor does not find in the database, sorted. What it says of Knative does

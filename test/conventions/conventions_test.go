@@ -183,6 +183,20 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// TestSQLInOnePlace: only the store speaks to Postgres. A function's test has pgtest for statements of its own.
+func TestSQLInOnePlace(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.dir == "shared/store" || !strings.HasPrefix(s.dir, "functions/") && !strings.HasPrefix(s.dir, "shared/") {
+			continue
+		}
+		for _, path := range s.imports() {
+			if strings.HasPrefix(path, "github.com/jackc/") || strings.HasPrefix(path, "database/") {
+				t.Errorf("%s imports %s: SQL stands in shared/store, and a test's own goes through test/local/pg/pgtest", s.path, path)
+			}
+		}
+	}
+}
+
 // functionOf is the function whose folder dir is or is in: functions/<name>.
 func functionOf(dir string) string {
 	parts := strings.SplitN(dir, "/", 3)

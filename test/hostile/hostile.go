@@ -165,6 +165,7 @@ type Function struct {
 	Name    string
 	Handler http.Handler
 	DB      *store.DB
+	SQL     *pgtest.DB
 }
 
 const source = "https://hostile.example/"
@@ -185,7 +186,7 @@ func (f Function) Hear(t *testing.T, templates map[string]string) {
 		})
 	}
 	var left int
-	if err := f.DB.Pool().QueryRow(t.Context(), `SELECT count(*) FROM pending WHERE function = $1 AND source = $2`, f.Name, source).Scan(&left); err != nil {
+	if err := f.SQL.QueryRow(t.Context(), `SELECT count(*) FROM pending WHERE function = $1 AND source = $2`, f.Name, source).Scan(&left); err != nil {
 		t.Fatal(err)
 	}
 	if left > 0 {
@@ -203,7 +204,7 @@ func isLogged(eventType string) bool {
 func (f Function) forge(t *testing.T, eventType, data string) {
 	t.Helper()
 	id := "stored, " + eventType
-	pgtest.Log(t, f.DB.Pool(), source, id, eventType, []byte(`{}`))
+	f.SQL.Log(source, id, eventType, []byte(`{}`))
 	for _, id := range []string{id, "made up, " + eventType} {
 		w := f.post(t, eventType, id, []byte(data))
 		if w.Code != http.StatusUnprocessableEntity || !strings.Contains(w.Body.String(), "log of events") {
@@ -211,7 +212,7 @@ func (f Function) forge(t *testing.T, eventType, data string) {
 		}
 	}
 	var received int
-	if err := f.DB.Pool().QueryRow(t.Context(), `SELECT count(*) FROM inbox WHERE source = $1 AND id LIKE '%, ' || $2`, source, eventType).Scan(&received); err != nil || received > 0 {
+	if err := f.SQL.QueryRow(t.Context(), `SELECT count(*) FROM inbox WHERE source = $1 AND id LIKE '%, ' || $2`, source, eventType).Scan(&received); err != nil || received > 0 {
 		t.Errorf("%d forged events left a receipt, %v", received, err)
 	}
 }
@@ -238,11 +239,9 @@ func (f Function) deliver(t *testing.T, eventType, id string, data []byte) (stat
 	e.DataEncoded = data
 	logged := isLogged(eventType)
 	if logged {
-		pgtest.Log(t, f.DB.Pool(), source, id, eventType, data)
-		if _, err := f.DB.Pool().Exec(t.Context(), `INSERT INTO pending (function, source, id, due_at) VALUES ($1, $2, $3, now() + interval '1 hour')`,
-			f.Name, source, id); err != nil {
-			t.Fatal(err)
-		}
+		f.SQL.Log(source, id, eventType, data)
+		f.SQL.Do(`INSERT INTO pending (function, source, id, due_at) VALUES ($1, $2, $3, now() + interval '1 hour')`,
+			f.Name, source, id)
 	}
 	w := f.post(t, eventType, id, data)
 	if logged && w.Code/100 == 4 { // as timekeeper does

@@ -94,12 +94,7 @@ func durablePostgres(b *testing.B) string {
 	}
 	b.Cleanup(server.Stop)
 	url := server.URL("")
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := migrations.Up(b.Context(), db); err != nil {
+	if _, err := migrations.Up(b.Context(), url); err != nil {
 		b.Fatal(err)
 	}
 	return url

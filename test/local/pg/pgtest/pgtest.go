@@ -8,7 +8,6 @@ package pgtest
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"net/url"
 	"os"
@@ -20,7 +19,6 @@ import (
 	"codexk8s.dev/migrations"
 	"codexk8s.dev/test/local/pg"
 	"github.com/jackc/pgx/v5"
-	_ "github.com/jackc/pgx/v5/stdlib"
 )
 
 // server is the one server of this process: the URL of its maintenance database, or why there is none.
@@ -70,7 +68,7 @@ func New(t testing.TB) string {
 	if template.name == "" {
 		template.name = prefix + "_template"
 		execute(t, admin, "CREATE DATABASE "+template.name)
-		template.err = Migrate(t.Context(), withDatabase(t, admin, template.name))
+		_, template.err = migrations.Up(t.Context(), withDatabase(t, admin, template.name))
 	}
 	if template.err != nil {
 		t.Fatalf("applying the migrations to the template database: %v", template.err)
@@ -79,17 +77,6 @@ func New(t testing.TB) string {
 	execute(t, admin, "CREATE DATABASE "+name+" TEMPLATE "+template.name)
 	t.Cleanup(func() { drop(t, admin, name) })
 	return withDatabase(t, admin, name)
-}
-
-// Migrate brings a database of a test's own server up to this release.
-func Migrate(ctx context.Context, url string) error {
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		return fmt.Errorf("opening the template database: %w", err)
-	}
-	defer func() { _ = db.Close() }()
-	_, err = migrations.Up(ctx, db)
-	return err
 }
 
 func adminURL(t testing.TB) string {
