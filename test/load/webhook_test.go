@@ -2,7 +2,6 @@ package load
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -10,12 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,55 +31,91 @@ const (
 )
 
 // BenchmarkWebhook delivers GitHub's issues.labeled payload over 16 connections to the real webhook-adapter binary, with
-// a Postgres that truly syncs to disk and a Broker that takes each event. Every acknowledgement is checked, and in the end
-// the rows are counted. It reports
+// a Postgres that truly syncs to disk and a Broker that takes each event, and in turns to a hook that stores and sends
+// nothing, the machine being the same for both at any time. Every acknowledgement is checked, and in the end the rows are
+// counted. It reports
 //
-//	acks/s       durable acknowledgements per second
+//	acks/s       durable acknowledgements per second, until the Broker has the last event too
+//	of-hook      the same as a share of the hook's
 //	p50-ms, p99-ms, max-ms   of one delivery, as its sender sees it
-//	cpu-µs/ack   processor time of the function's process, its sending to the Broker included
+//	adapter-µs, postgres-µs, broker-µs   processor time for one delivery, of each process
+//	hook-µs      the hook's for one of its own
+//	client-µs    for one delivery of either
 func BenchmarkWebhook(b *testing.B) {
 	ordinary, example := labeledPayloads(b)
 	b.Run("ordinary", func(b *testing.B) { benchmarkWebhook(b, ordinary) })
 	b.Run("example", func(b *testing.B) { benchmarkWebhook(b, example) })
 }
 
+const (
+	warmUp = 200 // connections, prepared statements, pages
+	round  = 500 // deliveries to one side before the other's turn
+)
+
 func benchmarkWebhook(b *testing.B, payload []byte) {
 	dbURL := durablePostgres(b)
-	var sent atomic.Int64
-	broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		sent.Add(1)
-		w.WriteHeader(http.StatusAccepted)
-	}))
-	defer broker.Close()
-	adapter := startAdapter(b, dbURL, broker.URL)
-	measure(b, adapter, payload)
-	for wait := time.Now(); sent.Load() < int64(b.N+200) && time.Since(wait) < 10*time.Second; {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if n := count(b, dbURL); n != b.N+200 {
-		b.Errorf("%d deliveries are stored, %d were acknowledged", n, b.N+200)
-	}
-	if sent.Load() != int64(b.N+200) {
-		b.Logf("the broker got %d of %d events so far; the rest is timekeeper's", sent.Load(), b.N+200)
-	}
-}
+	postgres := postmaster(b, dbURL)
+	broker := startSelf(b, "broker")
+	adapter := startAdapter(b, dbURL, broker)
+	hook := startSelf(b, "hook")
+	client := process{pid: os.Getpid()}
+	deliver(b, hook, payload, warmUp)
+	deliver(b, adapter, payload, warmUp)
+	arrived(b, broker, warmUp)
 
-// measure delivers b.N times and reports what it took.
-func measure(b *testing.B, a *adapter, payload []byte) {
-	b.Helper()
+	all := []process{adapter, postgres, broker, hook, client}
+	before := processorTimes(b, all)
+	var took []time.Duration
+	var hookTook time.Duration
 	b.SetBytes(int64(len(payload)))
-	deliver(b, a, payload, 200) // connections, prepared statements, pages
-	cpu := a.cpu(b)
 	b.ResetTimer()
-	took := deliver(b, a, payload, b.N)
+	for done := 0; done < b.N; {
+		n := min(round, b.N-done)
+		done += n
+		b.StopTimer()
+		start := time.Now()
+		deliver(b, hook, payload, n)
+		hookTook += time.Since(start)
+		b.StartTimer()
+		took = append(took, deliver(b, adapter, payload, n)...)
+		arrived(b, broker, warmUp+done)
+	}
 	b.StopTimer()
-	cpu = a.cpu(b) - cpu
+	after := processorTimes(b, all)
+	if n := count(b, dbURL); n != b.N+warmUp {
+		b.Errorf("%d deliveries are stored, %d were acknowledged", n, b.N+warmUp)
+	}
+
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "acks/s")
+	b.ReportMetric(hookTook.Seconds()/b.Elapsed().Seconds(), "of-hook")
 	b.ReportMetric(quantile(took, 0.50), "p50-ms")
 	b.ReportMetric(quantile(took, 0.99), "p99-ms")
 	b.ReportMetric(quantile(took, 1), "max-ms")
-	b.ReportMetric(float64(cpu.Microseconds())/float64(b.N), "cpu-µs/ack")
+	for i, name := range []string{"adapter-µs", "postgres-µs", "broker-µs", "hook-µs"} {
+		b.ReportMetric(float64((after[i]-before[i]).Microseconds())/float64(b.N), name)
+	}
+	b.ReportMetric(float64((after[4]-before[4]).Microseconds())/float64(2*b.N), "client-µs")
+}
+
+// arrived waits until the Broker has so many events.
+func arrived(b *testing.B, broker process, n int) {
+	b.Helper()
+	got := ""
+	for start := time.Now(); time.Since(start) < time.Minute; time.Sleep(time.Millisecond) {
+		resp, err := http.Get(broker.url())
+		if err != nil {
+			b.Fatal(err)
+		}
+		said, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if got = string(said); got == strconv.Itoa(n) {
+			return
+		}
+	}
+	b.Fatalf("the broker has %s of %d events", got, n)
 }
 
 func durablePostgres(b *testing.B) string {
@@ -111,70 +143,6 @@ func count(b *testing.B, url string) (n int) {
 		b.Fatal(err)
 	}
 	return n
-}
-
-type adapter struct {
-	cmd  *exec.Cmd
-	addr string
-}
-
-func startAdapter(b *testing.B, dbURL, sink string) *adapter {
-	b.Helper()
-	path := binary(b, "webhook-adapter")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	a := &adapter{addr: l.Addr().String()}
-	l.Close()
-	_, port, _ := net.SplitHostPort(a.addr)
-	a.cmd = exec.Command(path)
-	a.cmd.Env = append(os.Environ(), "DATABASE_URL="+dbURL, "GITHUB_WEBHOOK_SECRETS="+secret, "PORT="+port, "K_SINK="+sink)
-	a.start(b)
-	return a
-}
-
-// start starts the program and waits until it answers.
-func (a *adapter) start(b *testing.B) {
-	b.Helper()
-	logs, err := os.Create(filepath.Join(b.TempDir(), "log"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer logs.Close()
-	a.cmd.Stderr = logs
-	if err := a.cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		_ = a.cmd.Process.Kill()
-		_ = a.cmd.Wait()
-	})
-	for range 1000 {
-		if resp, err := http.Get("http://" + a.addr + "/readyz"); err == nil {
-			resp.Body.Close()
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	b.Fatalf("%s did not become ready", a.cmd.Path)
-}
-
-// cpu is the processor time that the process has used, from Linux's /proc; elsewhere 0.
-func (a *adapter) cpu(b *testing.B) time.Duration {
-	b.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	// Fields 14 and 15 of proc(5), counted after the name in parentheses, in ticks of a hundredth of a second.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	user, err1 := strconv.Atoi(fields[11])
-	system, err2 := strconv.Atoi(fields[12])
-	if err1 != nil || err2 != nil {
-		b.Fatalf("reading /proc: %v %v", err1, err2)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 // labeledPayloads are GitHub's own issues.labeled example as it comes over the wire (12 KB), and the same without the
@@ -222,7 +190,7 @@ func marshal(b *testing.B, v any) []byte {
 }
 
 // deliver makes n deliveries, each with a GUID of its own, and returns how long each took.
-func deliver(b *testing.B, a *adapter, payload []byte, n int) []time.Duration {
+func deliver(b *testing.B, to process, payload []byte, n int) []time.Duration {
 	b.Helper()
 	head := fmt.Sprintf("POST /github HTTP/1.1\r\nHost: hooks\r\nUser-Agent: GitHub-Hookshot/load\r\nContent-Type: application/json\r\n"+
 		"X-GitHub-Event: issues\r\nX-GitHub-Hook-ID: 1\r\nX-Hub-Signature-256: %s\r\nContent-Length: %d\r\nX-GitHub-Delivery: ",
@@ -235,7 +203,7 @@ func deliver(b *testing.B, a *adapter, payload []byte, n int) []time.Duration {
 	for range connections {
 		wg.Go(func() {
 			// A plain connection: net/http's client would cost more than the function it measures.
-			conn, err := net.Dial("tcp", a.addr)
+			conn, err := net.Dial("tcp", to.addr)
 			if err != nil {
 				cancel(err)
 				return
