@@ -19,6 +19,8 @@ const (
 	maxBatch = 256
 	// maxBatchBytes bounds what one statement carries to Postgres, whose own limit is 1 GiB.
 	maxBatchBytes = 32 << 20
+	// gatherFor is how long a commit waits at most for those whom the last one answered.
+	gatherFor = 5 * time.Millisecond
 	// commitFor is how long a commit is tried. GitHub gives up after ten seconds.
 	// https://docs.github.com/en/webhooks/using-webhooks/best-practices-for-using-webhooks#respond-within-10-seconds
 	commitFor = 8 * time.Second
@@ -37,6 +39,9 @@ type committer struct {
 	quit     chan struct{}
 	done     chan struct{}
 	once     sync.Once
+
+	gatherFor time.Duration
+	last      int // tickets of the last commit
 }
 
 // A ticket is one request's arrivals on their way.
@@ -49,7 +54,7 @@ type ticket struct {
 
 func newCommitter(receive func(context.Context, []store.Arrival) ([]store.Outcome, error), accepted func(event.Event)) *committer {
 	c := &committer{
-		receive: receive, accepted: accepted,
+		receive: receive, accepted: accepted, gatherFor: gatherFor,
 		queue: make(chan *ticket, maxBatch), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go c.run()
@@ -108,17 +113,21 @@ func (c *committer) run() {
 	}
 }
 
-// gather takes what is queued now. It waits for nobody.
+// gather takes what is queued now. After a commit of several it waits a moment for as many again: in a burst whoever was just
+// answered sends the next, and a commit of the first of them alone would cost nearly what the commit of all does.
 func (c *committer) gather(first *ticket) []*ticket {
 	batch, count, size := []*ticket{first}, len(first.arrivals), first.size()
-	for count < maxBatch && size < maxBatchBytes {
+	late := time.After(c.gatherFor)
+	for (len(c.queue) > 0 || len(batch) < c.last) && count < maxBatch && size < maxBatchBytes {
 		select {
 		case t := <-c.queue:
 			batch, count, size = append(batch, t), count+len(t.arrivals), size+t.size()
-		default:
+		case <-late:
+			c.last = len(batch)
 			return batch
 		}
 	}
+	c.last = len(batch)
 	return batch
 }
 

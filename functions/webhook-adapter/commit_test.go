@@ -90,6 +90,46 @@ func TestWhatGathersDuringACommitSharesTheNext(t *testing.T) {
 	}
 }
 
+// Whoever was answered by a commit sends the next about then: the next commit waits for as many, and no more; alone it waits for
+// nobody.
+func TestACommitWaitsForThoseWhomTheLastOneAnswered(t *testing.T) {
+	r := &recorder{go1: make(chan struct{})}
+	c := newCommitter(r.receive, func(event.Event) {})
+	c.gatherFor = time.Hour
+	var wg sync.WaitGroup
+	post := func(ids ...string) {
+		for _, id := range ids {
+			wg.Go(func() {
+				if _, err := c.commit(t.Context(), []store.Arrival{arrival(id, "x")}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	post("alone")
+	for c.sizesSeen(r) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	post("1", "2", "3")
+	for len(c.queue) < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	close(r.go1)
+	wg.Wait()
+	post("4")
+	for len(c.queue) > 0 { // it has begun to gather
+		time.Sleep(time.Millisecond)
+	}
+	post("5", "6")
+	wg.Wait()
+	if err := c.stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]int{1, 3, 3}, r.sizes); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func (c *committer) sizesSeen(r *recorder) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

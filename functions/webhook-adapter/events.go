@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,9 +54,7 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 			if events.Extension(e, events.ExtTraceparent) == "" {
 				continueTrace(ctx, &e)
 			}
-			arrivals[i] = store.Arrival{
-				Event: e, Actor: "source:" + from.Name, SHA256: sha256.Sum256(e.Data()),
-			}
+			arrivals[i] = store.Arrival{Event: e, Actor: "source:" + from.Name}
 		}
 		outcomes, err = h.commits.commit(ctx, arrivals)
 		return err

@@ -12,8 +12,9 @@
 //
 // A commit costs the same for one delivery as for a hundred, nearly all of it
 // waiting for the disk. So one goroutine commits, and takes each time whatever
-// has gathered while it was waiting: alone a delivery waits for nobody, in a
-// burst the price is shared.
+// has gathered while it was waiting, and in a burst waits some milliseconds for
+// those that it has just answered: alone a delivery waits for nobody, in a burst
+// the price is shared.
 //
 // Everything that is genuine is kept. What no function consumes (a ping, a star)
 // is kept as ignored.

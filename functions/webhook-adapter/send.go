@@ -50,11 +50,9 @@ func (s *sender) offer(e event.Event) {
 
 func (s *sender) work() {
 	for e := range s.queue {
-		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-		if err := s.send(ctx, e); err != nil {
+		if err := s.send(context.Background(), e); err != nil {
 			s.leave(err)
 		}
-		cancel()
 	}
 }
 

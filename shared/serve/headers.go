@@ -17,21 +17,21 @@ import (
 func setHeaders(h http.Header, e event.Event) {
 	set := func(name, value string) {
 		if value != "" {
-			h["Ce-"+strings.ToUpper(name[:1])+name[1:]] = []string{value}
+			h[name] = []string{value}
 		}
 	}
-	set("specversion", e.SpecVersion())
-	set("id", e.ID())
-	set("source", e.Source())
-	set("type", e.Type())
-	set("subject", e.Subject())
-	set("dataschema", e.DataSchema())
+	set("Ce-Specversion", e.SpecVersion())
+	set("Ce-Id", e.ID())
+	set("Ce-Source", e.Source())
+	set("Ce-Type", e.Type())
+	set("Ce-Subject", e.Subject())
+	set("Ce-Dataschema", e.DataSchema())
 	if t := e.Time(); !t.IsZero() {
-		set("time", t.UTC().Format(time.RFC3339Nano))
+		set("Ce-Time", t.UTC().Format(time.RFC3339Nano))
 	}
 	for name, value := range e.Extensions() {
 		if s, err := types.Format(value); err == nil {
-			set(name, s)
+			set("Ce-"+strings.ToUpper(name[:1])+name[1:], s)
 		}
 	}
 	if ct := e.DataContentType(); ct != "" {

@@ -27,6 +27,7 @@ type sink struct {
 func newSink(url string) *sink {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = 64
+	t.WriteBufferSize = 32 << 10 // most events leave in one write
 	return &sink{url: url, client: &http.Client{Transport: t, Timeout: 30 * time.Second}}
 }
 
@@ -59,6 +60,9 @@ func (s *Server) Send(ctx context.Context, es ...event.Event) error {
 	// Whoever caused the events may have stopped waiting, as each waits for all that follows in an in-memory channel;
 	// and one that fails is no reason to give up the others.
 	ctx = context.WithoutCancel(ctx)
+	if len(es) == 1 {
+		return s.sink.send(ctx, es[0])
+	}
 	var g errgroup.Group
 	g.SetLimit(16)
 	for _, e := range es {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"codexk8s.dev/shared/events"
 )
@@ -22,7 +23,6 @@ import (
 type Arrival struct {
 	Event  event.Event
 	Actor  string          // for the audit, "github:alice" or "source:ci"
-	SHA256 [32]byte        // of the event's data, to know a redelivery from another event under the same id
 	GitHub *GitHubDelivery // nil for the event of another system
 }
 
@@ -41,7 +41,7 @@ type GitHubDelivery struct {
 // webhook, or a look at GitHub's own list. hook is 0 when it is not known.
 func Delivered(e event.Event, hook int64, same func(a, b []byte) bool) Arrival {
 	return Arrival{
-		Event: e, Actor: "github:" + events.Extension(e, "sender"), SHA256: sha256.Sum256(e.Data()),
+		Event: e, Actor: "github:" + events.Extension(e, "sender"),
 		GitHub: &GitHubDelivery{
 			Event: strings.TrimPrefix(e.Type(), events.GitHubType("")), Action: events.Extension(e, "action"),
 			Repository: events.Extension(e, "repository"), HookID: hook, Same: same,
@@ -152,21 +152,21 @@ func (db *DB) insertArrivals(ctx context.Context, arrivals []Arrival, order []in
 			SELECT *
 			FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
 			            $8::text[], $9::bytea[], $10::text[],
-			            $11::boolean[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bytea[])
+			            $11::boolean[], $12::text[], $13::text[], $14::text[], $15::bigint[])
 				AS a (n, source, id, type, subject, time, extensions,
 				      content_type, data, correlation,
-				      github, event, action, repository, hook_id, sha256)
+				      github, event, action, repository, hook_id)
 		), delivered AS (
-			INSERT INTO deliveries (guid, event, action, repository, hook_id, sha256, status, received_at)
-			SELECT id, event, action, repository, hook_id, sha256,
-			       CASE WHEN type = ANY ($17::text[]) THEN 'accepted' ELSE 'ignored' END, $19
+			INSERT INTO deliveries (guid, event, action, repository, hook_id, status, received_at)
+			SELECT id, event, action, repository, hook_id,
+			       CASE WHEN type = ANY ($16::text[]) THEN 'accepted' ELSE 'ignored' END, $18
 			FROM arrived
 			WHERE github
 			ON CONFLICT DO NOTHING
 			RETURNING guid
 		), stored AS (
 			INSERT INTO events (source, id, type, subject, time, extensions, content_type, data, correlation, stored_at)
-			SELECT source, id, type, subject, time, extensions::jsonb, content_type, data, correlation, $19
+			SELECT source, id, type, subject, time, extensions::jsonb, content_type, data, correlation, $18
 			FROM arrived
 			WHERE NOT github OR id IN (SELECT guid FROM delivered)
 			ON CONFLICT DO NOTHING
@@ -179,15 +179,15 @@ func (db *DB) insertArrivals(ctx context.Context, arrivals []Arrival, order []in
 			           ELSE (source, id) IN (SELECT source, id FROM stored) END
 		), outstanding AS (
 			INSERT INTO pending (function, source, id, due_at)
-			SELECT c.function, f.source, f.id, $19::timestamptz + $20::interval
+			SELECT c.function, f.source, f.id, $18::timestamptz + $19::interval
 			FROM fresh f
-			JOIN unnest($17::text[], $18::text[]) AS c (type, function) USING (type)
+			JOIN unnest($16::text[], $17::text[]) AS c (type, function) USING (type)
 			WHERE NOT EXISTS (SELECT 1 FROM inbox i WHERE (i.function, i.source, i.id) = (c.function, f.source, f.id))
 			ON CONFLICT DO NOTHING
 		)
 		SELECT n FROM fresh
-	`, c.n, c.source, c.id, c.typ, c.subject, c.time, c.extensions, c.contentType, c.data, c.correlation,
-		c.github, c.event, c.action, c.repository, c.hookID, c.sha256, consumedTypes, consumers, now, grace)
+	`, c.n, c.source, c.id, c.typ, c.subject, c.time, c.extensions, c.contentType,
+		pgtype.FlatArray[[]byte](c.data), c.correlation, c.github, c.event, c.action, c.repository, c.hookID, consumedTypes, consumers, now, grace)
 	if err != nil {
 		return nil, fmt.Errorf("storing %d arrivals: %w", len(order), err)
 	}
@@ -208,7 +208,7 @@ type arrivalColumns struct {
 	source, id, typ, subject, extensions []string
 	contentType, correlation             []string
 	time                                 []time.Time
-	data, sha256                         [][]byte
+	data                                 [][]byte
 	github                               []bool
 	event, action, repository            []string
 	hookID                               []int64
@@ -233,7 +233,6 @@ func (c *arrivalColumns) add(n int, a Arrival, now time.Time) error {
 	c.correlation = append(c.correlation, a.correlation())
 	c.time = append(c.time, timeOf(a.Event, now))
 	c.data = append(c.data, notNil(a.Event.Data()))
-	c.sha256 = append(c.sha256, a.SHA256[:])
 	c.github = append(c.github, a.GitHub != nil)
 	c.event = append(c.event, g.Event)
 	c.action = append(c.action, g.Action)
@@ -245,23 +244,15 @@ func (c *arrivalColumns) add(n int, a Arrival, now time.Time) error {
 // compareArrivals tells, of arrivals that were stored before, redeliveries from
 // ids that were used again, and writes the latter to the audit.
 func (db *DB) compareArrivals(ctx context.Context, arrivals []Arrival, known []int, outcomes []Outcome) error {
-	var guids, sources, ids []string
-	for _, i := range known {
-		if k := arrivals[i].key(); arrivals[i].GitHub != nil {
-			guids = append(guids, k.id)
-		} else {
-			sources, ids = append(sources, k.source), append(ids, k.id)
-		}
+	sources, ids := make([]string, len(known)), make([]string, len(known))
+	for n, i := range known {
+		sources[n], ids[n] = arrivals[i].Event.Source(), arrivals[i].Event.ID()
 	}
 	rows, err := db.pool.Query(ctx, `
-		SELECT '' AS source, guid AS id, sha256
-		FROM deliveries
-		WHERE guid = ANY ($1::text[])
-		UNION ALL
 		SELECT source, id, sha256(data)
 		FROM events
-		WHERE (source, id) IN (SELECT * FROM unnest($2::text[], $3::text[]))
-	`, guids, sources, ids)
+		WHERE (source, id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+	`, sources, ids)
 	if err != nil {
 		return fmt.Errorf("comparing with what was received before: %w", err)
 	}
@@ -277,8 +268,10 @@ func (db *DB) compareArrivals(ctx context.Context, arrivals []Arrival, known []i
 	var audit pgx.Batch
 	for _, i := range known {
 		a := arrivals[i]
-		before, found := stored[a.key()]
-		same := !found || bytes.Equal(before, a.SHA256[:])
+		// A delivery whose event is not there came before from another repository, and so with another payload.
+		before, found := stored[arrivalKey{a.Event.Source(), a.Event.ID()}]
+		now := sha256.Sum256(a.Event.Data())
+		same := bytes.Equal(before, now[:]) || !found && a.GitHub == nil
 		if !same {
 			if same, err = db.tellsTheSame(ctx, a); err != nil {
 				return err
@@ -291,7 +284,7 @@ func (db *DB) compareArrivals(ctx context.Context, arrivals []Arrival, known []i
 		outcomes[i] = Reused
 		queueAudit(&audit, db.Now(), db.function, a.Event, a.correlation(), events.Record{
 			Actor: a.Actor, Action: "delivery.refused", Reason: "id_reused",
-			Detail: fmt.Sprintf("id %s came before with another payload (sha256 %x, now %x)", a.Event.ID(), before, a.SHA256),
+			Detail: fmt.Sprintf("id %s came before with another payload (sha256 %x, now %x)", a.Event.ID(), before, now),
 		})
 	}
 	if audit.Len() > 0 {
