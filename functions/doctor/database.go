@@ -167,8 +167,11 @@ func (h *handler) checkGitHub(ctx context.Context, now time.Time) check {
 
 func (h *handler) checkAudit(ctx context.Context, now time.Time) check {
 	const restore = "somebody changed the audit past its guard: compare with a backup, and find out who has the database's password"
-	rows, err := h.db.VerifyAudit(ctx)
-	c := check{Name: "audit", Saw: fmt.Sprintf("%d rows sealed and verified", rows)}
+	last, err := h.db.VerifyAudit(ctx)
+	c := check{Name: "audit", Saw: fmt.Sprintf("%d rows sealed and verified", last.Rows)}
+	if last.Batch > 0 {
+		c.Saw += fmt.Sprintf(" up to seal %d (%x)", last.Batch, last.Hash)
+	}
 	if errors.Is(err, store.ErrAuditChanged) {
 		c.fault(restore, "%v", err)
 	} else if err != nil {

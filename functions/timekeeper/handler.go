@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -91,9 +92,15 @@ const sealAtOnce = 1000
 
 func (h *handler) seal(ctx context.Context) error {
 	for range maxRounds {
-		n, err := h.db.SealAudit(ctx, sealAtOnce)
-		if err != nil || n < sealAtOnce {
+		seal, err := h.db.SealAudit(ctx, sealAtOnce)
+		if err != nil {
 			return err
+		}
+		if seal.Rows > 0 {
+			slog.InfoContext(ctx, "audit sealed", "seal", seal.Batch, "rows", seal.Rows, "hash", hex.EncodeToString(seal.Hash))
+		}
+		if seal.Rows < sealAtOnce {
+			return nil
 		}
 	}
 	return nil

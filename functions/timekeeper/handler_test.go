@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -192,12 +193,20 @@ func TestAuditIsSealed(t *testing.T) {
 	f.exec(`INSERT INTO audit (actor, action, function) SELECT 'a', 'n' || n, 'f' FROM generate_series(1, 1500) AS n`)
 	f.tick()
 	f.want("seals", f.lines(`SELECT rows::text FROM audit_seals ORDER BY batch`), []string{"1", "1000", "500"})
-	if n, err := f.db.VerifyAudit(t.Context()); n != 1501 || err != nil {
-		t.Errorf("verified %d, %v", n, err)
+	whole, err := f.db.VerifyAudit(t.Context())
+	if whole.Rows != 1501 || whole.Batch != 3 || err != nil {
+		t.Errorf("verified %+v, %v", whole, err)
 	}
 	f.exec(`ALTER TABLE audit DISABLE TRIGGER audit_append_only`)
 	f.exec(`UPDATE audit SET actor = 'x' WHERE action = 'n1200'`)
-	if n, err := f.db.VerifyAudit(t.Context()); n != 1001 || err == nil || !strings.Contains(err.Error(), "batch 3") {
-		t.Errorf("after a change: %d, %v", n, err)
+	if seal, err := f.db.VerifyAudit(t.Context()); seal.Rows != 1001 || err == nil || !strings.Contains(err.Error(), "batch 3") {
+		t.Errorf("after a change: %+v, %v", seal, err)
+	}
+	// Without its end the chain is whole, and its last seal another one than was told.
+	f.exec(`DELETE FROM audit WHERE seq IN (SELECT seq FROM audit_sealed WHERE batch = 3)`)
+	f.exec(`DELETE FROM audit_sealed WHERE batch = 3`)
+	f.exec(`DELETE FROM audit_seals WHERE batch = 3`)
+	if cut, err := f.db.VerifyAudit(t.Context()); err != nil || cut.Batch != 2 || bytes.Equal(cut.Hash, whole.Hash) {
+		t.Errorf("with its end cut off: %+v, %v", cut, err)
 	}
 }

@@ -64,12 +64,20 @@ func sealOf(previous []byte, rows []auditRow) ([]byte, error) {
 // longestTx is more than any transaction of ours takes: Knative ends a request after five minutes at most.
 const longestTx = 15 * time.Minute
 
+// A Seal is a link of the chain. Who holds the database's password can cut off the newest links together with their rows,
+// and what is left is a whole chain: so the last link is told outside of the database, to be compared.
+type Seal struct {
+	Batch int64 // counts the links from 1; 0 = there is none
+	Rows  int
+	Hash  []byte
+}
+
 // SealAudit adds one link to the chain: a hash over up to limit rows that no seal covers yet, and over the hash before.
-// It returns the number of rows. Rows of transactions that may not have ended wait: one with a lower seq could follow.
+// It returns the link, without rows when there was nothing to seal. Rows of transactions that may not have ended wait: one with a lower seq could follow.
 //
 // What a seal reached is not looked at again once another seal has come longestTx later: each seq up to there was given
 // out before the first, so its transaction had ended by the second, which took what was left.
-func (db *DB) SealAudit(ctx context.Context, limit int) (sealed int, err error) {
+func (db *DB) SealAudit(ctx context.Context, limit int) (added Seal, err error) {
 	err = db.inTx(ctx, func(tx *Tx) error {
 		// The lock is a statement of its own: the next one sees what its last holder has committed.
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('audit-seal', 0))`); err != nil {
@@ -103,56 +111,58 @@ func (db *DB) SealAudit(ctx context.Context, limit int) (sealed int, err error) 
 		if len(batch) == 0 {
 			return nil
 		}
-		sealed = len(batch)
-		return tx.seal(ctx, batch)
+		added, err = tx.seal(ctx, batch)
+		return err
 	})
-	return sealed, err
+	return added, err
 }
 
-func (tx *Tx) seal(ctx context.Context, batch []auditRow) error {
+func (tx *Tx) seal(ctx context.Context, batch []auditRow) (Seal, error) {
 	var previous []byte
 	if err := tx.QueryRow(ctx, `
 		SELECT coalesce((SELECT hash FROM audit_seals ORDER BY batch DESC LIMIT 1), '')
 	`).Scan(&previous); err != nil {
-		return fmt.Errorf("reading the last seal: %w", err)
+		return Seal{}, fmt.Errorf("reading the last seal: %w", err)
 	}
 	hash, err := sealOf(previous, batch)
 	if err != nil {
-		return err
+		return Seal{}, err
 	}
+	added := Seal{Rows: len(batch), Hash: hash}
 	seqs := make([]int64, len(batch))
 	for i, r := range batch {
 		seqs[i] = r.Seq
 	}
-	if _, err := tx.Exec(ctx, `
+	if err := tx.QueryRow(ctx, `
 		WITH seal AS (
 			INSERT INTO audit_seals (rows, seqs, previous, hash, sealed_at)
 			VALUES (cardinality($1::bigint[]), $1, $2, $3, $4)
 			RETURNING batch
+		), sealed AS (
+			INSERT INTO audit_sealed (seq, batch)
+			SELECT seq, batch
+			FROM seal, unnest($1::bigint[]) AS seq
 		)
-		INSERT INTO audit_sealed (seq, batch)
-		SELECT seq, batch
-		FROM seal, unnest($1::bigint[]) AS seq
-	`, seqs, notNil(previous), hash, tx.now); err != nil {
-		return fmt.Errorf("sealing %d rows of the audit: %w", len(batch), err)
+		SELECT batch
+		FROM seal
+	`, seqs, notNil(previous), hash, tx.now).Scan(&added.Batch); err != nil {
+		return Seal{}, fmt.Errorf("sealing %d rows of the audit: %w", len(batch), err)
 	}
-	return nil
+	return added, nil
 }
 
 // ErrAuditChanged says that rows of the audit are not what was sealed.
 var ErrAuditChanged = errors.New("the audit was changed")
 
-// VerifyAudit computes the chain of seals anew. It returns the number of rows that the seals cover, and an error that
+// VerifyAudit computes the chain of seals anew. It returns the last link that is right, with the number of all rows up to it, and an error that
 // names the first batch whose rows are not what was sealed.
-func (db *DB) VerifyAudit(ctx context.Context) (rows int, err error) {
+func (db *DB) VerifyAudit(ctx context.Context) (last Seal, err error) {
 	type link struct {
 		Batch          int64
 		Rows           int
 		Seqs           []int64
 		Previous, Hash []byte
 	}
-	var last int64
-	var hash []byte
 	for {
 		found, err := db.pool.Query(ctx, `
 			SELECT batch, rows, seqs, previous, hash
@@ -160,16 +170,16 @@ func (db *DB) VerifyAudit(ctx context.Context) (rows int, err error) {
 			WHERE batch > $1
 			ORDER BY batch
 			LIMIT 1
-		`, last)
+		`, last.Batch)
 		if err != nil {
-			return rows, fmt.Errorf("reading the seals: %w", err)
+			return last, fmt.Errorf("reading the seals: %w", err)
 		}
 		links, err := pgx.CollectRows(found, pgx.RowToStructByPos[link])
 		if err != nil {
-			return rows, fmt.Errorf("reading the seals: %w", err)
+			return last, fmt.Errorf("reading the seals: %w", err)
 		}
 		if len(links) == 0 {
-			return rows, nil
+			return last, nil
 		}
 		l := links[0]
 		covered, err := db.pool.Query(ctx, `
@@ -179,20 +189,20 @@ func (db *DB) VerifyAudit(ctx context.Context) (rows int, err error) {
 			ORDER BY a.seq
 		`, l.Seqs)
 		if err != nil {
-			return rows, fmt.Errorf("reading the audit: %w", err)
+			return last, fmt.Errorf("reading the audit: %w", err)
 		}
 		batch, err := pgx.CollectRows(covered, pgx.RowToStructByPos[auditRow])
 		if err != nil {
-			return rows, fmt.Errorf("reading the audit: %w", err)
+			return last, fmt.Errorf("reading the audit: %w", err)
 		}
-		want, err := sealOf(hash, batch)
+		want, err := sealOf(last.Hash, batch)
 		if err != nil {
-			return rows, err
+			return last, err
 		}
-		if len(batch) != l.Rows || !bytes.Equal(hash, l.Previous) || !bytes.Equal(want, l.Hash) {
-			return rows, fmt.Errorf("%w: batch %d has %d rows of %d, or other ones than were sealed", ErrAuditChanged, l.Batch, len(batch), l.Rows)
+		if len(batch) != l.Rows || !bytes.Equal(last.Hash, l.Previous) || !bytes.Equal(want, l.Hash) {
+			return last, fmt.Errorf("%w: batch %d has %d rows of %d, or other ones than were sealed", ErrAuditChanged, l.Batch, len(batch), l.Rows)
 		}
-		rows, last, hash = rows+len(batch), l.Batch, l.Hash
+		last = Seal{l.Batch, last.Rows + len(batch), l.Hash}
 	}
 }
 

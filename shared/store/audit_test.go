@@ -28,7 +28,7 @@ func (w *world) seal(db *store.DB, limit int) int {
 	if err != nil {
 		w.Fatal(err)
 	}
-	return n
+	return n.Rows
 }
 
 // The seals cover every row once, in batches, and each its predecessor.
@@ -44,8 +44,8 @@ func TestTheAuditIsSealedInAChain(t *testing.T) {
 	if got := [4]int{w.seal(db, 2), w.seal(db, 2), w.seal(db, 2), w.seal(db, 2)}; got != [4]int{2, 2, 1, 0} {
 		t.Errorf("sealed %v", got)
 	}
-	if rows, err := db.VerifyAudit(t.Context()); err != nil || rows != 5 {
-		t.Errorf("verified %d rows, %v", rows, err)
+	if last, err := db.VerifyAudit(t.Context()); err != nil || last.Rows != 5 {
+		t.Errorf("verified %d rows, %v", last.Rows, err)
 	}
 	chained := pgtest.One[bool](w.sql, `
 		SELECT bool_and(s.previous = coalesce((SELECT p.hash FROM audit_seals p WHERE p.batch = s.batch - 1), ''))
@@ -82,8 +82,8 @@ func TestAChangeOfTheAuditIsFound(t *testing.T) {
 				t.Error("the audit's guard let it pass")
 			}
 			w.sql.Do(`ALTER TABLE audit DISABLE TRIGGER ALL; ` + change)
-			if rows, err := db.VerifyAudit(t.Context()); !errors.Is(err, store.ErrAuditChanged) || rows != 2 {
-				t.Errorf("verified %d rows, %v", rows, err)
+			if last, err := db.VerifyAudit(t.Context()); !errors.Is(err, store.ErrAuditChanged) || last.Rows != 2 {
+				t.Errorf("verified %d rows, %v", last.Rows, err)
 			}
 		})
 	}
@@ -108,9 +108,9 @@ func TestManySealAndWriteAtOnce(t *testing.T) {
 	db := w.as("timekeeper")
 	for w.seal(db, 50) > 0 {
 	}
-	rows, err := db.VerifyAudit(t.Context())
-	if failed["<nil>"] != 8 || err != nil || rows != 240 {
-		t.Errorf("errors %v; verified %d rows, %v", failed, rows, err)
+	last, err := db.VerifyAudit(t.Context())
+	if failed["<nil>"] != 8 || err != nil || last.Rows != 240 {
+		t.Errorf("errors %v; verified %d rows, %v", failed, last.Rows, err)
 	}
 	if n := pgtest.One[int](w.sql, `SELECT count(*) FROM audit_sealed`); n != 240 {
 		t.Errorf("%d rows are sealed, want 240", n)

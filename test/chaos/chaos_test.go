@@ -197,8 +197,8 @@ func (w *world) verifyAudit() {
 		if err := w.db.QueryRow(ctx, `SELECT count(*) FROM audit`).Scan(&rows); err != nil {
 			return err
 		}
-		if w.stats.audit = rows; rows == 0 || sealed != rows {
-			return fmt.Errorf("%d of %d rows of the audit are sealed", sealed, rows)
+		if w.stats.audit = rows; rows == 0 || sealed.Rows != rows {
+			return fmt.Errorf("%d of %d rows of the audit are sealed", sealed.Rows, rows)
 		}
 		return nil
 	})
