@@ -126,7 +126,7 @@ func (f *fixture) job(conditions ...batchv1.JobCondition) *batchv1.Job {
 	f.Helper()
 	p := agentpod.DefaultPlatform()
 	p.Image, p.GatewayURL, p.LLMURL = "agent:1", "http://gateway", "http://llm/v1"
-	o, err := agentpod.Build(events.AgentRequested{RunRef: ref, Namespace: namespace, Stage: "dev", Role: "dev", CPU: "1", Memory: "2Gi", Deadline: time.Now().Add(time.Hour)}, p, "t", time.Now())
+	o, err := agentpod.Build(events.AgentRequested{RunRef: ref, Namespace: namespace, Stage: "dev", Role: "dev", CPU: "2", Memory: "4Gi", Deadline: time.Now().Add(time.Hour)}, p, "t", time.Now())
 	if err != nil {
 		f.Fatal(err)
 	}

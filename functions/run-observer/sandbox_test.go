@@ -27,7 +27,7 @@ func (f *fixture) sandbox(conditions ...metav1.Condition) *agentpod.Sandbox {
 	p := agentpod.DefaultPlatform()
 	p.Image, p.GatewayURL, p.LLMURL, p.SandboxVersion = "agent:1", "http://gateway", "http://llm/v1", "v1beta1"
 	o, err := agentpod.Build(events.AgentRequested{
-		RunRef: ref, Namespace: namespace, Stage: "dev", Role: "dev", CPU: "1", Memory: "2Gi", Deadline: time.Now().Add(time.Hour), Sandbox: agentpod.AgentSandbox,
+		RunRef: ref, Namespace: namespace, Stage: "dev", Role: "dev", CPU: "2", Memory: "4Gi", Deadline: time.Now().Add(time.Hour), Sandbox: agentpod.AgentSandbox,
 	}, p, "t", time.Now())
 	if err != nil {
 		f.Fatal(err)
