@@ -18,8 +18,8 @@ import (
 
 var (
 	requested = events.AgentRequested{RunRef: refA, Namespace: "n"}
-	started   = events.AgentStarted{RunRef: refA, Namespace: "n", Job: "agent"}
-	said      = events.Decision{Emit: []events.Draft{events.Now(started)}, Audit: []events.Record{{Actor: "a", Action: "b"}}}
+	finished  = events.AgentFinished{RunRef: refA, Namespace: "n"} // which one function consumes
+	said      = events.Decision{Emit: []events.Draft{events.Now(finished)}, Audit: []events.Record{{Actor: "a", Action: "b"}}}
 )
 
 func decided(d events.Decision) func(context.Context, *store.Tx) (events.Decision, error) {
@@ -78,7 +78,7 @@ func TestOneDecisionAtATimePerAggregate(t *testing.T) {
 	w := newWorld(t)
 	var inside atomic.Int32
 	failed := atOnce(6, func(i int) error {
-		e := w.owed("stage-router", fmt.Sprint("same", i), started)
+		e := w.owed("stage-router", fmt.Sprint("same", i), finished)
 		_, err := w.as("stage-router").Step(t.Context(), e, item, func(context.Context, *store.Tx) (events.Decision, error) {
 			if inside.Add(1) != 1 {
 				t.Error("two decide on one work item")
@@ -92,7 +92,7 @@ func TestOneDecisionAtATimePerAggregate(t *testing.T) {
 	var both sync.WaitGroup
 	both.Add(2)
 	met := atOnce(2, func(i int) error {
-		e := w.owed("stage-router", fmt.Sprint("other", i), started)
+		e := w.owed("stage-router", fmt.Sprint("other", i), finished)
 		_, err := w.as("stage-router").Step(t.Context(), e, fmt.Sprint("acme/shop#", i), func(context.Context, *store.Tx) (events.Decision, error) {
 			both.Done()
 			both.Wait()
@@ -108,7 +108,7 @@ func TestOneDecisionAtATimePerAggregate(t *testing.T) {
 // A decision that fails leaves nothing, and its event is as good as new.
 func TestAFailedDecisionLeavesNothing(t *testing.T) {
 	w := newWorld(t)
-	router, e, failure := w.as("stage-router"), w.owed("stage-router", "1", started), errors.New("no")
+	router, e, failure := w.as("stage-router"), w.owed("stage-router", "1", finished), errors.New("no")
 	_, err := router.Step(t.Context(), e, item, func(ctx context.Context, tx *store.Tx) (events.Decision, error) {
 		_, err := tx.Exec(ctx, `UPDATE work_items SET title = 'changed'`)
 		return said, errors.Join(err, failure)
