@@ -47,8 +47,8 @@ func TestTheWaysOfGitHubsIssues(t *testing.T) {
 		edits map[string]string
 		want  string // the state of the run, or why there is none
 	}{
-		"a person with the right":               {dev, nil, "requested"},
-		"in capitals":                           {"RUN:DEV", nil, "requested"},
+		"a person with the right":               {dev, nil, "starting"},
+		"in capitals":                           {"RUN:DEV", nil, "starting"},
 		"a deleted account":                     {dev, map[string]string{"sender": `{"login":"ghost","id":10137,"type":"User"}`}, "sender_not_permitted"},
 		"nobody":                                {dev, map[string]string{"sender": `null`}, "sender_missing"},
 		"a program that is a member":            {dev, map[string]string{"sender": `{"login":"robot[bot]","id":5,"type":"Bot"}`}, "sender_is_bot"},
@@ -61,16 +61,16 @@ func TestTheWaysOfGitHubsIssues(t *testing.T) {
 		"no label":                              {dev, map[string]string{"label": `null`}, ""},
 		"blocked, in capitals":                  {dev, map[string]string{"issue.labels": `[{"name":"run:dev"},{"name":"State:BLOCKED"}]`}, "blocked"},
 		"blocked, with the sign of Kelvin":      {dev, map[string]string{"issue.labels": `[{"name":"run:dev"},{"name":"state:bloc\u212aed"}]`}, "blocked"},
-		"nearly blocked, with a Turkish letter": {dev, map[string]string{"issue.labels": `[{"name":"run:dev"},{"name":"need:\u0130nput"}]`}, "requested"},
-		"two stages, spelled in two ways":       {dev, map[string]string{"issue.labels": `[{"name":"run:dev"},{"name":"RUN:Dev"}]`}, "requested"},
+		"nearly blocked, with a Turkish letter": {dev, map[string]string{"issue.labels": `[{"name":"run:dev"},{"name":"need:\u0130nput"}]`}, "starting"},
+		"two stages, spelled in two ways":       {dev, map[string]string{"issue.labels": `[{"name":"run:dev"},{"name":"RUN:Dev"}]`}, "starting"},
 		"a closed issue":                        {dev, map[string]string{"issue.state": `"closed"`}, "issue_closed"},
-		"a locked issue":                        {dev, map[string]string{"issue.locked": `true`, "issue.active_lock_reason": `"too heated"`}, "requested"},
-		"an issue without a body":               {dev, map[string]string{"issue.body": `null`}, "requested"},
-		"an issue of a deleted account":         {dev, map[string]string{"issue.user": `null`}, "requested"},
-		"a time in seconds":                     {dev, map[string]string{"issue.updated_at": `1793534400`}, "requested"},
-		"no time":                               {dev, map[string]string{"issue.updated_at": `null`}, "requested"},
-		"a program on a person's behalf":        {dev, map[string]string{"issue.performed_via_github_app": `{"id":1,"slug":"x"}`}, "requested"},
-		"keys that are not known":               {dev, map[string]string{"issue.type": `{"name":"Bug"}`, "enterprise": `{"id":1}`, "issue.sub_issues_summary": `{"total":1}`}, "requested"},
+		"a locked issue":                        {dev, map[string]string{"issue.locked": `true`, "issue.active_lock_reason": `"too heated"`}, "starting"},
+		"an issue without a body":               {dev, map[string]string{"issue.body": `null`}, "starting"},
+		"an issue of a deleted account":         {dev, map[string]string{"issue.user": `null`}, "starting"},
+		"a time in seconds":                     {dev, map[string]string{"issue.updated_at": `1793534400`}, "starting"},
+		"no time":                               {dev, map[string]string{"issue.updated_at": `null`}, "starting"},
+		"a program on a person's behalf":        {dev, map[string]string{"issue.performed_via_github_app": `{"id":1,"slug":"x"}`}, "starting"},
+		"keys that are not known":               {dev, map[string]string{"issue.type": `{"name":"Bug"}`, "enterprise": `{"id":1}`, "issue.sub_issues_summary": `{"total":1}`}, "starting"},
 	} {
 		issue++
 		before := f.count(`SELECT coalesce(max(seq), 0) FROM audit`)
@@ -116,8 +116,8 @@ func TestAnIssueThatLeavesTakesItsRunAlong(t *testing.T) {
 		}
 	}
 	f.want("runs", `SELECT issue || ' ' || state || ' ' || reason FROM runs ORDER BY issue`,
-		"1 cancelled issue_transferred", "2 cancelled issue_deleted", "3 cancelled issue_closed", "4 requested ", "5 requested ", "6 requested ",
-		"7 requested ", "8 requested ", "9 requested ")
+		"1 cancelled issue_transferred", "2 cancelled issue_deleted", "3 cancelled issue_closed", "4 starting ", "5 starting ", "6 queued ",
+		"7 queued ", "8 queued ", "9 queued ")
 }
 
 // TestTheWaysOfGitHubsPullRequests: what changes what is shown of an approved pull request, and what does not.
