@@ -72,8 +72,8 @@ func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRe
 		RunId: run.ID, Project: run.Project, Repository: run.Repository, CloneUrl: run.CloneURL, GithubApiUrl: h.githubURL,
 		BaseBranch: run.BaseBranch, BaseCommit: run.BaseCommit, Branch: fmt.Sprintf("codexk8s/issue-%d", run.Issue),
 		IssueNumber: int32(run.Issue), IssueTitle: run.Title, IssueBody: run.Body, IssueUrl: run.URL,
-		Stage: run.Stage, Revise: run.Revise, Role: run.Role, Engine: run.Engine, Model: run.Model, Reasoning: run.Reasoning,
-		WriteScope: h.writeScope(run.Stage), PullRequest: int32(run.PullRequest), Review: review, Instructions: run.Instructions, HostedTools: run.HostedTools, HiddenText: run.HiddenText,
+		Stage: run.Stage, Kind: string(run.Kind), Revise: run.Kind == events.KindRevise, Role: run.Role, Engine: run.Engine, Model: run.Model, Reasoning: run.Reasoning,
+		WriteScope: h.writeScope(run), PullRequest: int32(run.PullRequest), Review: review, Instructions: run.Instructions, HostedTools: run.HostedTools, HiddenText: run.HiddenText,
 	}
 	if !run.Deadline.IsZero() {
 		a.Deadline = timestamppb.New(run.Deadline)
@@ -81,11 +81,14 @@ func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRe
 	return a, nil
 }
 
-// writeScope is what the stage's pull request may change. A stage that the process no longer knows may change nothing: the run
-// was requested under another process, and what it may do is not known.
-func (h *handler) writeScope(name string) []string {
+// writeScope is what the run's pull request may change: as of its request, and for a run of the release before what its
+// stage may change now. If the process no longer knows that stage it may change nothing, since nobody can say what it was.
+func (h *handler) writeScope(run store.AgentRun) []string {
+	if run.Grant != nil {
+		return run.Grant.Write
+	}
 	for _, s := range h.process.Stages {
-		if s.Name == name {
+		if s.Name == run.Stage {
 			return s.Write
 		}
 	}

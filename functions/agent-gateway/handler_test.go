@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -150,7 +151,7 @@ func TestAssignmentByGRPCAndByPlainJSON(t *testing.T) {
 	want := &agentapi.Assignment{
 		RunId: runID, Project: "shop", Repository: "Acme/Shop", CloneUrl: "https://github.com/Acme/Shop.git", GithubApiUrl: "https://api.github.com/",
 		BaseBranch: "main", Branch: "codexk8s/issue-12", IssueNumber: 12, IssueTitle: "Round up", IssueBody: "Please.",
-		IssueUrl: "https://github.com/Acme/Shop/issues/12", Stage: "dev", Revise: true, Role: "dev", Engine: "codex", Model: "gpt-5.4", Reasoning: "high",
+		IssueUrl: "https://github.com/Acme/Shop/issues/12", Stage: "dev", Kind: "revise", Revise: true, Role: "dev", Engine: "codex", Model: "gpt-5.4", Reasoning: "high",
 		WriteScope: []string{"**"}, PullRequest: 34, Instructions: "Write Go.", HostedTools: []string{"web_search"}, HiddenText: "drop", Deadline: timestamppb.New(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)),
 		Review: &agentapi.Review{Id: 7, Author: "olga", Body: "Nearly", Comments: []*agentapi.ReviewComment{{Path: "a.go", Line: 3, Author: "olga", Body: "no", DiffHunk: "@@"}}},
 	}
@@ -186,6 +187,19 @@ func TestAStageThatTheProcessDoesNotKnowMayChangeNothing(t *testing.T) {
 	}
 }
 
+// What process and project say now is for later runs.
+func TestWhatARunMayDoIsFixedWhenItIsRequested(t *testing.T) {
+	f := setup(t)
+	f.exec(`UPDATE runs SET kind = 'work', stage = 'gone', granted = '{"process": "0123456789ab", "write": ["docs/**"], "hostedTools": []}'`)
+	got, err := f.agent().GetAssignment(t.Context(), &agentapi.GetAssignmentRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got.GetWriteScope(), []string{"docs/**"}) || len(got.GetHostedTools()) != 0 || got.GetKind() != "work" || got.GetRevise() {
+		t.Errorf("scope %q, tools %q, kind %q", got.GetWriteScope(), got.GetHostedTools(), got.GetKind())
+	}
+}
+
 func TestHeartbeatAndProgressAreSeen(t *testing.T) {
 	f := setup(t)
 	a := f.agent()
@@ -208,7 +222,7 @@ func TestHeartbeatAndProgressAreSeen(t *testing.T) {
 	if connect.CodeOf(err) != connect.CodeInvalidArgument {
 		t.Errorf("too long a progress: %v", err)
 	}
-	f.exec(`UPDATE runs SET state = 'waiting', reason = 'approval'`)
+	f.exec(`UPDATE runs SET state = 'waiting', waiting_for = 'approval', reason = 'approval'`)
 	beat, err = a.Heartbeat(t.Context(), &agentapi.HeartbeatRequest{})
 	if err != nil || !beat.GetStop() || beat.GetReason() != "waiting: approval" {
 		t.Errorf("heartbeat of a waiting run: %v %v", beat, err)

@@ -13,6 +13,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/scope"
 	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/reason"
 )
 
@@ -118,7 +119,7 @@ func (r *runner) push(ctx context.Context, a *agentapi.Assignment, repo *checkou
 	if done.commit == repo.Branch {
 		return nil // there already
 	}
-	if a.GetRevise() {
+	if kindOf(a) == events.KindRevise {
 		if err := r.stillOpen(ctx, a); err != nil {
 			return err
 		}

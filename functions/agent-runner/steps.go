@@ -13,6 +13,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/pull"
 	"codexk8s.dev/functions/agent-runner/internal/scope"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/reason"
 )
 
@@ -25,7 +26,7 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *
 	if err := r.needCredential(ctx); err != nil {
 		return nil, err
 	}
-	if a.GetRevise() {
+	if kindOf(a) == events.KindRevise {
 		if err := r.needPull(ctx, a); err != nil {
 			return nil, err
 		}
@@ -75,6 +76,17 @@ func (r *runner) needCredential(ctx context.Context) error {
 		return fmt.Errorf("getting a Git credential: %w", err)
 	}
 	return nil
+}
+
+// kindOf is what the run does. A gateway of the release before says only whether it is a revise.
+func kindOf(a *agentapi.Assignment) events.Kind {
+	switch {
+	case a.GetKind() != "":
+		return events.Kind(a.GetKind())
+	case a.GetRevise():
+		return events.KindRevise
+	}
+	return events.KindWork
 }
 
 // needPull makes sure that there is something to revise.

@@ -17,6 +17,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/session"
 	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/prompt"
@@ -107,7 +108,7 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 		r.log.Say("Issue or review hold text that people do not see on GitHub; %s for the agent: %s", map[bool]string{true: "left out", false: "marked"}[in.DropHidden], strings.Join(b.hidden, " | "))
 	}
 	interrupted := stored.GetRunId() == a.GetRunId()
-	if stored.GetVersion() == 0 || !interrupted && !a.GetRevise() {
+	if stored.GetVersion() == 0 || !interrupted && kindOf(a) != events.KindRevise {
 		return b, nil
 	}
 	s, err := session.Decode(stored.GetData())
@@ -193,7 +194,7 @@ func promptInput(a *agentapi.Assignment) (prompt.Input, error) {
 	}
 	in := prompt.Input{
 		Repository: a.GetRepository(), BaseBranch: a.GetBaseBranch(), Branch: a.GetBranch(),
-		Stage: a.GetStage(), Role: a.GetRole(), Revise: a.GetRevise(), PullRequest: int(a.GetPullRequest()),
+		Stage: a.GetStage(), Role: a.GetRole(), Kind: kindOf(a), PullRequest: int(a.GetPullRequest()),
 		Issue:      prompt.Issue{Number: int(a.GetIssueNumber()), Title: a.GetIssueTitle(), Body: a.GetIssueBody(), URL: a.GetIssueUrl()},
 		WriteScope: a.GetWriteScope(), Instructions: a.GetInstructions(), Nonce: hex.EncodeToString(nonce), Services: services(os.Environ()),
 		DropHidden: a.GetHiddenText() == project.DropHidden,

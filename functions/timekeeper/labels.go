@@ -18,7 +18,7 @@ import (
 func (c *comparison) labels(ctx context.Context) error {
 	labels := []string{c.process.Labels.Abort}
 	for _, s := range c.process.Stages {
-		labels = append(labels, c.process.LabelOf(s.Name, false), c.process.LabelOf(s.Name, true))
+		labels = append(labels, c.process.LabelOf(s.Name, events.KindWork), c.process.LabelOf(s.Name, events.KindRevise))
 	}
 	for _, label := range labels {
 		opts := &gh.IssueListByRepoOptions{State: "open", Labels: []string{label}, ListOptions: gh.ListOptions{PerPage: 100}}

@@ -82,7 +82,7 @@ type Assignment struct {
 	IssueBody     string                 `protobuf:"bytes,10,opt,name=issue_body,json=issueBody,proto3" json:"issue_body,omitempty"`   // untrusted
 	IssueUrl      string                 `protobuf:"bytes,11,opt,name=issue_url,json=issueUrl,proto3" json:"issue_url,omitempty"`      // for people
 	Stage         string                 `protobuf:"bytes,12,opt,name=stage,proto3" json:"stage,omitempty"`                            // e.g. "dev"
-	Revise        bool                   `protobuf:"varint,13,opt,name=revise,proto3" json:"revise,omitempty"`                         // continue earlier work on an existing pull request
+	Revise        bool                   `protobuf:"varint,13,opt,name=revise,proto3" json:"revise,omitempty"`                         // kind is "revise": for agents of the release before
 	Role          string                 `protobuf:"bytes,14,opt,name=role,proto3" json:"role,omitempty"`                              // e.g. "dev"
 	Engine        string                 `protobuf:"bytes,15,opt,name=engine,proto3" json:"engine,omitempty"`                          // "codex" or "builtin"
 	Model         string                 `protobuf:"bytes,16,opt,name=model,proto3" json:"model,omitempty"`
@@ -95,6 +95,7 @@ type Assignment struct {
 	HostedTools   []string               `protobuf:"bytes,23,rep,name=hosted_tools,json=hostedTools,proto3" json:"hosted_tools,omitempty"` // that the project lets the model's provider run, such as "web_search"
 	BaseCommit    string                 `protobuf:"bytes,24,opt,name=base_commit,json=baseCommit,proto3" json:"base_commit,omitempty"`    // of the base branch, at which a new branch begins; empty = at its head
 	HiddenText    string                 `protobuf:"bytes,25,opt,name=hidden_text,json=hiddenText,proto3" json:"hidden_text,omitempty"`    // "drop" = leave out what people do not see of issue and review; else it is marked
+	Kind          string                 `protobuf:"bytes,26,opt,name=kind,proto3" json:"kind,omitempty"`                                  // "work", "revise", "review" or "discussion"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -300,6 +301,13 @@ func (x *Assignment) GetBaseCommit() string {
 func (x *Assignment) GetHiddenText() string {
 	if x != nil {
 		return x.HiddenText
+	}
+	return ""
+}
+
+func (x *Assignment) GetKind() string {
+	if x != nil {
+		return x.Kind
 	}
 	return ""
 }
@@ -1275,7 +1283,7 @@ var File_shared_agentapi_session_proto protoreflect.FileDescriptor
 const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\n" +
 	"\x1dshared/agentapi/session.proto\x12\x11codexk8s.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
-	"\x14GetAssignmentRequest\"\x9f\x06\n" +
+	"\x14GetAssignmentRequest\"\xb3\x06\n" +
 	"\n" +
 	"Assignment\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x18\n" +
@@ -1311,7 +1319,8 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\vbase_commit\x18\x18 \x01(\tR\n" +
 	"baseCommit\x12\x1f\n" +
 	"\vhidden_text\x18\x19 \x01(\tR\n" +
-	"hiddenText\"\x82\x01\n" +
+	"hiddenText\x12\x12\n" +
+	"\x04kind\x18\x1a \x01(\tR\x04kind\"\x82\x01\n" +
 	"\x06Review\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x16\n" +
 	"\x06author\x18\x02 \x01(\tR\x06author\x12\x12\n" +

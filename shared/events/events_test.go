@@ -22,7 +22,7 @@ var at = time.Date(2026, 11, 1, 12, 30, 0, 0, time.UTC)
 
 // examples has one payload of each type, every field filled: TestGolden says so.
 var examples = []Payload{
-	RunRequested{RunRef: ref, Stage: "dev", Revise: true, RequestedBy: "alice"},
+	RunRequested{RunRef: ref, Stage: "dev", Kind: KindRevise, RequestedBy: "alice"},
 	RunFinished{RunRef: ref, State: "failed", Reason: "oom_killed"},
 	RunDeadline{RunRef: ref},
 	RunCheck{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Round: 2, Silent: true, Attempt: 1},
@@ -49,6 +49,7 @@ var examples = []Payload{
 		PullOn: []string{"state:in-review"}, PullOff: []string{"state:approved"},
 		Comment: "Done.", Version: 3,
 		Status: &CommitStatus{SHA: "c0ffee", State: "success", Context: "codexk8s/dev", Description: "Done."},
+		Base:   "main",
 	},
 	GitHubChanged{Repository: "acme/demo", Issue: 12, RunID: ref.RunID, CommentID: 99},
 	GitHubLookupRequested{RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main"},

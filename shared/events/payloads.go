@@ -18,12 +18,23 @@ func (r RunRef) EventSubject() string { return r.RunID }
 // Correlation is the run's work item.
 func (r RunRef) Correlation() string { return WorkItem(r.Repository, r.Issue) }
 
+// Kind is what a run does in its stage.
+type Kind string
+
+// The kinds of runs.
+const (
+	KindWork       Kind = "work"       // makes what the stage makes
+	KindRevise     Kind = "revise"     // goes on from a pull request that is there
+	KindReview     Kind = "review"     // reads a pull request and writes nothing but its review
+	KindDiscussion Kind = "discussion" // answers in comments
+)
+
 // RunRequested says that a person's intent was accepted as a run; it now waits
 // for a place in its project.
 type RunRequested struct {
 	RunRef
 	Stage       string `json:"stage"` // "dev"
-	Revise      bool   `json:"revise,omitempty"`
+	Kind        Kind   `json:"kind"`
 	RequestedBy string `json:"requestedBy"` // GitHub login
 }
 

@@ -24,6 +24,8 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
+
+	"codexk8s.dev/shared/events"
 )
 
 // Input is everything a prompt may tell.
@@ -33,7 +35,7 @@ type Input struct {
 	Branch       string // checked out in the workspace
 	Stage        string // e.g. "dev"
 	Role         string // e.g. "dev"
-	Revise       bool
+	Kind         events.Kind
 	Issue        Issue
 	PullRequest  int      // 0 = none
 	Review       *Review  // on a revise; nil when the run was started by label alone
@@ -103,8 +105,8 @@ var openings = map[string]string{
 // template that does not execute; no issue or review text can cause one.
 func Render(in Input) (Prompt, error) {
 	name := in.Stage
-	if in.Revise {
-		name += ":revise"
+	if in.Kind != events.KindWork {
+		name += ":" + string(in.Kind)
 	}
 	if _, ok := openings[name]; !ok {
 		name = "stage"

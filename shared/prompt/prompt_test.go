@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"codexk8s.dev/shared/events"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -17,7 +19,7 @@ const testNonce = "0123456789abcdef0123456789abcdef"
 
 func input() Input {
 	return Input{
-		Repository: "acme/shop", BaseBranch: "main", Branch: "codexk8s/issue-12",
+		Kind: events.KindWork, Repository: "acme/shop", BaseBranch: "main", Branch: "codexk8s/issue-12",
 		Stage: "dev", Role: "dev", Nonce: testNonce,
 		Issue: Issue{
 			Number: 12, Title: "Round prices\nup", URL: "https://github.com/acme/shop/issues/12",
@@ -49,11 +51,11 @@ func TestPromptsReadAsTheyShould(t *testing.T) {
 				{Name: "cart-v2", URL: "http://cart-v2.codexk8s-run-0123456789ab.svc.cluster.local", Variable: "SERVICE_CART_V2_URL"},
 			}
 		},
-		"dev-revise":           func(in *Input) { in.Revise, in.PullRequest, in.Review = true, 34, review() },
-		"dev-revise-no-review": func(in *Input) { in.Revise, in.PullRequest = true, 34 },
+		"dev-revise":           func(in *Input) { in.Kind, in.PullRequest, in.Review = events.KindRevise, 34, review() },
+		"dev-revise-no-review": func(in *Input) { in.Kind, in.PullRequest = events.KindRevise, 34 },
 		"stage-design":         func(in *Input) { in.Stage, in.Role = "design", "sa" },
 		"stage-design-revise": func(in *Input) {
-			in.Stage, in.Role, in.Revise, in.PullRequest, in.Review = "design", "sa", true, 34, review()
+			in.Stage, in.Role, in.Kind, in.PullRequest, in.Review = "design", "sa", events.KindRevise, 34, review()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,18 +100,21 @@ func golden(t *testing.T, name, got string) {
 func TestTemplateIsChosenByStageAndHashedWithItsRules(t *testing.T) {
 	hashes := map[string]string{}
 	for _, c := range []struct {
-		stage  string
-		revise bool
-		want   string
-	}{{"dev", false, "dev"}, {"dev", true, "dev:revise"}, {"design", false, "stage"}, {"", false, "stage"}, {"rules", false, "stage"}, {"continue", false, "stage"}, {"rules", true, "stage"}} {
+		stage string
+		kind  events.Kind
+		want  string
+	}{
+		{"dev", events.KindWork, "dev"}, {"dev", events.KindRevise, "dev:revise"}, {"design", events.KindWork, "stage"}, {"", events.KindWork, "stage"},
+		{"rules", events.KindWork, "stage"}, {"continue", events.KindWork, "stage"}, {"rules", events.KindRevise, "stage"},
+	} {
 		in := input()
-		in.Stage, in.Revise = c.stage, c.revise
+		in.Stage, in.Kind = c.stage, c.kind
 		p, err := Render(in)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if p.Template != c.want {
-			t.Errorf("stage %q revise %v uses template %q, want %q", c.stage, c.revise, p.Template, c.want)
+			t.Errorf("stage %q, %s, uses template %q, want %q", c.stage, c.kind, p.Template, c.want)
 		}
 		if other, seen := hashes[p.Template]; seen && other != p.Hash {
 			t.Errorf("template %s has two hashes", p.Template)
@@ -173,7 +178,7 @@ func FuzzUntrustedTextStaysInItsFence(f *testing.F) {
 			return
 		}
 		in := input()
-		in.Nonce, in.Revise, in.PullRequest = nonce, true, 3
+		in.Nonce, in.Kind, in.PullRequest = nonce, events.KindRevise, 3
 		in.Issue.Title, in.Issue.Body = title, body
 		in.Review = &Review{Author: title, Body: reviewBody, Comments: []Comment{{Path: title, Line: 1, Author: body, Body: comment, DiffHunk: body}}}
 		p, err := Render(in)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/project"
 )
 
@@ -25,7 +26,7 @@ func Comment(p *Process, i Item) string {
 	if r == nil {
 		return strings.TrimSpace(b.String())
 	}
-	fmt.Fprintf(&b, "### `%s`: %s\n\n", p.LabelOf(r.Stage, r.Revise), headline(i))
+	fmt.Fprintf(&b, "### `%s`: %s\n\n", p.LabelOf(r.Stage, r.Kind), headline(i))
 	if r.Message != "" {
 		fmt.Fprintf(&b, "%s\n\n", quote(r.Message, roomForMessage))
 	}
@@ -56,7 +57,7 @@ func Comment(p *Process, i Item) string {
 // edited says that the issue reads otherwise than the run's task, and how its present text becomes one.
 func edited(p *Process, r *Run) string {
 	return fmt.Sprintf("%s edited the issue later. That is not part of this run. To have it done, somebody with the right edits the issue, or sets `%s` when this run has ended.",
-		r.Task.Editor, p.LabelOf(r.Stage, false))
+		r.Task.Editor, p.LabelOf(r.Stage, events.KindWork))
 }
 
 // maxHidden bounds how many passages are shown that the issue's page does not show.
@@ -123,7 +124,7 @@ func headline(i Item) string {
 // next says what a person can do now.
 func next(p *Process, i Item) string {
 	r := i.Run
-	again, revise, fresh := p.LabelOf(r.Stage, r.Revise), p.LabelOf(r.Stage, true), p.LabelOf(r.Stage, false)
+	again, revise, fresh := p.LabelOf(r.Stage, r.Kind), p.LabelOf(r.Stage, events.KindRevise), p.LabelOf(r.Stage, events.KindWork)
 	approval, approved := i.approval()
 	switch {
 	case !r.State.Final():

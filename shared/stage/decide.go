@@ -88,7 +88,7 @@ func (d *decision) finish(s State, cause, message string) {
 		}
 		d.later(settings.KeepFor(d.p.Stage(run.Stage).Keep), events.EnvironmentExpired{RunRef: d.item.Ref(), Namespace: run.Namespace})
 	}
-	label := d.p.LabelOf(run.Stage, run.Revise)
+	label := d.p.LabelOf(run.Stage, run.Kind)
 	d.item.Answered, d.item.Pull.Answered = with(d.item.Answered, label), with(d.item.Pull.Answered, label)
 	if d.item.HeadSHA != "" && !d.item.Pull.Closed {
 		d.status = &events.CommitStatus{SHA: d.item.HeadSHA, State: commitState(s), Context: "codexk8s/" + run.Stage, Description: statusLine(run)}

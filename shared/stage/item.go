@@ -147,17 +147,19 @@ type Run struct {
 	ID          string // UUID
 	Project     string
 	Stage       string
-	Revise      bool
+	Kind        events.Kind
 	Role        string
 	State       State
-	Reason      string // why it is where it is, machine-readable
-	Message     string // the same for a person
+	WaitingFor  WaitingFor // "" unless State is Waiting
+	Reason      string     // why it is where it is, machine-readable
+	Message     string     // the same for a person
 	Engine      string
 	Model       string
 	Reasoning   string
 	RequestedBy string // GitHub login
 	Intent      string
 	Namespace   string
+	Grant       *Grant // nil for a run of the release before
 	Attempt     int    // how many Jobs it had before this one
 	Task        *Task  // nil for a run of the release before
 	BaseCommit  string // of the base branch when the run was asked for, else at its start; "" = not known yet
@@ -169,6 +171,25 @@ type Run struct {
 	CreatedAt   time.Time
 	StartedAt   time.Time
 	FinishedAt  time.Time
+}
+
+// WaitingFor is what has to come before a waiting run goes on.
+type WaitingFor string
+
+// What a run may wait for, without a pod.
+const (
+	ForApproval    WaitingFor = "approval"
+	ForAnswer      WaitingFor = "question"
+	ForOwnerReview WaitingFor = "owner_review"
+	ForBudget      WaitingFor = "budget"
+	ForRateLimit   WaitingFor = "rate_limit"
+)
+
+// A Grant is what a run may do, fixed when it is requested: what process and project say later is for later runs.
+type Grant struct {
+	Process     string   `json:"process"`     // Process.Hash of the rules that it goes by
+	Write       []string `json:"write"`       // globs of paths that its pull request may change
+	HostedTools []string `json:"hostedTools"` // that OpenAI may run for it, by type
 }
 
 // Review is what a revise answers.

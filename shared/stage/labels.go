@@ -4,13 +4,15 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"codexk8s.dev/shared/events"
 )
 
 // A Trigger is what a label asks for.
 type Trigger struct {
-	Stage  string
-	Revise bool
-	Abort  bool
+	Stage string
+	Kind  events.Kind
+	Abort bool
 }
 
 // Trigger reads a label, whose name has no case. ok is false when the label starts
@@ -24,9 +26,9 @@ func (p *Process) Trigger(label string) (t Trigger, known, ok bool) {
 		return Trigger{Abort: true}, true, true
 	}
 	for _, s := range p.Stages {
-		for _, revise := range []bool{false, true} {
-			if same(label, p.LabelOf(s.Name, revise)) {
-				return Trigger{Stage: s.Name, Revise: revise}, true, true
+		for _, kind := range []events.Kind{events.KindWork, events.KindRevise} {
+			if same(label, p.LabelOf(s.Name, kind)) {
+				return Trigger{Stage: s.Name, Kind: kind}, true, true
 			}
 		}
 	}
@@ -51,10 +53,10 @@ func (p *Process) triggers(labels []string) []string {
 	return slices.CompactFunc(ts, same)
 }
 
-// LabelOf is the label that starts the stage, or its revise.
-func (p *Process) LabelOf(stage string, revise bool) string {
+// LabelOf is the label that starts the stage, or its revise. The other kinds have none of a stage's.
+func (p *Process) LabelOf(stage string, kind events.Kind) string {
 	label := p.Stage(stage).Label
-	if revise {
+	if kind == events.KindRevise {
 		label += p.Labels.Revise
 	}
 	return label

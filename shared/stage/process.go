@@ -24,7 +24,9 @@
 package stage
 
 import (
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +48,8 @@ type Process struct {
 	Reasoning Reasoning `yaml:"reasoning"`
 	Roles     []Role    `yaml:"roles"`
 	Stages    []Stage   `yaml:"stages"`
+
+	Hash string `yaml:"-"` // of the text that it was read from, twelve hexadecimal digits: what a run names the process by
 }
 
 // Labels are the names of the labels that are not a stage's own.
@@ -117,6 +121,8 @@ func Parse(data []byte) (*Process, error) {
 	if err := source.Err(); err != nil {
 		return nil, fmt.Errorf("the process is invalid: %w", err)
 	}
+	sum := sha256.Sum256(data)
+	p.Hash = hex.EncodeToString(sum[:])[:12]
 	return p, nil
 }
 

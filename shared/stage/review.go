@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/reason"
 )
 
@@ -21,7 +22,7 @@ func (d *decision) reviewed(in Reviewed) {
 	default:
 		return
 	}
-	t := Trigger{Revise: true}
+	t := Trigger{Kind: events.KindRevise}
 	if d.item.Run != nil {
 		t.Stage = d.item.Run.Stage
 	}
@@ -63,7 +64,7 @@ func (d *decision) refuseReview(in Reviewed, t Trigger) (cause, why string) {
 		return reason.OlderAct, fmt.Sprintf("The review is of %s, and something newer was asked for since.", in.At.UTC().Format("15:04:05 MST"))
 	}
 	if d.item.active() && !(in.State == "approved" && in.CommitSHA != "") { // an approval holds for its commit, whatever comes after
-		return reason.RunActive, fmt.Sprintf("Run %s is %s. Set `%s` when it has ended.", d.item.Run.ID, d.item.Run.State, d.p.LabelOf(d.item.Run.Stage, true))
+		return reason.RunActive, fmt.Sprintf("Run %s is %s. Set `%s` when it has ended.", d.item.Run.ID, d.item.Run.State, d.p.LabelOf(d.item.Run.Stage, events.KindRevise))
 	}
 	if d.item.Run == nil {
 		return reason.StageUnknown, "No run of this issue is known: which stage made the pull request?"
@@ -187,7 +188,7 @@ func (d *decision) seePull(in PullRequest) (ours bool) {
 
 // delivered reports whether a run has said that the pull request is ready for review.
 func (i *Item) delivered() bool {
-	return i.Pull.Delivered || i.Run != nil && (i.Run.Revise || i.Run.State == Succeeded)
+	return i.Pull.Delivered || i.Run != nil && (i.Run.Kind == events.KindRevise || i.Run.State == Succeeded)
 }
 
 // short is a commit as people read it.

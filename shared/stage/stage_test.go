@@ -55,15 +55,15 @@ func TestTrigger(t *testing.T) {
 		Known, OK bool
 	}
 	for label, want := range map[string]answer{
-		"run:dev":               {Trigger{Stage: "dev"}, true, true},
-		"run:dev:revise":        {Trigger{Stage: "dev", Revise: true}, true, true},
+		"run:dev":               {Trigger{Stage: "dev", Kind: events.KindWork}, true, true},
+		"run:dev:revise":        {Trigger{Stage: "dev", Kind: events.KindRevise}, true, true},
 		"run:abort":             {Trigger{Abort: true}, true, true},
 		"run:abort:revise":      {Trigger{}, false, true},
 		"run:dev:revise:revise": {Trigger{}, false, true},
 		"run:":                  {Trigger{}, false, true},
 		"state:in-review":       {},
-		"Run:Dev":               {Trigger{Stage: "dev"}, true, true},
-		"RUN:DEV:Revise":        {Trigger{Stage: "dev", Revise: true}, true, true},
+		"Run:Dev":               {Trigger{Stage: "dev", Kind: events.KindWork}, true, true},
+		"RUN:DEV:Revise":        {Trigger{Stage: "dev", Kind: events.KindRevise}, true, true},
 		"run:Abort":             {Trigger{Abort: true}, true, true},
 		"":                      {},
 	} {
@@ -196,7 +196,7 @@ func TestAReviewMakesAPullRequestKnown(t *testing.T) {
 	}
 	review := Reviewed{State: "changes_requested", Pull: PullRequest{Number: 7, HeadSHA: "abc"}, Sender: Person{Login: "alice"}}
 	next, _, err := Decide(item, review, time.Now())
-	if err != nil || next.PullRequest != 7 || next.HeadSHA != "abc" || next.Run.ID == "r" || !next.Run.Revise {
+	if err != nil || next.PullRequest != 7 || next.HeadSHA != "abc" || next.Run.ID == "r" || next.Run.Kind != events.KindRevise {
 		t.Errorf("pull request %d at %s, run %+v, %v", next.PullRequest, next.HeadSHA, next.Run, err)
 	}
 	item.PullRequest = 6
@@ -215,8 +215,8 @@ func FuzzTrigger(f *testing.F) {
 		if known && !ok || ok != strings.HasPrefix(strings.ToLower(label), "run:") {
 			t.Errorf("%q: known %t, ok %t", label, known, ok)
 		}
-		if known && !trigger.Abort && !strings.EqualFold(p.LabelOf(trigger.Stage, trigger.Revise), label) {
-			t.Errorf("%q reads as %+v, whose label is %q", label, trigger, p.LabelOf(trigger.Stage, trigger.Revise))
+		if known && !trigger.Abort && !strings.EqualFold(p.LabelOf(trigger.Stage, trigger.Kind), label) {
+			t.Errorf("%q reads as %+v, whose label is %q", label, trigger, p.LabelOf(trigger.Stage, trigger.Kind))
 		}
 	})
 }
@@ -257,4 +257,20 @@ func TestLabelsAreComparedAlikeEverywhere(t *testing.T) {
 			t.Errorf("%q and %q: fold %q and %q, EqualFold %t", a, b, fold(a), fold(b), equal)
 		}
 	})
+}
+
+// TestWhatARunMayDoIsFixed: as process and project have it when the run is requested.
+func TestWhatARunMayDoIsFixed(t *testing.T) {
+	p := Default()
+	item := Item{Repository: "acme/demo", Issue: 1, Process: p, Project: &Project{
+		ID: "demo", SenderRole: access.Maintainer, Settings: Settings{HostedTools: []string{"web_search"}},
+	}}
+	label := Labeled{Issue: Issue{Labels: []string{"run:dev"}}, Label: "run:dev", Sender: Person{Login: "alice"}, Delivery: "1"}
+	item, _, err := Decide(item, label, time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC))
+	if err != nil || item.Run == nil {
+		t.Fatalf("%+v, %v", item.Run, err)
+	}
+	if diff := cmp.Diff(&Grant{Process: p.Hash, Write: []string{"**"}, HostedTools: []string{"web_search"}}, item.Run.Grant); diff != "" || len(p.Hash) != 12 {
+		t.Errorf("process %q (-want +got):\n%s", p.Hash, diff)
+	}
 }

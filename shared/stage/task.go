@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"time"
 
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/prompt"
 )
 
@@ -49,7 +50,7 @@ func (d *decision) approve(in Labeled, t Trigger) {
 	switch {
 	case d.item.Approved == nil && in.Pull != nil:
 		d.item.Approved = d.task(Issue{Title: d.item.Title, Body: d.item.Body, UpdatedAt: d.item.UpdatedAt})
-	case d.item.Approved == nil || !t.Revise && in.Pull == nil:
+	case d.item.Approved == nil || t.Kind != events.KindRevise && in.Pull == nil:
 		d.item.Approved = d.task(in.Issue)
 	}
 }

@@ -148,7 +148,7 @@ func (d *decision) repeated(in Labeled, before Item, t Trigger) bool {
 	if in.Pull != nil {
 		on = before.Pull.Labels
 	}
-	return has(on, in.Label) && same(d.p.LabelOf(run.Stage, run.Revise), in.Label)
+	return has(on, in.Label) && same(d.p.LabelOf(run.Stage, run.Kind), in.Label)
 }
 
 // open are the triggers that stand on the issue or its pull request and have no
@@ -156,7 +156,7 @@ func (d *decision) repeated(in Labeled, before Item, t Trigger) bool {
 func (d *decision) open(in Labeled) []string {
 	answered := d.item.Answered
 	if run := d.item.Run; run != nil {
-		answered = with(answered, d.p.LabelOf(run.Stage, run.Revise))
+		answered = with(answered, d.p.LabelOf(run.Stage, run.Kind))
 	}
 	labels := slices.DeleteFunc(slices.Clone(d.item.Labels), func(l string) bool { return has(answered, l) })
 	return d.p.triggers(append(labels, in.Label))
@@ -203,12 +203,12 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 		return reason.Blocked, fmt.Sprintf("The issue carries `%s`. Remove it when the way is free, %s", d.p.Labels.Blocked, again)
 	case has(labels, d.p.Labels.NeedInput):
 		return reason.NeedInput, fmt.Sprintf("A question is open (`%s`). Answer it and remove that label, %s", d.p.Labels.NeedInput, again)
-	case t.Revise && d.item.PullRequest == 0:
-		return reason.PullRequestMissing, fmt.Sprintf("There is no pull request to revise. Set `%s` first.", d.p.LabelOf(t.Stage, false))
-	case t.Revise && d.item.Pull.Merged:
-		return reason.PullRequestMerged, fmt.Sprintf("Pull request #%d is merged, there is nothing left to revise. Set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, false))
-	case t.Revise && d.item.Pull.Closed:
-		return reason.PullRequestClosed, fmt.Sprintf("Pull request #%d is closed. Reopen it, or set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, false))
+	case t.Kind == events.KindRevise && d.item.PullRequest == 0:
+		return reason.PullRequestMissing, fmt.Sprintf("There is no pull request to revise. Set `%s` first.", d.p.LabelOf(t.Stage, events.KindWork))
+	case t.Kind == events.KindRevise && d.item.Pull.Merged:
+		return reason.PullRequestMerged, fmt.Sprintf("Pull request #%d is merged, there is nothing left to revise. Set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, events.KindWork))
+	case t.Kind == events.KindRevise && d.item.Pull.Closed:
+		return reason.PullRequestClosed, fmt.Sprintf("Pull request #%d is closed. Reopen it, or set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, events.KindWork))
 	}
 	if _, conflict := choice(d.p.Models.Label, labels); conflict != nil {
 		return reason.ModelConflict, fmt.Sprintf("The issue carries %s. Keep one of them, %s", quoted(conflict), again)
@@ -235,19 +235,20 @@ func (d *decision) request(t Trigger, by, intent string, review *Review) {
 	task := *d.approvedTask()
 	task.compare(d.item.Title, d.item.Body, "")
 	d.item.Run = &Run{
-		ID: id, Project: d.item.Project.ID, Stage: t.Stage, Revise: t.Revise, Role: s.Role,
+		ID: id, Project: d.item.Project.ID, Stage: t.Stage, Kind: t.Kind, Role: s.Role,
 		State:       Requested,
 		Engine:      or(settings.Engine, "codex"),
 		Model:       or(model, settings.Model, d.p.Models.Default),
 		Reasoning:   effort,
 		RequestedBy: by, Intent: intent, Task: &task, Review: review, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),
+		Grant:     &Grant{Process: d.p.Hash, Write: s.Write, HostedTools: append([]string{}, settings.HostedTools...)},
 	}
-	if !t.Revise { // which goes on from where its branch is
+	if t.Kind != events.KindRevise { // which goes on from where its branch is
 		d.base = d.item.BaseBranch
 	}
-	d.audit("github:"+by, "run.requested", "", "%s with the text %s as of %s", d.p.LabelOf(t.Stage, t.Revise), task.Digest(), stamp(task.At))
-	d.emit(events.RunRequested{RunRef: d.item.Ref(), Stage: t.Stage, Revise: t.Revise, RequestedBy: by})
+	d.audit("github:"+by, "run.requested", "", "%s with the text %s as of %s", d.p.LabelOf(t.Stage, t.Kind), task.Digest(), stamp(task.At))
+	d.emit(events.RunRequested{RunRef: d.item.Ref(), Stage: t.Stage, Kind: t.Kind, RequestedBy: by})
 }
 
 // Namespace is the Kubernetes namespace of a work item's runs: a revise finds it as

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/stage"
 )
 
 // An AgentRun is a run as its agent sees it: what to do, in the words that were asked for.
@@ -30,7 +31,7 @@ type AgentRun struct {
 	BaseCommit   string `db:"base_commit"` // of that branch, which the run goes by; "" = not known yet
 	PullRequest  int    // 0 = none known
 	Stage        string
-	Revise       bool
+	Kind         events.Kind
 	Role         string
 	Engine       string
 	Model        string
@@ -39,7 +40,9 @@ type AgentRun struct {
 	Review       []byte    // JSON of what a revise answers; nil = none
 	// Instructions are the project's own rules for agents, from its settings.
 	Instructions string
-	// HostedTools are those that the project lets OpenAI run, by type.
+	// Grant is what it may do; nil for a run of the release before, which may what process and project say now.
+	Grant *stage.Grant
+	// HostedTools are those that it may let OpenAI run, by type.
 	HostedTools []string
 	// HiddenText is what becomes of text that people do not see: project.MarkHidden or DropHidden; "" = the former.
 	HiddenText string
@@ -57,11 +60,12 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		       coalesce(b.name, w.full_name) AS full_name, coalesce(b.github_id, 0) AS github_id, coalesce(b.clone_url, w.clone_url) AS clone_url,
 		       coalesce(r.task ->> 'title', w.title) AS title, coalesce(r.task ->> 'body', w.body) AS body,
 		       w.url, w.base_branch, r.base_commit, w.pull_request,
-		       r.stage, r.revise, r.role, r.engine, r.model, r.reasoning,
+		       r.stage, coalesce(r.kind, CASE WHEN r.revise THEN 'revise' ELSE 'work' END) AS kind, r.role, r.engine, r.model, r.reasoning,
 		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, convert_to(r.review::text, 'UTF8') AS review,
 		       coalesce(p.settings ->> 'instructions', '') AS instructions,
 		       coalesce(p.settings ->> 'hiddenText', '') AS hidden_text,
-		       ARRAY(SELECT jsonb_array_elements_text(coalesce(p.settings -> 'hostedTools', '[]'))) AS hosted_tools
+		       r.granted AS grant,
+		       ARRAY(SELECT jsonb_array_elements_text(coalesce(r.granted -> 'hostedTools', p.settings -> 'hostedTools', '[]'))) AS hosted_tools
 		FROM runs r
 		JOIN work_items w USING (repository, issue)
 		JOIN projects p ON p.id = r.project_id

@@ -21,7 +21,7 @@ import (
 // what people have set up.
 var growing = []string{
 	"events", "inbox", "deliveries", "audit", "audit_seals", "audit_sealed", "dead_letters", "actions",
-	"work_items", "runs", "run_logs", "run_reports", "sessions", "llm_calls", "github_comments",
+	"work_items", "runs", "run_logs", "run_reports", "sessions", "conversations", "llm_calls", "github_comments",
 }
 
 // wholly are statements that look at all of a growing table because that is what they are for: a person asks them.

@@ -34,13 +34,13 @@ func queueRun(b *pgx.Batch, id string, item *stage.Item) {
 	`, item.RepositoryKey, item.Issue).QueryRow(scan)
 }
 
-const runColumns = `id::text, project_id, stage, revise, role, state, reason, message, engine, model, reasoning,
-	requested_by, intent, namespace, attempt, task, base_commit, review, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at`
+const runColumns = `id::text, project_id, stage, coalesce(kind, CASE WHEN revise THEN 'revise' ELSE 'work' END), role, state, reason, message, engine, model, reasoning,
+	requested_by, intent, namespace, attempt, waiting_for, granted, task, base_commit, review, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at`
 
 func scanRun(row pgx.Row) (stage.Run, error) {
 	var r stage.Run
-	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Revise, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
-		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.Task, &r.BaseCommit, &r.Review, &r.ThreadID, &r.Summary,
+	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Kind, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
+		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.WaitingFor, &r.Grant, &r.Task, &r.BaseCommit, &r.Review, &r.ThreadID, &r.Summary,
 		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt))
 	return r, err
 }

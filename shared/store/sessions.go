@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A Session is the agent's conversation about one work item with one engine.
+// A Session is the agent's conversation about one work item in one stage with one engine.
 type Session struct {
 	Version  int64 // 0 = there is none
 	ThreadID string
@@ -21,13 +21,13 @@ type Session struct {
 // ErrConflict says that somebody else was faster: what was to be replaced is not what is stored.
 var ErrConflict = errors.New("it was changed meanwhile")
 
-// LoadSession reads the newest session of the run's work item and engine, of whichever run; a zero Session when there is none.
+// LoadSession reads the session of the run's work item, stage and engine, of whichever run; a zero Session when there is none.
 func (db *DB) LoadSession(ctx context.Context, run AgentRun) (Session, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT version, thread_id, sha256, data, run_id::text AS run_id
-		FROM sessions
-		WHERE repository = $1 AND issue = $2 AND engine = $3
-	`, run.Key, run.Issue, run.Engine)
+		FROM conversations
+		WHERE repository = $1 AND issue = $2 AND stage = $3 AND engine = $4
+	`, run.Key, run.Issue, run.Stage, run.Engine)
 	if err != nil {
 		return Session{}, fmt.Errorf("loading the session: %w", err)
 	}
@@ -46,15 +46,26 @@ func (db *DB) LoadSession(ctx context.Context, run AgentRun) (Session, error) {
 func (db *DB) SaveSession(ctx context.Context, run AgentRun, expected int64, s Session) (int64, error) {
 	var version int64
 	err := db.pool.QueryRow(ctx, `
-		INSERT INTO sessions AS s (repository, issue, engine, version, thread_id, sha256, data, run_id, saved_at)
-		SELECT $1, $2, $3, $4::bigint + 1, $5, $6, $7, $8, $9
-		WHERE $4::bigint = 0 OR EXISTS (SELECT 1 FROM sessions WHERE repository = $1 AND issue = $2 AND engine = $3)
-		ON CONFLICT (repository, issue, engine) DO UPDATE
-		SET version = s.version + 1, thread_id = excluded.thread_id, sha256 = excluded.sha256,
-		    data = excluded.data, run_id = excluded.run_id, saved_at = excluded.saved_at
-		WHERE s.version = $4
-		RETURNING version
-	`, run.Key, run.Issue, run.Engine, expected, s.ThreadID, s.SHA256, s.Data, run.ID, db.Now()).Scan(&version)
+		WITH saved AS (
+			INSERT INTO conversations AS c (repository, issue, stage, engine, version, thread_id, sha256, data, run_id, saved_at)
+			SELECT $1, $2, $3, $4, $5::bigint + 1, $6, $7, $8, $9, $10
+			WHERE $5::bigint = 0 OR EXISTS (SELECT 1 FROM conversations WHERE repository = $1 AND issue = $2 AND stage = $3 AND engine = $4)
+			ON CONFLICT (repository, issue, stage, engine) DO UPDATE
+			SET version = c.version + 1, thread_id = excluded.thread_id, sha256 = excluded.sha256,
+			    data = excluded.data, run_id = excluded.run_id, saved_at = excluded.saved_at
+			WHERE c.version = $5
+			RETURNING *
+		), for_the_release_before AS (
+			INSERT INTO sessions (repository, issue, engine, version, thread_id, sha256, data, run_id, saved_at)
+			SELECT repository, issue, engine, version, thread_id, sha256, data, run_id, saved_at
+			FROM saved
+			ON CONFLICT (repository, issue, engine) DO UPDATE
+			SET version = excluded.version, thread_id = excluded.thread_id, sha256 = excluded.sha256,
+			    data = excluded.data, run_id = excluded.run_id, saved_at = excluded.saved_at
+		)
+		SELECT version
+		FROM saved
+	`, run.Key, run.Issue, run.Stage, run.Engine, expected, s.ThreadID, s.SHA256, s.Data, run.ID, db.Now()).Scan(&version)
 	if err == nil {
 		return version, nil
 	}

@@ -149,18 +149,18 @@ func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was *stage.Run) error 
 		i.PullRequest, i.PullRequestURL, i.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt))
 	if r := i.Run; r != nil && (was == nil || was.ID != r.ID) {
 		b.Queue(`
-			INSERT INTO runs (id, repository, issue, project_id, stage, revise, role, state, engine, model, reasoning,
-			                  requested_by, intent, namespace, task, review, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-		`, r.ID, repository, i.Issue, r.Project, r.Stage, r.Revise, r.Role, r.State, r.Engine, r.Model, r.Reasoning,
-			r.RequestedBy, r.Intent, r.Namespace, r.Task, r.Review, r.CreatedAt)
+			INSERT INTO runs (id, repository, issue, project_id, stage, kind, revise, role, state, engine, model, reasoning,
+			                  requested_by, intent, namespace, granted, task, review, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+		`, r.ID, repository, i.Issue, r.Project, r.Stage, r.Kind, r.Kind == events.KindRevise, r.Role, r.State, r.Engine, r.Model, r.Reasoning,
+			r.RequestedBy, r.Intent, r.Namespace, r.Grant, r.Task, r.Review, r.CreatedAt)
 	} else if r != nil {
 		b.Queue(`
 			UPDATE runs
 			SET state = $3, reason = $4, message = $5, namespace = $6, thread_id = $7, summary = $8,
-			    started_at = $9, finished_at = $10, attempt = $11, task = $12
+			    started_at = $9, finished_at = $10, attempt = $11, task = $12, waiting_for = $13, deadline = $14
 			WHERE id = $1 AND state = $2
-		`, r.ID, was.State, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task).
+		`, r.ID, was.State, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task, r.WaitingFor, orNull(r.Deadline)).
 			Exec(mustChange(r.ID))
 	}
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
