@@ -28,7 +28,7 @@ func (c *comparison) labels(ctx context.Context) error {
 				return fmt.Errorf("listing the issues with label %s: %w", label, err)
 			}
 			for _, issue := range issues {
-				if issue.IsPullRequest() {
+				if issue == nil || issue.IsPullRequest() { // a null of GitHub's, and what has its own events
 					continue
 				}
 				err := c.label(ctx, issue, label)
