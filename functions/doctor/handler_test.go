@@ -68,8 +68,8 @@ func TestAWellPlatform(t *testing.T) {
 // nothing else.
 func TestWhatCanBeWrong(t *testing.T) {
 	run := `INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 1, 'acme/shop');
-		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, started_at)
-		VALUES ('11111111-1111-1111-1111-111111111111', 'acme/shop', 1, 'shop', 'dev', 'dev', '%', 'codex', 'm', 'bob', 'i', 'n', now() - interval '1 hour', now() - interval '1 hour')`
+		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, started_at, waiting_for)
+		VALUES ('11111111-1111-1111-1111-111111111111', 'acme/shop', 1, 'shop', 'dev', 'dev', '%', 'codex', 'm', 'bob', 'i', 'n', now() - interval '1 hour', now() - interval '1 hour', 'approval')`
 	event := `INSERT INTO events (source, id, type, time, data, stored_at) VALUES ('/s', 'e', 't', now(), '{}', now() - interval '1 hour');`
 	for name, c := range map[string]struct {
 		spoil func(*world)

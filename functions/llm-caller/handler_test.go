@@ -187,7 +187,7 @@ func TestWhoMayAsk(t *testing.T) {
 		"requested": {"run_not_begun", 503}, "queued": {"run_not_begun", 503},
 		"waiting": {"run_not_active", 403}, "cancelled": {"run_not_active", 403}, "succeeded": {"run_not_active", 403},
 	} {
-		f.exec(`UPDATE runs SET state = $1, finished_at = CASE WHEN $1 IN ('cancelled', 'succeeded') THEN now() END`, state)
+		f.exec(`UPDATE runs SET state = $1, waiting_for = 'approval', finished_at = CASE WHEN $1 IN ('cancelled', 'succeeded') THEN now() END`, state)
 		expectRefusal(t, state, f.pod("/v1/responses", body), want.status, want.code, state)
 	}
 	if got := f.openai.Requests(); len(got) != 0 {

@@ -243,15 +243,15 @@ func (f *fixture) run(state string) {
 	f.sql.Do(`
 		INSERT INTO projects (id, name) VALUES ('acme', 'acme');
 		INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 12, 'Acme/Shop');
-		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, finished_at)
-		VALUES ('` + runID + `', 'acme/shop', 12, 'acme', 'dev', 'dev', '` + state + `', 'codex', 'm', 'ann', 'i', '` + namespace + `', now(),
+		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, waiting_for, finished_at)
+		VALUES ('` + runID + `', 'acme/shop', 12, 'acme', 'dev', 'dev', '` + state + `', 'codex', 'm', 'ann', 'i', '` + namespace + `', now(), 'approval',
 		        CASE WHEN '` + state + `' = 'succeeded' THEN now() END);
 	`)
 }
 
 func (f *fixture) state(state string) {
 	f.Helper()
-	f.sql.Do(`UPDATE runs SET state = $1, finished_at = CASE WHEN $1 IN ('succeeded', 'cancelled') THEN now() END`, state)
+	f.sql.Do(`UPDATE runs SET state = $1, waiting_for = 'approval', finished_at = CASE WHEN $1 IN ('succeeded', 'cancelled') THEN now() END`, state)
 }
 
 // stored counts the outcomes in the log of events.
