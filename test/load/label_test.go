@@ -36,8 +36,7 @@ const (
 //
 //	p50-ms, p99-ms, max-ms  from the label to the Job
 //	webhook-p50-ms          of that, until the broker has GitHub's event: GitHub, webhook, commit, sending
-//	router-p50-ms           until it has run.requested: a broker hop, the decision of stage-router
-//	admit-p50-ms            until it has agent.requested: a hop, the admission
+//	router-p50-ms           until it has agent.requested: a broker hop, stage-router's decision and admission
 //	launch-p50-ms           until the Job exists: a hop, agent-launcher, three round trips to Kubernetes
 func BenchmarkLabelToJob(b *testing.B) {
 	w := startWorld(b)
@@ -93,7 +92,7 @@ func (w *world) delivered(d broker.Delivery) {
 }
 
 // path is when one label was set and what it caused came about.
-type path struct{ label, webhook, requested, admitted, job time.Time }
+type path struct{ label, webhook, requested, job time.Time }
 
 func (w *world) benchmark(b *testing.B, labels int, fromZero bool) {
 	var paths []path
@@ -113,7 +112,6 @@ func (w *world) benchmark(b *testing.B, labels int, fromZero bool) {
 	label := func(p path) time.Time { return p.label }
 	webhook := func(p path) time.Time { return p.webhook }
 	requested := func(p path) time.Time { return p.requested }
-	admitted := func(p path) time.Time { return p.admitted }
 	job := func(p path) time.Time { return p.job }
 	all := between(label, job)
 	b.ReportMetric(0, "ns/op") // of a series with its clearing up, which says nothing
@@ -122,8 +120,7 @@ func (w *world) benchmark(b *testing.B, labels int, fromZero bool) {
 	b.ReportMetric(quantile(all, 1), "max-ms")
 	b.ReportMetric(quantile(between(label, webhook), 0.5), "webhook-p50-ms")
 	b.ReportMetric(quantile(between(webhook, requested), 0.5), "router-p50-ms")
-	b.ReportMetric(quantile(between(requested, admitted), 0.5), "admit-p50-ms")
-	b.ReportMetric(quantile(between(admitted, job), 0.5), "launch-p50-ms")
+	b.ReportMetric(quantile(between(requested, job), 0.5), "launch-p50-ms")
 }
 
 // label opens an issue, labels it, waits for the Job, and clears up behind it. fromZero stops all functions before.
@@ -146,7 +143,6 @@ func (w *world) label(b *testing.B, fromZero bool) path {
 		case c := <-w.changes:
 			if c.Type == watch.Added && c.Resource == kube.Jobs && c.Object.GetNamespace() != "codexk8s" {
 				p.job = time.Now()
-				w.settle(ctx, b)
 				w.clear(ctx, b, c.Object.GetNamespace())
 			}
 		case <-ctx.Done():
@@ -158,9 +154,8 @@ func (w *world) label(b *testing.B, fromZero bool) path {
 	defer w.mu.Unlock()
 	key := events.WorkItem(stack.Repository, issue) + " "
 	p.webhook = w.arrivals[key+events.GitHubType("issues")+"labeled"]
-	p.requested = w.arrivals[key+events.RunRequested{}.EventType()]
-	p.admitted = w.arrivals[key+events.AgentRequested{}.EventType()]
-	if p.webhook.IsZero() || p.requested.IsZero() || p.admitted.IsZero() {
+	p.requested = w.arrivals[key+events.AgentRequested{}.EventType()]
+	if p.webhook.IsZero() || p.requested.IsZero() {
 		b.Fatalf("the broker has not seen all events of issue %d: %+v", issue, p)
 	}
 	return p
