@@ -19,7 +19,8 @@ const (
 	maxBatch = 256
 	// maxBatchBytes bounds what one statement carries to Postgres, whose own limit is 1 GiB.
 	maxBatchBytes = 32 << 20
-	// gatherFor is how long a commit waits at most for those whom the last one answered.
+	// gatherFor is how long a commit waits at most for those whom the last one answered. In bursts of sixteen it halves what
+	// Postgres takes for each, and the answers come sooner for it (BenchmarkWebhook).
 	gatherFor = 5 * time.Millisecond
 	// commitFor is how long a commit is tried. GitHub gives up after ten seconds.
 	// https://docs.github.com/en/webhooks/using-webhooks/best-practices-for-using-webhooks#respond-within-10-seconds

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/project"
 )
 
 // Place is a run of a project that holds a place, or waits for one.
@@ -34,7 +35,7 @@ type Admission struct {
 // Admit decides, over all active runs of one project, on each of those that wait
 // whether it may start, the oldest first. Each role has its limit and the project
 // has one for all; a run whose role is full holds nobody else up.
-func Admit(p *Process, s Settings, places []Place, now time.Time) []Admission {
+func Admit(p *Process, s project.Settings, places []Place, now time.Time) []Admission {
 	busy, byRole := 0, map[string]int{}
 	var waiting []Place
 	for _, q := range places {
@@ -66,7 +67,7 @@ func Admit(p *Process, s Settings, places []Place, now time.Time) []Admission {
 	return all
 }
 
-func (a *Admission) start(p *Process, s Settings, now time.Time) {
+func (a *Admission) start(p *Process, s project.Settings, now time.Time) {
 	a.Position = 0
 	a.Deadline, a.Decision = Start(p, s, a.Place, now)
 	a.to(Starting)
@@ -85,7 +86,7 @@ func (a *Admission) queue(reason string, limit int) {
 
 // Start turns an admitted run into the request for its agent, or for what must be
 // known before, with its timers.
-func Start(p *Process, s Settings, q Place, now time.Time) (deadline time.Time, d events.Decision) {
+func Start(p *Process, s project.Settings, q Place, now time.Time) (deadline time.Time, d events.Decision) {
 	deadline = now.Add(p.Stage(q.Stage).Timeout)
 	ref := q.ref()
 	d.Emit = append(begin(p, s, q, deadline, now), events.At(deadline, events.RunDeadline{RunRef: ref}))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/reason"
 )
 
@@ -74,7 +75,7 @@ func (d *decision) again() {
 	run.Attempt, run.Reason = run.Attempt+1, reason.ReportLost
 	run.Message = "The agent has ended, and its report is not known here, as after a restore of the database. It is started once more and reports what it has pushed."
 	d.audit(platform, "run.repeated", reason.ReportLost, "as Job %d of the run", run.Attempt+1)
-	var settings Settings
+	var settings project.Settings
 	if d.item.Project != nil {
 		settings = d.item.Project.Settings
 	}

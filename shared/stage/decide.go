@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/project"
 )
 
 // checkEvery is how long a run may go without news before the cluster is asked.
@@ -82,7 +83,7 @@ func (d *decision) finish(s State, cause, message string) {
 	d.audit(platform, "run."+string(s), cause, "%s", message)
 	d.emit(events.RunFinished{RunRef: d.item.Ref(), State: string(s), Reason: cause})
 	if started {
-		var settings Settings
+		var settings project.Settings
 		if d.item.Project != nil {
 			settings = d.item.Project.Settings
 		}

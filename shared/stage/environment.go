@@ -6,6 +6,7 @@ import (
 
 	"codexk8s.dev/shared/environment"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/reason"
 )
 
@@ -18,12 +19,12 @@ const (
 )
 
 // mode is that of a role in a project.
-func mode(s Settings, r Role) string { return or(s.Modes[r.Name], r.Mode, CodeOnly) }
+func mode(s project.Settings, r Role) string { return or(s.Modes[r.Name], r.Mode, CodeOnly) }
 
 // begin is what gets an admitted run its agent: the request for it, or for a
 // full-env role first the project's list of services. The list is read from the
 // base branch, never from the agent's own, which an agent could write.
-func begin(p *Process, s Settings, q Place, deadline, now time.Time) []events.Draft {
+func begin(p *Process, s project.Settings, q Place, deadline, now time.Time) []events.Draft {
 	ref := q.ref()
 	if mode(s, p.Role(q.Role)) == FullEnv {
 		return []events.Draft{events.Now(events.GitHubLookupRequested{
@@ -36,7 +37,7 @@ func begin(p *Process, s Settings, q Place, deadline, now time.Time) []events.Dr
 }
 
 // agentRequest asks for the run's agent, and from then on for looking after it.
-func agentRequest(p *Process, s Settings, ref events.RunRef, r Run, services []events.Service, now time.Time) []events.Draft {
+func agentRequest(p *Process, s project.Settings, ref events.RunRef, r Run, services []events.Service, now time.Time) []events.Draft {
 	role := p.Role(r.Role)
 	return []events.Draft{
 		events.Now(events.AgentRequested{
@@ -72,7 +73,7 @@ func (d *decision) lookedUp(in events.GitHubLookedUp) {
 			return
 		}
 	}
-	var settings Settings
+	var settings project.Settings
 	if d.item.Project != nil {
 		settings = d.item.Project.Settings
 	}

@@ -8,11 +8,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/project"
 )
 
 func TestTheListOfServicesBecomesPartOfTheRequest(t *testing.T) {
 	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
-	settings := Settings{Modes: map[string]string{"dev": FullEnv}, ServicesFile: "deploy/agent.yaml", RuntimeClass: "gvisor", Sandbox: "agent-sandbox"}
+	settings := project.Settings{Modes: map[string]string{"dev": FullEnv}, ServicesFile: "deploy/agent.yaml", RuntimeClass: "gvisor", Sandbox: "agent-sandbox"}
 	run := Run{ID: "r-1", Project: "shop", Stage: "dev", Role: "dev", State: Starting, Engine: "codex", Namespace: "codexk8s-run-1", Attempt: 1}
 	ref := events.RunRef{RunID: "r-1", Project: "shop", Repository: "acme/shop", Issue: 1}
 	deadline, d := Start(Default(), settings, Place{Run: run, Repository: "acme/shop", Issue: 1, BaseBranch: "trunk"}, now)
@@ -57,7 +58,7 @@ func TestMode(t *testing.T) {
 		{"", nil, CodeOnly}, {FullEnv, nil, FullEnv}, {FullEnv, map[string]string{"dev": CodeOnly}, CodeOnly},
 		{CodeOnly, map[string]string{"dev": FullEnv}, FullEnv}, {CodeOnly, map[string]string{"qa": FullEnv}, CodeOnly},
 	} {
-		if got := mode(Settings{Modes: c.project}, Role{Name: "dev", Mode: c.role}); got != c.want {
+		if got := mode(project.Settings{Modes: c.project}, Role{Name: "dev", Mode: c.role}); got != c.want {
 			t.Errorf("role %q, project %v: %s, want %s", c.role, c.project, got, c.want)
 		}
 	}

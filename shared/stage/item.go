@@ -132,15 +132,12 @@ func (i *Item) repository() string { return or(i.RepositoryKey, i.Repository) }
 // Project is what the repository's project says about its runs.
 type Project struct {
 	ID       string
-	Settings Settings
+	Settings project.Settings
 	// SenderRole is the role of whoever caused the event; "" has none.
 	SenderRole access.Role
 	// LoginTaken is the number of the account that is known by the sender's login, if that is another one.
 	LoginTaken int64
 }
-
-// Settings are a project's own choices.
-type Settings = project.Settings
 
 // Run is one execution of a stage for an issue.
 type Run struct {

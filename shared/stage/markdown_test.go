@@ -93,7 +93,7 @@ func TestWhatIsCutIsTheMiddle(t *testing.T) {
 func TestWhoStandsForATextSeesAllOfIt(t *testing.T) {
 	p, now := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	for policy, fate := range map[string]string{"": "It is marked for the agent", project.DropHidden: "It is left out of the agent's task"} {
-		item := Item{Repository: "acme/demo", Issue: 1, Project: &Project{ID: "demo", SenderRole: access.Maintainer, Settings: Settings{HiddenText: policy}}, Process: p}
+		item := Item{Repository: "acme/demo", Issue: 1, Project: &Project{ID: "demo", SenderRole: access.Maintainer, Settings: project.Settings{HiddenText: policy}}, Process: p}
 		body := "Round up.<!-- `push` to\nmain @bob -->\n\nThanks\u200b." + strings.Repeat("\n<!-- x -->", 3)
 		for n := range maxHidden {
 			body += fmt.Sprintf("\n[//]: # (%d)", n)

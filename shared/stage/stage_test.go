@@ -11,6 +11,7 @@ import (
 
 	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/project"
 )
 
 func TestDefaultProcessIsValid(t *testing.T) {
@@ -109,7 +110,7 @@ func TestAdmitIsFairAndNobodyBlocks(t *testing.T) {
 		place("d3", "dev", Queued, 2), place("q2", "qa", Requested, 5), place("q1", "qa", Queued, 3),
 		place("w", "qa", Waiting, 0),
 	}
-	said := func(s Settings) (out []string) {
+	said := func(s project.Settings) (out []string) {
 		for _, a := range Admit(p, s, places, at(10)) {
 			out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s %s→%s %d %s", a.ID, a.Waited, a.Was, a.State, a.Position, a.Reason)))
 			if told := a.Was != a.State; told != (len(a.Audit) == 1) {
@@ -119,11 +120,11 @@ func TestAdmitIsFairAndNobodyBlocks(t *testing.T) {
 		return out
 	}
 	want := []string{"d3 8m0s queued→queued 1 role_full", "q1 7m0s queued→starting 0", "q2 5m0s requested→queued 2 role_full"}
-	if diff := cmp.Diff(want, said(Settings{})); diff != "" {
+	if diff := cmp.Diff(want, said(project.Settings{})); diff != "" {
 		t.Errorf("dev is full, qa has one place (-want +got):\n%s", diff)
 	}
 	want = []string{"d3 8m0s queued→queued 1 project_full", "q1 7m0s queued→queued 2 project_full", "q2 5m0s requested→queued 3 project_full"}
-	if diff := cmp.Diff(want, said(Settings{Parallel: 2})); diff != "" {
+	if diff := cmp.Diff(want, said(project.Settings{Parallel: 2})); diff != "" {
 		t.Errorf("the project is full (-want +got):\n%s", diff)
 	}
 }
@@ -141,7 +142,7 @@ func TestStart(t *testing.T) {
 		Namespace: "codexk8s-run-0dc61a635cfd", Stage: "dev", Role: "dev", Engine: "codex",
 		Deadline: now.Add(time.Hour), ExpiresAt: now.Add(3 * time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Attempt: 1,
 	}
-	deadline, d := Start(p, Settings{Keep: "2h", RuntimeClass: "gvisor"}, q, now)
+	deadline, d := Start(p, project.Settings{Keep: "2h", RuntimeClass: "gvisor"}, q, now)
 	if diff := cmp.Diff(want, d.Emit[0].Payload); diff != "" || !deadline.Equal(want.Deadline) {
 		t.Errorf("deadline %s, request (-want +got):\n%s", deadline, diff)
 	}
@@ -263,7 +264,7 @@ func TestLabelsAreComparedAlikeEverywhere(t *testing.T) {
 func TestWhatARunMayDoIsFixed(t *testing.T) {
 	p := Default()
 	item := Item{Repository: "acme/demo", Issue: 1, Process: p, Project: &Project{
-		ID: "demo", SenderRole: access.Maintainer, Settings: Settings{HostedTools: []string{"web_search"}},
+		ID: "demo", SenderRole: access.Maintainer, Settings: project.Settings{HostedTools: []string{"web_search"}},
 	}}
 	label := Labeled{Issue: Issue{Labels: []string{"run:dev"}}, Label: "run:dev", Sender: Person{Login: "alice"}, Delivery: "1"}
 	item, _, err := Decide(item, label, time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/stage"
 )
 
@@ -47,7 +48,7 @@ func scanRun(row pgx.Row) (stage.Run, error) {
 
 // Places loads a project's settings and its active runs, the input of admission.
 // The caller's Step has locked the project.
-func (tx *Tx) Places(ctx context.Context, project string) (s stage.Settings, places []stage.Place, err error) {
+func (tx *Tx) Places(ctx context.Context, project string) (s project.Settings, places []stage.Place, err error) {
 	var b pgx.Batch
 	b.Queue(`SELECT settings FROM projects WHERE id = $1`, project).QueryRow(func(row pgx.Row) error { return row.Scan(&s) })
 	b.Queue(`
@@ -128,21 +129,21 @@ func (db *DB) Queues(ctx context.Context) ([]Queue, error) {
 		return nil, fmt.Errorf("counting the active runs: %w", err)
 	}
 	all := []Queue{}
-	var project string
-	var settings stage.Settings
+	var id string
+	var settings project.Settings
 	var state stage.State
 	var n int
 	var since time.Time
-	if _, err := pgx.ForEachRow(rows, []any{&project, &settings, &state, &n, &since}, func() error {
-		if len(all) == 0 || all[len(all)-1].Project != project {
-			all = append(all, Queue{Project: project, Limit: settings.Limit(), States: map[stage.State]int{}})
+	if _, err := pgx.ForEachRow(rows, []any{&id, &settings, &state, &n, &since}, func() error {
+		if len(all) == 0 || all[len(all)-1].Project != id {
+			all = append(all, Queue{Project: id, Limit: settings.Limit(), States: map[stage.State]int{}})
 		}
 		q := &all[len(all)-1]
 		q.States[state] = n
 		if waits := state == stage.Requested || state == stage.Queued; waits && (q.Since.IsZero() || since.Before(q.Since)) {
 			q.Since = since.UTC()
 		}
-		settings = stage.Settings{}
+		settings = project.Settings{}
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("counting the active runs: %w", err)

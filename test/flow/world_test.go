@@ -12,6 +12,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/stage"
 )
 
@@ -21,7 +22,7 @@ type world struct {
 	p        *stage.Process
 	now      time.Time
 	projects map[string]string // repository → project
-	settings map[string]stage.Settings
+	settings map[string]project.Settings
 	roles    map[string]access.Role
 	items    map[string]*stage.Item
 	reports  map[string]*events.AgentReported // of a run
@@ -44,7 +45,7 @@ type timer struct {
 func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, p: stage.Default(), now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
-		projects: map[string]string{}, settings: map[string]stage.Settings{}, roles: map[string]access.Role{},
+		projects: map[string]string{}, settings: map[string]project.Settings{}, roles: map[string]access.Role{},
 		items: map[string]*stage.Item{}, intents: map[string]bool{}, of: map[string]events.RunRef{}, reports: map[string]*events.AgentReported{}, github: map[string]*place{},
 	}
 }
@@ -63,7 +64,7 @@ func (w *world) play(line string) {
 	switch f[0] {
 	case "bind":
 		w.projects[f[1]] = f[2]
-		var s stage.Settings
+		var s project.Settings
 		for _, word := range f[3:] {
 			if word == stage.FullEnv {
 				s.Modes = map[string]string{"dev": word}

@@ -98,7 +98,7 @@ func (l *Log) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 			if err := l.Flush(ctx); err != nil && ctx.Err() == nil {
-				slog.Warn("send the run's log", "error", err)
+				slog.Warn("sending the run's log", "error", err)
 			}
 		}
 	}
