@@ -219,9 +219,14 @@ for-test-cluster:
 	@[ -n "$${KUBECONFIG:-}" ] || [ ! -f $(CLUSTER_HOME)/env ] || . $(CLUSTER_HOME)/env; \
 	test/need go git kubectl ko KUBECONFIG="a cluster with Knative that you may change, or make cluster" KO_DOCKER_REPO="the registry that images go to"
 
+# The images that the tests deploy are built when their registry has none; a cluster on this machine can't reach Docker Hub.
 test-cluster: for-test-cluster $(BIN)/crane ## the tests on a real cluster: that of KUBECONFIG, else that of make cluster; UPGRADE=1 or PRESSURE=1 for the two that are not part of it
 	@[ -n "$${KUBECONFIG:-}" ] || [ ! -f $(CLUSTER_HOME)/env ] || . $(CLUSTER_HOME)/env; \
 	kubectl version >/dev/null || exit; \
+	has() { [ -n "$$1" ] && $(BIN)/crane digest "$$1" >/dev/null 2>&1; }; \
+	has "$$AGENT_BASE" || { $(MAKE) --no-print-directory agent-image && export AGENT_BASE=$$(cat $(BIN)/agent-base); }; \
+	case $$KUBECONFIG in $(CLUSTER_HOME)/*) \
+	  has "$$POSTGRES_IMAGE" || { $(MAKE) --no-print-directory postgres-image && export POSTGRES_IMAGE=$$(cat $(BIN)/postgres); };; esac; \
 	export TEST_HOST_IP=$${TEST_HOST_IP:-$${CLUSTER_HOST_IP:-}}; \
 	go test -tags 'cluster apiserver $(ALONE)' -count 1 -p 1 -v -timeout 90m $(if $(ALONE),-run '(?i)$(ALONE)' ./test/cluster,./test/cluster/...)
 

@@ -18,11 +18,11 @@
 //
 //	KUBECONFIG            a cluster with Knative Serving and Eventing that may be changed
 //	KO_DOCKER_REPO        where ko pushes; KO_DEFAULTBASEIMAGE for clusters without the internet
-//	AGENT_BASE            what make agent-image made, unless it was made in this folder
+//	AGENT_BASE            what make agent-image made; it is made first when the registry has none
 //	TEST_HOST_IP          address of this machine as pods reach it
 //	TEST_INGRESS          address of Knative's ingress, where this machine can't resolve the cluster's domain
 //	TEST_GATEWAY_PEERS    the ingress' pods for agents' NetworkPolicies, as GATEWAY_PEERS; empty = as shipped
-//	POSTGRES_IMAGE        what make postgres-image made, for a cluster without Docker Hub; the same
+//	POSTGRES_IMAGE        what make postgres-image made, for a cluster without Docker Hub; made first for the one on this machine
 //	KEEP                  a directory: the deployment and the state of the fakes stay, the next start goes on with them
 //
 // A test says in its name what holds. The tier that needs only an API server is package api.
