@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the golden files")
 var at = time.Date(2026, 11, 1, 12, 30, 0, 0, time.UTC)
 
 // examples has one payload of each type, every field filled: TestGolden says so.
-var examples = []Payload{
+var examples = append([]Payload{
 	RunRequested{RunRef: ref, Stage: "dev", Kind: KindRevise, RequestedBy: "alice"},
 	RunFinished{RunRef: ref, State: "failed", Reason: "oom_killed"},
 	RunDeadline{RunRef: ref},
@@ -64,7 +64,7 @@ var examples = []Payload{
 	LLMRequested{RequestID: "r-1", Model: "gpt-5.4", Messages: []LLMMessage{{Role: "user", Content: "Hello"}}, MaxTokens: 100},
 	LLMAnswered{RequestID: "r-1", Model: "gpt-5.4", Content: "Hello", InputTokens: 1, OutputTokens: 2},
 	LLMFailed{RequestID: "r-1", Reason: "refused", Message: "No."},
-}
+}, approvals...)
 
 var ref = RunRef{RunID: "01234567-89ab-5def-8123-456789abcdef", Project: "demo", Repository: "acme/demo", RepositoryID: 77, Issue: 12}
 

@@ -105,7 +105,7 @@ func TestPackageComment(t *testing.T) {
 // or joins some of them for functions.
 var (
 	pure = []string{
-		"shared/access", "shared/agentpod", "shared/environment", "shared/events", "shared/exitcode", "shared/plain", "shared/project", "shared/prompt",
+		"shared/access", "shared/agentpod", "shared/approval", "shared/environment", "shared/events", "shared/exitcode", "shared/plain", "shared/project", "shared/prompt",
 		"shared/reason", "shared/runtoken", "shared/stage", "shared/webhook", "shared/yamlfile",
 	}
 	io   = []string{"shared/github", "shared/kube", "shared/llm", "shared/serve", "shared/store"}

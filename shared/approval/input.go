@@ -1,0 +1,38 @@
+package approval
+
+import "codexk8s.dev/shared/events"
+
+// What happens to a request, with what must be known of it to decide. Nobody outside can add to these.
+type (
+	// Opened says that something is asked. Terms are those of For; nil if no rule fits.
+	Opened struct {
+		Request Request
+		Terms   *Terms
+	}
+
+	// Voted says that somebody clicked, wrote or called.
+	Voted struct {
+		Vote Vote
+		// Who has the account by which it was voted; nil = it is linked to nobody.
+		Who *Person
+		// Elsewhere says that the click came from a chat in which the request was never shown.
+		Elsewhere bool
+		// Members are all who have a role in the project.
+		Members []Person
+	}
+
+	// Due says that a time has come.
+	Due struct{ events.ApprovalDue }
+
+	// Delivered says that a place shows the message.
+	Delivered struct{ events.ApprovalDelivered }
+
+	// Undeliverable says that a place can't show it.
+	Undeliverable struct{ events.ApprovalUndeliverable }
+
+	// RunOver says that the run which asked is over: nobody waits for an answer.
+	RunOver struct{ events.RunFinished }
+
+	// Replaced says that another request asks the same of another commit: see Supersedes.
+	Replaced struct{ By Request }
+)

@@ -1,0 +1,114 @@
+package approval
+
+import "time"
+
+// Policy says by which rules requests are decided: the section approvals of the process, and of a project's settings.
+type Policy struct {
+	Lang     string              `yaml:"lang" json:"lang,omitempty"`         // of the messages: en or ru; "" = en
+	Zone     string              `yaml:"zone" json:"zone,omitempty"`         // of its times of day and its dates, "Europe/Berlin"; "" = UTC
+	Quiet    *Quiet              `yaml:"quiet" json:"quiet,omitempty"`       // when nobody is told; nil = never
+	Teams    map[string][]string `yaml:"teams" json:"teams,omitempty"`       // name → logins
+	Deputies []Deputy            `yaml:"deputies" json:"deputies,omitempty"` // who decides in whose place
+	Rules    []Rule              `yaml:"rules" json:"rules,omitempty"`       // the first that fits holds
+}
+
+// Quiet are the hours in which nothing new is sent, only what was sent is kept current.
+type Quiet struct {
+	From  string   `yaml:"from" json:"from"`           // time of day, "22:00"
+	Until string   `yaml:"until" json:"until"`         // time of day, of the next one if it is before From
+	Days  []string `yaml:"days" json:"days,omitempty"` // on which it is quiet all day: "sat", "sun"
+}
+
+// Deputy is somebody who decides in another's place for some days.
+type Deputy struct {
+	For     string   `yaml:"for" json:"for"`                   // login
+	By      string   `yaml:"by" json:"by"`                     // login
+	Since   string   `yaml:"since" json:"since"`               // the first day, "2026-12-20"
+	Until   string   `yaml:"until" json:"until"`               // the last day
+	Actions []string `yaml:"actions" json:"actions,omitempty"` // as in Rule; none = all
+}
+
+// Rule says how what it fits is decided.
+type Rule struct {
+	Actions  []string        `yaml:"actions" json:"actions"`             // "tool:secret_sync", "label:*", "question", "*"
+	Roles    []string        `yaml:"roles" json:"roles,omitempty"`       // of agents; none = all
+	Who      Who             `yaml:"who" json:"who"`                     // may decide
+	Quorum   int             `yaml:"quorum" json:"quorum,omitempty"`     // how many must say yes; 0 = 1. A question takes one answer
+	Veto     *bool           `yaml:"veto" json:"veto,omitempty"`         // one no decides; nil = it does. Otherwise as many noes as a yes takes
+	Self     Self            `yaml:"self" json:"self,omitempty"`         // may they say yes whose run it is; "" = never
+	Deadline time.Duration   `yaml:"deadline" json:"deadline"`           // after they were told
+	Remind   []time.Duration `yaml:"remind" json:"remind,omitempty"`     // after they were told, rising
+	Escalate []Step          `yaml:"escalate" json:"escalate,omitempty"` // rising by their time
+	Expiry   Expiry          `yaml:"expiry" json:"expiry,omitempty"`     // what it means when nobody decides in time; "" = expire
+	Urgent   bool            `yaml:"urgent" json:"urgent,omitempty"`     // people are told in quiet hours, too
+	Channels []string        `yaml:"channels" json:"channels,omitempty"` // "slack", "slack:C0123", "all"; none = all
+	Fallback []string        `yaml:"fallback" json:"fallback,omitempty"` // where it is shown, too, one after the other, when a place can't show it
+}
+
+// Who are people, and HTTP approvers, who may decide.
+type Who struct {
+	Logins    []string `yaml:"logins" json:"logins,omitempty"`       // of GitHub, "alice" or "alice@583231"
+	Roles     []string `yaml:"roles" json:"roles,omitempty"`         // who has the role in the project, or a stronger one
+	Teams     []string `yaml:"teams" json:"teams,omitempty"`         // of the same policy
+	Approvers []string `yaml:"approvers" json:"approvers,omitempty"` // by name; such a one does not say who answered there
+}
+
+// Step is one of a ladder: from then on these may decide, too, and are told there.
+type Step struct {
+	After    time.Duration `yaml:"after" json:"after"` // they were told first
+	Who      Who           `yaml:"who" json:"who,omitzero"`
+	Channels []string      `yaml:"channels" json:"channels,omitempty"`
+}
+
+// Self says whether a person may say yes to what their own run asks. To say no, and to answer a question, it takes no leave.
+type Self string
+
+// The ways.
+const (
+	SelfNever Self = "never"
+	SelfAlone Self = "alone" // if nobody else may decide
+	SelfYes   Self = "yes"
+)
+
+// Expiry says what it means that nobody has decided in time.
+type Expiry string
+
+// The ways.
+const (
+	ExpiryExpire Expiry = "expire" // the request has expired, and the agent is told so
+	ExpiryDeny   Expiry = "deny"   // that is a no
+)
+
+// Terms are a policy's rule as it holds for one request, with nothing left to look up: teams are their logins, channels their
+// targets, dates are times.
+type Terms struct {
+	Lang     string          `json:"lang"` // en or ru
+	Who      Who             `json:"who"`
+	Quorum   int             `json:"quorum"`
+	Veto     bool            `json:"veto"`
+	Self     Self            `json:"self"`
+	Deadline time.Duration   `json:"deadline"`
+	Remind   []time.Duration `json:"remind,omitempty"`
+	Ladder   []Rung          `json:"ladder,omitempty"`
+	Expiry   Expiry          `json:"expiry"`
+	Quiet    *Quiet          `json:"quiet,omitempty"` // nil also for what is urgent
+	Zone     string          `json:"zone,omitempty"`
+	Targets  []Target        `json:"targets"`
+	Fallback []Target        `json:"fallback,omitempty"`
+	Deputies []Stand         `json:"deputies,omitempty"`
+}
+
+// Rung is a Step as it holds.
+type Rung struct {
+	After   time.Duration `json:"after"`
+	Who     Who           `json:"who"`
+	Targets []Target      `json:"targets,omitempty"`
+}
+
+// Stand is a Deputy as it holds, from Since until before Until.
+type Stand struct {
+	For   string    `json:"for"`
+	By    string    `json:"by"`
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"`
+}
