@@ -104,8 +104,9 @@ type Ticket struct {
 // Cast is a vote that counts.
 type Cast struct {
 	Vote
-	Who string `json:"who"` // login, or an HTTP approver's name
-	For string `json:"for"` // the login in whose place a deputy voted; "" = their own
+	Who string `json:"who"`           // login, or an HTTP approver's name
+	ID  int64  `json:"id,omitempty"`  // GitHub's number of the account; 0 = not known
+	For string `json:"for,omitempty"` // the login in whose place a deputy voted; "" = their own
 }
 
 // Place is where the message is to be seen, and what is known of it there.

@@ -8,6 +8,7 @@ type (
 	Opened struct {
 		Request Request
 		Terms   *Terms
+		Over    bool // the run is over already
 	}
 
 	// Voted says that somebody clicked, wrote or called.

@@ -35,11 +35,11 @@ type Rule struct {
 	Who      Who             `yaml:"who" json:"who"`                     // may decide
 	Quorum   int             `yaml:"quorum" json:"quorum,omitempty"`     // how many must say yes; 0 = 1. A question takes one answer
 	Veto     *bool           `yaml:"veto" json:"veto,omitempty"`         // one no decides; nil = it does. Otherwise as many noes as a yes takes
-	Self     Self            `yaml:"self" json:"self,omitempty"`         // may they say yes whose run it is; "" = never
+	Self     string          `yaml:"self" json:"self,omitempty"`         // may they say yes whose run it is; "" = never
 	Deadline time.Duration   `yaml:"deadline" json:"deadline"`           // after they were told
 	Remind   []time.Duration `yaml:"remind" json:"remind,omitempty"`     // after they were told, rising
 	Escalate []Step          `yaml:"escalate" json:"escalate,omitempty"` // rising by their time
-	Expiry   Expiry          `yaml:"expiry" json:"expiry,omitempty"`     // what it means when nobody decides in time; "" = expire
+	Expiry   string          `yaml:"expiry" json:"expiry,omitempty"`     // what it means when nobody decides in time; "" = expire
 	Urgent   bool            `yaml:"urgent" json:"urgent,omitempty"`     // people are told in quiet hours, too
 	Channels []string        `yaml:"channels" json:"channels,omitempty"` // "slack", "slack:C0123", "all"; none = all
 	Fallback []string        `yaml:"fallback" json:"fallback,omitempty"` // where it is shown, too, one after the other, when a place can't show it
@@ -60,23 +60,17 @@ type Step struct {
 	Channels []string      `yaml:"channels" json:"channels,omitempty"`
 }
 
-// Self says whether a person may say yes to what their own run asks. To say no, and to answer a question, it takes no leave.
-type Self string
-
-// The ways.
+// Whether a person may say yes to what their own run asks. To say no, and to answer a question, it takes no leave.
 const (
-	SelfNever Self = "never"
-	SelfAlone Self = "alone" // if nobody else may decide
-	SelfYes   Self = "yes"
+	SelfNever = "never"
+	SelfAlone = "alone" // if nobody else may decide
+	SelfYes   = "yes"
 )
 
-// Expiry says what it means that nobody has decided in time.
-type Expiry string
-
-// The ways.
+// What it means that nobody has decided in time.
 const (
-	ExpiryExpire Expiry = "expire" // the request has expired, and the agent is told so
-	ExpiryDeny   Expiry = "deny"   // that is a no
+	ExpiryExpire = "expire" // the request has expired, and the agent is told so
+	ExpiryDeny   = "deny"   // that is a no
 )
 
 // Terms are a policy's rule as it holds for one request, with nothing left to look up: teams are their logins, channels their
@@ -86,11 +80,11 @@ type Terms struct {
 	Who      Who             `json:"who"`
 	Quorum   int             `json:"quorum"`
 	Veto     bool            `json:"veto"`
-	Self     Self            `json:"self"`
+	Self     string          `json:"self"`
 	Deadline time.Duration   `json:"deadline"`
 	Remind   []time.Duration `json:"remind,omitempty"`
 	Ladder   []Rung          `json:"ladder,omitempty"`
-	Expiry   Expiry          `json:"expiry"`
+	Expiry   string          `json:"expiry"`
 	Quiet    *Quiet          `json:"quiet,omitempty"` // nil also for what is urgent
 	Zone     string          `json:"zone,omitempty"`
 	Targets  []Target        `json:"targets"`

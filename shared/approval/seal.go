@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -41,7 +42,7 @@ func Seal(r Request) (Request, error) {
 		return r, err
 	}
 	r.Digest = digest(r)
-	r.ID = events.DeriveID("approval", r.RunID, string(r.Kind), r.Digest)
+	r.ID = events.DeriveID("approval", r.RunID, string(r.Kind), r.Digest, strconv.Itoa(r.Repeat))
 	return r, nil
 }
 

@@ -30,7 +30,7 @@ type GitHubAccount struct {
 // request. shared/approval seals it: only then ID and Digest are set.
 type ApprovalRequested struct {
 	RunRef
-	ID   string       `json:"id"` // UUID, made of the run and the digest: the same asked twice is one request
+	ID   string       `json:"id"` // UUID, made of the run, the digest and Repeat: the same asked twice is one request
 	Kind ApprovalKind `json:"kind"`
 
 	Stage string `json:"stage"` // "dev"
@@ -55,7 +55,9 @@ type ApprovalRequested struct {
 	Digest string `json:"digest"`
 
 	RequestedBy GitHubAccount `json:"requestedBy"` // whose run it is
-	At          time.Time     `json:"at"`          // UTC
+	// Repeat is how often the run was given an outcome of the same before: a yes is used once.
+	Repeat int       `json:"repeat,omitempty"`
+	At     time.Time `json:"at"` // UTC
 }
 
 // ApprovalLink is a link that an agent offers.

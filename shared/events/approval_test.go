@@ -8,7 +8,7 @@ var approvals = []Payload{
 		RunRef: ref, ID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Kind: KindQuestion, Stage: "dev", Role: "dev", Action: "tool:secret_sync",
 		Title: "Make a secret", Arguments: json.RawMessage(`{"name":"api-key"}`), Options: []string{"Yes", "Later"}, FreeText: true,
 		Justification: "The shop needs it.", Risk: "Low.", Links: []ApprovalLink{{Text: "code", URL: "https://github.com/acme/demo"}},
-		HeadSHA: "c0ffee", IssueURL: "https://github.com/acme/demo/issues/12", Digest: "0123456789abcdef", RequestedBy: GitHubAccount{Login: "alice", ID: 1}, At: at,
+		HeadSHA: "c0ffee", IssueURL: "https://github.com/acme/demo/issues/12", Digest: "0123456789abcdef", RequestedBy: GitHubAccount{Login: "alice", ID: 1}, Repeat: 1, At: at,
 	},
 	ApprovalVoted{
 		ID: "click-1", RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Digest: "0123456789ab", Choice: Answer, Option: 2, Text: "Later.",

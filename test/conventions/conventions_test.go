@@ -203,10 +203,10 @@ func functionOf(dir string) string {
 	return strings.Join(parts[:min(len(parts), 2)], "/")
 }
 
-// impure: net/netip only computes with addresses.
+// impure: net/netip and net/url only compute.
 func impure(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
-	return path != "net/netip" && slices.Contains([]string{"net", "os", "context", "database"}, first)
+	return path != "net/netip" && path != "net/url" && slices.Contains([]string{"net", "os", "context", "database"}, first)
 }
 
 // TestEnvironment: config/README.md lists exactly the variables that the sources read, with their defaults. What is read by
