@@ -1,0 +1,113 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"codexk8s.dev/shared/approval"
+)
+
+// Ticket reads a request and holds its row until the transaction ends, so that one decision is taken at a time. It is the
+// zero Ticket when nobody has asked that, or when id is no UUID.
+func (tx *Tx) Ticket(ctx context.Context, id string) (t approval.Ticket, err error) {
+	err = optional(tx.QueryRow(ctx, `
+		SELECT ticket
+		FROM approvals
+		WHERE id = $1
+		FOR UPDATE
+	`, uuidOrNull(id)).Scan(&t))
+	if err != nil {
+		return t, fmt.Errorf("reading request %s: %w", id, err)
+	}
+	return t, nil
+}
+
+// Ticket reads a request as it is now; the zero Ticket when nobody has asked that, or when id is no UUID.
+func (db *DB) Ticket(ctx context.Context, id string) (t approval.Ticket, err error) {
+	err = optional(db.pool.QueryRow(ctx, `
+		SELECT ticket
+		FROM approvals
+		WHERE id = $1
+	`, uuidOrNull(id)).Scan(&t))
+	if err != nil {
+		return t, fmt.Errorf("reading request %s: %w", id, err)
+	}
+	return t, nil
+}
+
+// OpenTickets reads the requests of a run that are not decided, and holds their rows.
+func (tx *Tx) OpenTickets(ctx context.Context, runID string) ([]approval.Ticket, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT ticket
+		FROM approvals
+		WHERE run_id = $1 AND decided_at IS NULL
+		ORDER BY id
+		FOR UPDATE
+	`, uuidOrNull(runID))
+	if err != nil {
+		return nil, fmt.Errorf("reading the open requests of run %s: %w", runID, err)
+	}
+	tickets, err := pgx.CollectRows(rows, pgx.RowTo[approval.Ticket])
+	if err != nil {
+		return nil, fmt.Errorf("reading the open requests of run %s: %w", runID, err)
+	}
+	return tickets, nil
+}
+
+// OpenRequests reads the requests of a work item that are not decided, the oldest first. Only its one active run can have some.
+func (db *DB) OpenRequests(ctx context.Context, repository Repository, issue int) ([]approval.Ticket, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT a.ticket
+		FROM runs r
+		JOIN approvals a ON a.run_id = r.id AND a.decided_at IS NULL
+		WHERE r.repository = $1 AND r.issue = $2 AND r.finished_at IS NULL
+		ORDER BY a.asked_at, a.id
+	`, repository.Key, issue)
+	if err != nil {
+		return nil, fmt.Errorf("looking for open requests of %s: %w", repository.Name, err)
+	}
+	tickets, err := pgx.CollectRows(rows, pgx.RowTo[approval.Ticket])
+	if err != nil {
+		return nil, fmt.Errorf("looking for open requests of %s: %w", repository.Name, err)
+	}
+	return tickets, nil
+}
+
+// SaveTicket writes a request back, or for the first time. ErrChanged if it was decided otherwise meanwhile: what is final
+// stays, whatever a caller believes.
+func (tx *Tx) SaveTicket(ctx context.Context, t approval.Ticket) error {
+	var decided time.Time
+	if t.Outcome != nil {
+		decided = t.Outcome.At
+	}
+	tag, err := tx.Exec(ctx, `
+		INSERT INTO approvals AS a (id, run_id, state, asked_at, decided_at, ticket)
+		VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (id) DO UPDATE
+		SET state = excluded.state, decided_at = excluded.decided_at, ticket = excluded.ticket
+		WHERE a.decided_at IS NULL OR a.state = excluded.state
+	`, t.Request.ID, t.Request.RunID, t.State, t.Request.At, orNull(decided), t)
+	if err != nil {
+		return fmt.Errorf("saving request %s: %w", t.Request.ID, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return fmt.Errorf("saving request %s as %s: %w", t.Request.ID, t.State, ErrChanged)
+	}
+	return nil
+}
+
+// Waiting is how many requests are not decided, and since when the oldest one waits; zero = none does.
+func (db *DB) Waiting(ctx context.Context) (n int, since time.Time, err error) {
+	err = db.pool.QueryRow(ctx, `
+		SELECT count(*), min(asked_at)
+		FROM approvals
+		WHERE decided_at IS NULL
+	`).Scan(&n, zero(&since))
+	if err != nil {
+		return 0, since, fmt.Errorf("counting the open requests: %w", err)
+	}
+	return n, since, nil
+}

@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"codexk8s.dev/shared/events"
+)
+
+// A ChatMessage is what one place shows of a request. Whoever has it is alone with it, so that the message is posted once
+// and an older version never lands on top of a newer one. As with GitHubView the lock is that of the row, and it is held
+// while the channel is called.
+//
+// The row is there before the channel is called: one without a Ref says that a message may be out there of which we know
+// no more, because the process died between its posting and Close.
+type ChatMessage struct {
+	Version  int64           // that is shown; 0 = nothing is
+	Reminded int             // how many reminders were sent
+	Ref      json.RawMessage // where the message is, in the channel's words; nil = nowhere
+
+	db      *DB
+	tx      pgx.Tx
+	request string
+	at      events.ApprovalTarget
+}
+
+// ChatMessage waits until nobody else has the place's message, and takes it; ErrLocked if that takes too long. Close gives it back.
+func (db *DB) ChatMessage(ctx context.Context, request string, at events.ApprovalTarget) (*ChatMessage, error) {
+	_, err := db.pool.Exec(ctx, `
+		INSERT INTO chat_messages (request, channel, target, changed_at)
+		VALUES ($1, $2, $3, $4)
+		ON CONFLICT DO NOTHING
+	`, request, at.Channel, at.Target, db.Now())
+	if err != nil {
+		return nil, fmt.Errorf("planning a message of request %s in %s: %w", request, at.Channel, err)
+	}
+	tx, err := db.pool.Begin(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to Postgres: %w", err)
+	}
+	m := &ChatMessage{db: db, tx: tx, request: request, at: at}
+	if err := m.lock(ctx); err != nil {
+		return nil, errors.Join(err, tx.Rollback(context.WithoutCancel(ctx)))
+	}
+	return m, nil
+}
+
+func (m *ChatMessage) lock(ctx context.Context) error {
+	var b pgx.Batch
+	b.Queue(fmt.Sprintf(`SET LOCAL lock_timeout = %d`, lockWait.Milliseconds()))
+	b.Queue(`
+		SELECT version, reminded, ref
+		FROM chat_messages
+		WHERE request = $1 AND channel = $2 AND target = $3
+		FOR UPDATE
+	`, m.request, m.at.Channel, m.at.Target).QueryRow(func(row pgx.Row) error { return row.Scan(&m.Version, &m.Reminded, &m.Ref) })
+	err := m.tx.SendBatch(ctx, &b).Close()
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) && pgErr.Code == "55P03" { // lock_not_available
+		return ErrLocked
+	}
+	if err != nil {
+		return fmt.Errorf("locking the message of request %s in %s: %w", m.request, m.at.Channel, err)
+	}
+	return nil
+}
+
+// Save records what is shown, where, and how many reminders were sent.
+func (m *ChatMessage) Save(ctx context.Context) error {
+	_, err := m.tx.Exec(context.WithoutCancel(ctx), `
+		UPDATE chat_messages
+		SET version = $4, reminded = $5, ref = $6, changed_at = $7
+		WHERE request = $1 AND channel = $2 AND target = $3
+	`, m.request, m.at.Channel, m.at.Target, m.Version, m.Reminded, m.Ref, m.db.Now())
+	if err != nil {
+		return fmt.Errorf("recording the message of request %s in %s: %w", m.request, m.at.Channel, err)
+	}
+	return nil
+}
+
+// Close records what was saved and lets the next one in.
+func (m *ChatMessage) Close(ctx context.Context) error {
+	if err := m.tx.Commit(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("recording the message of request %s in %s: %w", m.request, m.at.Channel, err)
+	}
+	return nil
+}
+
+// ShownElsewhere reports whether an act came from a chat in which the request was never shown. While a message is on its way
+// nobody knows in which chat it will be.
+func (tx *Tx) ShownElsewhere(ctx context.Context, request string, by events.Voter) (elsewhere bool, err error) {
+	if by.Chat == "" {
+		return false, nil
+	}
+	err = tx.QueryRow(ctx, `
+		SELECT NOT EXISTS (
+			SELECT 1
+			FROM chat_messages
+			WHERE request = $1 AND channel = $2 AND coalesce(ref ->> 'chat', $3) = $3
+		)
+	`, uuidOrNull(request), by.Channel, by.Chat).Scan(&elsewhere)
+	if err != nil {
+		return false, fmt.Errorf("looking for where request %s is shown: %w", request, err)
+	}
+	return elsewhere, nil
+}
