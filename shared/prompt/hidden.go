@@ -1,11 +1,11 @@
 package prompt
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
+
+	"codexk8s.dev/shared/plain"
 )
 
 // visible is text with everything marked that a person does not see when GitHub shows it. See reveal.
@@ -33,65 +33,13 @@ var hiddenMarkup = regexp.MustCompile(`(?is)<!--.*?(?:-->|\z)` +
 // a visible form. It returns the passages and runs of characters too. Text that is no UTF-8 is repaired.
 func reveal(s string) (text string, hidden []string) {
 	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n")
-	s, hidden = spellOut(s)
+	s, hidden = plain.SpellOut(s)
 	text = hiddenMarkup.ReplaceAllStringFunc(s, func(passage string) string {
 		inner := strings.TrimLeft(passage, " \t\n>")
 		hidden = append(hidden, inner)
 		return passage[:len(passage)-len(inner)] + "[hidden from people: " + inner + "]"
 	})
 	return text, hidden
-}
-
-// spellOut writes characters without a visible form as \u{…}, and returns the runs of them.
-func spellOut(s string) (string, []string) {
-	var b strings.Builder
-	var runs []string
-	runes := []rune(s)
-	before := false
-	for i, r := range runes {
-		now := invisible(r) && !joins(runes, i)
-		if !now {
-			b.WriteRune(r)
-			before = false
-			continue
-		}
-		if !before {
-			runs = append(runs, "")
-		}
-		spelt := fmt.Sprintf(`\u{%X}`, r)
-		b.WriteString(spelt)
-		runs[len(runs)-1] += spelt
-		before = true
-	}
-	return b.String(), runs
-}
-
-// invisible says whether r has no visible form of its own: controls, format characters, all that Unicode says may be
-// ignored when a font does not know it (fillers of Hangul, selectors of variations, tags), and the empty Braille cell.
-// https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point
-func invisible(r rune) bool {
-	if r == '\n' || r == '\t' {
-		return false
-	}
-	return r == 0x2800 || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
-}
-
-// joins says whether the character at i does what it is for: emoji are made with a joiner or one selector, and several
-// scripts with joiners. Elsewhere, or one after the other, they carry what nobody sees.
-func joins(runes []rune, i int) bool {
-	if i == 0 {
-		return false
-	}
-	before := runes[i-1]
-	switch runes[i] {
-	case 0xFE0E, 0xFE0F: // text or emoji
-		return unicode.In(before, unicode.So, unicode.Sk, unicode.Sm, unicode.Po) && before != 0x2800 ||
-			unicode.IsDigit(before) && i+1 < len(runes) && runes[i+1] == 0x20E3
-	case 0x200C, 0x200D:
-		return i+1 < len(runes) && before > unicode.MaxLatin1 && runes[i+1] > unicode.MaxLatin1 &&
-			(before == 0xFE0F || !invisible(before)) && !invisible(runes[i+1])
-	}
-	return false
 }
 
 // maxPassage bounds one hidden passage where it is shown to people, in characters.
@@ -102,7 +50,7 @@ func dropped(s string) string {
 	var b strings.Builder
 	runes := []rune(strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n"))
 	for i, r := range runes {
-		if !invisible(r) || joins(runes, i) {
+		if !plain.Unseen(runes, i) {
 			b.WriteRune(r)
 		}
 	}

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+
+	"codexk8s.dev/test/fakes/look"
 )
 
 // action is one call of the REST API that a page offers: as a form, and as the curl command that does the same.
@@ -89,11 +89,11 @@ func tokenOf(login string) string { return login + "-token" }
 // perform makes the call of a form and shows the page again. What GitHub refuses is shown there.
 func (s *Server) perform(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := s.ownBrowser(r); err != nil {
+	if err := look.OwnBrowser(r, s.base); err != nil {
 		http.Error(w, err.Error(), http.StatusForbidden)
 		return
 	}
-	back := localPath(r.PostFormValue("back"))
+	back := look.LocalPath(r.PostFormValue("back"))
 	body := object{}
 	if text := r.PostFormValue("body"); text != "" {
 		if err := json.Unmarshal([]byte(text), &body); err != nil || body == nil {
@@ -143,7 +143,7 @@ func (s *Server) callAs(r *http.Request, method, path string, body object) error
 
 // actAs changes the account that acts.
 func (s *Server) actAs(w http.ResponseWriter, r *http.Request) {
-	if err := s.ownBrowser(r); err != nil {
+	if err := look.OwnBrowser(r, s.base); err != nil {
 		http.Error(w, err.Error(), http.StatusForbidden)
 		return
 	}
@@ -155,31 +155,5 @@ func (s *Server) actAs(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: "as", Value: r.PostFormValue("login"), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
-	http.Redirect(w, r, localPath(r.PostFormValue("back")), http.StatusSeeOther)
-}
-
-// ownBrowser refuses who may not act without a token: another machine, and a page of somebody else whose name leads here.
-func (s *Server) ownBrowser(r *http.Request) error {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return errors.New("it is not known where this request comes from")
-	}
-	if from, err := netip.ParseAddr(host); err != nil || !from.IsLoopback() {
-		return errors.New("the pages act for their own machine only; from elsewhere use the REST API with a token")
-	}
-	name := (&url.URL{Host: r.Host}).Hostname()
-	_, notAddress := netip.ParseAddr(name)
-	if base, err := url.Parse(s.base); err == nil && name != base.Hostname() && name != "localhost" && notAddress != nil {
-		return errors.New("the server is not known as " + name)
-	}
-	return nil
-}
-
-// localPath is a path of this server, whatever a form says.
-func localPath(text string) string {
-	u, err := url.Parse(text)
-	if err != nil || !strings.HasPrefix(u.Path, "/") || strings.HasPrefix(u.Path, "//") || strings.Contains(u.Path, "\\") {
-		return "/"
-	}
-	return u.EscapedPath()
+	http.Redirect(w, r, look.LocalPath(r.PostFormValue("back")), http.StatusSeeOther)
 }

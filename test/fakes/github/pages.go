@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"codexk8s.dev/test/fakes/look"
 )
 
 // The pages are for people: repositories, issues and pull requests, at the addresses that GitHub has for them. Whoever looks is asked
@@ -47,8 +49,7 @@ func isPage(r *http.Request) bool {
 
 func (s *Server) pageRoutes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /-/style.css", asset("text/css; charset=utf-8"))
-	mux.HandleFunc("GET /-/live.js", asset("text/javascript; charset=utf-8"))
+	look.Handle(mux)
 	mux.HandleFunc("POST /-/act", s.perform)
 	mux.HandleFunc("POST /-/as", s.actAs)
 	mux.HandleFunc("GET /{$}", s.page("home", s.homePage))
@@ -94,18 +95,6 @@ func cutLast(text, sep string) (before, after string, found bool) {
 	return text[:i], text[i+len(sep):], true
 }
 
-func asset(contentType string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		data, err := pageFiles.ReadFile("pages/" + strings.TrimPrefix(r.URL.Path, "/-/"))
-		if err != nil {
-			http.NotFound(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", contentType)
-		_, _ = w.Write(data) // the browser may have gone
-	}
-}
-
 // page renders a template with what view finds; view answers false for what is not there.
 func (s *Server) page(name string, view func(*http.Request, *frame) (bool, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -128,13 +117,7 @@ func (s *Server) page(name string, view func(*http.Request, *frame) (bool, error
 			http.Error(w, "Showing this page failed. The log of the fake GitHub says why.", http.StatusInternalServerError)
 			return
 		}
-		h := w.Header()
-		h.Set("Content-Type", "text/html; charset=utf-8")
-		h.Set("Cache-Control", "no-store")
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; "+
-			"connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-		w.WriteHeader(status)
-		_, _ = w.Write(out.Bytes()) // the browser may have gone
+		look.Write(w, status, out.Bytes())
 	}
 }
 

@@ -1,0 +1,148 @@
+package chat
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// callTime bounds one call. Slack and Mattermost give a trigger three seconds; all else may take longer.
+const callTime = 10 * time.Second
+
+// maxAnswer bounds how much of an answer is read, in bytes.
+const maxAnswer = 1 << 20
+
+// NewClient returns the HTTP client for the services that the platform's operator has connected. It follows no redirects,
+// which would carry a credential elsewhere.
+func NewClient() *http.Client {
+	return &http.Client{Timeout: callTime, CheckRedirect: stay}
+}
+
+// NewGuardedClient returns the HTTP client for addresses that users configure. It connects only to the Internet and to what
+// the operator allows, and looks at the address it dials, not at the name, which may mean another one a moment later. It
+// uses no proxy, since that would do the dialling.
+func NewGuardedClient(allowed []netip.Prefix) *http.Client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
+		return outside(address, allowed)
+	}}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy, transport.DialContext = nil, dialer.DialContext
+	return &http.Client{Timeout: callTime, CheckRedirect: stay, Transport: transport}
+}
+
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+var errInside = errors.New("the address is in a private or reserved network, which has to be allowed explicitly")
+
+// reserved are networks that are not the Internet, beside those that netip knows.
+// https://www.iana.org/assignments/iana-ipv4-special-registry https://www.iana.org/assignments/iana-ipv6-special-registry
+var reserved = prefixes("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24",
+	"203.0.113.0/24", "240.0.0.0/4", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "fec0::/10")
+
+func prefixes(texts ...string) (out []netip.Prefix) {
+	for _, t := range texts {
+		out = append(out, netip.MustParsePrefix(t))
+	}
+	return out
+}
+
+// outside is nil for an address ("ip:port") that may be dialled.
+func outside(address string, allowed []netip.Prefix) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("reading the address %q: %w", address, err)
+	}
+	ip := at.Addr().Unmap().WithZone("")
+	for _, p := range allowed {
+		if p.Contains(ip) {
+			return nil
+		}
+	}
+	bad := !ip.IsGlobalUnicast() || ip.IsPrivate()
+	for _, p := range reserved {
+		bad = bad || p.Contains(ip)
+	}
+	if bad {
+		return fmt.Errorf("%w: %s", errInside, ip)
+	}
+	return nil
+}
+
+// An answer is what a service said to a call.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// call sends JSON. An error means that no answer came; it does not have the address in it, which may hold a secret.
+func call(ctx context.Context, client *http.Client, method, address string, header http.Header, body any) (answer, error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return answer{}, fmt.Errorf("writing JSON: %w", err)
+	}
+	return send(ctx, client, method, address, header, text)
+}
+
+func send(ctx context.Context, client *http.Client, method, address string, header http.Header, body []byte) (answer, error) {
+	r, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	if err != nil {
+		return answer{}, withoutAddress(err)
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	r.Header.Set("Content-Type", "application/json; charset=utf-8")
+	r.Header.Set("User-Agent", "codex-k8s")
+	res, err := client.Do(r)
+	if err != nil {
+		return answer{}, withoutAddress(err)
+	}
+	defer res.Body.Close()
+	said, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return answer{}, fmt.Errorf("reading the answer: %w", withoutAddress(err))
+	}
+	return answer{res.StatusCode, res.Header, said}, nil
+}
+
+// withoutAddress drops the URL from net/http's errors.
+func withoutAddress(err error) error {
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		return fmt.Errorf("%s: %w", strings.ToUpper(failed.Op), failed.Err)
+	}
+	return err
+}
+
+// maxWait bounds what a header may ask for.
+const maxWait = time.Hour
+
+// retryAfter reads a header in its two forms, seconds and a date; without one it is a minute.
+// https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+func retryAfter(h http.Header) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 0 {
+		return time.Duration(min(seconds, maxWait.Seconds()) * float64(time.Second))
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		if sent, err := http.ParseTime(h.Get("Date")); err == nil && at.After(sent) {
+			return min(at.Sub(sent), maxWait)
+		}
+	}
+	return time.Minute
+}
+
+// said is at most 300 bytes of an answer, for an error.
+func said(body []byte) string { return oneLine(string(body), 300) }
