@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 	"codexk8s.dev/test/local/pg/pgtest"
 )
@@ -143,6 +144,60 @@ func TestOneRepositoryUnderTwoNamesIsRefused(t *testing.T) {
 		if diff := cmp.Diff([]string{"acme/demo a"}, lines(t, e.DatabaseURL, `SELECT full_name || ' ' || project_id FROM repositories`)); diff != "" {
 			t.Errorf("after a refusal (-want +got):\n%s", diff)
 		}
+	}
+}
+
+// TestAProcessIsReadWithItsLines: a project's own process is checked like the installation's, each fault with its line of the
+// projects file. One that is as before is no new version, and one that is left out makes way for the installation's.
+func TestAProcessIsReadWithItsLines(t *testing.T) {
+	e := env{DatabaseURL: pgtest.URL(t)}
+	const head = "projects:\n  - id: shop\n    process: |\n"
+	good, err := os.ReadFile("../../shared/stage/process.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(old, new string) string {
+		return head + "      " + strings.ReplaceAll(strings.Replace(string(good), old, new, 1), "\n", "\n      ") + "\n  - id: blog\n"
+	}
+	for content, want := range map[string]string{
+		with("    timeout: 60m\n", ""):                    "the projects file: project shop: the process is invalid: line 39: stage dev has no timeout",
+		with("    keep: 24h", "    keeps: 24h"):           "the projects file: project shop: reading the process: line 44: the key keeps is not known here",
+		with("    role: dev", "    role: [dev"):           "the projects file: project shop: reading the process: no YAML: yaml: line 40: did not find expected ',' or ']'",
+		"projects:\n  - id: a\n    process: process.yaml": "line 3: process: want the process below it, indented, after a vertical bar: process: |",
+	} {
+		e.ProjectsFile = write(t, content)
+		if err := run(t.Context(), e); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("gave  %v\nwant %s", err, want)
+		}
+	}
+	if got := lines(t, e.DatabaseURL, `SELECT id FROM projects`); len(got) != 0 {
+		t.Errorf("a file with a fault has left %q", got)
+	}
+	for _, content := range []string{with("", ""), with("", ""), with("60m", "90m"), head[:23], head[:23], with("60m", "90m")} {
+		e.ProjectsFile = write(t, content)
+		if err := run(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hash := func(text string) string {
+		p, err := stage.Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Hash
+	}
+	first, second := hash(string(good)), hash(strings.Replace(string(good), "60m", "90m", 1))
+	if diff := cmp.Diff([]string{"1 " + first + " function:migrate", "2 " + second + " function:migrate", "3 none function:migrate", "4 " + second + " function:migrate"},
+		lines(t, e.DatabaseURL, `SELECT version || ' ' || coalesce(hash, 'none') || ' ' || set_by FROM project_processes ORDER BY version`)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{
+		"project shop goes by the process " + first + ", line 4 of the projects file",
+		"project shop goes by the process " + second + ", line 4 of the projects file",
+		"project shop goes by the installation's process",
+		"project shop goes by the process " + second + ", line 4 of the projects file",
+	}, lines(t, e.DatabaseURL, `SELECT detail FROM audit WHERE action = 'project.process_set' ORDER BY seq`)); diff != "" {
+		t.Errorf("the audit (-want +got):\n%s", diff)
 	}
 }
 

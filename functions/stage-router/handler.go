@@ -13,8 +13,7 @@ import (
 )
 
 type handler struct {
-	db      *store.DB
-	process *stage.Process
+	db *store.DB
 }
 
 func (h *handler) routes(s *serve.Server) {
@@ -36,7 +35,7 @@ func (h *handler) heard(ctx context.Context, e event.Event) ([]event.Event, erro
 		return nil, err
 	}
 	if home.Issue == 0 {
-		in, home.Issue = stage.Stray(h.process, in), about.Pull
+		in, home.Issue = stage.Stray(home.Repository.Process, in), about.Pull
 	}
 	if in == nil {
 		return h.note(ctx, e)
@@ -52,7 +51,6 @@ func (h *handler) decide(ctx context.Context, e event.Event, home store.Home, in
 		if err != nil {
 			return events.Decision{}, err
 		}
-		item.Process = h.process
 		next, decision, err := stage.Decide(item, in, tx.Now())
 		if err != nil {
 			return events.Decision{}, err
@@ -97,7 +95,7 @@ func (h *handler) admit(ctx context.Context, e event.Event, project string) ([]e
 		if err != nil {
 			return d, err
 		}
-		admissions = stage.Admit(h.process, settings, places, tx.Now())
+		admissions = stage.Admit(settings, places, tx.Now())
 		for _, a := range admissions {
 			if err := tx.Admit(ctx, a); err != nil {
 				return d, err

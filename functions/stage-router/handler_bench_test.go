@@ -68,7 +68,9 @@ func benchHandler(b *testing.B, url string) *handler {
 	for i := range process.Roles {
 		process.Roles[i].Parallel = 1000
 	}
-	return &handler{db: open(b, function, url), process: process}
+	db := open(b, function, url)
+	db.UseProcess(process)
+	return &handler{db: db}
 }
 
 // open is the named function's access to the database.

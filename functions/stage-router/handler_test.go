@@ -74,7 +74,7 @@ func setup(t *testing.T) *fixture {
 	}))
 	t.Cleanup(broker.Close)
 	s := serve.New(function, broker.URL)
-	(&handler{db: db, process: stage.Default()}).routes(s)
+	(&handler{db: db}).routes(s)
 	f.db, f.router = db, httptest.NewServer(s.Handler())
 	t.Cleanup(f.router.Close)
 	return f
@@ -216,7 +216,7 @@ func TestServicesAreLookedUpBeforeTheAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.sql.Log(answer.Source(), answer.ID(), answer.Type(), answer.Data())
-	h := &handler{db: f.db, process: stage.Default()}
+	h := &handler{db: f.db}
 	var emitted []event.Event
 	for range 2 { // the second is a redelivery
 		if emitted, err = h.heard(t.Context(), answer); err != nil || len(emitted) != 1 {

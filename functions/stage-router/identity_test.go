@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 )
 
@@ -129,7 +130,7 @@ func TestWhoTakesOverTheNameOfARepositoryIsAnother(t *testing.T) {
 	f.want("the other one is refused", refused, "github:alice repository_is_another")
 	f.want("nothing of the other one is kept", `SELECT repository FROM work_items`, "acme/demo")
 	got, err := f.db.Repository(t.Context(), 77, "whatever/name")
-	want := store.Repository{Key: "acme/demo", Name: "acme/demo", ID: 77, Bound: true, CloneURL: "https://github.example/acme/demo.git"}
+	want := store.Repository{Key: "acme/demo", Name: "acme/demo", ID: 77, Bound: true, CloneURL: "https://github.example/acme/demo.git", Process: stage.Default()}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

@@ -41,7 +41,8 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 		return fmt.Errorf("UNLOGGED_SOURCES: %w", err)
 	}
 	s.SendDue(db.Due)
-	h := &handler{db: db, process: process}
+	db.UseProcess(process)
+	h := &handler{db: db}
 	h.routes(s)
 	return nil
 }

@@ -16,6 +16,8 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/project"
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 	"codexk8s.dev/shared/webhook"
 	fakegithub "codexk8s.dev/test/fakes/github"
@@ -81,6 +83,21 @@ func TestWhatGitHubSentAndWeNeverGot(t *testing.T) {
 	must(t, hub.FailNext(fakegithub.Fault{Kind: "primary"}))
 	must(t, f.h.compare(t.Context(), now.Add(5*compareEvery)))
 	f.want("pauses", f.lines(`SELECT left(credential, 6) FROM github_pauses`), []string{"token:"})
+}
+
+// The labels that are looked for are those of the project's own process, where it has one.
+func TestTheLabelsOfAProjectsOwnProcess(t *testing.T) {
+	f := setup(t)
+	hub, token, _ := f.hub()
+	n, err := hub.CreateIssue("acme/api", "Explain search", "", "ann")
+	must(t, err)
+	must(t, hub.AddLabel("acme/api", n, "run:docs", "ann"))
+	own := strings.ReplaceAll(stage.Default().Text, "run:dev", "run:docs")
+	must(t, f.as("migrate").SaveProjects(t.Context(), &project.File{Projects: []project.Project{{ID: "p", Name: "P", Process: project.Block{Text: own, Line: 1}}}}))
+	f.h.clients, err = github.Open(github.Config{URL: hub.APIURL(), Token: token})
+	must(t, err)
+	must(t, f.h.compare(t.Context(), time.Now().Add(2*compareEvery)))
+	f.want("observed", f.lines(`SELECT convert_from(data, 'UTF8')::jsonb ->> 'label' FROM events`), []string{"run:docs"})
 }
 
 // An App's own hook and a repository's hook send an event under the same GUID, each with a payload of its own.

@@ -16,7 +16,6 @@ import (
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/metrics"
 	"codexk8s.dev/shared/serve"
-	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 )
 
@@ -33,7 +32,6 @@ type handler struct {
 	db      *store.DB
 	clients *github.Clients // nil without a credential
 	send    func(context.Context, ...event.Event) error
-	process *stage.Process // whose trigger labels are looked for
 
 	comparing sync.Mutex           // one comparison with GitHub at a time
 	tried     map[string]time.Time // when each repository, and the App, was compared last, whatever came of it

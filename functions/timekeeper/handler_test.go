@@ -16,7 +16,6 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/serve"
-	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 	"codexk8s.dev/test/local/pg/pgtest"
 )
@@ -47,7 +46,7 @@ func setup(t *testing.T) *fixture {
 	must(t, err)
 	t.Cleanup(func() { _ = f.db.Close(context.Background()) })
 	f.s = serve.New("timekeeper", sink.URL)
-	f.h = &handler{db: f.db, send: f.s.Send, process: stage.Default()}
+	f.h = &handler{db: f.db, send: f.s.Send}
 	f.h.routes(f.s)
 	return f
 }

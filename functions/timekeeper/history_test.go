@@ -61,7 +61,7 @@ func TestATickDoesNotReadHistory(t *testing.T) {
 	f.awaitGone("timekeeper")
 	f.exec(`SELECT pg_stat_reset()`)
 	db := f.as("timekeeper")
-	h := &handler{db: db, clients: clients, send: f.s.Send, process: f.h.process}
+	h := &handler{db: db, clients: clients, send: f.s.Send}
 	for n := range 8 { // after five times Postgres plans a statement without its arguments
 		_, err = h.tick(t.Context(), event.New())
 		must(t, err)

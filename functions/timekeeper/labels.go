@@ -16,9 +16,10 @@ import (
 // labels looks for open issues that bear a trigger label and have no run for it, or
 // one that runs on in spite of it.
 func (c *comparison) labels(ctx context.Context) error {
-	labels := []string{c.process.Labels.Abort}
-	for _, s := range c.process.Stages {
-		labels = append(labels, c.process.LabelOf(s.Name, events.KindWork), c.process.LabelOf(s.Name, events.KindRevise))
+	process := c.repository.Process
+	labels := []string{process.Labels.Abort}
+	for _, s := range process.Stages {
+		labels = append(labels, process.LabelOf(s.Name, events.KindWork), process.LabelOf(s.Name, events.KindRevise))
 	}
 	for _, label := range labels {
 		opts := &gh.IssueListByRepoOptions{State: "open", Labels: []string{label}, ListOptions: gh.ListOptions{PerPage: 100}}
@@ -55,7 +56,7 @@ func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string) e
 		return err
 	}
 	cause := c.causeOf(set.GetID())
-	answered, err := c.db.LabelAnswered(ctx, c.repository.Key, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID, label == c.process.Labels.Abort)
+	answered, err := c.db.LabelAnswered(ctx, c.repository.Key, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID, label == c.repository.Process.Labels.Abort)
 	if err != nil || answered {
 		return err
 	}

@@ -54,7 +54,8 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	if err := db.AllowUnlogged(env.UnloggedSources); err != nil {
 		return fmt.Errorf("UNLOGGED_SOURCES: %w", err)
 	}
-	h := &handler{db: db, send: s.Send, process: process}
+	db.UseProcess(process)
+	h := &handler{db: db, send: s.Send}
 	if env.AppID == 0 && env.Token == "" {
 		slog.Info("no GitHub credential: GitHub is not compared with what arrived")
 	} else if h.clients, err = github.Open(github.Config{URL: env.APIURL, AppID: env.AppID, AppKey: []byte(env.AppKey), Token: env.Token}); err != nil {

@@ -22,8 +22,14 @@ func (h *handler) past(ctx context.Context, d webhook.Delivery, payload []byte, 
 	closes := d.Action == "closed" || d.Action == "reopened"
 	label, review := labelOf(d, payload), reviewOf(d, payload)
 	owner, name, ok := strings.Cut(d.Repository, "/")
-	if h.clients == nil || !ok || d.Number == 0 || !closes && review == 0 && !h.process.IsTrigger(label) {
+	if h.clients == nil || !ok || d.Number == 0 || !closes && review == 0 && label == "" {
 		return "", nil
+	}
+	if label != "" {
+		r, err := h.db.Repository(ctx, 0, d.Repository)
+		if err != nil || !r.Process.IsTrigger(label) {
+			return "", err
+		}
 	}
 	client, err := h.clients.For(ctx, d.Repository)
 	if err != nil {

@@ -8,6 +8,9 @@
 //	      instructions: "Write tests.", modes: {dev: full-env}, servicesFile: deploy/services.yaml, hostedTools: [web_search]}
 //	    repositories: [acme/shop]
 //	    members: {bob: maintainer}   # owner, admin, maintainer or reader
+//	    process: |                   # in place of the installation's; what package stage reads
+//	      version: 1
+//	      ...
 //
 // A login or a repository counts by GitHub's number from its first sight on. "bob@583231" says which account is meant where
 // somebody else has the name by now, and "acme/shop@1296269" which repository.
@@ -39,8 +42,15 @@ type Project struct {
 	ID           string // 1 to 40 lower-case letters, digits and inner hyphens
 	Name         string // for people; the ID unless given
 	Settings     Settings
+	Process      Block  // the project's own, in the form of shared/stage/process.yaml; zero = the installation's
 	Repositories []Name // owner/name
 	Members      []Member
+}
+
+// Block is a text of several lines in the file.
+type Block struct {
+	Text string
+	Line int // of the file, on which the text begins
 }
 
 // Name is a login or a repository's owner/name, in lower case, as GitHub does not tell them apart.
@@ -66,6 +76,7 @@ type writtenProject struct {
 	ID           string            `yaml:"id"`
 	Name         string            `yaml:"name"`
 	Settings     Settings          `yaml:"settings"`
+	Process      string            `yaml:"process"`
 	Repositories []string          `yaml:"repositories"`
 	Members      map[string]string `yaml:"members"`
 }
@@ -116,6 +127,13 @@ func (c *checker) project(w writtenProject, path ...any) Project {
 		p.Name = p.ID
 	}
 	c.settings(w.Settings, at("settings")...)
+	if w.Process != "" {
+		line, ok := c.Block(at("process")...)
+		if !ok {
+			c.Bad(at("process"), "process: want the process below it, indented, after a vertical bar: process: |")
+		}
+		p.Process = Block{Text: w.Process, Line: line}
+	}
 	for i, r := range w.Repositories {
 		name := c.name(repository, "repository (owner/name)", r, at("repositories", i)...)
 		c.once(c.bound, strings.ToLower(r), "repository", at("repositories", i)...)

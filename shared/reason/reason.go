@@ -40,6 +40,7 @@ const (
 	OlderAct            = "older_act"
 	IntentKnown         = "intent_known"
 	StageUnknown        = "stage_unknown"
+	ProcessInvalid      = "process_invalid"
 )
 
 // Why a run failed. Some are told by the agent of itself, most by the platform.
@@ -121,7 +122,7 @@ var Catalogue = []Entry{
 	{Ignored, []string{RepositoryNotBound}, "add the repository to a project (`PROJECTS_FILE`); only the audit tells of it"},
 	{Ignored, []string{TriggerConflict}, "several triggers at once: they are taken off, set one"},
 	{Ignored, []string{ModelConflict, ReasoningConflict}, "keep one such label, then set the trigger again"},
-	{Ignored, []string{UnknownStage, ModelUnknown, ReasoningUnknown}, "use a name of `shared/stage/process.yaml`"},
+	{Ignored, []string{UnknownStage, ModelUnknown, ReasoningUnknown}, "use a name of the project's process, mostly `shared/stage/process.yaml`"},
 	{Ignored, []string{SenderMissing}, "GitHub did not say who did it: do it again"},
 	{Ignored, []string{NothingToAbort}, "no run is active"},
 	{Ignored, []string{IssueClosed}, "reopen the issue, set the label again"},
@@ -131,7 +132,8 @@ var Catalogue = []Entry{
 	{Ignored, []string{PullRequestMerged, PullRequestClosed}, "nothing is left to revise: `run:dev` for another one, or reopen it"},
 	{Ignored, []string{NotOurPullRequest}, "set the label on the issue, or on the pull request that an agent has opened for it"},
 	{Ignored, []string{ApprovalOutdated}, "the approval is of an older commit: review again"},
-	{Ignored, []string{StageUnknown}, "no run of the issue is known that the review could be about: set a label on the issue"},
+	{Ignored, []string{StageUnknown}, "no run of the issue is known that the review could be about, or the process no longer has its stage: set a label on the issue"},
+	{Ignored, []string{ProcessInvalid}, "the project's own process does not fit this release: the comment names line and fault. An owner corrects it in the projects file"},
 	{Ignored, []string{LabelOff, OlderAct, IntentKnown}, "the news came late or twice: something newer counts. If it still holds, set the label again"},
 
 	{Failed, []string{Engine, Assignment, PullRequest}, "the run's log: the model's side, the platform's settings, GitHub's refusal"},

@@ -33,9 +33,9 @@ type Admission struct {
 }
 
 // Admit decides, over all active runs of one project, on each of those that wait
-// whether it may start, the oldest first. Each role has its limit and the project
-// has one for all; a run whose role is full holds nobody else up.
-func Admit(p *Process, s project.Settings, places []Place, now time.Time) []Admission {
+// whether it may start, the oldest first. Each role has its limit, by the run's own
+// process, and the project has one for all; a run whose role is full holds nobody else up.
+func Admit(s project.Settings, places []Place, now time.Time) []Admission {
 	busy, byRole := 0, map[string]int{}
 	var waiting []Place
 	for _, q := range places {
@@ -51,7 +51,7 @@ func Admit(p *Process, s project.Settings, places []Place, now time.Time) []Admi
 	all, position := make([]Admission, 0, len(waiting)), 0
 	for _, w := range waiting {
 		a := Admission{Place: w, Was: w.State, Waited: now.Sub(w.CreatedAt), Position: position + 1}
-		switch limit := p.Role(w.Role).Parallel; {
+		switch limit := w.Process.Role(w.Role).Parallel; {
 		case busy >= s.Limit():
 			a.queue("project_full", s.Limit())
 		case byRole[w.Role] >= limit:
@@ -59,7 +59,7 @@ func Admit(p *Process, s project.Settings, places []Place, now time.Time) []Admi
 		default:
 			busy++
 			byRole[w.Role]++
-			a.start(p, s, now)
+			a.start(s, now)
 		}
 		position = max(position, a.Position)
 		all = append(all, a)
@@ -67,9 +67,9 @@ func Admit(p *Process, s project.Settings, places []Place, now time.Time) []Admi
 	return all
 }
 
-func (a *Admission) start(p *Process, s project.Settings, now time.Time) {
+func (a *Admission) start(s project.Settings, now time.Time) {
 	a.Position = 0
-	a.Deadline, a.Decision = Start(p, s, a.Place, now)
+	a.Deadline, a.Decision = Start(s, a.Place, now)
 	a.to(Starting)
 }
 
@@ -86,10 +86,10 @@ func (a *Admission) queue(reason string, limit int) {
 
 // Start turns an admitted run into the request for its agent, or for what must be
 // known before, with its timers.
-func Start(p *Process, s project.Settings, q Place, now time.Time) (deadline time.Time, d events.Decision) {
-	deadline = now.Add(p.Stage(q.Stage).Timeout)
+func Start(s project.Settings, q Place, now time.Time) (deadline time.Time, d events.Decision) {
+	deadline = now.Add(q.Process.Stage(q.Stage).Timeout)
 	ref := q.ref()
-	d.Emit = append(begin(p, s, q, deadline, now), events.At(deadline, events.RunDeadline{RunRef: ref}))
+	d.Emit = append(begin(s, q, deadline, now), events.At(deadline, events.RunDeadline{RunRef: ref}))
 	d.Audit = []events.Record{{Actor: platform, Action: "run.admitted", Run: q.ID}}
 	return deadline, d
 }

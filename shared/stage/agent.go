@@ -80,7 +80,7 @@ func (d *decision) again() {
 		settings = d.item.Project.Settings
 	}
 	place := Place{Run: *run, Repository: d.item.Repository, RepositoryID: d.item.RepositoryID, Issue: d.item.Issue, BaseBranch: d.item.BaseBranch}
-	d.out.Emit = append(d.out.Emit, begin(d.p, settings, place, run.Deadline, d.now)...)
+	d.out.Emit = append(d.out.Emit, begin(settings, place, run.Deadline, d.now)...)
 }
 
 func (d *decision) jobFailed(in events.AgentFailed) {

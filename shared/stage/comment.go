@@ -126,9 +126,12 @@ func next(p *Process, i Item) string {
 	r := i.Run
 	again, revise, fresh := p.LabelOf(r.Stage, r.Kind), p.LabelOf(r.Stage, events.KindRevise), p.LabelOf(r.Stage, events.KindWork)
 	approval, approved := i.approval()
+	_, known := p.stage(r.Stage)
 	switch {
 	case !r.State.Final():
 		return fmt.Sprintf("`%s` stops it.", p.Labels.Abort)
+	case !known:
+		return gone(p, r.Stage)
 	case i.Pull.Merged:
 		return fmt.Sprintf("The pull request is merged. `%s` on the open issue starts another one.", fresh)
 	case i.Closed:
@@ -149,6 +152,11 @@ func next(p *Process, i Item) string {
 			or(last.By, "Somebody"), short(last.SHA), short(i.HeadSHA), revise)
 	}
 	return fmt.Sprintf("Review the pull request: *Request changes* starts `%s`, and so does the label.", revise)
+}
+
+// gone says that a stage is not in the process that holds now.
+func gone(p *Process, stage string) string {
+	return fmt.Sprintf("The project's process has no stage %s any more. These labels start something, or stop it: %s.", code(stage), quoted(p.known()))
 }
 
 func refusal(what, why string) string {

@@ -25,9 +25,12 @@ func Decide(item Item, in Input, now time.Time) (Item, events.Decision, error) {
 	if run := in.Needs(item.RepositoryKey, item.Issue).Run; run != "" && item.Run == nil {
 		return item, events.Decision{}, events.Reject("unknown_run", fmt.Errorf("run %s does not exist", run))
 	}
-	d := decision{p: item.Process, item: item, now: now}
+	d := decision{p: item.process(), item: item, now: now}
 	if item.Run != nil {
 		run := *item.Run
+		if run.Process == nil {
+			run.Process = item.Process
+		}
 		d.item.Run = &run
 	}
 	in.decide(&d)
@@ -37,7 +40,7 @@ func Decide(item Item, in Input, now time.Time) (Item, events.Decision, error) {
 
 // decision is one Decide under way.
 type decision struct {
-	p      *Process
+	p      *Process // whose rules hold
 	item   Item
 	now    time.Time
 	noted  bool
@@ -81,6 +84,9 @@ func (d *decision) finish(s State, cause, message string) {
 	}
 	run.Reason, run.Message, run.FinishedAt = cause, message, d.now
 	d.audit(platform, "run."+string(s), cause, "%s", message)
+	if g := run.Grant; g != nil && !strings.HasPrefix(run.Process.Hash, g.Process) {
+		d.audit(platform, "run.process_unknown", "", "it was requested by the process %s, which is not known here, and has ended by %s", g.Process, run.Process.Hash)
+	}
 	d.emit(events.RunFinished{RunRef: d.item.Ref(), State: string(s), Reason: cause})
 	if started {
 		var settings project.Settings

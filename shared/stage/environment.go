@@ -24,25 +24,25 @@ func mode(s project.Settings, r Role) string { return or(s.Modes[r.Name], r.Mode
 // begin is what gets an admitted run its agent: the request for it, or for a
 // full-env role first the project's list of services. The list is read from the
 // base branch, never from the agent's own, which an agent could write.
-func begin(p *Process, s project.Settings, q Place, deadline, now time.Time) []events.Draft {
+func begin(s project.Settings, q Place, deadline, now time.Time) []events.Draft {
 	ref := q.ref()
-	if mode(s, p.Role(q.Role)) == FullEnv {
+	if mode(s, q.Process.Role(q.Role)) == FullEnv {
 		return []events.Draft{events.Now(events.GitHubLookupRequested{
 			RunRef: ref, Attempt: q.Attempt, Path: or(s.ServicesFile, environment.DefaultFile), Ref: q.BaseBranch,
 		})}
 	}
 	run := q.Run
 	run.Deadline = deadline
-	return agentRequest(p, s, ref, run, nil, now)
+	return agentRequest(s, ref, run, nil, now)
 }
 
 // agentRequest asks for the run's agent, and from then on for looking after it.
-func agentRequest(p *Process, s project.Settings, ref events.RunRef, r Run, services []events.Service, now time.Time) []events.Draft {
-	role := p.Role(r.Role)
+func agentRequest(s project.Settings, ref events.RunRef, r Run, services []events.Service, now time.Time) []events.Draft {
+	role := r.Process.Role(r.Role)
 	return []events.Draft{
 		events.Now(events.AgentRequested{
 			RunRef: ref, Namespace: r.Namespace, Stage: r.Stage, Role: r.Role, Engine: r.Engine,
-			Deadline: r.Deadline, ExpiresAt: r.Deadline.Add(s.KeepFor(p.Stage(r.Stage).Keep)),
+			Deadline: r.Deadline, ExpiresAt: r.Deadline.Add(s.KeepFor(r.Process.Stage(r.Stage).Keep)),
 			CPU: role.CPU, Memory: role.Memory, Runtime: s.RuntimeClass, Sandbox: s.Sandbox, Attempt: r.Attempt, Services: services,
 		}),
 		events.At(now.Add(checkEvery), events.RunCheck{RunRef: ref, Namespace: r.Namespace, Attempt: r.Attempt}),
@@ -78,5 +78,5 @@ func (d *decision) lookedUp(in events.GitHubLookedUp) {
 		settings = d.item.Project.Settings
 	}
 	d.audit(platform, "services.known", "", "%d of %s", len(services), or(in.SHA, "no "+in.Path))
-	d.out.Emit = append(d.out.Emit, agentRequest(d.p, settings, d.item.Ref(), *run, services, d.now)...)
+	d.out.Emit = append(d.out.Emit, agentRequest(settings, d.item.Ref(), *run, services, d.now)...)
 }

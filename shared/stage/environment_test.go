@@ -14,9 +14,9 @@ import (
 func TestTheListOfServicesBecomesPartOfTheRequest(t *testing.T) {
 	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	settings := project.Settings{Modes: map[string]string{"dev": FullEnv}, ServicesFile: "deploy/agent.yaml", RuntimeClass: "gvisor", Sandbox: "agent-sandbox"}
-	run := Run{ID: "r-1", Project: "shop", Stage: "dev", Role: "dev", State: Starting, Engine: "codex", Namespace: "codexk8s-run-1", Attempt: 1}
+	run := Run{ID: "r-1", Project: "shop", Process: Default(), Stage: "dev", Role: "dev", State: Starting, Engine: "codex", Namespace: "codexk8s-run-1", Attempt: 1}
 	ref := events.RunRef{RunID: "r-1", Project: "shop", Repository: "acme/shop", Issue: 1}
-	deadline, d := Start(Default(), settings, Place{Run: run, Repository: "acme/shop", Issue: 1, BaseBranch: "trunk"}, now)
+	deadline, d := Start(settings, Place{Run: run, Repository: "acme/shop", Issue: 1, BaseBranch: "trunk"}, now)
 	asked := events.GitHubLookupRequested{RunRef: ref, Attempt: 1, Path: "deploy/agent.yaml", Ref: "trunk"}
 	if diff := cmp.Diff(events.Now(asked), d.Emit[0]); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)

@@ -100,8 +100,16 @@ type Item struct {
 	IntentKnown bool
 	// Report is what the agent of Run has reported, where an input needs it; nil if it has not.
 	Report *events.AgentReported
-	// Process is by whose rules it is decided.
+	// Process is the project's, by which everything is decided but an active run.
 	Process *Process
+}
+
+// process has the rules that hold now. A run ends by those that it began with.
+func (i *Item) process() *Process {
+	if i.active() && i.Run.Process != nil {
+		return i.Run.Process
+	}
+	return i.Process
 }
 
 // Pull is what is known of the item's pull request beside its number and its head.
@@ -157,6 +165,9 @@ type Run struct {
 	Intent      string
 	Namespace   string
 	Grant       *Grant // nil for a run of the release before
+	// Process is what the run was requested by. Where that is not known any more, as for a run of the release before or
+	// one that a later release has begun, it goes on by the project's present one.
+	Process     *Process
 	Attempt     int    // how many Jobs it had before this one
 	Task        *Task  // nil for a run of the release before
 	BaseCommit  string // of the base branch when the run was asked for, else at its start; "" = not known yet
@@ -184,7 +195,7 @@ const (
 
 // A Grant is what a run may do, fixed when it is requested: what process and project say later is for later runs.
 type Grant struct {
-	Process     string   `json:"process"`     // Process.Hash of the rules that it goes by
+	Process     string   `json:"process"`     // Process.Hash of the rules that it was requested by
 	Write       []string `json:"write"`       // globs of paths that its pull request may change
 	HostedTools []string `json:"hostedTools"` // that OpenAI may run for it, by type
 }

@@ -24,6 +24,7 @@
 package stage
 
 import (
+	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -49,7 +50,11 @@ type Process struct {
 	Roles     []Role    `yaml:"roles"`
 	Stages    []Stage   `yaml:"stages"`
 
-	Hash string `yaml:"-"` // of the text that it was read from, twelve hexadecimal digits: what a run names the process by
+	Text string `yaml:"-"` // what it was read from
+	Hash string `yaml:"-"` // the text's SHA-256, in hexadecimal: what a run names the process by
+
+	// Fault says why a project's own process can't be read. This one is the installation's then, and starts nothing.
+	Fault string `yaml:"-"`
 }
 
 // Labels are the names of the labels that are not a stage's own.
@@ -111,9 +116,12 @@ func Default() *Process {
 // Parse reads a process and checks it. All that is wrong comes in one error, each
 // with its line: unknown fields, a label owned twice, a stage without time-out, a
 // role or stage that does not exist, an artefact that is needed and never made.
-func Parse(data []byte) (*Process, error) {
+func Parse(data []byte) (*Process, error) { return ParseAt(data, 1) }
+
+// ParseAt is Parse for a text that is part of a file, from that line on: the errors have the file's lines.
+func ParseAt(data []byte, line int) (*Process, error) {
 	p := &Process{}
-	source, err := yamlfile.Read(data, p)
+	source, err := yamlfile.Read(slices.Concat(bytes.Repeat([]byte{'\n'}, line-1), data), p)
 	if err != nil {
 		return nil, fmt.Errorf("reading the process: %w", err)
 	}
@@ -122,7 +130,7 @@ func Parse(data []byte) (*Process, error) {
 		return nil, fmt.Errorf("the process is invalid: %w", err)
 	}
 	sum := sha256.Sum256(data)
-	p.Hash = hex.EncodeToString(sum[:])[:12]
+	p.Text, p.Hash = string(data), hex.EncodeToString(sum[:])
 	return p, nil
 }
 
@@ -146,6 +154,9 @@ func (p *Process) check(source *yamlfile.File) {
 	own(p.Labels.NeedInput, "needInput", "labels", "needInput")
 	if p.Labels.Trigger == "" || p.Labels.Revise == "" {
 		source.Bad([]any{"labels"}, "labels.trigger and labels.revise must not be empty")
+	}
+	if !strings.HasPrefix(p.Labels.Abort, p.Labels.Trigger) {
+		source.Bad([]any{"labels", "abort"}, "labels.abort %q does not begin with %q, so it would stop nothing", p.Labels.Abort, p.Labels.Trigger)
 	}
 	for owner, pattern := range map[string]string{"models": p.Models.Label, "reasoning": p.Reasoning.Label} {
 		if strings.Count(pattern, "*") != 1 {

@@ -70,7 +70,13 @@ func (d *decision) refuseReview(in Reviewed, t Trigger) (cause, why string) {
 		return reason.StageUnknown, "No run of this issue is known: which stage made the pull request?"
 	}
 	if in.State == "changes_requested" {
-		return d.gate(t)
+		if cause, why := d.gate(t); cause != "" {
+			return cause, why
+		}
+		if _, known := d.p.stage(t.Stage); !known {
+			return reason.StageUnknown, gone(d.p, t.Stage)
+		}
+		return "", ""
 	}
 	switch {
 	case d.item.Pull.Merged:

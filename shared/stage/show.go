@@ -16,7 +16,8 @@ type shown struct {
 	withPullRequest bool
 }
 
-func show(p *Process, i Item) shown {
+func show(i Item) shown {
+	p := i.process()
 	s := shown{
 		comment: Comment(p, i), answered: i.Answered, answeredPull: i.Pull.Answered,
 		withPullRequest: i.PullRequest != 0 && (i.Run != nil || len(i.Pull.Answered) > 0),
@@ -36,8 +37,20 @@ func show(p *Process, i Item) shown {
 			s.off = append(s.off, label)
 		}
 	}
+	if i.Run.Process != nil { // whose labels may be others
+		s.takeOff(i.Run.Process.Labels.Approved, i.Run.Process.Labels.InReview)
+	}
 	slices.Sort(s.off)
 	return s
+}
+
+// takeOff adds to off what is not on.
+func (s *shown) takeOff(labels ...string) {
+	for _, l := range labels {
+		if !has(s.on, l) {
+			s.off = with(s.off, l)
+		}
+	}
 }
 
 // differs reports whether there is something to be changed on GitHub. A trigger that
@@ -55,10 +68,11 @@ func (d *decision) tell(before Item) {
 	if !d.noted && movedOn(before, d.item) {
 		d.item.Note = ""
 	}
-	now := show(d.p, d.item)
-	if !now.differs(show(d.p, before)) && d.status == nil {
+	now, was := show(d.item), show(before)
+	if !now.differs(was) && d.status == nil {
 		return
 	}
+	now.takeOff(slices.Concat(was.on, was.off)...) // by another process it may have had others
 	d.item.Version++
 	c := events.GitHubChangeRequested{
 		Repository: d.item.Repository, RepositoryID: d.item.RepositoryID, Issue: d.item.Issue, PullRequest: d.item.PullRequest,

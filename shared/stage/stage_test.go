@@ -30,6 +30,7 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		"makes nothing":     {"    makes: [pull_request]", "    makes: []", "line 36: stage dev makes nothing"},
 		"label owned twice": {"    label: run:dev\n", "    label: run:abort\n", `line 36: label "run:abort" belongs to both abort and stage dev`},
 		"agent may set it":  {"    label: run:dev\n", "    label: state:dev\n", `label "state:dev" does not begin with "run:"`},
+		"stops nothing":     {`  abort: "run:abort"`, `  abort: "stop"`, `line 9: labels.abort "stop" does not begin with "run:"`},
 		"no parallel":       {"    parallel: 2\n", "    parallel: 0\n", "line 27: role dev: parallel is 0"},
 		"bad quantity":      {"    memory: 2Gi", "    memory: lots", `memory "lots" is no Kubernetes quantity`},
 		"bad mode":          {"    mode: code-only", "    mode: full", "line 27: role dev: mode is \"full\", want code-only or full-env"},
@@ -103,7 +104,7 @@ func TestAdmitIsFairAndNobodyBlocks(t *testing.T) {
 	p.Roles = append(p.Roles, Role{Name: "qa", Parallel: 1})
 	at := func(minute int) time.Time { return time.Date(2026, 11, 1, 12, minute, 0, 0, time.UTC) }
 	place := func(id, role string, s State, minute int) Place {
-		return Place{Run: Run{ID: id, Role: role, State: s, CreatedAt: at(minute)}}
+		return Place{Run: Run{ID: id, Process: p, Role: role, State: s, CreatedAt: at(minute)}}
 	}
 	places := []Place{
 		place("d1", "dev", Running, 0), place("d2", "dev", Starting, 1),
@@ -111,7 +112,7 @@ func TestAdmitIsFairAndNobodyBlocks(t *testing.T) {
 		place("w", "qa", Waiting, 0),
 	}
 	said := func(s project.Settings) (out []string) {
-		for _, a := range Admit(p, s, places, at(10)) {
+		for _, a := range Admit(s, places, at(10)) {
 			out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s %s→%s %d %s", a.ID, a.Waited, a.Was, a.State, a.Position, a.Reason)))
 			if told := a.Was != a.State; told != (len(a.Audit) == 1) {
 				t.Errorf("%s changes: %t, the audit says %+v", a.ID, told, a.Audit)
@@ -131,10 +132,9 @@ func TestAdmitIsFairAndNobodyBlocks(t *testing.T) {
 
 // What the project's settings, the role and the run before say reaches agent-launcher.
 func TestStart(t *testing.T) {
-	p := Default()
 	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	q := Place{
-		Run:        Run{ID: "r", Project: "shop", Stage: "dev", Role: "dev", Engine: "codex", Namespace: "codexk8s-run-0dc61a635cfd", Attempt: 1},
+		Run:        Run{ID: "r", Project: "shop", Process: Default(), Stage: "dev", Role: "dev", Engine: "codex", Namespace: "codexk8s-run-0dc61a635cfd", Attempt: 1},
 		Repository: "acme/demo", Issue: 1,
 	}
 	want := events.AgentRequested{
@@ -142,7 +142,7 @@ func TestStart(t *testing.T) {
 		Namespace: "codexk8s-run-0dc61a635cfd", Stage: "dev", Role: "dev", Engine: "codex",
 		Deadline: now.Add(time.Hour), ExpiresAt: now.Add(3 * time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Attempt: 1,
 	}
-	deadline, d := Start(p, project.Settings{Keep: "2h", RuntimeClass: "gvisor"}, q, now)
+	deadline, d := Start(project.Settings{Keep: "2h", RuntimeClass: "gvisor"}, q, now)
 	if diff := cmp.Diff(want, d.Emit[0].Payload); diff != "" || !deadline.Equal(want.Deadline) {
 		t.Errorf("deadline %s, request (-want +got):\n%s", deadline, diff)
 	}
@@ -271,7 +271,7 @@ func TestWhatARunMayDoIsFixed(t *testing.T) {
 	if err != nil || item.Run == nil {
 		t.Fatalf("%+v, %v", item.Run, err)
 	}
-	if diff := cmp.Diff(&Grant{Process: p.Hash, Write: []string{"**"}, HostedTools: []string{"web_search"}}, item.Run.Grant); diff != "" || len(p.Hash) != 12 {
+	if diff := cmp.Diff(&Grant{Process: p.Hash, Write: []string{"**"}, HostedTools: []string{"web_search"}}, item.Run.Grant); diff != "" || len(p.Hash) != 64 {
 		t.Errorf("process %q (-want +got):\n%s", p.Hash, diff)
 	}
 }

@@ -92,7 +92,7 @@ func (d *decision) refuse(in Labeled, before Item, t Trigger, known, ours bool) 
 	if d.isOff(in, before) {
 		return reason.LabelOff, "The label was taken off again."
 	}
-	if !known {
+	if !known && d.p.Fault == "" {
 		return reason.UnknownStage, fmt.Sprintf("No stage has the label %s. Known: %s.", code(in.Label), quoted(d.p.known()))
 	}
 	if !ours {
@@ -197,6 +197,8 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 	labels := d.item.Labels
 	again := "then set the label again."
 	switch {
+	case d.p.Fault != "":
+		return reason.ProcessInvalid, fmt.Sprintf("The project's own process can't be read: %s. Once an owner of the platform has corrected it, set the label again.", d.p.Fault)
 	case d.item.Closed:
 		return reason.IssueClosed, "The issue is closed. Reopen it, " + again
 	case has(labels, d.p.Labels.Blocked):
@@ -242,6 +244,7 @@ func (d *decision) request(t Trigger, by, intent string, review *Review) {
 		Reasoning:   effort,
 		RequestedBy: by, Intent: intent, Task: &task, Review: review, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),
+		Process:   d.p,
 		Grant:     &Grant{Process: d.p.Hash, Write: s.Write, HostedTools: append([]string{}, settings.HostedTools...)},
 	}
 	if t.Kind != events.KindRevise { // which goes on from where its branch is

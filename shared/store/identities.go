@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/stage"
 )
 
 // A Repository is one of GitHub's as the platform knows it. A bound one belongs to its number from its first sight:
@@ -25,6 +26,8 @@ type Repository struct {
 	CloneURL string // "" = not known
 	// Taken is the number of the repository that is known by this name, if that is another one; else 0.
 	Taken int64
+	// Process is that of its project, else the installation's.
+	Process *stage.Process
 }
 
 // A Sighting is what GitHub says of a repository at a time: its number and its name.
@@ -45,18 +48,33 @@ type Account struct {
 // known; where GitHub's number is not given, any name that it has had here. One that is bound to no project has its name for a key.
 func (db *DB) Repository(ctx context.Context, id int64, name string) (Repository, error) {
 	rows, err := db.pool.Query(ctx, `
-		SELECT full_name, coalesce(name, full_name), coalesce(github_id, 0), true, coalesce(clone_url, ''), 0::bigint
-		FROM repositories
-		WHERE github_id = $1 OR full_name = $2 OR lower(name) = $2
-	`, id, strings.ToLower(name))
+		SELECT `+repositoryColumns+`
+		FROM repositories r`+inForce+`
+		WHERE r.github_id = $1 OR r.full_name = $3 OR lower(r.name) = $3
+	`, id, db.processes.known(), strings.ToLower(name))
 	if err != nil {
 		return Repository{}, fmt.Errorf("looking for repository %s: %w", name, err)
 	}
-	known, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Repository])
+	known, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Repository, error) { return db.scanRepository(row) })
 	if err != nil {
 		return Repository{}, fmt.Errorf("looking for repository %s: %w", name, err)
 	}
-	return choose(known, id, name), nil
+	r := choose(known, id, name)
+	if !r.Bound {
+		r.Process = db.processes.own()
+	}
+	return r, nil
+}
+
+// repositoryColumns are those of scanRepository, of r joined with inForce.
+const repositoryColumns = `r.full_name, coalesce(r.name, r.full_name), coalesce(r.github_id, 0), coalesce(r.clone_url, ''), coalesce(p.hash, ''), coalesce(p.text, '')`
+
+func (db *DB) scanRepository(row pgx.CollectableRow, more ...any) (Repository, error) {
+	r := Repository{Bound: true}
+	var hash, text string
+	err := row.Scan(append([]any{&r.Key, &r.Name, &r.ID, &r.CloneURL, &hash, &text}, more...)...)
+	r.Process = db.processes.ofProject(hash, text)
+	return r, err
 }
 
 // choose takes that one of the repositories known by the number or the name.
@@ -87,13 +105,16 @@ func choose(known []Repository, id int64, name string) Repository {
 // RepositoryOfRun is the repository of a run, by its present name; ErrNotFound when there is no such run.
 func (db *DB) RepositoryOfRun(ctx context.Context, runID string) (Repository, error) {
 	var r Repository
+	var hash, text string
 	err := db.pool.QueryRow(ctx, `
-		SELECT w.repository, coalesce(r.name, w.full_name), coalesce(r.github_id, 0), r.full_name IS NOT NULL, coalesce(r.clone_url, '')
+		SELECT w.repository, coalesce(r.name, w.full_name), coalesce(r.github_id, 0), r.full_name IS NOT NULL, coalesce(r.clone_url, ''),
+		       coalesce(p.hash, ''), coalesce(p.text, '')
 		FROM runs
 		JOIN work_items w USING (repository, issue)
-		LEFT JOIN repositories r ON r.full_name = w.repository
+		LEFT JOIN repositories r ON r.full_name = w.repository`+inForce+`
 		WHERE runs.id = $1
-	`, uuidOrNull(runID)).Scan(&r.Key, &r.Name, &r.ID, &r.Bound, &r.CloneURL)
+	`, uuidOrNull(runID), db.processes.known()).Scan(&r.Key, &r.Name, &r.ID, &r.Bound, &r.CloneURL, &hash, &text)
+	r.Process = db.processes.ofProject(hash, text)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = ErrNotFound
 	}

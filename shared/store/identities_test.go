@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"codexk8s.dev/shared/project"
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 )
 
@@ -26,6 +27,7 @@ func TestARepositoryKeepsItsKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		want.Process = stage.Default()
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", s.Name, diff)
 		}

@@ -19,7 +19,7 @@ const everywhere = "*"
 
 // SaveProjects brings projects, repositories and members to what the file says, in one transaction. It adds and changes;
 // what is not in the file stays, because runs and their history refer to it. The error names the lines that are wrong and
-// that only the database knows to be.
+// that project.Parse can't know to be.
 func (db *DB) SaveProjects(ctx context.Context, f *project.File) error {
 	return db.keep(ctx, func(tx *Tx) ([]events.Record, error) {
 		// Two at once with different files would wait for each other's rows crosswise.
@@ -40,16 +40,16 @@ func (db *DB) SaveProjects(ctx context.Context, f *project.File) error {
 		if len(s.wrong) > 0 {
 			return nil, fmt.Errorf("the projects file: %s", strings.Join(s.wrong, "; "))
 		}
-		return s.pinned, nil
+		return s.said, nil
 	})
 }
 
 // saving is the work of SaveProjects.
 type saving struct {
-	tx     *Tx
-	bound  map[string]project.Name // how the file names the repository of each key
-	wrong  []string                // what only the database knows to be wrong
-	pinned []events.Record         // who is meant by a name from now on: rights hang on it
+	tx    *Tx
+	bound map[string]project.Name // how the file names the repository of each key
+	wrong []string                // what project.Parse can't know to be wrong
+	said  []events.Record         // for the audit: who is meant by a name from now on, and by which process it goes
 }
 
 func (s *saving) project(ctx context.Context, p project.Project) error {
@@ -63,6 +63,9 @@ func (s *saving) project(ctx context.Context, p project.Project) error {
 		ON CONFLICT (id) DO UPDATE
 		SET name = excluded.name, settings = excluded.settings
 	`, p.ID, p.Name, settings); err != nil {
+		return err
+	}
+	if err := s.process(ctx, p.ID, p.Process); err != nil {
 		return err
 	}
 	for _, r := range p.Repositories {
@@ -115,7 +118,7 @@ func (s *saving) bind(ctx context.Context, id string, r project.Name) (key strin
 		RETURNING full_name, coalesce(github_id, 0)
 	`, id, r.Text, r.Number).Scan(&key, &number)
 	if err == nil && r.Number != 0 {
-		s.pin("repository.pinned", "%s is number %d, as line %d of the projects file says", key, r.Number, r.Line)
+		s.say("repository.pinned", "%s is number %d, as line %d of the projects file says", key, r.Number, r.Line)
 	}
 	return key, number, err
 }
@@ -141,15 +144,15 @@ func (s *saving) member(ctx context.Context, id string, who project.Name, role a
 		return fmt.Errorf("storing member %s of %s: %w", who.Text, id, err)
 	case who.Number == 0 || who.Number == was:
 	case was == 0:
-		s.pin("member.pinned", "@%s in %s is account %d, as line %d of the projects file says", who.Text, id, who.Number, who.Line)
+		s.say("member.pinned", "@%s in %s is account %d, as line %d of the projects file says", who.Text, id, who.Number, who.Line)
 	default:
-		s.pin("member.pinned", "@%s in %s is account %d, not %d any more, as line %d of the projects file says", who.Text, id, who.Number, was, who.Line)
+		s.say("member.pinned", "@%s in %s is account %d, not %d any more, as line %d of the projects file says", who.Text, id, who.Number, was, who.Line)
 	}
 	return nil
 }
 
-func (s *saving) pin(action, detail string, args ...any) {
-	s.pinned = append(s.pinned, known(action, fmt.Sprintf(detail, args...)))
+func (s *saving) say(action, detail string, args ...any) {
+	s.said = append(s.said, known(action, fmt.Sprintf(detail, args...)))
 }
 
 // Bound counts the projects, and the repositories that are bound to one.

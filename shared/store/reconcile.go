@@ -19,17 +19,18 @@ type BoundRepository struct {
 // Unreconciled reads the bound repositories that were not compared since then, the longest waiting first.
 func (db *DB) Unreconciled(ctx context.Context, since time.Time) ([]BoundRepository, error) {
 	rows, err := db.pool.Query(ctx, `
-		SELECT full_name, coalesce(name, full_name), coalesce(github_id, 0), hook_id, coalesce(reconciled_at, '0001-01-01Z'::timestamptz)
-		FROM repositories
-		WHERE reconciled_at IS NULL OR reconciled_at <= $1
-		ORDER BY reconciled_at NULLS FIRST, full_name
-	`, since)
+		SELECT `+repositoryColumns+`, r.hook_id, r.reconciled_at
+		FROM repositories r`+inForce+`
+		WHERE r.reconciled_at IS NULL OR r.reconciled_at <= $1
+		ORDER BY r.reconciled_at NULLS FIRST, r.full_name
+	`, since, db.processes.known())
 	if err != nil {
 		return nil, fmt.Errorf("reading the repositories: %w", err)
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (BoundRepository, error) {
-		r := BoundRepository{Repository: Repository{Bound: true}}
-		err := row.Scan(&r.Key, &r.Name, &r.ID, &r.HookID, &r.Reconciled)
+		var r BoundRepository
+		var err error
+		r.Repository, err = db.scanRepository(row, &r.HookID, zero(&r.Reconciled))
 		return r, err
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,9 +14,9 @@ import (
 )
 
 // queueRun asks for the run with that id, "" for the newest.
-func queueRun(b *pgx.Batch, id string, item *stage.Item) {
+func (tx *Tx) queueRun(b *pgx.Batch, id string, item *stage.Item) {
 	scan := func(row pgx.Row) error {
-		r, err := scanRun(row)
+		r, err := tx.scanRun(row)
 		if err != nil {
 			return optional(err)
 		}
@@ -23,26 +24,31 @@ func queueRun(b *pgx.Batch, id string, item *stage.Item) {
 		return nil
 	}
 	if id != "" {
-		b.Queue(`SELECT `+runColumns+` FROM runs WHERE id = $1`, id).QueryRow(scan)
+		b.Queue(`SELECT `+runColumns+` FROM runs WHERE id = $2`, tx.processes.known(), id).QueryRow(scan)
 		return
 	}
 	b.Queue(`
 		SELECT `+runColumns+`
 		FROM runs
-		WHERE repository = $1 AND issue = $2
+		WHERE repository = $2 AND issue = $3
 		ORDER BY created_at DESC
 		LIMIT 1
-	`, item.RepositoryKey, item.Issue).QueryRow(scan)
+	`, tx.processes.known(), item.RepositoryKey, item.Issue).QueryRow(scan)
 }
 
-const runColumns = `id::text, project_id, stage, coalesce(kind, CASE WHEN revise THEN 'revise' ELSE 'work' END), role, state, reason, message, engine, model, reasoning,
-	requested_by, intent, namespace, attempt, waiting_for, granted, task, base_commit, review, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at`
+// processText is that of the process by which a run was requested; NULL where $1, which are processes.known, has its hash.
+const processText = `(SELECT text FROM processes WHERE hash = granted ->> 'process' AND hash <> ALL ($1))`
 
-func scanRun(row pgx.Row) (stage.Run, error) {
+const runColumns = `id::text, project_id, stage, coalesce(kind, CASE WHEN revise THEN 'revise' ELSE 'work' END), role, state, reason, message, engine, model, reasoning,
+	requested_by, intent, namespace, attempt, waiting_for, granted, task, base_commit, review, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at, coalesce(` + processText + `, '')`
+
+func (tx *Tx) scanRun(row pgx.Row) (stage.Run, error) {
 	var r stage.Run
+	var process string
 	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Kind, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
 		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.WaitingFor, &r.Grant, &r.Task, &r.BaseCommit, &r.Review, &r.ThreadID, &r.Summary,
-		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt))
+		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt), &process)
+	r.Process = tx.processes.ofRun(r.Grant, process)
 	return r, err
 }
 
@@ -50,19 +56,30 @@ func scanRun(row pgx.Row) (stage.Run, error) {
 // The caller's Step has locked the project.
 func (tx *Tx) Places(ctx context.Context, project string) (s project.Settings, places []stage.Place, err error) {
 	var b pgx.Batch
-	b.Queue(`SELECT settings FROM projects WHERE id = $1`, project).QueryRow(func(row pgx.Row) error { return row.Scan(&s) })
+	var present *stage.Process
+	known := tx.processes.known()
 	b.Queue(`
-		SELECT r.id::text, r.project_id, r.stage, r.role, r.state, r.engine, r.namespace, r.attempt, r.created_at,
-		       coalesce(b.name, w.full_name), coalesce(b.github_id, 0), w.issue, w.base_branch
+		SELECT r.settings, coalesce(p.hash, ''), coalesce(p.text, '')
+		FROM (SELECT id AS project_id, settings FROM projects WHERE id = $1) r`+inForce, project, known).QueryRow(func(row pgx.Row) error {
+		var hash, text string
+		err := row.Scan(&s, &hash, &text)
+		present = tx.processes.ofProject(hash, text)
+		return err
+	})
+	b.Queue(`
+		SELECT r.id::text, r.project_id, r.stage, r.role, r.state, r.engine, r.namespace, r.attempt, r.granted, r.created_at,
+		       coalesce(b.name, w.full_name), coalesce(b.github_id, 0), w.issue, w.base_branch, coalesce(`+processText+`, '')
 		FROM runs r
 		JOIN work_items w USING (repository, issue)
 		LEFT JOIN repositories b ON b.full_name = w.repository
-		WHERE r.project_id = $1 AND r.finished_at IS NULL
+		WHERE r.project_id = $2 AND r.finished_at IS NULL
 		ORDER BY r.created_at, r.id
-	`, project).Query(func(rows pgx.Rows) error {
+	`, known, project).Query(func(rows pgx.Rows) error {
 		places, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (stage.Place, error) {
 			var p stage.Place
-			err := row.Scan(&p.ID, &p.Project, &p.Stage, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.Attempt, &p.CreatedAt, &p.Repository, &p.RepositoryID, &p.Issue, &p.BaseBranch)
+			var process string
+			err := row.Scan(&p.ID, &p.Project, &p.Stage, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.Attempt, &p.Grant, &p.CreatedAt, &p.Repository, &p.RepositoryID, &p.Issue, &p.BaseBranch, &process)
+			p.Process = cmp.Or(tx.processes.ofRun(p.Grant, process), present)
 			return p, err
 		})
 		return err

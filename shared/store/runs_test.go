@@ -45,7 +45,7 @@ func TestPlacesAreNeverGivenTwice(t *testing.T) {
 	failed := atOnce(10, func(i int) error {
 		return w.step(w.as("stage-router"), fmt.Sprint(i), "project/shop", func(ctx context.Context, tx *store.Tx) error {
 			settings, places, err := tx.Places(ctx, "shop")
-			for _, a := range stage.Admit(stage.Default(), settings, places, tx.Now()) {
+			for _, a := range stage.Admit(settings, places, tx.Now()) {
 				err = errors.Join(err, tx.Admit(ctx, a))
 			}
 			return err
@@ -110,7 +110,9 @@ func TestARunIsSavedOverWhatWasLoaded(t *testing.T) {
 		})
 	}
 	stale := func(i *stage.Item, was *stage.Run) { i.Run.State, was.State = stage.Succeeded, stage.Starting }
-	second := func(i *stage.Item, _ *stage.Run) { i.Run.ID, i.Run.Intent = runB, "another" }
+	second := func(i *stage.Item, _ *stage.Run) {
+		i.Run.ID, i.Run.Intent, i.Run.Process = runB, "another", stage.Default()
+	}
 	if err := save("stale", stale); !errors.Is(err, store.ErrChanged) {
 		t.Errorf("over another state: %v", err)
 	}

@@ -15,8 +15,9 @@ import (
 // Tx is a transaction of one function, handed to the closures of Step and Emit.
 type Tx struct {
 	pgx.Tx
-	function string
-	now      time.Time
+	function  string
+	now       time.Time
+	processes *processes
 }
 
 // Now is the time of the transaction's start by the function's clock, UTC.
@@ -128,7 +129,7 @@ func (db *DB) inTx(ctx context.Context, f func(*Tx) error) error {
 		return fmt.Errorf("connecting to Postgres: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it is a no-op
-	if err := f(&Tx{Tx: tx, function: db.function, now: db.Now()}); err != nil {
+	if err := f(&Tx{Tx: tx, function: db.function, now: db.Now(), processes: db.processes}); err != nil {
 		return err
 	}
 	if err := tx.Commit(ctx); err != nil {

@@ -51,6 +51,8 @@ type DB struct {
 	pool     *pgxpool.Pool
 	now      func() time.Time
 	unlogged []string
+
+	processes *processes
 }
 
 // Open prepares the connection pool of the named function. dsn is a libpq URL or
@@ -74,7 +76,7 @@ func Open(ctx context.Context, function, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the connection pool: %w", err)
 	}
-	return &DB{function: function, pool: pool, now: time.Now}, nil
+	return &DB{function: function, pool: pool, now: time.Now, processes: newProcesses()}, nil
 }
 
 // poolSizeSet reports whether the operator chose the pool's size.

@@ -35,7 +35,7 @@ func (db *DB) Home(ctx context.Context, about stage.Subject) (Home, error) {
 	if about.Run != "" {
 		r, err := db.RepositoryOfRun(ctx, about.Run)
 		if errors.Is(err, ErrNotFound) {
-			r, err = Repository{Key: strings.ToLower(about.Repository), Name: about.Repository}, nil
+			r, err = Repository{Key: strings.ToLower(about.Repository), Name: about.Repository, Process: db.processes.own()}, nil
 		}
 		return Home{Repository: r, Issue: about.Issue}, err
 	}
@@ -70,6 +70,7 @@ func (tx *Tx) Item(ctx context.Context, h Home, needs stage.Needs) (item stage.I
 func (tx *Tx) load(ctx context.Context, h Home, needs stage.Needs) (stage.Item, error) {
 	item := stage.Item{
 		RepositoryKey: h.Repository.Key, RepositoryID: h.Repository.ID, Issue: h.Issue, Repository: h.Repository.Name, NameTaken: h.Repository.Taken,
+		Process: h.Repository.Process,
 	}
 	var b pgx.Batch
 	b.Queue(`
@@ -88,7 +89,7 @@ func (tx *Tx) load(ctx context.Context, h Home, needs stage.Needs) (stage.Item, 
 			return row.Scan(&item.IntentKnown)
 		})
 	}
-	queueRun(&b, needs.Run, &item)
+	tx.queueRun(&b, needs.Run, &item)
 	if needs.Report {
 		b.Queue(`SELECT report FROM run_reports WHERE run_id = $1`, needs.Run).QueryRow(func(row pgx.Row) error {
 			return optional(row.Scan(&item.Report))
@@ -148,6 +149,7 @@ func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was *stage.Run) error 
 	`, repository, i.Issue, i.Repository, i.Title, i.Body, i.URL, i.BaseBranch, i.CloneURL, noNil(i.Labels), i.Closed,
 		i.PullRequest, i.PullRequestURL, i.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt))
 	if r := i.Run; r != nil && (was == nil || was.ID != r.ID) {
+		tx.queueProcess(&b, r.Process)
 		b.Queue(`
 			INSERT INTO runs (id, repository, issue, project_id, stage, kind, revise, role, state, engine, model, reasoning,
 			                  requested_by, intent, namespace, granted, task, review, created_at)

@@ -64,6 +64,19 @@ func (f *File) Has(path ...any) bool {
 	return found
 }
 
+// Block returns the line on which a text begins that is written below its key, as it is: `key: |`. ok is false for one that
+// is written otherwise, whose own lines are not the file's.
+func (f *File) Block(path ...any) (line int, ok bool) {
+	node := f.root
+	for _, step := range path {
+		node, line = child(node, step)
+	}
+	if node == nil || node.Style != yaml.LiteralStyle {
+		return line, false
+	}
+	return node.Line + 1, true
+}
+
 // Bad notes a fault of what the path leads to.
 func (f *File) Bad(path []any, format string, args ...any) {
 	f.wrong = append(f.wrong, fmt.Sprintf("line %d: %s", f.Line(path...), fmt.Sprintf(format, args...)))

@@ -6,6 +6,7 @@
 // section, and written there by go test -update. Acts:
 //
 //	bind REPO PROJECT [parallel=N] [full-env]  the repository belongs to the project; full-env is the mode of role dev
+//	process PROJECT FILE|-                     it goes by a process of its own, a section after want; by none
 //	member LOGIN ROLE
 //	label REPO#N LABEL LOGIN [other labels on the issue …] [on=pr|on=other] [at=12:05:00]
 //	unlabel REPO#N LABEL LOGIN [at=…]
@@ -49,10 +50,14 @@ func TestFlow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(a.Files) != 2 || a.Files[0].Name != "script" || a.Files[1].Name != "want" {
+			if len(a.Files) < 2 || a.Files[0].Name != "script" || a.Files[1].Name != "want" {
 				t.Fatalf("%s: want the sections script and want", file)
 			}
 			w := newWorld(t)
+			w.files = map[string]string{}
+			for _, f := range a.Files[2:] {
+				w.files[f.Name] = string(f.Data)
+			}
 			for _, line := range strings.Split(strings.TrimSpace(string(a.Files[0].Data)), "\n") {
 				w.play(line)
 			}

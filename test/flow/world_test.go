@@ -18,19 +18,20 @@ import (
 
 // world is the platform's state in memory: what the store holds in Postgres.
 type world struct {
-	t        *testing.T
-	p        *stage.Process
-	now      time.Time
-	projects map[string]string // repository → project
-	settings map[string]project.Settings
-	roles    map[string]access.Role
-	items    map[string]*stage.Item
-	reports  map[string]*events.AgentReported // of a run
-	runs     []*stage.Run
-	of       map[string]events.RunRef // of a run
-	intents  map[string]bool
-	github   map[string]*place // what GitHub shows of each issue
-	timers   []timer
+	t         *testing.T
+	files     map[string]string         // of the script
+	processes map[string]*stage.Process // of a project, "" the installation's
+	now       time.Time
+	projects  map[string]string // repository → project
+	settings  map[string]project.Settings
+	roles     map[string]access.Role
+	items     map[string]*stage.Item
+	reports   map[string]*events.AgentReported // of a run
+	runs      []*stage.Run
+	of        map[string]events.RunRef // of a run
+	intents   map[string]bool
+	github    map[string]*place // what GitHub shows of each issue
+	timers    []timer
 
 	deliveries int
 	last       string
@@ -44,7 +45,7 @@ type timer struct {
 
 func newWorld(t *testing.T) *world {
 	return &world{
-		t: t, p: stage.Default(), now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
+		t: t, processes: map[string]*stage.Process{"": stage.Default()}, now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
 		projects: map[string]string{}, settings: map[string]project.Settings{}, roles: map[string]access.Role{},
 		items: map[string]*stage.Item{}, intents: map[string]bool{}, of: map[string]events.RunRef{}, reports: map[string]*events.AgentReported{}, github: map[string]*place{},
 	}
@@ -75,6 +76,8 @@ func (w *world) play(line string) {
 			s.Parallel = n
 		}
 		w.settings[f[2]] = s
+	case "process":
+		w.process(f[1], f[2])
 	case "member":
 		w.roles[f[1]] = access.Role(f[2])
 	case "label", "unlabel", "edit", "review", "pull":
@@ -91,7 +94,7 @@ func (w *world) play(line string) {
 	case "restart":
 		run, _ := w.ofRun(f[1])
 		run.State, run.Attempt = stage.Starting, run.Attempt+1
-		deadline, d := stage.Start(w.p, w.settings[run.Project], w.placeOf(run), w.now)
+		deadline, d := stage.Start(w.settings[run.Project], w.placeOf(run), w.now)
 		run.Deadline = deadline
 		w.follow(d)
 	case "lookup":
@@ -116,6 +119,24 @@ func (w *world) play(line string) {
 	default:
 		w.t.Fatalf("unknown act %q", line)
 	}
+}
+
+// process sets a project's own, that of the script's file; "-" takes it away.
+func (w *world) process(project, file string) {
+	delete(w.processes, project)
+	if file == "-" {
+		return
+	}
+	p, err := stage.Parse([]byte(w.files[file]))
+	w.check(err)
+	w.processes[project] = p
+}
+
+func (w *world) processOf(repository string) *stage.Process {
+	if p := w.processes[w.projects[strings.ToLower(repository)]]; p != nil {
+		return p
+	}
+	return w.processes[""]
 }
 
 // lookup is github-caller's answer.
@@ -191,7 +212,7 @@ func (w *world) hear(e event.Event) {
 		about.Issue = w.issueOf(about)
 	}
 	if about.Issue == 0 {
-		in, about.Issue = stage.Stray(w.p, in), about.Pull
+		in, about.Issue = stage.Stray(w.processOf(about.Repository), in), about.Pull
 	}
 	if in == nil {
 		return
@@ -222,7 +243,7 @@ func (w *world) load(about stage.Subject, needs stage.Needs) stage.Item {
 	if project, bound := w.projects[item.RepositoryKey]; bound {
 		item.Project = &stage.Project{ID: project, Settings: w.settings[project], SenderRole: w.roles[needs.Sender.Login]}
 	}
-	item.Process, item.Run, item.Report, item.IntentKnown = w.p, w.newest(item.Key()), nil, w.intents[needs.Intent]
+	item.Process, item.Run, item.Report, item.IntentKnown = w.processOf(about.Repository), w.newest(item.Key()), nil, w.intents[needs.Intent]
 	if i := slices.IndexFunc(w.runs, func(r *stage.Run) bool { return r.ID == needs.Run }); i >= 0 {
 		item.Run = w.runs[i]
 	}
@@ -298,7 +319,7 @@ func (w *world) admit(project string) {
 		}
 	}
 	var d events.Decision
-	for _, a := range stage.Admit(w.p, w.settings[project], places, w.now) {
+	for _, a := range stage.Admit(w.settings[project], places, w.now) {
 		for _, r := range w.runs {
 			if r.ID == a.ID {
 				r.State, r.Deadline = a.State, a.Deadline
