@@ -36,7 +36,10 @@ const (
 var weakest = map[Right]Role{Answers: Reader, Runs: Maintainer}
 
 // May reports whether the role has the right. What is no role has none.
-func (r Role) May(right Right) bool {
+func (r Role) May(right Right) bool { return r.AtLeast(weakest[right]) }
+
+// AtLeast reports whether the role is least, or a stronger one. What is no role is neither.
+func (r Role) AtLeast(least Role) bool {
 	i := slices.Index(Roles, r)
-	return i >= 0 && i <= slices.Index(Roles, weakest[right])
+	return i >= 0 && i <= slices.Index(Roles, least)
 }

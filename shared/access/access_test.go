@@ -16,3 +16,17 @@ func TestWhoMayWhat(t *testing.T) {
 		}
 	}
 }
+
+func TestAtLeast(t *testing.T) {
+	for _, c := range []struct {
+		role, least access.Role
+		want        bool
+	}{
+		{access.Owner, access.Maintainer, true}, {access.Maintainer, access.Maintainer, true}, {access.Reader, access.Maintainer, false},
+		{"", access.Reader, false}, {"", "", false}, {access.Owner, "king", false},
+	} {
+		if got := c.role.AtLeast(c.least); got != c.want {
+			t.Errorf("%q is at least %q: %v", c.role, c.least, got)
+		}
+	}
+}

@@ -103,10 +103,10 @@ type Ticket struct {
 
 // Cast is a vote that counts.
 type Cast struct {
-	Vote
-	Who string `json:"who"`           // login, or an HTTP approver's name
-	ID  int64  `json:"id,omitempty"`  // GitHub's number of the account; 0 = not known
-	For string `json:"for,omitempty"` // the login in whose place a deputy voted; "" = their own
+	Vote Vote   `json:"vote"`
+	Who  string `json:"who"`           // login, or "http:" and an HTTP approver's name
+	ID   int64  `json:"id,omitempty"`  // GitHub's number of the account; 0 = not known
+	For  string `json:"for,omitempty"` // the login in whose place a deputy voted; "" = their own
 }
 
 // Place is where the message is to be seen, and what is known of it there.

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -48,13 +50,13 @@ func Canonical(data []byte) (json.RawMessage, error) {
 	if _, err := c.d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("the JSON goes on after its first value")
 	}
-	return c.out.Bytes(), nil
+	return c.out, nil
 }
 
 // canonical is one value under way.
 type canonical struct {
 	d   *json.Decoder
-	out bytes.Buffer
+	out []byte
 }
 
 // value reads the next value and writes it. at says where it is, for errors.
@@ -75,17 +77,17 @@ func (c *canonical) value(at string, depth int) error {
 	case string:
 		c.text(token)
 	case json.Number:
-		c.out.WriteString(token.String())
+		c.out = append(c.out, token...)
 	case bool:
-		fmt.Fprint(&c.out, token)
+		c.out = strconv.AppendBool(c.out, token)
 	case nil:
-		c.out.WriteString("null")
+		c.out = append(c.out, "null"...)
 	}
 	return nil
 }
 
 func (c *canonical) object(at string, depth int) error {
-	outer := c.out
+	begin := len(c.out)
 	values := map[string][]byte{}
 	for c.d.More() {
 		token, err := c.d.Token()
@@ -96,37 +98,35 @@ func (c *canonical) object(at string, depth int) error {
 		if _, twice := values[key]; twice {
 			return fmt.Errorf("%s has the key %q twice", at, key)
 		}
-		c.out = bytes.Buffer{}
 		if err := c.value(fmt.Sprintf("%s at %q", at, key), depth+1); err != nil {
 			return err
 		}
-		values[key] = c.out.Bytes()
+		values[key] = bytes.Clone(c.out[begin:])
+		c.out = c.out[:begin]
 	}
-	c.out = outer
-	c.out.WriteByte('{')
+	c.out = append(c.out, '{')
 	for i, key := range sortedKeys(values) {
 		if i > 0 {
-			c.out.WriteByte(',')
+			c.out = append(c.out, ',')
 		}
 		c.text(key)
-		c.out.WriteByte(':')
-		c.out.Write(values[key])
+		c.out = append(append(c.out, ':'), values[key]...)
 	}
-	c.out.WriteByte('}')
+	c.out = append(c.out, '}')
 	return c.end(at)
 }
 
 func (c *canonical) list(at string, depth int) error {
-	c.out.WriteByte('[')
+	c.out = append(c.out, '[')
 	for i := 0; c.d.More(); i++ {
 		if i > 0 {
-			c.out.WriteByte(',')
+			c.out = append(c.out, ',')
 		}
 		if err := c.value(fmt.Sprintf("%s at %d", at, i), depth+1); err != nil {
 			return err
 		}
 	}
-	c.out.WriteByte(']')
+	c.out = append(c.out, ']')
 	return c.end(at)
 }
 
@@ -139,14 +139,9 @@ func (c *canonical) end(at string) error {
 
 // sortedKeys sorts by UTF-16 code units, as RFC 8785, 3.2.3 wants it.
 func sortedKeys(values map[string][]byte) []string {
-	keys := make([]string, 0, len(values))
-	for key := range values {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(a, b string) int {
+	return slices.SortedFunc(maps.Keys(values), func(a, b string) int {
 		return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
 	})
-	return keys
 }
 
 // short are the escapes that have a letter.
@@ -154,13 +149,13 @@ var short = strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\b", `\b`, "\f", `\f`, "\
 
 // text writes a string with the fewest escapes that JSON takes, as RFC 8785, 3.2.2.2 wants it.
 func (c *canonical) text(s string) {
-	c.out.WriteByte('"')
+	c.out = append(c.out, '"')
 	for _, r := range short.Replace(s) {
 		if r < ' ' {
-			fmt.Fprintf(&c.out, `\u%04x`, r)
+			c.out = fmt.Appendf(c.out, `\u%04x`, r)
 			continue
 		}
-		c.out.WriteRune(r)
+		c.out = utf8.AppendRune(c.out, r)
 	}
-	c.out.WriteByte('"')
+	c.out = append(c.out, '"')
 }

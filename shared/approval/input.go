@@ -2,7 +2,10 @@ package approval
 
 import "codexk8s.dev/shared/events"
 
-// What happens to a request, with what must be known of it to decide. Nobody outside can add to these.
+// An Input is something that happened to a request, with what must be known to decide about it. Its kinds stand in this file,
+// and nobody else can add one.
+type Input interface{ decide(d *decision) error }
+
 type (
 	// Opened says that something is asked. Terms are those of For; nil if no rule fits.
 	Opened struct {

@@ -117,7 +117,7 @@ func (a ApprovalDue) EventSubject() string { return a.RequestID }
 type ApprovalChanged struct {
 	RunRef
 	Message ApprovalMessage `json:"message"`
-	// Targets are all places that have the message, or shall get it.
+	// Targets are all places that have the message, or shall get it. One that "all" stands for may be named beside it.
 	Targets []ApprovalTarget `json:"targets"`
 	// Reminder is for those who have the message already: a new short message that points at it. nil = none is due.
 	Reminder *ApprovalReminder `json:"reminder,omitempty"`
@@ -172,7 +172,7 @@ type ApprovalField struct {
 
 // ApprovalVoteLine is a vote that counts.
 type ApprovalVoteLine struct {
-	Who    string    `json:"who"` // GitHub login, "bob for alice" of a deputy, or the name of an HTTP approver
+	Who    string    `json:"who"` // GitHub login, "bob for alice" of a deputy, "http:" and the name of an HTTP approver
 	Choice Choice    `json:"choice"`
 	Text   string    `json:"text,omitempty"` // a reason, or the answer in words
 	At     time.Time `json:"at"`             // UTC

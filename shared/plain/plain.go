@@ -5,6 +5,8 @@
 // received is kept byte for byte in the log of events all the same. What can't be made fit, such as a number out of range,
 // is refused for good: events.Unstorable.
 //
+// Where people read text of others to decide by it, SpellOut shows what they would not see.
+//
 // The package is pure.
 package plain
 

@@ -186,6 +186,9 @@ func (c *checker) settings(s Settings, path ...any) {
 	if h := s.HiddenText; h != "" && h != MarkHidden && h != DropHidden {
 		bad("hiddenText", "hiddenText %q: want mark or drop", h)
 	}
+	if s.Approvals != nil {
+		s.Approvals.Check(c.File, nil, slices.Concat(path, []any{"approvals"})...)
+	}
 	for _, tool := range s.HostedTools {
 		if tool != "web_search" && tool != "web_search_preview" {
 			bad("hostedTools", "hostedTools: %q is not offered: want web_search or web_search_preview", tool)

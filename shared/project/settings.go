@@ -3,6 +3,8 @@ package project
 import (
 	"cmp"
 	"time"
+
+	"codexk8s.dev/shared/approval"
 )
 
 // What becomes of the text of an issue or a review that people do not see, where its agent gets it.
@@ -26,6 +28,9 @@ type Settings struct {
 	ServicesFile string            `yaml:"servicesFile" json:"servicesFile,omitempty"` // of full-env roles, its path in the repository; "" = services.yaml
 
 	HiddenText string `yaml:"hiddenText" json:"hiddenText,omitempty"` // of issues and reviews, what GitHub does not show: MarkHidden or DropHidden for the agent; "" = MarkHidden
+
+	// Approvals has rules that go before those of the process.
+	Approvals *approval.Policy `yaml:"approvals" json:"approvals,omitempty"`
 
 	HostedTools []string `yaml:"hostedTools" json:"hostedTools,omitempty"` // that OpenAI may run for agents, outside of their network
 }

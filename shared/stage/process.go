@@ -35,6 +35,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/yamlfile"
 )
 
@@ -49,6 +50,8 @@ type Process struct {
 	Reasoning Reasoning `yaml:"reasoning"`
 	Roles     []Role    `yaml:"roles"`
 	Stages    []Stage   `yaml:"stages"`
+
+	Approvals approval.Policy `yaml:"approvals"` // what agents ask, and who decides it
 
 	Text string `yaml:"-"` // what it was read from
 	Hash string `yaml:"-"` // the text's SHA-256, in hexadecimal: what a run names the process by
@@ -171,6 +174,11 @@ func (p *Process) check(source *yamlfile.File) {
 	}
 	p.checkRoles(source)
 	p.checkStages(source, own)
+	var roles []string
+	for _, r := range p.Roles {
+		roles = append(roles, r.Name)
+	}
+	p.Approvals.Check(source, roles, "approvals")
 }
 
 func (p *Process) checkRoles(source *yamlfile.File) {

@@ -1,0 +1,284 @@
+package approval
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/plain"
+)
+
+// maxText bounds a reason or an answer, in bytes.
+const maxText = 8 << 10
+
+func (in Voted) decide(d *decision) error {
+	if in.Vote.RequestID != d.t.Request.ID {
+		return events.Reject("unknown_request", fmt.Errorf("the vote is about request %s, not %s", in.Vote.RequestID, d.t.Request.ID))
+	}
+	if slices.ContainsFunc(d.t.Votes, func(c Cast) bool { return c.Vote.ID == in.Vote.ID && c.Vote.By.Channel == in.Vote.By.Channel }) {
+		d.audit(actor(in), "vote.ignored", VoteRepeated, "told again")
+		return nil
+	}
+	d.lapse()
+	in.Vote.Text = plain.Cut(in.Vote.Text, maxText)
+	cast, reason := d.judge(in)
+	if reason != "" {
+		d.audit(actor(in), "vote.refused", reason, "%s", in.Vote.Choice)
+		d.out.Emit = append(d.out.Emit, events.Now(events.ApprovalRefused{
+			RequestID: d.t.Request.ID, VoteID: in.Vote.ID, By: in.Vote.By, Reason: reason, Text: d.t.Refusal(reason),
+		}))
+		return nil
+	}
+	d.count(in, cast)
+	return nil
+}
+
+// Refusal is what to say to a person whose vote does not count for the reason.
+func (t Ticket) Refusal(reason string) string {
+	said := t.words().Refused[reason]
+	if o := t.Outcome; o != nil && reason == late(t.State) && (len(o.By) > 0 || o.Reason == NobodyDecided) {
+		said += " " + t.ended()
+	}
+	return said
+}
+
+// judge says for whom a vote counts, or why it does not.
+func (d *decision) judge(in Voted) (Cast, string) {
+	v, r := in.Vote, d.t.Request
+	switch {
+	case in.Who == nil:
+		return Cast{}, NotLinked
+	case in.Who.Bot || strings.HasSuffix(strings.ToLower(in.Who.Login), "[bot]"):
+		return Cast{}, AgentVote
+	case in.Elsewhere:
+		return Cast{}, WrongChat
+	}
+	seat, ok := d.seat(*in.Who, in.Members)
+	switch {
+	case !ok:
+		return Cast{}, NotPermitted
+	case d.t.State.Final():
+		return Cast{}, late(d.t.State)
+	case v.Digest != "" && (len(v.Digest) < shortDigest || !strings.HasPrefix(r.Digest, v.Digest)):
+		return Cast{}, AnotherDigest
+	case !fits(r, v):
+		return Cast{}, ChoiceUnfit
+	case v.Choice == events.Approve && d.own(*in.Who) && !d.selfAllowed(in.Members):
+		return Cast{}, SelfApproval
+	}
+	cast := Cast{Vote: v, Who: seat.who, ID: in.Who.ID, For: seat.inPlaceOf}
+	for _, old := range d.t.Votes {
+		switch {
+		case seat.inPlaceOf != "" && old.For == "" && strings.EqualFold(old.Who, seat.inPlaceOf):
+			return Cast{}, PrincipalVoted
+		case !samePerson(old, cast):
+		case old.Vote.By.Channel == v.By.Channel && v.At.Before(old.Vote.At):
+			return Cast{}, OlderVote
+		case old.Vote.Choice == v.Choice:
+			return Cast{}, AlreadyVoted
+		}
+	}
+	return cast, ""
+}
+
+// count takes a vote in and ends the ticket if that decides it.
+func (d *decision) count(in Voted, cast Cast) {
+	action := "vote.counted"
+	d.t.Votes = slices.DeleteFunc(d.t.Votes, func(old Cast) bool {
+		replaced := samePerson(old, cast)
+		if replaced {
+			action = "vote.changed"
+		}
+		// Who votes themselves needs no deputy.
+		return replaced || cast.For == "" && old.For != "" && strings.EqualFold(old.For, cast.Who)
+	})
+	d.t.Votes = append(d.t.Votes, cast)
+	d.changed = true
+	d.audit(actor(in), action, "", "%s, by %s", cast.Vote.Choice, cast.Vote.By.Channel)
+	d.dropLost(cast, in.Members)
+	yes, no := d.tally()
+	switch quorum := max(d.t.Terms.Quorum, 1); {
+	case cast.Vote.Choice == events.Answer:
+		d.end(Answered, Outcome{By: []string{d.t.who(cast)}, Option: cast.Vote.Option, Text: d.answer(cast)})
+	case len(no) > 0 && (d.t.Terms.Veto || len(no) >= quorum || d.t.Request.Kind == events.KindQuestion):
+		d.end(Denied, Outcome{By: no, Text: cast.Vote.Text})
+	case len(yes) >= quorum:
+		d.end(Approved, Outcome{By: yes, Text: cast.Vote.Text})
+	}
+}
+
+// answer is the answer in words.
+func (d *decision) answer(c Cast) string {
+	if c.Vote.Option > 0 {
+		return d.t.Request.Options[c.Vote.Option-1]
+	}
+	return c.Vote.Text
+}
+
+// dropLost takes out the votes of those who may not decide any more. That of a deputy was for the days in which it was cast.
+func (d *decision) dropLost(newest Cast, members []Person) {
+	d.t.Votes = slices.DeleteFunc(d.t.Votes, func(c Cast) bool {
+		p := Person{GitHubAccount: events.GitHubAccount{Login: c.Who, ID: c.ID}}
+		if name, ok := strings.CutPrefix(c.Who, approverPrefix); ok {
+			p = Person{Approver: name}
+		} else if i := slices.IndexFunc(members, func(m Person) bool { return same(m.GitHubAccount, p.GitHubAccount) }); i >= 0 {
+			p = members[i]
+		}
+		lost := !samePerson(c, newest) && (p.Bot || c.For == "" && !d.named(p))
+		if lost {
+			d.audit(platform, "vote.dropped", RightLost, "of %s", c.Who)
+		}
+		return lost
+	})
+}
+
+// tally says who is for and who against. Of several who sit in one seat one counts.
+func (d *decision) tally() (yes, no []string) {
+	seated := map[string]bool{}
+	for _, c := range d.t.Votes {
+		seat := string(c.Vote.Choice) + " " + strings.ToLower(cmp.Or(c.For, c.Who))
+		switch {
+		case seated[seat]:
+		case c.Vote.Choice == events.Deny:
+			no = append(no, d.t.who(c))
+		default:
+			yes = append(yes, d.t.who(c))
+		}
+		seated[seat] = true
+	}
+	return yes, no
+}
+
+// fits reports whether the choice is one that the request leaves.
+func fits(r Request, v Vote) bool {
+	switch v.Choice {
+	case events.Deny:
+		return true
+	case events.Approve:
+		return r.Kind == events.KindApproval
+	case events.Answer:
+		if v.Option == 0 {
+			return r.FreeText && strings.TrimSpace(v.Text) != ""
+		}
+		return v.Option > 0 && v.Option <= len(r.Options)
+	}
+	return false
+}
+
+// approverPrefix tells an HTTP approver from a login.
+const approverPrefix = HTTP + ":"
+
+// seat is the place in which somebody votes.
+type seat struct{ who, inPlaceOf string }
+
+// seat finds the place in which the person may vote: their own, else that of somebody whose deputy they are today.
+func (d *decision) seat(p Person, members []Person) (seat, bool) {
+	if p.Approver != "" {
+		return seat{who: approverPrefix + p.Approver}, d.named(p)
+	}
+	if d.named(p) {
+		return seat{who: p.Login}, true
+	}
+	for _, s := range d.t.Terms.Deputies {
+		if !login(s.By).is(p.GitHubAccount) || d.now.Before(s.Since) || !d.now.Before(s.Until) {
+			continue
+		}
+		principal := Person{GitHubAccount: login(s.For).account()}
+		if i := slices.IndexFunc(members, func(m Person) bool { return login(s.For).is(m.GitHubAccount) }); i >= 0 {
+			principal = members[i]
+		}
+		if !principal.Bot && d.named(principal) {
+			return seat{who: p.Login, inPlaceOf: principal.Login}, true
+		}
+	}
+	return seat{}, false
+}
+
+// named reports whether the terms name the person, on the steps of the ladder taken so far.
+func (d *decision) named(p Person) bool {
+	if d.t.Terms.Who.has(p) {
+		return true
+	}
+	return slices.ContainsFunc(d.t.Terms.Ladder[:d.t.Level], func(r Rung) bool { return r.Who.has(p) })
+}
+
+func (w Who) has(p Person) bool {
+	if p.Approver != "" {
+		return slices.Contains(w.Approvers, p.Approver)
+	}
+	if slices.ContainsFunc(w.Logins, func(l string) bool { return login(l).is(p.GitHubAccount) }) {
+		return true
+	}
+	return slices.ContainsFunc(w.Roles, func(r string) bool { return p.Role.AtLeast(access.Role(r)) })
+}
+
+// own reports whether the run is the person's own.
+func (d *decision) own(p Person) bool {
+	return p.Approver == "" && same(p.GitHubAccount, d.t.Request.RequestedBy)
+}
+
+// selfAllowed reports whether somebody may approve what their own run asks.
+func (d *decision) selfAllowed(members []Person) bool {
+	switch d.t.Terms.Self {
+	case SelfYes:
+		return true
+	case SelfAlone:
+		return !d.othersMay(members)
+	}
+	return false
+}
+
+// othersMay reports whether somebody else than whose run it is may decide.
+func (d *decision) othersMay(members []Person) bool {
+	own := d.t.Request.RequestedBy
+	all := []Who{d.t.Terms.Who}
+	for _, r := range d.t.Terms.Ladder[:d.t.Level] {
+		all = append(all, r.Who)
+	}
+	for _, w := range all {
+		if len(w.Approvers) > 0 || slices.ContainsFunc(w.Logins, func(l string) bool { return !login(l).is(own) }) {
+			return true
+		}
+	}
+	other := func(a events.GitHubAccount, bot bool) bool { return !bot && !same(a, own) }
+	for _, m := range members {
+		if _, may := d.seat(m, members); may && other(m.GitHubAccount, m.Bot) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(d.t.Terms.Deputies, func(s Stand) bool {
+		by := login(s.By).account()
+		_, may := d.seat(Person{GitHubAccount: by}, members)
+		return may && other(by, false)
+	})
+}
+
+// samePerson reports whether two votes are of one person, or one HTTP approver.
+func samePerson(a, b Cast) bool {
+	if a.ID != 0 && b.ID != 0 {
+		return a.ID == b.ID
+	}
+	return strings.EqualFold(a.Who, b.Who)
+}
+
+// same reports whether two accounts are one: by their number, as a login may be another's by now.
+func same(a, b events.GitHubAccount) bool {
+	if a.ID != 0 && b.ID != 0 {
+		return a.ID == b.ID
+	}
+	return a.Login != "" && strings.EqualFold(a.Login, b.Login)
+}
+
+// actor is who voted, for the audit.
+func actor(in Voted) string {
+	switch {
+	case in.Who != nil && in.Who.Approver != "":
+		return approverPrefix + in.Who.Approver
+	case in.Who != nil:
+		return GitHub + ":" + in.Who.Login
+	}
+	return plain.Cut(in.Vote.By.Channel+":"+in.Vote.By.Account, 200)
+}
