@@ -16,7 +16,7 @@ import (
 // crowdRepositories share the issues of a crowd, as GitHub sends the webhooks of one repository one after the other.
 const crowdRepositories = 4
 
-// crowd is many issues that a stranger labels. Each label is one webhook, one decision (no), and one comment that says
+// crowd is many issues that a reader of the project labels. Each label is one webhook, one decision (no), and one comment that says
 // why: effects to be counted, without a pod for each.
 type crowd struct {
 	repos []string
@@ -36,7 +36,7 @@ func (w *world) newCrowd(t *testing.T, name string, size int) *crowd {
 		}
 	}
 	for n := range size {
-		if _, err := w.github.CreateIssue(c.repos[n%crowdRepositories], "Wish "+strconv.Itoa(n), "", stranger); err != nil {
+		if _, err := w.github.CreateIssue(c.repos[n%crowdRepositories], "Wish "+strconv.Itoa(n), "", reader); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -56,7 +56,7 @@ func (c *crowd) label(t *testing.T) {
 	t.Helper()
 	c.begun = time.Now()
 	for n := range c.size {
-		if err := it.github.AddLabel(c.repos[n%crowdRepositories], n/crowdRepositories+1, stack.LabelDev, stranger); err != nil {
+		if err := it.github.AddLabel(c.repos[n%crowdRepositories], n/crowdRepositories+1, stack.LabelDev, reader); err != nil {
 			t.Fatal(err)
 		}
 	}

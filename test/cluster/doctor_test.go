@@ -30,7 +30,7 @@ func TestTheDoctorFindsADeadLetterAndAReplayHealsIt(t *testing.T) {
 	issue := it.newIssue(t, repo, stack.IssueTitle, "")
 	it.install(t, slices.DeleteFunc(it.github.Repositories(), func(name string) bool { return strings.EqualFold(name, repo) })...)
 	t.Cleanup(func() { it.install(t) })
-	if err := it.github.AddLabel(repo, issue, stack.LabelDev, stranger); err != nil {
+	if err := it.github.AddLabel(repo, issue, stack.LabelDev, reader); err != nil {
 		t.Fatal(err)
 	}
 	type letter struct{ Function, Source, ID, Type, Error string }

@@ -31,8 +31,8 @@ import (
 
 const (
 	namespace = "codexk8s"
-	owner     = "owner"    // may start runs in every project
-	stranger  = "stranger" // may label issues, and start nothing
+	owner     = "owner"  // may start runs in every project
+	reader    = "reader" // may label issues, starts nothing, and is told so
 )
 
 // world is the deployment and what surrounds it; TestMain makes the only one.
@@ -182,7 +182,7 @@ func (w *world) startFakes(context.Context) error {
 	server := &http.Server{Handler: w.model, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(listener) }()
 	w.stop = append(w.stop, func() { _ = server.Close() })
-	for _, login := range []string{owner, stranger} {
+	for _, login := range []string{owner, reader} {
 		if _, err := w.github.CreateUser(login); err != nil {
 			return err
 		}
@@ -194,7 +194,7 @@ func (w *world) startFakes(context.Context) error {
 			if err := w.github.CreateRepository(repo, files); err != nil {
 				return err
 			}
-			if err := errors.Join(w.github.AddCollaborator(repo, owner, "admin"), w.github.AddCollaborator(repo, stranger, "triage")); err != nil {
+			if err := errors.Join(w.github.AddCollaborator(repo, owner, "admin"), w.github.AddCollaborator(repo, reader, "triage")); err != nil {
 				return err
 			}
 		}
@@ -226,15 +226,15 @@ func (w *world) projects() []project {
 	}
 	var all []project
 	for _, name := range names {
-		all = append(all, project{ID: name + "-" + w.suffix, Repositories: []string{w.repo(name)}, Members: map[string]string{owner: "owner"}})
+		all = append(all, project{ID: name + "-" + w.suffix, Repositories: []string{w.repo(name)}, Members: map[string]string{owner: "owner", reader: "reader"}})
 	}
 	for name, settings := range map[string]map[string]any{
 		"full-env": {"modes": map[string]string{"dev": "full-env"}}, "sandbox": {"sandbox": "agent-sandbox"},
 	} {
-		all = append(all, project{ID: name + "-" + w.suffix, Repositories: []string{w.repo(name)}, Members: map[string]string{owner: "owner"}, Settings: settings})
+		all = append(all, project{ID: name + "-" + w.suffix, Repositories: []string{w.repo(name)}, Members: map[string]string{owner: "owner", reader: "reader"}, Settings: settings})
 	}
 	for _, name := range []string{"broker", "postgres", "rollout"} {
-		p := project{ID: "crowd-" + name + "-" + w.suffix, Members: map[string]string{owner: "owner"}}
+		p := project{ID: "crowd-" + name + "-" + w.suffix, Members: map[string]string{owner: "owner", reader: "reader"}}
 		for n := range crowdRepositories {
 			p.Repositories = append(p.Repositories, w.repo("crowd-"+name+"-"+strconv.Itoa(n)))
 		}
