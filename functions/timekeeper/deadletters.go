@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -75,10 +76,13 @@ func without(e *event.Event, name string) string {
 }
 
 // functionsOf says where a delivery failed: in a cluster the destination's host begins with the function's name;
-// elsewhere it may be any of the type's consumers.
+// elsewhere it may be any of the type's consumers. A function that was to be woken has missed nothing.
 func functionsOf(destination, eventType string) []string {
 	if u, err := url.Parse(destination); err == nil {
 		name, _, _ := strings.Cut(u.Hostname(), ".")
+		if slices.Contains(events.Wakes[name], eventType) {
+			return nil
+		}
 		if _, known := events.Catalog[name]; known {
 			return []string{name}
 		}

@@ -89,6 +89,17 @@ func TestADeadLetterIsClosedByTheReceipt(t *testing.T) {
 	f.want("listed", f.listed(), []string{})
 }
 
+// A function of another release, say, refuses to be woken: it owed nothing, so nothing is lost.
+func TestARefusedWakeUpIsNoDeadLetter(t *testing.T) {
+	f := setup(t)
+	must(t, f.db.AllowUnlogged([]string{"https://github.com/acme/"}))
+	issues := events.GitHubType("issues")
+	f.refuse("1", "https://github.com/acme/api", issues, "agent-launcher", "422", `{"action":"labeled"}`)
+	f.want("listed", f.listed(), []string{})
+	f.refuse("1", "https://github.com/acme/api", issues, "stage-router", "422", `{"action":"labeled"}`)
+	f.want("listed", f.listed(), []string{"stage-router"})
+}
+
 // What a GitHubSource sends is in nobody's log before its consumer has it.
 func TestAnEventOfGitHubSourceOutlivesAnOutage(t *testing.T) {
 	f := setup(t)

@@ -219,7 +219,7 @@ func TestADeliveryIsStoredThenSent(t *testing.T) {
 	want.SetSource("https://github.com/Acme/api")
 	want.SetSubject("12")
 	for k, v := range map[string]string{
-		"action": "labeled", "owner": "Acme", "repository": "Acme/api", "sender": "bob",
+		"action": "labeled", "label": "run:dev", "owner": "Acme", "repository": "Acme/api", "sender": "bob",
 		"correlationid": "acme/api#12", "partitionkey": "acme/api#12",
 	} {
 		want.SetExtension(k, v)

@@ -55,6 +55,14 @@ var Catalog = map[string][]string{
 	},
 }
 
+// Wakes says which events reach a function only to start it, in time for what they lead to: from zero a label would
+// else wait for one cold start after the other. The function answers and does nothing, and owes no receipt. Its Trigger
+// lets such an event through only where it will lead to something.
+var Wakes = map[string][]string{
+	"agent-launcher": {GitHubType("issues"), GitHubType("pull_request")},
+	"github-caller":  {GitHubType("issues"), GitHubType("pull_request")},
+}
+
 // consumers is the Catalog turned round.
 var consumers = func() map[string][]string {
 	m := map[string][]string{}

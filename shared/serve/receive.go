@@ -108,11 +108,18 @@ func (s *Server) handle(ctx context.Context, e event.Event) (emitted []event.Eve
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	h, ok := s.handlers[e.Type()]
-	if !ok {
-		return nil, events.Reject("unexpected_type", fmt.Errorf("%s does not handle events of type %s: check its Trigger", s.name, e.Type()))
+	if h, ok := s.handlers[e.Type()]; ok {
+		return h(ctx, e)
 	}
-	return h(ctx, e)
+	if s.isWokenBy(e.Type()) {
+		return nil, nil
+	}
+	return nil, events.Reject("unexpected_type", fmt.Errorf("%s does not handle events of type %s: check its Trigger", s.name, e.Type()))
+}
+
+// isWokenBy reports whether events of the type need nothing from the function but that it runs by now.
+func (s *Server) isWokenBy(eventType string) bool {
+	return slices.Contains(events.Wakes[s.name], eventType)
 }
 
 // maxFollowed bounds what one delivery may lead to at once; the Broker brings the rest.

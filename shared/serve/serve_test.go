@@ -105,6 +105,17 @@ func TestBadEvents(t *testing.T) {
 	}
 }
 
+// A wake-up starts the function and asks nothing else of it: no handler, no receipt, and nothing is sent.
+func TestAWakeUpIsAnsweredAndThatIsAll(t *testing.T) {
+	srv := httptest.NewServer(New("agent-launcher", "").Handler())
+	defer srv.Close()
+	for eventType, want := range map[string]int{events.GitHubType("issues"): 202, events.GitHubType("push"): 422} {
+		if resp, said := post(t, srv.URL, eventType, "{}"); resp.StatusCode != want || (want == 202 && said != "") {
+			t.Errorf("%s was answered %d %q, want %d", eventType, resp.StatusCode, said, want)
+		}
+	}
+}
+
 func TestOversize(t *testing.T) {
 	s := New("test", "")
 	w := httptest.NewRecorder()

@@ -25,6 +25,7 @@ type Delivery struct {
 	GUID         string // X-GitHub-Delivery; a redelivery has the same one
 	Event        string // X-GitHub-Event, e.g. "issues"
 	Action       string // e.g. "labeled"; "" where the event has none (push, ping)
+	Label        string // that was set or removed, e.g. "run:dev"; "" in other events
 	Owner        string // login of the repository's owner; "" without a repository
 	Repository   string // "owner/name"; "" for events of an organisation or an App
 	Number       int64  // issue or pull request; 0 when the event is about neither
@@ -33,7 +34,7 @@ type Delivery struct {
 }
 
 // CloudEvent is the delivery's event, with the envelope that Knative's GitHubSource gives it and a few extensions to
-// filter by: action, owner, repository, sender. The payload is its data, byte for byte.
+// filter by: action, label, owner, repository, sender. The payload is its data, byte for byte.
 func (d Delivery) CloudEvent(payload []byte, received time.Time) event.Event {
 	e := event.New(event.CloudEventsVersionV1)
 	e.SetID(d.GUID)
@@ -53,7 +54,7 @@ func (d Delivery) CloudEvent(payload []byte, received time.Time) event.Event {
 			e.SetExtension(events.ExtCorrelation, item)
 		}
 	}
-	for _, x := range [...][2]string{{"action", d.Action}, {"owner", d.Owner}, {"repository", d.Repository}, {"sender", d.Sender}} {
+	for _, x := range [...][2]string{{"action", d.Action}, {"label", d.Label}, {"owner", d.Owner}, {"repository", d.Repository}, {"sender", d.Sender}} {
 		if x[1] != "" {
 			e.SetExtension(x[0], x[1])
 		}
@@ -131,6 +132,8 @@ func Classify(event, guid string, payload []byte) (Delivery, error) {
 		switch string(key) { // the conversion does not allocate in a switch
 		case "action":
 			return s.text(&d.Action)
+		case "label":
+			return s.pick("name", &d.Label)
 		case "repository":
 			return s.pick("full_name", &d.Repository)
 		case "sender":
@@ -156,7 +159,7 @@ func Classify(event, guid string, payload []byte) (Delivery, error) {
 		}
 		d.Owner = owner
 	}
-	d.Action, d.Sender = attribute(d.Action), attribute(d.Sender)
+	d.Action, d.Label, d.Sender = attribute(d.Action), attribute(d.Label), attribute(d.Sender)
 	for _, n := range []int64{issue, pull, number} {
 		if n > 0 {
 			d.Number = n
@@ -229,7 +232,7 @@ func IsName(s string) bool {
 }
 
 // attribute keeps what becomes a CloudEvent's attribute, and so a header of HTTP: short, and printable. GitHub's actions
-// and logins are; for anything else there is nothing to filter by.
+// and logins are, and the labels that start something; for anything else there is nothing to filter by.
 func attribute(s string) string {
 	if !isDeliveryID(s) {
 		return ""

@@ -24,7 +24,7 @@ func TestClassify(t *testing.T) {
 			name: "issue labeled", event: "issues",
 			payload: `{"action":"labeled","issue":{"user":{"login":"ann"},"number":12},"label":{"name":"run:dev"},
 				"repository":{"name":"api","full_name":"Acme/api","owner":{"login":"Acme"}},"sender":{"login":"bob"},"installation":{"id":7}}`,
-			want: Delivery{Event: "issues", Action: "labeled", Owner: "Acme", Repository: "Acme/api", Number: 12, Sender: "bob", Installation: 7},
+			want: Delivery{Event: "issues", Action: "labeled", Label: "run:dev", Owner: "Acme", Repository: "Acme/api", Number: 12, Sender: "bob", Installation: 7},
 			typ:  "dev.knative.source.github.issues", source: "https://github.com/Acme/api", subject: "12",
 		},
 		{
@@ -108,15 +108,15 @@ func TestCloudEvent(t *testing.T) {
 		"id": testGUID, "type": "dev.knative.source.github.issues", "source": "https://github.com/Acme/api", "subject": "12",
 		"time": "2026-11-01T12:00:00Z", "content type": "application/json", "data": string(payload),
 		"extensions": map[string]any{
-			"action": "labeled", "owner": "Acme", "repository": "Acme/api", "sender": "bob",
+			"action": "labeled", "label": "run:dev", "owner": "Acme", "repository": "Acme/api", "sender": "bob",
 			"correlationid": "acme/api#12", "partitionkey": "acme/api#12",
 		},
 	}
-	d := Delivery{GUID: testGUID, Event: "issues", Action: "labeled", Owner: "Acme", Repository: "Acme/api", Number: 12, Sender: "bob", Installation: 7}
+	d := Delivery{GUID: testGUID, Event: "issues", Action: "labeled", Label: "run:dev", Owner: "Acme", Repository: "Acme/api", Number: 12, Sender: "bob", Installation: 7}
 	if diff := cmp.Diff(want, of(d)); diff != "" {
 		t.Errorf("an issue: %s", diff)
 	}
-	d.Event, d.Action = "pull_request", ""
+	d.Event, d.Action, d.Label = "pull_request", "", ""
 	want["type"] = "dev.knative.source.github.pull_request"
 	want["extensions"] = map[string]any{"owner": "Acme", "repository": "Acme/api", "sender": "bob", "partitionkey": "acme/api#12"}
 	if diff := cmp.Diff(want, of(d)); diff != "" {
@@ -242,6 +242,7 @@ func TestClassifyEveryExampleOfGitHub(t *testing.T) {
 			Repository struct {
 				FullName string `json:"full_name"`
 			}
+			Label        struct{ Name string }
 			Sender       struct{ Login string }
 			Installation struct{ ID int64 }
 		}
@@ -249,7 +250,7 @@ func TestClassifyEveryExampleOfGitHub(t *testing.T) {
 			t.Fatalf("%s: %v", ex.event, err)
 		}
 		want := Delivery{
-			GUID: testGUID, Event: ex.event, Action: full.Action, Repository: full.Repository.FullName,
+			GUID: testGUID, Event: ex.event, Action: full.Action, Label: attribute(full.Label.Name), Repository: full.Repository.FullName,
 			Sender: full.Sender.Login, Installation: full.Installation.ID, Number: full.Issue.Number,
 		}
 		want.Owner, _, _ = strings.Cut(full.Repository.FullName, "/")
