@@ -320,6 +320,13 @@ func TestTheLastMetricsArePushed(t *testing.T) {
 	}
 }
 
+// TestNobodyScrapesAFunction: the exporter is not linked in, and a pod that waits to be scraped would be gone before.
+func TestNobodyScrapesAFunction(t *testing.T) {
+	if _, err := openTelemetry(t.Context(), "timekeeper", `{"metrics":{"protocol":"prometheus"}}`); err == nil || !strings.Contains(err.Error(), "push") {
+		t.Errorf("opened with %v", err)
+	}
+}
+
 func FuzzReadEvent(f *testing.F) {
 	f.Add("application/json", "1.0", "id", "source", "type", `{"a":1}`)
 	f.Add("application/cloudevents+json", "", "", "", "", `{"specversion":"1.0","id":"1","source":"s","type":"t","data":{}}`)

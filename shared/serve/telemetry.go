@@ -16,7 +16,6 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
-	"knative.dev/pkg/observability"
 	knative "knative.dev/pkg/observability/metrics"
 	"knative.dev/pkg/observability/tracing"
 
@@ -40,15 +39,21 @@ func noTelemetry() *telemetry {
 	}
 }
 
-// openTelemetry starts the exporters that the JSON config asks for.
-// Its shape is Knative's observability.Config; "" is off.
+// openTelemetry starts the exporters that the JSON config asks for; "" is off. Its shape is Knative's observability.Config,
+// which itself would link and register the handlers of net/http/pprof.
 func openTelemetry(ctx context.Context, function, config string) (*telemetry, error) {
 	if config == "" {
 		return noTelemetry(), nil
 	}
-	c := observability.DefaultConfig()
-	if err := json.Unmarshal([]byte(config), c); err != nil {
+	c := struct {
+		Tracing tracing.Config `json:"tracing"`
+		Metrics knative.Config `json:"metrics"`
+	}{tracing.DefaultConfig(), knative.DefaultConfig()}
+	if err := json.Unmarshal([]byte(config), &c); err != nil {
 		return nil, fmt.Errorf("reading K_OBSERVABILITY_CONFIG: %w", err)
+	}
+	if c.Metrics.Protocol == knative.ProtocolPrometheus {
+		return nil, errors.New("reading K_OBSERVABILITY_CONFIG: a function that sleeps can't be scraped: push by http/protobuf or grpc")
 	}
 	if err := nameResource(function); err != nil {
 		return nil, err
@@ -112,7 +117,7 @@ func (t *telemetry) receiving(ctx context.Context, e *event.Event) (context.Cont
 // received counts a delivery. A type that the function doesn't handle is whatever
 // the sender wrote, so it is not told apart.
 func (s *Server) received(ctx context.Context, eventType string, status int, took time.Duration) {
-	if s.handlers[eventType] == nil {
+	if s.handlers[eventType] == nil && !s.isWokenBy(eventType) {
 		eventType = "other"
 	}
 	metrics.DeliveryDuration.Record(ctx, took.Seconds(), s.name, eventType, strconv.Itoa(status))

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -336,6 +337,32 @@ func TestKo(t *testing.T) {
 	for program := range ko.BaseImageOverrides {
 		if name, ok := strings.CutPrefix(program, "codexk8s.dev/functions/"); !ok || !slices.Contains(functions(t), name) {
 			t.Errorf("ko.yaml gives a base to %s, which is no program in functions/", program)
+		}
+	}
+}
+
+// unneeded are packages that no program of ours has a use for, though others would bring them along. Each adds a megabyte
+// or more to every function, and one that looks up methods by name keeps the linker from leaving out any method at all.
+var unneeded = []string{"expvar", "html/template", "github.com/prometheus/client_golang/prometheus", "k8s.io/client-go/kubernetes"}
+
+// TestProgramsLinkWhatTheyNeed: built as ko builds them.
+func TestProgramsLinkWhatTheyNeed(t *testing.T) {
+	var ko struct{ DefaultFlags []string }
+	if err := yaml.Unmarshal([]byte(read(t, "ko.yaml")), &ko); err != nil {
+		t.Fatal(err)
+	}
+	format := "{{$importer := .ImportPath}}{{range .Imports}}{{println $importer .}}{{end}}"
+	list := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"list"}, ko.DefaultFlags, []string{"-deps", "-f", format, "./functions/..."})...)
+	list.Dir, list.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("listing what the functions are made of: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		importer, imported, _ := strings.Cut(strings.TrimSpace(line), " ")
+		// Knative's whole configuration comes with net/http/pprof.
+		if slices.Contains(unneeded, imported) || imported == "knative.dev/pkg/observability" && strings.HasPrefix(importer, "codexk8s.dev/") {
+			t.Errorf("functions link %s because of %s", imported, importer)
 		}
 	}
 }

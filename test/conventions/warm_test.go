@@ -20,7 +20,7 @@ echo "CGO_ENABLED=$CGO_ENABLED $GOOS/$GOARCH ${GOARM-default} ${GOAMD64-default}
 	if err := os.WriteFile(compiler, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	const packages = ": build -trimpath codexk8s.dev/shared/events fmt\n"
+	const packages = ": build -trimpath -tags=grpcnotrace,noprometheus codexk8s.dev/shared/events fmt\n"
 	for flags, want := range map[string]string{
 		"":                                "CGO_ENABLED=0 linux/amd64 default default" + packages + "CGO_ENABLED=0 linux/arm64 default default" + packages,
 		"--jobs 2 --platform linux/arm64": "CGO_ENABLED=0 linux/arm64 default default" + packages,
