@@ -73,11 +73,12 @@ func channels(fake *fakechat.Server, edge string) map[string]channel {
 	client := chat.NewClient()
 	return map[string]channel{
 		approval.Telegram: &chat.Telegram{API: fake.URL() + "/telegram", Token: fakechat.Token, Secrets: secrets, Keys: keys, Client: client},
+		approval.Slack:    &chat.Slack{API: fake.URL() + "/slack/api", Token: fakechat.Token, Secrets: secrets, Keys: keys, Client: client},
 	}
 }
 
 // targets are chats that the fakes know.
-var targets = map[string]string{approval.Telegram: "-100200"}
+var targets = map[string]string{approval.Telegram: "-100200", approval.Slack: "C0123ABC"}
 
 func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)

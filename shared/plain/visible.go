@@ -9,26 +9,27 @@ import (
 // SpellOut writes characters without a visible form as \u{…}, and returns the runs of them: so people see what they are shown.
 // Line feeds and tabs stay, and so does what makes emoji and joins the letters of a script.
 func SpellOut(s string) (string, []string) {
-	var b strings.Builder
+	var all, run strings.Builder
 	var runs []string
 	runes := []rune(s)
-	before := false
+	end := func() {
+		if run.Len() > 0 {
+			runs = append(runs, run.String())
+			run.Reset()
+		}
+	}
 	for i, r := range runes {
-		now := Unseen(runes, i)
-		if !now {
-			b.WriteRune(r)
-			before = false
+		if !Unseen(runes, i) {
+			end()
+			all.WriteRune(r)
 			continue
 		}
-		if !before {
-			runs = append(runs, "")
-		}
 		spelt := fmt.Sprintf(`\u{%X}`, r)
-		b.WriteString(spelt)
-		runs[len(runs)-1] += spelt
-		before = true
+		all.WriteString(spelt)
+		run.WriteString(spelt)
 	}
-	return b.String(), runs
+	end()
+	return all.String(), runs
 }
 
 // Unseen reports whether people see nothing of the character at i.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -27,6 +28,8 @@ func (s *Server) click(ctx context.Context, post Post, b Button, who Person) (Re
 	switch post.Channel {
 	case Telegram:
 		return s.telegramClick(ctx, post, b, who)
+	case Slack:
+		return s.slackClick(ctx, post, b, who)
 	}
 	return Result{}, fmt.Errorf("%s has no buttons", post.Channel)
 }
@@ -79,8 +82,10 @@ func (s *Server) Fill(ctx context.Context, channel, text, person string) (Result
 	if f == nil {
 		return Result{}, fmt.Errorf("no form of %s is open before %s", channel, person)
 	}
-	_, _, _ = ctx, text, who
-	return Result{}, fmt.Errorf("%s has no forms", channel)
+	s.mu.Lock()
+	s.forms = slices.DeleteFunc(s.forms, func(x *Form) bool { return x.id == f.id })
+	s.mu.Unlock()
+	return s.slackFill(ctx, *f, text, who)
 }
 
 // Link sends a code in private, as a person does who ties their account to a user.
@@ -92,6 +97,8 @@ func (s *Server) Link(ctx context.Context, channel, code, person string) (Result
 	switch channel {
 	case Telegram:
 		return s.telegramReply(ctx, fmt.Sprint(who.ID), "", "/start "+code, who)
+	case Slack:
+		return s.slackLink(ctx, code, who)
 	}
 	return Result{}, fmt.Errorf("%s has no command", channel)
 }

@@ -76,6 +76,7 @@ type Server struct {
 	troubles []*Trouble
 	last     int64
 	moved    map[string]string // Telegram chat → supergroup
+	used     map[string]bool   // triggers that have opened a form
 }
 
 // Post is a message as it stands now.
@@ -119,7 +120,7 @@ type Trouble struct {
 
 // New opens the sockets.
 func New(o Options) (*Server, error) {
-	s := &Server{o: o, last: 100, moved: map[string]string{}}
+	s := &Server{o: o, last: 100, moved: map[string]string{}, used: map[string]bool{}}
 	if s.o.Secret == "" {
 		s.o.Secret = "fake-secret"
 	}
@@ -172,6 +173,7 @@ func (s *Server) CallTo(base string) {
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	s.telegramRoutes(mux)
+	s.slackRoutes(mux)
 	s.pageRoutes(mux)
 	return mux
 }
