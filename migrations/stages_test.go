@@ -41,8 +41,8 @@ const (
 		VALUES ('/test', $1, 't', now(), '', $2, $3)`
 )
 
-// before is a database as the release before has it, with two runs in flight.
-func before(t *testing.T) (url string, exec func(string, ...any)) {
+// before is a database as that release before has it, with two runs in flight.
+func before(t *testing.T, version int64) (url string, exec func(string, ...any)) {
 	t.Helper()
 	url = pgtest.URL(t)
 	db, err := sql.Open("pgx", url)
@@ -58,7 +58,7 @@ func before(t *testing.T) (url string, exec func(string, ...any)) {
 	}
 	p, err := goose.NewProvider(goose.DialectPostgres, db, os.DirFS("."))
 	if err == nil {
-		_, err = p.UpTo(t.Context(), 14)
+		_, err = p.UpTo(t.Context(), version)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func before(t *testing.T) (url string, exec func(string, ...any)) {
 // TestRunsInFlightGoOn: a run of the release before is the same run for this one, with what it may do and what its agent
 // has said; and what either of the two saves, the other one finds.
 func TestRunsInFlightGoOn(t *testing.T) {
-	url, exec := before(t)
+	url, exec := before(t, 14)
 	if _, err := migrations.Up(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestRunsInFlightGoOn(t *testing.T) {
 // TestEventsHaveAnOrder: those that were there by when they were stored, whatever their names; those that come after them,
 // of either release, above.
 func TestEventsHaveAnOrder(t *testing.T) {
-	url, exec := before(t)
+	url, exec := before(t, 14)
 	noon := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	for i, at := range []int{3, 1, 2, 2} {
 		exec(oldEvent, fmt.Sprint(i), i, noon.Add(time.Duration(at)*time.Second))

@@ -60,7 +60,7 @@ func (h *handler) decide(ctx context.Context, e event.Event, home store.Home, in
 		if next.Project == nil && next.Run == nil {
 			return decision, nil // nobody's: what strangers write is not kept
 		}
-		return decision, tx.SaveItem(ctx, next, item.Run)
+		return decision, tx.SaveItem(ctx, next, item)
 	})
 	if err == nil {
 		measure(ctx, before, after)

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"codexk8s.dev/shared/events"
@@ -43,6 +44,7 @@ func (d *decision) reported(in events.AgentReported) {
 		}
 		d.item.PullRequest, d.item.PullRequestURL, d.item.HeadSHA = in.PullRequest, in.PullRequestURL, in.HeadSHA
 		d.item.Pull.Delivered = d.item.Pull.Delivered || in.Outcome == "succeeded"
+		d.made(madePullRequest, strconv.Itoa(in.PullRequest))
 	}
 	d.item.Run.ThreadID, d.item.Run.Summary = in.ThreadID, in.Summary
 	if in.Outcome != "succeeded" {

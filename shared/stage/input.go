@@ -22,6 +22,8 @@ type Needs struct {
 	Report bool   // what that run's agent has reported, for Item.Report
 	Sender Person // whose role in the project counts; zero where nobody did it
 	Intent string // for Item.IntentKnown; "" = none
+
+	Artefacts bool // for Item.Artefacts
 }
 
 // Person is who caused an event on GitHub.
@@ -65,7 +67,7 @@ type Labeled struct {
 
 // Needs implements Input.
 func (in Labeled) Needs(key string, issue int) Needs {
-	return Needs{Sender: in.Sender, Intent: in.intent(key, issue)}
+	return Needs{Sender: in.Sender, Intent: in.intent(key, issue), Artefacts: true}
 }
 
 func (in Labeled) decide(d *decision) { d.labeled(in) }
@@ -100,7 +102,7 @@ type Reviewed struct {
 
 // Needs implements Input.
 func (in Reviewed) Needs(key string, issue int) Needs {
-	return Needs{Sender: in.Sender, Intent: ReviewIntent(key, issue, in.ID)}
+	return Needs{Sender: in.Sender, Intent: ReviewIntent(key, issue, in.ID), Artefacts: true}
 }
 func (in Reviewed) decide(d *decision) { d.reviewed(in) }
 
@@ -136,10 +138,12 @@ type (
 )
 
 // Needs implements Input.
-func (in JobStarted) Needs(string, int) Needs  { return Needs{Run: in.RunID} }
-func (in JobFailed) Needs(string, int) Needs   { return Needs{Run: in.RunID} }
-func (in JobEnded) Needs(string, int) Needs    { return Needs{Run: in.RunID, Report: true} }
-func (in Reported) Needs(string, int) Needs    { return Needs{Run: in.RunID} }
+func (in JobStarted) Needs(string, int) Needs { return Needs{Run: in.RunID} }
+func (in JobFailed) Needs(string, int) Needs  { return Needs{Run: in.RunID} }
+func (in JobEnded) Needs(string, int) Needs {
+	return Needs{Run: in.RunID, Report: true, Artefacts: true}
+}
+func (in Reported) Needs(string, int) Needs    { return Needs{Run: in.RunID, Artefacts: true} }
 func (in LookedUp) Needs(string, int) Needs    { return Needs{Run: in.RunID} }
 func (in DeadlineDue) Needs(string, int) Needs { return Needs{Run: in.RunID} }
 func (in CheckDue) Needs(string, int) Needs    { return Needs{Run: in.RunID} }

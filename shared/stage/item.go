@@ -100,6 +100,8 @@ type Item struct {
 	IntentKnown bool
 	// Report is what the agent of Run has reported, where an input needs it; nil if it has not.
 	Report *events.AgentReported
+	// Artefacts are what the item's runs have made, oldest first, where an input needs them.
+	Artefacts []Artefact
 	// Process is the project's, by which everything is decided but an active run.
 	Process *Process
 }

@@ -22,10 +22,7 @@ func (d *decision) reviewed(in Reviewed) {
 	default:
 		return
 	}
-	t := Trigger{Kind: events.KindRevise}
-	if d.item.Run != nil {
-		t.Stage = d.item.Run.Stage
-	}
+	t := Trigger{Stage: d.item.reviewedStage(), Kind: events.KindRevise}
 	cause, why := d.refuseReview(in, t)
 	if d.mayAct(in.Sender) {
 		d.item.ActedAt = later(d.item.ActedAt, in.At)

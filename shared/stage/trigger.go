@@ -205,7 +205,7 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 		return reason.Blocked, fmt.Sprintf("The issue carries `%s`. Remove it when the way is free, %s", d.p.Labels.Blocked, again)
 	case has(labels, d.p.Labels.NeedInput):
 		return reason.NeedInput, fmt.Sprintf("A question is open (`%s`). Answer it and remove that label, %s", d.p.Labels.NeedInput, again)
-	case t.Kind == events.KindRevise && d.item.PullRequest == 0:
+	case t.Kind == events.KindRevise && !d.item.revises(t.Stage):
 		return reason.PullRequestMissing, fmt.Sprintf("There is no pull request to revise. Set `%s` first.", d.p.LabelOf(t.Stage, events.KindWork))
 	case t.Kind == events.KindRevise && d.item.Pull.Merged:
 		return reason.PullRequestMerged, fmt.Sprintf("Pull request #%d is merged, there is nothing left to revise. Set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, events.KindWork))

@@ -41,11 +41,11 @@ func (w *world) load(db *store.DB, f func(stage.Item) stage.Item) {
 		w.Fatal(err)
 	}
 	err = w.step(db, pgtest.One[string](w.sql, `SELECT gen_random_uuid()::text`), item, func(ctx context.Context, tx *store.Tx) error {
-		loaded, _, err := tx.Item(ctx, home, stage.Needs{})
+		loaded, _, err := tx.Item(ctx, home, stage.Needs{Artefacts: true})
 		if err != nil {
 			return err
 		}
-		return tx.SaveItem(ctx, f(loaded), loaded.Run)
+		return tx.SaveItem(ctx, f(loaded), loaded)
 	})
 	if err != nil {
 		w.Fatal(err)

@@ -104,9 +104,10 @@ func TestARunIsSavedOverWhatWasLoaded(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			was := *i.Run
+			before, was := i, *i.Run
+			before.Run = &was
 			change(&i, &was)
-			return tx.SaveItem(ctx, i, &was)
+			return tx.SaveItem(ctx, i, before)
 		})
 	}
 	stale := func(i *stage.Item, was *stage.Run) { i.Run.State, was.State = stage.Succeeded, stage.Starting }

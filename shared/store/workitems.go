@@ -95,6 +95,9 @@ func (tx *Tx) load(ctx context.Context, h Home, needs stage.Needs) (stage.Item, 
 			return optional(row.Scan(&item.Report))
 		})
 	}
+	if needs.Artefacts {
+		queueArtefacts(&b, &item)
+	}
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return item, fmt.Errorf("loading %s: %w", item.Key(), err)
 	}
@@ -129,10 +132,11 @@ func queueProject(b *pgx.Batch, sender stage.Person, item *stage.Item) {
 	})
 }
 
-// SaveItem writes the work item and its run back. was is the run as it was loaded, nil
-// for none: ErrChanged when its state is no longer that.
-func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was *stage.Run) error {
+// SaveItem writes back the work item that was loaded as before, with its run and what its runs have made. ErrChanged says
+// that the run's state is another by now.
+func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 	var b pgx.Batch
+	was := before.Run
 	repository := i.RepositoryKey
 	b.Queue(`
 		INSERT INTO work_items (repository, issue, full_name, title, body, url, base_branch, clone_url, labels, closed,
@@ -165,6 +169,7 @@ func (tx *Tx) SaveItem(ctx context.Context, i stage.Item, was *stage.Run) error 
 		`, r.ID, was.State, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task, r.WaitingFor, orNull(r.Deadline)).
 			Exec(mustChange(r.ID))
 	}
+	queueMade(&b, i, before.Artefacts)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return fmt.Errorf("saving %s: %w", i.Key(), err)
 	}

@@ -250,11 +250,17 @@ func (w *world) load(about stage.Subject, needs stage.Needs) stage.Item {
 	if needs.Report {
 		item.Report = w.reports[needs.Run]
 	}
+	if !needs.Artefacts {
+		item.Artefacts = nil
+	}
 	return item
 }
 
 func (w *world) save(was *stage.Run, next stage.Item) {
 	kept := next
+	if old := w.items[next.Key()]; old != nil && kept.Artefacts == nil {
+		kept.Artefacts = old.Artefacts
+	}
 	w.items[next.Key()] = &kept
 	switch {
 	case next.Run == nil:
