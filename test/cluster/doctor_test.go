@@ -6,19 +6,20 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	fakegithub "codexk8s.dev/test/fakes/github"
 	"codexk8s.dev/test/local/stack"
 )
 
 // TestTheDoctorFindsADeadLetterAndAReplayHealsIt runs the operator's commands: on a platform that is well, on one that
-// owes a comment to a repository from which the App was taken off, and after the App is back.
+// owes a comment in a repository where the App lacks the permission, and after it was granted.
 func TestTheDoctorFindsADeadLetterAndAReplayHealsIt(t *testing.T) {
 	it.settled(t)
 	out, err := it.make(t.Context(), "doctor")
@@ -28,8 +29,11 @@ func TestTheDoctorFindsADeadLetterAndAReplayHealsIt(t *testing.T) {
 	}
 	repo := it.repo("doctor")
 	issue := it.newIssue(t, repo, stack.IssueTitle, "")
-	it.install(t, slices.DeleteFunc(it.github.Repositories(), func(name string) bool { return strings.EqualFold(name, repo) })...)
-	t.Cleanup(func() { it.install(t) })
+	forbidden := fakegithub.Fault{Kind: "refusal", Message: "Resource not accessible by integration", Method: http.MethodPost, Path: repo + "/issues", Requests: -1}
+	if err := it.github.FailNext(forbidden); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(it.github.ClearFaults)
 	if err := it.github.AddLabel(repo, issue, stack.LabelDev, reader); err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +55,7 @@ func TestTheDoctorFindsADeadLetterAndAReplayHealsIt(t *testing.T) {
 	if out, err := it.make(t.Context(), "doctor"); err == nil || !strings.Contains(out, "dead letter") {
 		t.Errorf("the doctor does not speak of the dead letter (%v):\n%s", err, out)
 	}
-	it.install(t)
+	it.github.ClearFaults()
 	l := letters[0]
 	out, err = it.make(t.Context(), "replay", "QUERY="+url.Values{"function": {l.Function}, "source": {l.Source}, "id": {l.ID}}.Encode())
 	if err != nil {
@@ -71,14 +75,6 @@ func TestTheDoctorFindsADeadLetterAndAReplayHealsIt(t *testing.T) {
 	})
 	if out, err := it.make(t.Context(), "doctor"); err != nil {
 		t.Errorf("the doctor is not content after the replay: %v\n%s", err, out)
-	}
-}
-
-// install puts the App on these repositories, or on all.
-func (w *world) install(t *testing.T, repos ...string) {
-	t.Helper()
-	if _, err := w.github.Install("acme", repos...); err != nil {
-		t.Fatal(err)
 	}
 }
 
