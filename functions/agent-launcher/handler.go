@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -37,9 +38,11 @@ type handler struct {
 	cluster  *kube.Client
 	platform agentpod.Platform
 	key      []byte
+	server   *serve.Server
 }
 
 func (h *handler) routes(s *serve.Server) {
+	h.server = s
 	serve.On(s, h.agentRequested)
 	serve.On(s, h.agentStopRequested)
 	serve.On(s, h.environmentExpired)
@@ -58,7 +61,10 @@ func (h *handler) agentRequested(ctx context.Context, e event.Event, r events.Ag
 		}
 		err = h.launch(ctx, r)
 		var refusal *agentpod.Refusal
+		var delay *agentpod.Delay
 		switch {
+		case errors.As(err, &delay):
+			return events.Decision{}, h.delayed(ctx, r, delay)
 		case errors.Is(err, errLaterJob):
 			return skipped(r.RunRef, "agent.not_started", "superseded", err.Error()), nil
 		case errors.As(err, &refusal):
@@ -70,6 +76,24 @@ func (h *handler) agentRequested(ctx context.Context, e event.Event, r events.Ag
 		}
 		return said(r.RunRef, "", events.AgentStarted{RunRef: r.RunRef, Namespace: r.Namespace, Job: agentpod.JobName, Attempt: r.Attempt}), nil
 	})
+}
+
+// delayed says why the agent does not start yet, while it lasts, and asks for the request to come again.
+func (h *handler) delayed(ctx context.Context, r events.AgentRequested, why *agentpod.Delay) error {
+	// The request itself is not done with, so this is told for what it says.
+	told := store.Cause{Source: events.Source("agent-launcher"), ID: events.DeriveID(r.RunID, strconv.Itoa(r.Attempt), why.Reason, why.Message)}
+	emitted, err := h.db.Emit(ctx, told, r.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
+		return events.Decision{Emit: []events.Draft{events.Now(events.AgentDelayed{
+			RunRef: r.RunRef, Namespace: r.Namespace, Attempt: r.Attempt, Reason: why.Reason, Message: why.Message,
+		})}}, nil
+	})
+	if err == nil {
+		err = h.server.Send(ctx, emitted...)
+	}
+	if err != nil {
+		return err
+	}
+	return h.soon("%s", why.Message)
 }
 
 // agentStopRequested stops the run's Job.

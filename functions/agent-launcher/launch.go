@@ -28,7 +28,8 @@ var errLaterJob = errors.New("a later agent of this run exists already")
 const tryAgain = 5 * time.Second
 
 // launch brings the run's objects about. A *agentpod.Refusal says that they can't
-// be, errLaterJob that they needn't; any other error is temporary.
+// be, errLaterJob that they needn't; any other error is temporary, and a *agentpod.Delay
+// one that people are told of.
 func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 	token, err := runtoken.Mint(h.key, runtoken.Claims{
 		RunID:          r.RunID,
@@ -130,6 +131,9 @@ func (h *handler) replace(ctx context.Context, job *batchv1.Job, r events.AgentR
 		}
 		return h.soon("the former Job in namespace %s still ran and was told to stop", r.Namespace)
 	case agentpod.Leaving:
+		if err := agentpod.Lingering(job, h.platform.Grace, h.cluster.Now()); err != nil {
+			return err
+		}
 		return h.soon("the former Job in namespace %s is being stopped", r.Namespace)
 	}
 	if job.Kind == agentpod.SandboxKind {

@@ -3,7 +3,7 @@
 // and when a namespace may go, is shared/agentpod.
 //
 //	agent.requested       namespace → everything else at once →        agent.started, or agent.failed
-//	                      the project's services, if any → Job
+//	                      the project's services, if any → Job       agent.delayed, while what was before is on its way out
 //	agent.stop.requested  mark the Job as stopped by us → delete it
 //	environment.expired   guards → delete the namespace                environment.removed
 //

@@ -12,6 +12,7 @@ import (
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
 	fakekube "codexk8s.dev/test/local/kube"
+	"codexk8s.dev/test/local/pg/pgtest"
 )
 
 // An issue has one active run, and its namespace one Job: what is left of the run before is told to go, and the next
@@ -107,6 +108,27 @@ func TestExpiryBeforeTheJobsEnd(t *testing.T) {
 	}
 }
 
+// A Job that was told to stop and does not go, as on a node that is away, is told of while it lasts.
+func TestAFormerAgentThatDoesNotGo(t *testing.T) {
+	f := setup(t)
+	f.expect("start", f.deliver("1", request(runA, 0)), 202, startedA)
+	job, err := f.objects.Get(fakekube.Jobs, namespace, agentpod.JobName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job.SetFinalizers([]string{"example.com/guard"})
+	if _, err := f.objects.Update(fakekube.Jobs, job, false); err != nil {
+		t.Fatal(err)
+	}
+	f.expect("stop", f.deliver("2", events.AgentStopRequested{RunRef: ref(runA), Namespace: namespace, Reason: "aborted"}), 202)
+	f.expect("it may go yet", f.deliver("3", request(runB, 0)), 503)
+	f.objects.SetAhead(f.h.platform.Grace + 15*time.Second)
+	status := f.deliver("3", request(runB, 0))
+	if got := f.emitted(); status != 503 || len(got) != 1 || !strings.HasPrefix(got[0], "agent.delayed ") || !strings.Contains(got[0], "example.com/guard") {
+		t.Errorf("answered %d, emitted %v", status, got)
+	}
+}
+
 // A namespace that hangs in its removal is waited for, and then named together with what holds it up.
 func TestANamespaceThatHangs(t *testing.T) {
 	f := setup(t)
@@ -123,7 +145,16 @@ func TestANamespaceThatHangs(t *testing.T) {
 	if _, err := f.objects.Delete(fakekube.Namespaces, "", namespace, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	f.expect("it may go yet", f.deliver("2", request(runB, 0)), 503)
+	const delayed = `agent.delayed {"runId":"` + runB + `",`
+	for range 2 { // once for what it says, however often it is asked for
+		status := f.deliver("2", request(runB, 0))
+		if got := f.emitted(); status != 503 || len(got) != 1 || !strings.HasPrefix(got[0], delayed) || !strings.Contains(got[0], "example.com/guard") {
+			t.Errorf("it may go yet: answered %d, emitted %v", status, got)
+		}
+	}
+	if n := pgtest.One[int](f.sql, `SELECT count(*) FROM events WHERE type = $1`, events.AgentDelayed{}.EventType()); n != 1 {
+		t.Errorf("%d events tell why it does not start yet", n)
+	}
 	f.objects.SetAhead(4 * time.Minute)
 	status := f.deliver("2", request(runB, 0))
 	if got := f.emitted(); status != 202 || len(got) != 1 || !strings.Contains(got[0], `"reason":"namespace_stuck"`) || !strings.Contains(got[0], "example.com/guard") {

@@ -42,7 +42,8 @@ type handler struct {
 
 	life      context.Context // ends when the process is told to go
 	server    *serve.Server
-	starting  sync.Map                    // UIDs of the Jobs whose pods are watched
+	starting  sync.Map // UIDs of the Jobs whose pods are watched
+	relief    relief
 	sandboxes schema.GroupVersionResource // zero where agent-sandbox is not set up
 }
 
@@ -52,6 +53,7 @@ func (h *handler) routes(s *serve.Server) {
 		s.OnType(t, h.jobChanged)
 	}
 	serve.On(s, h.agentStarted)
+	serve.On(s, h.environmentRemoved)
 	serve.On(s, h.runCheck)
 }
 
@@ -143,6 +145,7 @@ func gone(namespace string) agentpod.Outcome {
 // namespace has the ApiServerSource rolled over, and what happens meanwhile, or is on its way, nobody tells again.
 func (h *handler) agentStarted(ctx context.Context, e event.Event, a events.AgentStarted) ([]event.Event, error) {
 	return h.recorded(ctx, e, a.RunRef, func(ctx context.Context) ([]event.Event, error) {
+		h.standIn()
 		agents, err := h.agents(ctx, a.Namespace)
 		if err != nil {
 			return nil, err

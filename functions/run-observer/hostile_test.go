@@ -19,7 +19,7 @@ func TestHostileEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.pod("agent-1", f.begun(made, 1, 1).UID, corev1.PodStatus{Phase: corev1.PodRunning})
-	templates := hostile.Templates(t, events.RunCheck{RunRef: ref, Namespace: namespace}, events.AgentStarted{RunRef: ref, Namespace: namespace})
+	templates := hostile.Templates(t, events.RunCheck{RunRef: ref, Namespace: namespace}, events.AgentStarted{RunRef: ref, Namespace: namespace}, events.EnvironmentRemoved{RunRef: ref, Namespace: namespace})
 	templates[events.TypeResourceUpdated], templates[events.TypeResourceDeleted] = string(job), string(job)
 	hostile.Function{Name: "run-observer", Handler: f.server.Handler(), DB: f.db, SQL: f.sql}.Hear(t, templates)
 }

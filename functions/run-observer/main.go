@@ -4,10 +4,11 @@
 // there: a Job whose pod is refused has begun without one, and a Job whose agent has ended
 // beside a sidecar is ready no more. But the source is rolled over whenever a namespace
 // comes or goes, and tells of nothing that it missed, and a run's namespace comes just
-// before its Job. So a Job is looked at when it starts, too (agent.started). A pod that
-// can't pull its image changes no Job: a pod that starts is watched, after the answer,
-// until something runs in it. What all of that misses, checks that are due find
-// (run.check): no event of Kubernetes is in our log.
+// before its Job. So a Job is looked at when it starts, too (agent.started). And for a
+// moment after a namespace came or went (environment.removed) the function watches the
+// Jobs of all runs itself. A pod that can't pull its image changes no Job: a pod that
+// starts is watched, after the answer, until something runs in it. What all of that
+// misses, checks that are due find (run.check): no event of Kubernetes is in our log.
 //
 //	the Job is complete                    agent.finished
 //	the Job has failed, or is stuck        agent.failed, with the reason a person can act on

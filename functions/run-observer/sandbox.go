@@ -32,7 +32,13 @@ func sandboxOf(pod *corev1.Pod) *batchv1.Job {
 	}
 	end := map[corev1.PodPhase]batchv1.JobConditionType{corev1.PodSucceeded: batchv1.JobComplete, corev1.PodFailed: batchv1.JobFailed}[pod.Status.Phase]
 	if end != "" && pod.DeletionTimestamp == nil {
-		job.Status.Conditions = []batchv1.JobCondition{{Type: end, Status: corev1.ConditionTrue}}
+		over := batchv1.JobCondition{Type: end, Status: corev1.ConditionTrue}
+		for _, c := range pod.Status.Conditions {
+			if c.Type == corev1.PodReady {
+				over.LastTransitionTime = c.LastTransitionTime
+			}
+		}
+		job.Status.Conditions = []batchv1.JobCondition{over}
 	}
 	return job
 }

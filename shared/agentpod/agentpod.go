@@ -86,6 +86,15 @@ type Refusal struct{ Reason, Message string }
 
 func (r *Refusal) Error() string { return r.Reason + ": " + r.Message }
 
+// A Delay says why something can't be done yet, to a person who may be able to do something about it.
+type Delay struct{ Reason, Message string }
+
+func (d *Delay) Error() string { return d.Reason + ": " + d.Message }
+
+func delay(reason, format string, args ...any) *Delay {
+	return &Delay{Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
 func refuse(reason, format string, args ...any) *Refusal {
 	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }

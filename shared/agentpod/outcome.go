@@ -42,6 +42,16 @@ func Ended(job *batchv1.Job) bool {
 	return hasCondition(job, batchv1.JobComplete) != nil || hasCondition(job, batchv1.JobFailed) != nil
 }
 
+// EndedAt is when the Job ended; zero when it has not, or does not say.
+func EndedAt(job *batchv1.Job) time.Time {
+	for _, kind := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed} {
+		if c := hasCondition(job, kind); c != nil {
+			return c.LastTransitionTime.Time
+		}
+	}
+	return time.Time{}
+}
+
 // AtWork reports whether all is well with the Job as far as its own status can tell: its
 // controller has not begun, or its pod is ready. It is not ready while it starts; and when
 // its agent has ended and a sidecar runs on. A Job that has begun and has no pod was

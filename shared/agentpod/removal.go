@@ -48,15 +48,20 @@ func Expiry(ns metav1.Object) (time.Time, bool) {
 // leave, volumes some to be detached.
 const removalPatience = 3 * time.Minute
 
+// leaveMargin is what a pod's end may take beyond its grace period.
+const leaveMargin = 10 * time.Second
+
 // Departing says what is to be done about a namespace that is being removed and stands in a
-// run's way: nil, it will be gone soon; or a *Refusal that names what holds it up, which
-// only a person can take away. now is the time by the API server's clock.
+// run's way: nil, it will be gone soon; a *Delay that names what is still in it; or a *Refusal
+// that names what holds it up, which only a person can take away. now is the time by the API
+// server's clock.
 // https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/namespace-v1/#NamespaceStatus
 func Departing(ns *corev1.Namespace, now time.Time) error {
 	since := ns.DeletionTimestamp
-	if since == nil || now.Sub(since.Time) <= removalPatience {
+	if since == nil {
 		return nil
 	}
+	late := now.Sub(since.Time) > removalPatience
 	var held []string
 	for _, c := range ns.Status.Conditions {
 		if c.Status == corev1.ConditionTrue {
@@ -66,11 +71,26 @@ func Departing(ns *corev1.Namespace, now time.Time) error {
 	if len(ns.Finalizers) > 0 {
 		held = append(held, "finalizers of the namespace: "+strings.Join(ns.Finalizers, ", "))
 	}
-	if len(held) == 0 {
-		held = []string{"Kubernetes does not say by what"}
+	switch {
+	case late:
+		return refuse(reason.NamespaceStuck, "Namespace %s is being removed since %s and is held up: %s. Take that away, or mend its controller; then set the label again.",
+			ns.Name, rfc3339(since.Time), first(strings.Join(held, "; "), "Kubernetes does not say by what"))
+	case len(held) > 0:
+		return delay(reason.NamespaceStuck, "The issue's former namespace %s is being removed since %s. What is left of it: %s. The agent starts when it is gone.",
+			ns.Name, rfc3339(since.Time), strings.Join(held, "; "))
 	}
-	return refuse(reason.NamespaceStuck, "Namespace %s is being removed since %s and is held up: %s. Take that away, or mend its controller; then set the label again.",
-		ns.Name, rfc3339(since.Time), strings.Join(held, "; "))
+	return nil
+}
+
+// Lingering says why a Job that was told to stop stands in the way of the next one for longer than its pod may take to
+// end: a *Delay, or nil. now is the time by the API server's clock.
+func Lingering(job *batchv1.Job, grace time.Duration, now time.Time) error {
+	since := job.DeletionTimestamp
+	if since == nil || now.Sub(since.Time) <= grace+leaveMargin {
+		return nil
+	}
+	return delay(reason.NamespaceStuck, "The issue's former agent in namespace %s was told to stop at %s and is still there. Is the node of its pod at work, and what do the finalizers of its Job wait for (%s)? The next agent starts when it is gone.",
+		job.Namespace, rfc3339(since.Time), first(strings.Join(job.Finalizers, ", "), "none"))
 }
 
 // Reusable says whether a namespace that exists may serve the run: nil, or a

@@ -137,14 +137,16 @@ func TestDeparting(t *testing.T) {
 		since      time.Duration // 0: it stays
 		conditions []corev1.NamespaceCondition
 		finalizers []string
+		delay      bool
 		want       string
 	}{
 		"it stays":             {},
-		"it goes":              {since: 2 * time.Minute, conditions: []corev1.NamespaceCondition{content}},
-		"content is held":      {4 * time.Minute, []corev1.NamespaceCondition{none, content, finalizers}, nil, "widgets.example.com has 1 resource instances; Some content in the namespace has finalizers remaining: example.com/guard in 1 resource instances."},
-		"it is held itself":    {time.Hour, nil, []string{"example.com/own"}, "held up: finalizers of the namespace: example.com/own."},
-		"an API is away":       {time.Hour, []corev1.NamespaceCondition{condition(corev1.NamespaceDeletionDiscoveryFailure, corev1.ConditionTrue, "unable to retrieve metrics.k8s.io/v1beta1")}, nil, "metrics.k8s.io"},
-		"nobody says anything": {time.Hour, nil, nil, "does not say by what"},
+		"it goes":              {since: time.Second, conditions: []corev1.NamespaceCondition{none}},
+		"what is left of it":   {since: time.Second, conditions: []corev1.NamespaceCondition{content}, delay: true, want: "widgets.example.com has 1 resource instances. The agent starts when it is gone."},
+		"content is held":      {4 * time.Minute, []corev1.NamespaceCondition{none, content, finalizers}, nil, false, "widgets.example.com has 1 resource instances; Some content in the namespace has finalizers remaining: example.com/guard in 1 resource instances."},
+		"it is held itself":    {time.Hour, nil, []string{"example.com/own"}, false, "held up: finalizers of the namespace: example.com/own."},
+		"an API is away":       {time.Hour, []corev1.NamespaceCondition{condition(corev1.NamespaceDeletionDiscoveryFailure, corev1.ConditionTrue, "unable to retrieve metrics.k8s.io/v1beta1")}, nil, false, "metrics.k8s.io"},
+		"nobody says anything": {time.Hour, nil, nil, false, "does not say by what"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "codexk8s-run-1", Finalizers: test.finalizers}, Status: corev1.NamespaceStatus{Conditions: test.conditions}}
@@ -154,9 +156,14 @@ func TestDeparting(t *testing.T) {
 			}
 			err := agentpod.Departing(ns, now)
 			var refusal *agentpod.Refusal
+			var delay *agentpod.Delay
 			switch {
 			case test.want == "" && err != nil:
 				t.Errorf("got %v, want to wait", err)
+			case test.delay:
+				if !errors.As(err, &delay) || delay.Reason != "namespace_stuck" || !strings.Contains(delay.Message, test.want) {
+					t.Errorf("got %v, want to wait and to say %q", err, test.want)
+				}
 			case test.want != "" && (!errors.As(err, &refusal) || refusal.Reason != "namespace_stuck" || !strings.Contains(refusal.Message, test.want)):
 				t.Errorf("got %v, want %q", err, test.want)
 			}

@@ -26,6 +26,7 @@ var Catalog = map[string][]string{
 		RunDeadline{}.EventType(),
 		RunCheck{}.EventType(),
 		AgentStarted{}.EventType(),
+		AgentDelayed{}.EventType(),
 		AgentFinished{}.EventType(),
 		AgentFailed{}.EventType(),
 		AgentReported{}.EventType(),
@@ -41,6 +42,7 @@ var Catalog = map[string][]string{
 		TypeResourceUpdated,
 		TypeResourceDeleted,
 		AgentStarted{}.EventType(),
+		EnvironmentRemoved{}.EventType(),
 		RunCheck{}.EventType(),
 	},
 	"llm-caller": {

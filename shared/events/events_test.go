@@ -35,6 +35,7 @@ var examples = append([]Payload{
 	},
 	AgentStopRequested{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Reason: "aborted"},
 	AgentStarted{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Job: "agent", Attempt: 1},
+	AgentDelayed{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Attempt: 1, Reason: "namespace_stuck", Message: "It is still there."},
 	AgentFinished{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Attempt: 1},
 	AgentFailed{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Attempt: 1, Reason: "image_pull", Message: "The image can't be pulled."},
 	AgentReported{

@@ -90,6 +90,15 @@ type AgentStarted struct {
 	Attempt   int    `json:"attempt,omitempty"` // of AgentRequested
 }
 
+// AgentDelayed says why the run's Job does not exist yet. It is made as soon as that has passed.
+type AgentDelayed struct {
+	RunRef
+	Namespace string `json:"namespace"`
+	Attempt   int    `json:"attempt,omitempty"` // of AgentRequested
+	Reason    string `json:"reason"`            // namespace_stuck
+	Message   string `json:"message"`           // for a person
+}
+
 // AgentFinished says that the run's Job completed. The agent's own report is AgentReported.
 type AgentFinished struct {
 	RunRef
@@ -262,6 +271,7 @@ func (RunCheck) EventType() string              { return Prefix + "run.check" }
 func (AgentRequested) EventType() string        { return Prefix + "agent.requested" }
 func (AgentStopRequested) EventType() string    { return Prefix + "agent.stop.requested" }
 func (AgentStarted) EventType() string          { return Prefix + "agent.started" }
+func (AgentDelayed) EventType() string          { return Prefix + "agent.delayed" }
 func (AgentFinished) EventType() string         { return Prefix + "agent.finished" }
 func (AgentFailed) EventType() string           { return Prefix + "agent.failed" }
 func (AgentReported) EventType() string         { return Prefix + "agent.reported" }

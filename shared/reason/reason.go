@@ -155,7 +155,7 @@ var Catalogue = []Entry{
 	{Failed, []string{OOMKilled, DeadlineExceeded, Deadline}, "the role's memory, the stage's timeout, or a smaller issue"},
 	{Failed, []string{SidecarFailed}, "the message names a container that the cluster puts into pods, as a service mesh does: keep it out of the runs' namespaces"},
 	{Failed, []string{NodeRejected, NotStarted}, "the node's own words: its room and labels, a volume, the pod network"},
-	{Failed, []string{NamespaceStuck}, "the message names what holds up the removal of the issue's namespace: mostly a finalizer whose controller is gone"},
+	{Failed, []string{NamespaceStuck}, "the message names what is left of the issue's former namespace or agent: mostly a finalizer whose controller is gone, or a node that does not answer"},
 	{Failed, []string{Evicted, Preempted, NodeLost, NodeShutdown, Unschedulable, QuotaExceeded}, "the cluster's room; then set the label again"},
 	{Failed, []string{Precondition}, "trying again is useless; the message says why"},
 	{Failed, []string{JobDeleted, KubernetesRefused}, "who deleted the Job; agent-launcher's rights and quotas; for a service: `OVERLAY=full-env`; for a Sandbox: `OVERLAY=agent-sandbox` and its definitions"},

@@ -29,7 +29,23 @@ func (d *decision) started(in events.AgentStarted) {
 		return
 	}
 	d.item.Run.StartedAt, d.item.Run.Namespace = d.now, in.Namespace
+	if d.item.Run.Reason != reason.ReportLost {
+		d.item.Run.Reason, d.item.Run.Message = "", "" // what delayed it has passed
+	}
 	d.audit(platform, "run.started", "", "Job %s/%s", in.Namespace, in.Job)
+}
+
+// delayed lets people see what the run's start waits for.
+func (d *decision) delayed(in events.AgentDelayed) {
+	run := d.item.Run
+	switch {
+	case d.ofEarlierJob("agent.delayed", in.Attempt):
+	case run.State != Starting || run.Reason == reason.ReportLost:
+		d.audit(platform, "agent.delayed.late", "run_"+string(run.State), "%s: %s", in.Reason, in.Message)
+	default:
+		run.Reason, run.Message = in.Reason, in.Message
+		d.audit(platform, "agent.delayed", in.Reason, "%s", in.Message)
+	}
 }
 
 // reported ends the run by the agent's own word.

@@ -32,6 +32,7 @@ var hears = map[string]func(event.Event) (Subject, Input, error){
 	events.GitHubType("pull_request_review"): hearReview,
 	events.LabelObserved{}.EventType():       hearObserved,
 	events.AgentStarted{}.EventType():        ofRun(func(p events.AgentStarted) (events.RunRef, Input) { return p.RunRef, JobStarted{p} }),
+	events.AgentDelayed{}.EventType():        ofRun(func(p events.AgentDelayed) (events.RunRef, Input) { return p.RunRef, JobDelayed{p} }),
 	events.AgentFailed{}.EventType():         ofRun(func(p events.AgentFailed) (events.RunRef, Input) { return p.RunRef, JobFailed{p} }),
 	events.AgentFinished{}.EventType():       ofRun(func(p events.AgentFinished) (events.RunRef, Input) { return p.RunRef, JobEnded{p} }),
 	events.AgentReported{}.EventType():       ofRun(func(p events.AgentReported) (events.RunRef, Input) { return p.RunRef, Reported{p} }),

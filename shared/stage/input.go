@@ -122,6 +122,8 @@ func (in PullRequestChanged) decide(d *decision)      { d.pullRequestChanged(in)
 type (
 	// JobStarted says that the run's Job exists.
 	JobStarted struct{ events.AgentStarted }
+	// JobDelayed says why the run's Job does not exist yet.
+	JobDelayed struct{ events.AgentDelayed }
 	// JobFailed says that the run's Job could not start, or ended badly.
 	JobFailed struct{ events.AgentFailed }
 	// JobEnded says that the run's Job completed. The agent reports before it exits, so the report, if there ever will
@@ -139,6 +141,7 @@ type (
 
 // Needs implements Input.
 func (in JobStarted) Needs(string, int) Needs { return Needs{Run: in.RunID} }
+func (in JobDelayed) Needs(string, int) Needs { return Needs{Run: in.RunID} }
 func (in JobFailed) Needs(string, int) Needs  { return Needs{Run: in.RunID} }
 func (in JobEnded) Needs(string, int) Needs {
 	return Needs{Run: in.RunID, Report: true, Artefacts: true}
@@ -149,6 +152,7 @@ func (in DeadlineDue) Needs(string, int) Needs { return Needs{Run: in.RunID} }
 func (in CheckDue) Needs(string, int) Needs    { return Needs{Run: in.RunID} }
 
 func (in JobStarted) decide(d *decision)  { d.started(in.AgentStarted) }
+func (in JobDelayed) decide(d *decision)  { d.delayed(in.AgentDelayed) }
 func (in JobFailed) decide(d *decision)   { d.jobFailed(in.AgentFailed) }
 func (in JobEnded) decide(d *decision)    { d.jobEnded(in.AgentFinished) }
 func (in Reported) decide(d *decision)    { d.reported(in.AgentReported) }

@@ -85,6 +85,9 @@ func (w *world) play(line string) {
 	case "started":
 		run, ref := w.ofRun(f[1])
 		w.happen(events.AgentStarted{RunRef: ref, Namespace: run.Namespace, Job: "agent", Attempt: w.attempt(f, 2)})
+	case "delayed":
+		_, ref := w.ofRun(f[1])
+		w.happen(events.AgentDelayed{RunRef: ref, Attempt: w.attempt(f, 3), Reason: f[2], Message: "What it waits for."})
 	case "finished":
 		_, ref := w.ofRun(f[1])
 		w.happen(events.AgentFinished{RunRef: ref, Attempt: w.attempt(f, 2)})
