@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -136,14 +137,34 @@ func (t *toolbox) readFile(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	data, err := t.root.ReadFile(p)
+	f, err := t.root.OpenFile(p, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would be waited for
 	if err != nil {
 		return "", err
 	}
-	if bytes.IndexByte(data, 0) >= 0 {
-		return "", fmt.Errorf("%s is a binary file of %d bytes", p, len(data))
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
 	}
-	return cutMiddle(string(data), 0), nil
+	if !info.Mode().IsRegular() {
+		return "", notAFile(p)
+	}
+	// What is shown is read, and no more: a file may be larger than memory.
+	var out output
+	size := info.Size()
+	for _, from := range []int64{0, max(maxToolOutput, size-maxToolOutput)} {
+		if _, err := io.Copy(&out, io.NewSectionReader(f, from, maxToolOutput)); err != nil {
+			return "", err
+		}
+	}
+	if out.bytes = max(out.bytes, int(size)); bytes.IndexByte(out.head, 0) >= 0 || bytes.IndexByte(out.tail, 0) >= 0 {
+		return "", fmt.Errorf("%s is a binary file of %d bytes", p, size)
+	}
+	return out.text(), nil
+}
+
+func notAFile(name string) error {
+	return fmt.Errorf("%s is a folder, a pipe, a socket or a device, not a file", name)
 }
 
 func (t *toolbox) writeFile(name, content string) (string, error) {
@@ -156,6 +177,9 @@ func (t *toolbox) writeFile(name, content string) (string, error) {
 	}
 	mode := fs.FileMode(0o644)
 	if old, err := t.root.Stat(p); err == nil {
+		if !old.Mode().IsRegular() {
+			return "", notAFile(p)
+		}
 		mode = old.Mode().Perm()
 	}
 	if err := t.root.WriteFile(p, []byte(content), mode); err != nil {
@@ -193,7 +217,7 @@ func (t *toolbox) listFiles(name string) (string, error) {
 	if listed == 0 {
 		return "(no files)", nil
 	}
-	return out.String(), nil
+	return cutMiddle(out.String(), 0), nil
 }
 
 // outputDelay is how long a command's output is waited for after the command has ended, when something that it left

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -57,6 +58,56 @@ func TestToolsStayInTheWorkspace(t *testing.T) {
 		if got != c.want && !(strings.HasPrefix(c.want, "error: ") && strings.HasPrefix(got, c.want)) {
 			t.Errorf("%s %s = %q, want %q", c.tool, c.arguments, got, c.want)
 		}
+	}
+}
+
+// What is in the workspace need not be a file, nor fit into memory: the model gets an answer all the same, at once.
+func TestReadingWhatIsNoOrdinaryFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	if err := syscall.Mkfifo(in("pipe"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("pipe", in("link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(in("hole"), []byte("\x00"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(in("hole"), 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	long := "first\n" + strings.Repeat("a line of the file\n", 1<<16) + "last\n"
+	for name, content := range map[string]string{"long": long, "full": strings.Repeat("x", maxToolOutput)} {
+		if err := os.WriteFile(in(name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tools := &toolbox{root: root, dir: dir}
+	for arguments, want := range map[string]string{
+		`read_file {"path":"pipe"}`:               "error: pipe is a folder, a pipe, a socket or a device, not a file",
+		`read_file {"path":"link"}`:               "error: link is a folder, a pipe, a socket or a device, not a file",
+		`read_file {"path":"."}`:                  "error: . is a folder, a pipe, a socket or a device, not a file",
+		`write_file {"path":"pipe","content":""}`: "error: pipe is a folder, a pipe, a socket or a device, not a file",
+		`read_file {"path":"hole"}`:               "error: hole is a binary file of 1099511627776 bytes",
+		`read_file {"path":"full"}`:               strings.Repeat("x", maxToolOutput),
+	} {
+		tool, arguments, _ := strings.Cut(arguments, " ")
+		if got := tools.call(t.Context(), tool, arguments).text; got != want {
+			t.Errorf("%s %s: %.100q, want %.100q", tool, arguments, got, want)
+		}
+	}
+	got, err := tools.readFile("long")
+	if err != nil || !strings.HasPrefix(got, "first\n") || !strings.HasSuffix(got, "last\n") || len(got) > maxToolOutput+100 {
+		t.Errorf("%d bytes, %v: %.20q … %q", len(got), err, got, got[max(0, len(got)-20):])
+	}
+	if _, kept, _ := strings.Cut(got, "["); !strings.Contains(kept, " bytes left out]") {
+		t.Errorf("%.200q does not say that something is missing", kept)
 	}
 }
 

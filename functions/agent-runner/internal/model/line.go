@@ -247,7 +247,7 @@ func (w *watched) end(f *llm.Failure) {
 
 func (w *watched) look(p []byte) {
 	for len(p) > 0 {
-		end := bytes.IndexByte(p, '\n')
+		end := bytes.IndexAny(p, "\r\n") // an event stream may end its lines with either
 		if end < 0 {
 			if len(w.part) < maxEvent {
 				w.part = append(w.part, p...)

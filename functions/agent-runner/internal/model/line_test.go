@@ -93,3 +93,33 @@ func TestTheLineOpensTheModelOnly(t *testing.T) {
 		t.Errorf("after the end: %d", got)
 	}
 }
+
+// A stream may end its lines as it likes; how it ended is seen all the same.
+func TestTheEndOfAStreamIsSeenWhateverItsLinesEndIn(t *testing.T) {
+	t.Parallel()
+	for _, end := range []string{"\n", "\r\n", "\r"} {
+		s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+			for _, line := range []string{`: a comment`, `event: response.created`, `data: {"type":"response.created"}`, ``,
+				`data:{"type":"response.failed","response":{"error":{"code":"server_is_overloaded","message":"Later."}}}`, ``} {
+				_, _ = io.WriteString(rw, line+end)
+			}
+		}))
+		defer s.Close()
+		l, err := NewLine(s.URL, "token", time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := (&http.Client{Transport: l}).Post(s.URL+"/responses", "application/json", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, res.Body); err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if failure, _, _ := l.State(); failure == nil || failure.Code != "server_is_overloaded" {
+			t.Errorf("lines that end in %q: %v", end, failure)
+		}
+	}
+}

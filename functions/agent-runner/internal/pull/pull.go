@@ -164,6 +164,9 @@ func attempt[T any](ctx context.Context, p *Requests, call func() (T, *gh.Respon
 			return result, nil
 		case errors.As(err, &limited):
 			return result, errors.Join(err, backoff.RetryAfter(p.pause(limited)))
+		case unseen(err) && doubts < maxDoubts:
+			doubts++
+			return result, errors.Join(err, backoff.RetryAfter(1<<(doubts-1)))
 		case github.Doubtful(err) && doubts < maxDoubts:
 			if renewed := p.renew(ctx); renewed != nil {
 				return result, backoff.Permanent(renewed) // the gateway was asked patiently
@@ -175,6 +178,14 @@ func attempt[T any](ctx context.Context, p *Requests, call func() (T, *gh.Respon
 		}
 		return result, err
 	}, backoff.WithMaxElapsedTime(p.retryFor))
+}
+
+// unseen says whether GitHub refuses a pull request because that part of it which answers does not know the branch yet,
+// or not as it is since the push of a moment ago.
+func unseen(err error) bool {
+	var refused *github.Refused
+	return errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity &&
+		(strings.Contains(refused.Message, "PullRequest.head invalid") || strings.Contains(refused.Message, "No commits between"))
 }
 
 // pause is how many seconds a limit is waited for. Where GitHub named no time, a part of the run's patience will do.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"codexk8s.dev/functions/agent-runner/internal/redact"
+	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/github"
 )
 
@@ -45,5 +47,50 @@ func TestThePullRequestOfTheBranchIsFoundOnAnyPage(t *testing.T) {
 			t.Errorf("found #%d (%v), want #%d", found.GetNumber(), err, want)
 		}
 		pages[1] = "[]"
+	}
+}
+
+// A part of GitHub may not know the branch yet that was pushed a moment ago. That is no refusal of the run's work; one that
+// does not pass is.
+func TestAPullRequestOfWhatWasJustPushed(t *testing.T) {
+	const created, final = `{"number":7,"body":""}`, `{"message":"Validation Failed","errors":[{"resource":"PullRequest","code":"custom","message":"Base is protected"}]}`
+	for _, said := range []string{
+		`{"message":"Validation Failed","errors":[{"resource":"PullRequest","field":"head","code":"invalid"}]}`,
+		`{"message":"Validation Failed","errors":[{"resource":"PullRequest","code":"custom","message":"No commits between main and codexk8s/issue-1"}]}`,
+		final,
+	} {
+		refusals := 0
+		hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Method == http.MethodGet:
+				_, _ = w.Write([]byte(`[]`))
+			case refusals == 0 || said == final:
+				refusals++
+				w.WriteHeader(http.StatusUnprocessableEntity)
+				_, _ = w.Write([]byte(said))
+			default:
+				w.WriteHeader(http.StatusCreated)
+				_, _ = w.Write([]byte(created))
+			}
+		}))
+		defer hub.Close()
+		clients, err := github.Open(github.Config{URL: hub.URL, Token: "t"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &Requests{owner: "acme", name: "demo", retryFor: time.Minute, secrets: &redact.Secrets{}}
+		if p.client, err = clients.For(t.Context(), "acme/demo"); err != nil {
+			t.Fatal(err)
+		}
+		opened, err := p.create(t.Context(), &agentapi.Assignment{Branch: "codexk8s/issue-1", BaseBranch: "main"}, "Done.")
+		if said == final {
+			if err == nil || refusals != 1 {
+				t.Errorf("%s: %v after %d refusals", said, err, refusals)
+			}
+			continue
+		}
+		if err != nil || opened.GetNumber() != 7 {
+			t.Errorf("%s: %v, %v", said, opened, err)
+		}
 	}
 }

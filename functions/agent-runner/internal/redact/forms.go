@@ -31,6 +31,7 @@ type form struct {
 //	          an installation token is ghs_ and 36 characters, or ghs_<app id>_<JSON Web Token>
 //	GitLab    https://docs.gitlab.com/security/tokens/#token-prefixes
 //	Slack     https://docs.slack.dev/authentication/tokens
+//	Azure     https://learn.microsoft.com/purview/sit-defn-azure-ad-client-secret and the other definitions beside it
 //	AWS       https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids
 //	HTTP      RFC 7617 (Basic), RFC 6750 (Bearer); JWT RFC 7519; PEM RFC 7468
 var forms = []form{
@@ -48,9 +49,10 @@ var forms = []form{
 	{name: "OpenAI key", marks: `sk-`, issued: true, re: edged(`sk-[A-Za-z0-9_-]{20,}`), holds: solid},
 	{name: "Stripe key", marks: `sk_live_ sk_test_ rk_live_ rk_test_ whsec_`, issued: true, re: edged(`(?:[sr]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,}`), holds: random},
 	{name: "AWS key", marks: `AKIA ASIA ABIA ACCA`, issued: true, re: edged(`(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b`)},
+	{name: "Azure secret", marks: `Q~ AZDO JQQJ99 +ASt +ARm +AMC`, issued: true, re: edged(`(?:[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}|[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}|[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{26}|[A-Za-z0-9+/]{76}\+(?:ASt|ARm|AMC)[A-Za-z0-9+/]{5}[AQgw]==)`)},
 	{name: "Google key", marks: `AIza GOCSPX- ya29.`, issued: true, re: edged(`(?:AIza[A-Za-z0-9_-]{35}|GOCSPX-[A-Za-z0-9_-]{20,}|ya29\.[A-Za-z0-9_-]{20,})`), holds: random},
-	{name: "access token", marks: `hf_ dckr_pat_ dop_v1_ doo_v1_ dor_v1_ lin_api_ hvs. shpat_ shpss_ ATATT3 rubygems_ dapi glsa_ glc_ NRAK- sntrys_ sntryu_ pul- gsk_ r8_ pplx- xai- ntn_ figd_ pscale_ dp. PMAK- sq0`, issued: true,
-		re: edged(`(?:hf_|dckr_pat_|do[por]_v1_|lin_api_|hvs\.|shp(?:at|ss)_|ATATT3|rubygems_|dapi|gl(?:sa|c)_|NRAK-|sntry[su]_|pul-|gsk_|r8_|pplx-|xai-|ntn_|figd_|pscale_(?:tkn|pw|oauth)_|dp\.(?:pt|st|ct|sa)\.|PMAK-|sq0[a-z]{3}-)[A-Za-z0-9_=-]{24,}`), holds: solid},
+	{name: "access token", marks: `hf_ dckr_pat_ dop_v1_ doo_v1_ dor_v1_ lin_api_ hvs. shpat_ shpss_ ATATT3 rubygems_ dapi glsa_ glc_ NRAK- sntrys_ sntryu_ pul- gsk_ r8_ pplx- xai- ntn_ figd_ pscale_ dp. PMAK- sq0 sbp_ sb_secret_ tskey- HRKU- fm2_ bkua_ CCIPAT_ lsv2_ hvb. ATCTT3 cfut_ cfat_ dckr_oat_ ops_ AKCp`, issued: true,
+		re: edged(`(?:hf_|dckr_[po]at_|sbp_|sb_secret_|tskey-[a-z]+-|HRKU-|fm2_|bkua_|CCIPAT_|lsv2_[ps][tk]_|hvb\.|ATCTT3|cf[ua]t_|ops_|AKCp|do[por]_v1_|lin_api_|hvs\.|shp(?:at|ss)_|ATATT3|rubygems_|dapi|gl(?:sa|c)_|NRAK-|sntry[su]_|pul-|gsk_|r8_|pplx-|xai-|ntn_|figd_|pscale_(?:tkn|pw|oauth)_|dp\.(?:pt|st|ct|sa)\.|PMAK-|sq0[a-z]{3}-)[A-Za-z0-9_=-]{24,}`), holds: solid},
 	{name: "access token", marks: `.atlasv1.`, issued: true, re: edged(`[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{40,}`)},
 	{name: "Telegram token", marks: `:`, re: edged(`(?:bot)?[0-9]{8,11}:[A-Za-z0-9_-]{34,36}\b`), holds: random},
 	{name: "SendGrid key", marks: `SG.`, issued: true, re: edged(`SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`), holds: random},

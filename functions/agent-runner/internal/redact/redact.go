@@ -2,6 +2,7 @@
 package redact
 
 import (
+	"bytes"
 	"regexp"
 	"slices"
 	"strings"
@@ -85,6 +86,9 @@ func (c *Stream) Clean(text string) string {
 // Issued finds what a file must not be pushed with: values of the run's, and tokens that only their issuers make.
 // Examples of documentation say so of themselves.
 func (r *Secrets) Issued(data []byte) []string {
+	if bytes.Count(data, []byte{0}) > len(data)/4 { // UTF-16
+		data = bytes.ReplaceAll(data, []byte{0}, nil)
+	}
 	text := string(data)
 	var found []string
 	for _, v := range r.told() {

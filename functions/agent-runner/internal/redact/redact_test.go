@@ -52,6 +52,16 @@ func secretForms() map[string]string {
 		"Notion":                   made("nt", "n_", sample),
 		"Doppler":                  made("dp", ".pt.", sample),
 		"Terraform":                made(sample[:14], ".atlasv1.", sample, sample),
+		"Azure client":             made("abc8", "Q~", sample[:34]),
+		"Azure DevOps":             made(sample, sample[:36], "AZ", "DO", "0123"),
+		"Azure storage":            made(sample, sample[:36], "+A", "St", "abcdeA=="),
+		"Azure AI":                 made(sample, sample[:12], "JQ", "QJ99", sample[:26]),
+		"Supabase":                 made("sb", "p_", sample),
+		"Tailscale":                made("ts", "key-auth-", sample),
+		"Cloudflare":               made("cf", "ut_", sample),
+		"LangSmith":                made("ls", "v2_pt_", sample),
+		"Docker organization":      made("dckr", "_oat_", sample),
+		"Vault batch":              made("hv", "b.", sample, sample),
 		"age":                      made("AGE", "-SECRET-KEY-1", strings.Repeat("QPZRY9X8GF2TV", 5)),
 	}
 }
@@ -217,9 +227,12 @@ func TestIssuedTokensAreFoundInFiles(t *testing.T) {
 	r := &Secrets{}
 	r.Hide(token)
 	forms := secretForms()
+	wide := func(text string) string { return "\xff\xfe" + strings.Join(strings.Split(text, ""), "\x00") + "\x00" }
 	for text, want := range map[string][]string{
-		"x = 1\n":      nil,
-		"x = " + token: {token},
+		"x = 1\n":                              nil,
+		"x = " + token:                         {token},
+		wide("x = " + token + "\r\n"):          {token},
+		wide("x = '" + forms["npm"] + "'\r\n"): {forms["npm"]},
 		"x = " + forms["GitHub installation, JWT"] + " y":     {forms["GitHub installation, JWT"]},
 		"x = " + forms["npm"] + "\n" + forms["Slack bot"]:     {forms["Slack bot"], forms["npm"]},
 		made("AKIA", "IOSFODNN7EXAMPLE"):                      nil, // of Amazon's documentation

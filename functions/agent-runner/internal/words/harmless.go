@@ -13,6 +13,7 @@ import (
 //   - closes no issue (https://docs.github.com/issues/tracking-your-work-with-issues/using-issues/linking-a-pull-request-to-an-issue);
 //     ours does, by a line that is added after
 //   - calls nobody (https://docs.github.com/get-started/writing-on-github/getting-started-with-writing-and-formatting-on-github/basic-writing-and-formatting-syntax#mentioning-people-and-teams)
+//   - gives no command to a bot, at the beginning of a line (https://docs.prow.k8s.io/docs/components/plugins/approve/approvers/)
 //   - skips no check (https://docs.github.com/actions/how-tos/manage-workflow-runs/skip-workflow-runs, and what other CI systems know)
 //   - names no author, signer or release by a trailer (https://git-scm.com/docs/git-interpret-trailers)
 //   - hides nothing from who reviews it
@@ -21,6 +22,7 @@ func Harmless(text string) string {
 	text = entities.ReplaceAllString(text, "&amp;$1")
 	text = closings.ReplaceAllStringFunc(text, withoutReference)
 	text = mentions.ReplaceAllString(text, "$1@\u200b$2")
+	text = commands.ReplaceAllString(text, "$1\u200b$2")
 	text = brackets.ReplaceAllStringFunc(text, withoutSkip)
 	text = noCI.ReplaceAllString(text, "$1")
 	return trailers.ReplaceAllString(text, "$1$2 ")
@@ -33,6 +35,7 @@ var (
 	closings = regexp.MustCompile("(?i)(^|[^a-z0-9])(close[sd]?|fix(?:e[sd])?|resolve[sd]?)((?:[\\s:*_~\"'(\\[`]|<[^<>]*>)*)" +
 		`(?:https?://[^\s/]+/([\w.-]+/[\w.-]+)/(?:issues|pulls?|discussions)/([0-9]+)(?:[#?][^\s)\]]*)?|([\w.-]+/[\w.-]+)\\?#([0-9]+)|(?:\\?#|gh-)([0-9]+))`)
 	mentions = regexp.MustCompile(`(^|\W)@(\w)`)
+	commands = regexp.MustCompile(`(?im)^([ \t>*-]*)(/[a-z][a-z_-]*(?:[ \t\r]|$)|bors (?:r[+=-]|d[+=-]|delegate|merge|try|p=|retry))`)
 	brackets = regexp.MustCompile(`\[[^\[\]\n]{2,60}\]`)
 	noCI     = regexp.MustCompile(`(?i)\*\*\*\s*(NO[_ -]?CI)\s*\*\*\*`)
 	trailers = regexp.MustCompile(`(?im)^([ \t>*_]*)([a-z][a-z-]*-by|(?:skip|request)-checks|on-behalf-of|release-as|change-id|codexk8s-run)[ \t]*:`)

@@ -24,6 +24,8 @@ func TestAnAgentsWordsDoNothing(t *testing.T) {
 		"a\n\nCo-authored-by: Eve <e@x.example>\nSigned-off-by:e":    "a\n\nCo-authored-by  Eve <e@x.example>\nSigned-off-by e",
 		"a\n\n\nskip-checks: true\n> **Reviewed-by: x**":             "a\n\n\nskip-checks  true\n> **Reviewed-by  x**",
 		"Release-As: 9.0.0\nCodexk8s-Run: forged\nFollow-up: none":   "Release-As  9.0.0\nCodexk8s-Run  forged\nFollow-up: none",
+		"Done.\n/lgtm\n> /approve no-issue\n- /hold cancel\nbors r+": "Done.\n\u200b/lgtm\n> \u200b/approve no-issue\n- \u200b/hold cancel\n\u200bbors r+",
+		"/etc/passwd, a /healthz and\n/usr/bin/env; bors is a bot":   "/etc/passwd, a /healthz and\n/usr/bin/env; bors is a bot",
 		"a <!-- hidden --> b":                                        "a &lt;!-- hidden --> b",
 		"Price is 5 &lt; 6 & more; see [the docs](https://x.y/z)":    "Price is 5 &lt; 6 & more; see [the docs](https://x.y/z)",
 	} {
