@@ -36,10 +36,11 @@ func Unmarshal(data []byte, to any) error {
 	return json.Unmarshal(withoutZero(bytes.ToValidUTF8(data, []byte("\uFFFD"))), to)
 }
 
-// withoutZero takes the escape \u0000 out of JSON text; a zero byte that isn't escaped is no JSON.
+// withoutZero takes the escape \u0000 out of JSON text; a zero byte that isn't escaped is no JSON. What is no JSON stays as
+// it is: of a broken escape, such as \u00\u000000, one would be made that is whole.
 func withoutZero(data []byte) []byte {
 	escape := []byte(`\u0000`)
-	if !bytes.Contains(data, escape) {
+	if !bytes.Contains(data, escape) || !json.Valid(data) {
 		return data
 	}
 	out := make([]byte, 0, len(data))

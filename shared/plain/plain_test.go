@@ -82,3 +82,13 @@ func FuzzUnmarshal(f *testing.F) {
 		}
 	})
 }
+
+// What is no JSON is not made JSON by what is taken out of it.
+func TestABrokenEscapeStaysBroken(t *testing.T) {
+	var got string
+	for _, data := range []string{`"\u00\u000000"`, `"\u000\u00000"`, `"\u0000`, `"\\u0000\u00"`} {
+		if err := Unmarshal([]byte(data), &got); err == nil {
+			t.Errorf("%s became %q", data, got)
+		}
+	}
+}

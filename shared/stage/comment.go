@@ -39,7 +39,7 @@ func Comment(p *Process, i Item) string {
 	}
 	fmt.Fprintf(&b, "| Asked for by | %s |\n| Agent | %s, %s, reasoning %s |\n| Run | `%s` |\n", r.RequestedBy, r.Engine, r.Model, r.Reasoning, r.ID)
 	if r.BaseCommit != "" {
-		fmt.Fprintf(&b, "| Based on | %s of %s |\n", short(r.BaseCommit), code(i.BaseBranch))
+		fmt.Fprintf(&b, "| Based on | %s of %s |\n", short(r.BaseCommit), strings.ReplaceAll(code(i.BaseBranch), "|", `\|`))
 	}
 	if t := r.Task; t != nil {
 		fmt.Fprintf(&b, "| Text of the issue | `%s`, as of %s |\n", t.Digest(), stamp(t.At))

@@ -78,6 +78,14 @@ func TestACommentSurvivesWhatIsInIt(t *testing.T) {
 	})
 }
 
+// GitHub's tables end a cell at a bar, also in code; a branch may have one in its name.
+func TestABranchIsOneCell(t *testing.T) {
+	item := Item{BaseBranch: "a|b", Run: &Run{Stage: "dev", State: Running, BaseCommit: "0123456789"}}
+	if got, want := Comment(Default(), item), "\n| Based on | `0123456` of `a\\|b` |\n"; !strings.Contains(got, want) {
+		t.Errorf("the comment lacks %q:\n%s", want, got)
+	}
+}
+
 func TestWhatIsCutIsTheMiddle(t *testing.T) {
 	text := "The beginning. " + strings.Repeat("<b>@all</b>\n", 10_000) + " The end."
 	got := quote(text, 5000)

@@ -217,9 +217,10 @@ func isDeliveryID(s string) bool {
 	return true
 }
 
-// IsName holds for the names GitHub allows for an owner or a repository; they go into a URI.
+// IsName holds for the names GitHub allows for an owner or a repository; they go into a URI, where dots alone would mean
+// another place.
 func IsName(s string) bool {
-	if s == "" || len(s) > 100 {
+	if s == "" || len(s) > 100 || s == "." || s == ".." {
 		return false
 	}
 	for i := range len(s) {

@@ -63,6 +63,7 @@ func TestClassify(t *testing.T) {
 		{name: "no object", event: "issues", payload: `[1]`, err: `malformed JSON at 1:1: unexpected '[', want an object`},
 		{name: "trailing", event: "issues", payload: "{}\n\nx", err: `malformed JSON at 3:1: unexpected 'x', want nothing after the object`},
 		{name: "bare control character", event: "issues", payload: "{\"a\":\"\x01\"}", err: `malformed JSON at 1:7: unexpected '\x01', want no bare control character in a string`},
+		{name: "repository that is a place", event: "issues", payload: `{"repository":{"full_name":"acme/.."}}`, err: `repository.full_name is not owner/name`},
 		{name: "repository that cannot be one", event: "issues", payload: `{"repository":{"full_name":"a/b\r\nx: y"}}`, err: `repository.full_name is not owner/name`},
 		{name: "no event", event: "", payload: `{}`, err: `header X-GitHub-Event is missing or no event name: ""`},
 		{name: "impossible event", event: "issues\n", payload: `{}`, err: `header X-GitHub-Event is missing or no event name: "issues\n"`},
