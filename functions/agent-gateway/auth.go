@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"net/http"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -12,6 +13,7 @@ import (
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/runauth"
+	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
 
@@ -38,6 +40,22 @@ func withPod(ctx context.Context, secret string) context.Context {
 func runOf(ctx context.Context) store.AgentRun {
 	run, _ := ctx.Value(runKey{}).(store.AgentRun)
 	return run
+}
+
+// admit lets nobody's message into memory whose token is not ours, and of one run one large message at a time: Connect calls
+// authenticate when it has read the whole.
+func (h *handler) admit(session http.Handler, bodies *serve.Bodies) http.Handler {
+	errorsOf := connect.NewErrorWriter()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		run, err := h.gate.Holder(r.Header.Get("Authorization"))
+		if err != nil {
+			slog.InfoContext(r.Context(), "agent's call refused", "path", r.URL.Path, "error", err)
+			_ = errorsOf.Write(w, r, refused(err)) // nobody is left to be told
+			return
+		}
+		defer bodies.Guard(w, r, run)()
+		session.ServeHTTP(w, r)
+	})
 }
 
 // authenticate finds out whose agent calls, for every procedure, and makes of every error one that the agent can act on.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -31,6 +33,49 @@ func TestWhoIsNotTheAgentIsRefused(t *testing.T) {
 		if got := connect.CodeOf(err); got != c.want {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
+	}
+}
+
+// A message is read by whose token is ours, and of one run one large message at a time: whoever sends megabytes holds neither
+// the function's memory nor another run's turn.
+func TestMessagesAreReadOfWhomWeKnow(t *testing.T) {
+	f := setup(t)
+	// begin sends the head of a large message and no more, and returns what is answered within that time; "" = nothing.
+	begin := func(token string, within time.Duration) string {
+		t.Helper()
+		c, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_, err = fmt.Fprintf(c, "POST /%s/SaveSnapshot HTTP/1.1\r\nHost: x\r\nContent-Type: application/proto\r\nContent-Length: 2000000\r\nAuthorization: Bearer %s\r\n\r\n",
+			agentapi.SessionServiceName, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(within))
+		status, _ := bufio.NewReader(c).ReadString('\n')
+		return strings.TrimSpace(status)
+	}
+	for _, stranger := range []string{"", "garbage", token(t, func(c *runtoken.Claims) { c.Expires = time.Now().Add(-time.Second) })} {
+		if got := begin(stranger, time.Minute); !strings.HasPrefix(got, "HTTP/1.1 401 ") {
+			t.Errorf("the token %q: %q", stranger, got)
+		}
+	}
+	own, second := token(t, func(*runtoken.Claims) {}), ""
+	for second == "" { // until the first one is being read
+		second = begin(own, 100*time.Millisecond)
+	}
+	if strings.Contains(second, " 200 ") {
+		t.Errorf("a second large message of the run: %q", second)
+	}
+	other := f.agentWith(token(t, func(c *runtoken.Claims) { c.RunID = otherRun }))
+	_, err := other.SaveSnapshot(t.Context(), &agentapi.SaveSnapshotRequest{Data: make([]byte, 2_000_000)})
+	if connect.CodeOf(err) != connect.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "not in the database") {
+		t.Errorf("another run's is not read: %v", err)
+	}
+	if _, err := f.agent().Heartbeat(t.Context(), &agentapi.HeartbeatRequest{}); err != nil {
+		t.Errorf("a small message: %v", err)
 	}
 }
 

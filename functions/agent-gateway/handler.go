@@ -33,6 +33,7 @@ import (
 const (
 	maxMessage  = 20 << 20 // a snapshot and its frame
 	maxSnapshot = 16 << 20
+	maxLarge    = 3        // messages of that size at a time, each of another run
 	maxLines    = 1000     // in one call
 	maxLine     = 16 << 10 // bytes; longer ones are cut
 	maxProgress = 100      // characters
@@ -51,8 +52,9 @@ type handler struct {
 }
 
 func (h *handler) routes(s *serve.Server) {
-	s.Handle(agentapi.NewSessionServiceHandler(h,
-		connect.WithInterceptors(connect.UnaryInterceptorFunc(h.authenticate)), connect.WithReadMaxBytes(maxMessage)))
+	path, session := agentapi.NewSessionServiceHandler(h,
+		connect.WithInterceptors(connect.UnaryInterceptorFunc(h.authenticate)), connect.WithReadMaxBytes(maxMessage))
+	s.Handle(path, h.admit(session, serve.NewBodies(maxLarge)))
 }
 
 // GetAssignment puts the run into the agent's terms.

@@ -55,16 +55,28 @@ func NewGate(key string, db *store.DB) (*Gate, error) {
 	return &Gate{checked, db}, nil
 }
 
-// Caller is the run whose agent sends that value of the header Authorization. An error that is no *Refusal is the database's.
-func (g *Gate) Caller(ctx context.Context, authorization string) (store.AgentRun, error) {
+// Holder is the id of the run that the token in that value of the header Authorization was made for, whatever has become
+// of the run. The error is a *Refusal.
+func (g *Gate) Holder(authorization string) (run string, err error) {
+	claims, err := g.claims(authorization)
+	return claims.RunID, err
+}
+
+func (g *Gate) claims(authorization string) (runtoken.Claims, error) {
 	kind, token, _ := strings.Cut(authorization, " ")
 	if !strings.EqualFold(kind, "Bearer") || token == "" {
-		return store.AgentRun{}, &Refusal{BadToken, "send the run token as Authorization: Bearer $RUN_TOKEN"}
+		return runtoken.Claims{}, &Refusal{BadToken, "send the run token as Authorization: Bearer $RUN_TOKEN"}
 	}
 	claims, err := runtoken.Verify(g.key, strings.TrimSpace(token), g.db.Now())
 	if errors.Is(err, runtoken.ErrInvalid) || errors.Is(err, runtoken.ErrExpired) {
-		return store.AgentRun{}, &Refusal{BadToken, err.Error()}
+		return runtoken.Claims{}, &Refusal{BadToken, err.Error()}
 	}
+	return claims, err
+}
+
+// Caller is the run whose agent sends that value of the header Authorization. An error that is no *Refusal is the database's.
+func (g *Gate) Caller(ctx context.Context, authorization string) (store.AgentRun, error) {
+	claims, err := g.claims(authorization)
 	if err != nil {
 		return store.AgentRun{}, err
 	}

@@ -51,6 +51,7 @@ func (s *Server) Types() []string { return slices.Sorted(maps.Keys(s.handlers)) 
 // receive takes one CloudEvent from the Broker: decode, handle, send, answer.
 func (s *Server) receive(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
+	defer s.bodies.Guard(w, r, "")()
 	r.Body = http.MaxBytesReader(w, r.Body, maxEvent)
 	e, err := ReadEvent(r)
 	if err != nil {
@@ -91,6 +92,9 @@ func ReadEvent(r *http.Request) (event.Event, error) {
 	if err != nil {
 		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 			return event.Event{}, err
+		}
+		if later := laterBody(err); later != nil {
+			return event.Event{}, later
 		}
 		return event.Event{}, events.Malformed(fmt.Errorf("reading the CloudEvent: %w", err))
 	}

@@ -18,6 +18,9 @@
 // never has a body or ce-* headers when it is a success: Knative would take the
 // first for a failure and the second for a new event.
 //
+// What is sent is read before anybody knows whether the event is one of the log. So large
+// bodies are read one at a time, and slow ones not to their end (Bodies).
+//
 // The server speaks HTTP/1.1 and HTTP/2 without TLS on $PORT. GET /healthz says
 // that the process lives, GET /readyz that it takes requests. On SIGTERM it
 // fails its probes, waits until no request has come for a moment, finishes what
@@ -63,6 +66,7 @@ type Server struct {
 	sink     *sink
 	tel      *telemetry
 	sweep    *sweeper
+	bodies   *Bodies
 	putOff   func(context.Context, event.Event, time.Time) error
 	closers  []func(context.Context) error
 	deferred sync.WaitGroup
@@ -77,6 +81,7 @@ func New(function, sinkURL string) *Server {
 		handlers: map[string]eventHandler{},
 		sink:     newSink(sinkURL),
 		tel:      noTelemetry(),
+		bodies:   NewBodies(1), // the largest event takes a good part of a function's memory
 	}
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	s.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
