@@ -18,12 +18,15 @@ func (in Voted) decide(d *decision) error {
 	if in.Vote.RequestID != d.t.Request.ID {
 		return events.Reject("unknown_request", fmt.Errorf("the vote is about request %s, not %s", in.Vote.RequestID, d.t.Request.ID))
 	}
+	d.lapse()
 	if slices.ContainsFunc(d.t.Votes, func(c Cast) bool { return c.Vote.ID == in.Vote.ID && c.Vote.By.Channel == in.Vote.By.Channel }) {
 		d.audit(actor(in), "vote.ignored", VoteRepeated, "told again")
 		return nil
 	}
-	d.lapse()
 	in.Vote.Text = plain.Cut(in.Vote.Text, maxText)
+	if in.Vote.Choice != events.Answer {
+		in.Vote.Option = 0 // whatever the channel sends beside it
+	}
 	cast, reason := d.judge(in)
 	if reason != "" {
 		d.audit(actor(in), "vote.refused", reason, "%s", in.Vote.Choice)
