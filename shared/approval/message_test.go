@@ -19,8 +19,19 @@ func TestFieldsSayWhatTheArgumentsAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Field{
-		{"a", `{"x":null,"y":[1,"z"]}`}, {"b", "text"}, {"blank", `" x "`}, {"empty", `""`}, {"join", `a\u{200D}b`}, {"lines", `"x\nrisk: none"`},
-		{"no name", "1.50"}, {"number", "12"}, {"quoted", `"12"`}, {"turned", `a\u{202E}txt.exe`}, {"word", `"true"`}, {"yes", "true"}, {"é", "ü <b>*_`"},
+		{Name: "a", Value: `{"x":null,"y":[1,"z"]}`},
+		{Name: "b", Value: "text"},
+		{Name: "blank", Value: `" x "`},
+		{Name: "empty", Value: `""`},
+		{Name: "join", Value: `a\u{200D}b`},
+		{Name: "lines", Value: `"x\nrisk: none"`},
+		{Name: "no name", Value: "1.50"},
+		{Name: "number", Value: "12"},
+		{Name: "quoted", Value: `"12"`},
+		{Name: "turned", Value: `a\u{202E}txt.exe`},
+		{Name: "word", Value: `"true"`},
+		{Name: "yes", Value: "true"},
+		{Name: "é", Value: "ü <b>*_`"},
 	}
 	if diff := cmp.Diff(want, fields(arguments)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -40,8 +51,8 @@ func TestMessage(t *testing.T) {
 	}, Outcome: &Outcome{By: []string{"carol за bob"}, Option: 1}}
 	want := Message{
 		RequestID: sealed.ID, Digest: sealed.Digest[:12], Version: 2, Lang: "ru", Kind: events.KindQuestion, State: Answered, Action: "tool:secret_sync",
-		Title: `Which way?\u{200B}`, Arguments: json.RawMessage(`{"name":"api-key"}`), Fields: []Field{{"name", "api-key"}},
-		Justification: "one\ntwo\\u{202E}", Risk: "none", Links: []Link{{"a b", "https://example.com"}}, Options: []string{"left", "right"}, FreeText: true,
+		Title: `Which way?\u{200B}`, Arguments: json.RawMessage(`{"name":"api-key"}`), Fields: []Field{{Name: "name", Value: "api-key"}},
+		Justification: "one\ntwo\\u{202E}", Risk: "none", Links: []Link{{Text: "a b", URL: "https://example.com"}}, Options: []string{"left", "right"}, FreeText: true,
 		Context: "acme/demo#12, этап dev, агент dev, запустил alice", IssueURL: "https://github.com/acme/demo/issues/12", Deadline: start, Quorum: 1,
 		Votes: []VoteLine{{Who: "carol за bob", Choice: events.Answer, Text: "left", At: start}}, Outcome: "Ответ дан: carol за bob.",
 	}

@@ -1,20 +1,7 @@
 package words
 
 var english = Words{
-	Approve: "Approve", Deny: "Deny", DenyWithReason: "Deny with a reason", OwnAnswer: "Answer in my own words", Dismiss: "Don't answer",
-
-	ReasonTitle: "Deny", ReasonLabel: "Reason, for the agent and the audit",
-	AnswerTitle: "Answer", AnswerLabel: "Your answer, for the agent", Send: "Send", Cancel: "Cancel",
-
-	ApprovalWanted: "Approval wanted", AnswerWanted: "An agent asks",
-	Arguments: "Arguments", AgentSays: "The agent says", Risk: "Risk, says the agent", Links: "Links", Options: "Options",
-	Votes: "Votes", Outcome: "Outcome", Issue: "Issue", Code: "Request",
-	DecideBy: "Decide by %s", Quorum: "%d people must approve", Cut: "… cut, the rest is here:",
-	NotChecked: "not checked by anybody", OwnWords: "or in your own words",
-
 	Context: "%s#%d, stage %s, agent %s, started by %s",
-
-	Choices: map[string]string{"approve": "approves", "deny": "denies", "answer": "answers"},
 	InPlace: "%s for %s",
 
 	Ended: map[string]string{
@@ -48,7 +35,6 @@ var english = Words{
 	Reminder:  "Still waiting for you: %s. Decide by %s.",
 	Escalated: "Nobody has decided yet, so you are asked too: %s. Decide by %s.",
 
-	LinkHow:    "Your account here is linked to nobody. Link it: %s",
 	LinkDone:   "This account is linked to %s now.",
 	LinkFailed: "This code is not valid, or its time is up. Ask for another one.",
 }

@@ -1,20 +1,7 @@
 package words
 
 var russian = Words{
-	Approve: "Одобрить", Deny: "Отклонить", DenyWithReason: "Отклонить с причиной", OwnAnswer: "Ответить своими словами", Dismiss: "Не отвечать",
-
-	ReasonTitle: "Отклонить", ReasonLabel: "Причина — для агента и журнала",
-	AnswerTitle: "Ответ", AnswerLabel: "Ваш ответ агенту", Send: "Отправить", Cancel: "Отмена",
-
-	ApprovalWanted: "Нужно одобрение", AnswerWanted: "Вопрос агента",
-	Arguments: "Аргументы", AgentSays: "Агент говорит", Risk: "Риск, по словам агента", Links: "Ссылки", Options: "Варианты",
-	Votes: "Голоса", Outcome: "Итог", Issue: "Задача", Code: "Запрос",
-	DecideBy: "Решить до %s", Quorum: "Нужно голосов «за»: %d", Cut: "… сокращено, полностью здесь:",
-	NotChecked: "никем не проверено", OwnWords: "или своими словами",
-
 	Context: "%s#%d, этап %s, агент %s, запустил %s",
-
-	Choices: map[string]string{"approve": "за", "deny": "против", "answer": "ответ"},
 	InPlace: "%s за %s",
 
 	Ended: map[string]string{
@@ -48,7 +35,6 @@ var russian = Words{
 	Reminder:  "Всё ещё ждёт вашего решения: %s. Решить до %s.",
 	Escalated: "Никто ещё не решил, поэтому спрашиваем и вас: %s. Решить до %s.",
 
-	LinkHow:    "Эта учётная запись ни с кем не связана. Свяжите её: %s",
 	LinkDone:   "Теперь эта учётная запись связана с %s.",
 	LinkFailed: "Код неверен, или срок его действия истёк. Запросите новый.",
 }
