@@ -122,7 +122,7 @@ func (w *world) forgesNothing(t *testing.T, pod corev1.Pod) {
 		body := fmt.Sprintf(`{"runId":%q,"repository":"acme/x","issue":1,"namespace":%q,"outcome":"succeeded"}`, pod.Labels["codexk8s.dev/run"], pod.Namespace)
 		request := fmt.Sprintf("POST / HTTP/1.1\\r\\nHost: %s.%s.svc.cluster.local\\r\\nConnection: close\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n"+
 			"Ce-Specversion: 1.0\\r\\nCe-Type: %s\\r\\nCe-Source: https://codexk8s.dev/agent-gateway\\r\\nCe-Id: %s\\r\\n\\r\\n%s", function, namespace, len(body), kind, id, body)
-		script := fmt.Sprintf("exec 3<>/dev/tcp/%s.%s.svc.cluster.local/80; printf '%s' >&3; timeout 20 head -n 1 <&3", function, namespace, request)
+		script := fmt.Sprintf("exec 3<>/dev/tcp/%s.%s.svc.cluster.local/80; printf '%s' >&3; timeout 90 head -n 1 <&3", function, namespace, request)
 		if got := strings.TrimSpace(w.inside(t, pod, script)); !strings.Contains(got, " 422 ") && !strings.Contains(got, " 403 ") {
 			t.Errorf("a forged event %s is answered %q by %s, want a refusal", kind, got, function)
 		}
