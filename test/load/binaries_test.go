@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
@@ -30,13 +29,9 @@ var functions = sync.OnceValues(func() ([]*servingv1.Service, error) {
 	return set.Services, nil
 })
 
-// binaries are the programs of all Services, by image, built with the flags that ko builds them with. They are kept in
-// .bin, where the go command leaves alone what is up to date: linking all of them takes a while.
-var binaries = sync.OnceValues(func() (map[string]string, error) {
-	services, err := functions()
-	if err != nil {
-		return nil, err
-	}
+// binaries builds the programs of these images with the flags that ko builds them with, and returns their paths by image.
+// They are kept in .bin, where the go command leaves alone what is up to date: linking takes a while.
+func binaries(images ...string) (map[string]string, error) {
 	text, err := os.ReadFile(filepath.Join(root, "ko.yaml"))
 	if err != nil {
 		return nil, err
@@ -56,8 +51,8 @@ var binaries = sync.OnceValues(func() (map[string]string, error) {
 		return nil, err
 	}
 	var programs []string
-	for _, s := range services {
-		programs = append(programs, strings.TrimPrefix(s.Spec.Template.Spec.Containers[0].Image, "ko://"))
+	for _, image := range images {
+		programs = append(programs, strings.TrimPrefix(image, "ko://"))
 	}
 	cmd := exec.Command("go", slices.Concat([]string{"build", "-o", dir + "/", "-ldflags", strings.Join(ko.Ldflags, " ")}, ko.Flags, programs)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // ko's default
@@ -65,20 +60,6 @@ var binaries = sync.OnceValues(func() (map[string]string, error) {
 		return nil, fmt.Errorf("building the functions: %w\n%s", err, said)
 	}
 	return build.Prebuilt(dir, programs)
-})
-
-// binary is the program of one function.
-func binary(b *testing.B, name string) string {
-	b.Helper()
-	all, err := binaries()
-	if err != nil {
-		b.Fatal(err)
-	}
-	path, ok := all["ko://codexk8s.dev/functions/"+name]
-	if !ok {
-		b.Fatalf("config/ has no Service for %s", name)
-	}
-	return path
 }
 
 // quantile returns the q-th of the times in milliseconds. It sorts them.

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"expvar"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,7 +32,7 @@ func TestMain(m *testing.M) {
 	var err error
 	switch os.Getenv(role) {
 	case "hook":
-		slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
+		slog.SetDefault(slog.New(slog.NewJSONHandler(censor(os.Stderr, secret), &slog.HandlerOptions{AddSource: true})))
 		err = http.ListenAndServe(addr, http.HandlerFunc(hook))
 	case "broker":
 		err = takeEvents(addr)
@@ -40,12 +43,12 @@ func TestMain(m *testing.M) {
 	os.Exit(1)
 }
 
-// What a hook of this kind decodes: of every event, to know whose secret signed it, and then of issues.labeled.
+// What Prow's hook decodes: of every event, to know whose secret signed it, and then of an issue's.
 type (
 	anyEvent struct {
-		Sender account `json:"sender"`
-		Org    account `json:"organization"`
-		Repo   repo    `json:"repository"`
+		Sender account      `json:"sender"`
+		Org    organization `json:"organization"`
+		Repo   repo         `json:"repository"`
 	}
 	issueEvent struct {
 		Action string  `json:"action"`
@@ -55,21 +58,40 @@ type (
 		Sender account `json:"sender"`
 	}
 	account struct {
-		Login string `json:"login"`
-		ID    int64  `json:"id"`
-		URL   string `json:"html_url"`
-		Type  string `json:"type"`
+		Login       string `json:"login"`
+		Name        string `json:"name"`
+		Email       string `json:"email"`
+		ID          int64  `json:"id"`
+		URL         string `json:"html_url"`
+		Type        string `json:"type"`
+		Permissions rights `json:"permissions"`
+	}
+	organization struct {
+		Login       string `json:"login"`
+		ID          int64  `json:"id"`
+		NodeID      string `json:"node_id"`
+		Company     string `json:"company"`
+		Email       string `json:"email"`
+		Location    string `json:"location"`
+		Name        string `json:"name"`
+		Description string `json:"description"`
+	}
+	rights struct {
+		Pull, Triage, Push, Maintain, Admin bool
 	}
 	label struct {
+		URL         string `json:"url"`
 		Name        string `json:"name"`
 		Color       string `json:"color"`
 		Description string `json:"description"`
 	}
 	issue struct {
 		ID        int64     `json:"id"`
+		NodeID    string    `json:"node_id"`
 		Number    int       `json:"number"`
 		Title     string    `json:"title"`
 		State     string    `json:"state"`
+		Reason    string    `json:"state_reason"`
 		Body      string    `json:"body"`
 		URL       string    `json:"html_url"`
 		User      account   `json:"user"`
@@ -77,22 +99,67 @@ type (
 		Assignees []account `json:"assignees"`
 		CreatedAt time.Time `json:"created_at"`
 		UpdatedAt time.Time `json:"updated_at"`
+		Milestone struct {
+			Title  string `json:"title"`
+			Number int    `json:"number"`
+			State  string `json:"state"`
+		} `json:"milestone"`
+		PullRequest *struct{} `json:"pull_request"`
 	}
 	repo struct {
 		Owner         account `json:"owner"`
 		Name          string  `json:"name"`
 		FullName      string  `json:"full_name"`
+		NodeID        string  `json:"node_id"`
 		URL           string  `json:"html_url"`
+		Description   string  `json:"description"`
+		Homepage      string  `json:"homepage"`
 		DefaultBranch string  `json:"default_branch"`
 		Private       bool    `json:"private"`
+		Fork          bool    `json:"fork"`
+		Archived      bool    `json:"archived"`
+		HasIssues     bool    `json:"has_issues"`
+		HasProjects   bool    `json:"has_projects"`
+		HasWiki       bool    `json:"has_wiki"`
+		Permissions   rights  `json:"permissions"`
+		Parent        *repo   `json:"parent"`
 	}
 )
 
+// What Prow's hook counts: answers by their status, events by their type.
+var answered, heard = new(expvar.Map), new(expvar.Map)
+
+// censored writes log lines without the secrets.
+type censored struct {
+	io.Writer
+	secrets *strings.Replacer
+}
+
+func (c censored) Write(line []byte) (int, error) {
+	_, err := c.secrets.WriteString(c.Writer, string(line))
+	return len(line), err
+}
+
+// censor hides each secret, and its form in base64.
+func censor(w io.Writer, secrets ...string) io.Writer {
+	var pairs []string
+	for _, s := range secrets {
+		for _, form := range []string{s, base64.StdEncoding.EncodeToString([]byte(s))} {
+			pairs = append(pairs, form, strings.Repeat("X", len(form)))
+		}
+	}
+	return censored{w, strings.NewReplacer(pairs...)}
+}
+
 // hook is the common way to take webhooks, with the steps that Prow's hook takes: the payload is decoded for the name
-// of the repository, the repository's secret looked up in a file, the signature checked; the payload is decoded as what
-// it is and handed to a goroutine, and the answer says that it has come. It is stored nowhere: what this process has not
-// done when it ends is lost.
+// of the repository, the repository's secret looked up in a file, the signature checked; the answer says that it has come;
+// the payload is decoded as what it is and handed to a goroutine, which logs it with the caller's place and without secrets.
+// It is stored nowhere: what this process has not done when it ends is lost.
+//
+// Beside Prow's own code in one process (its types, logger and counters of June 2024, the signature by SHA-256 as today,
+// no plugin enabled) it takes 0.93 to 0.95 of its processor time for the example payload.
 // https://github.com/kubernetes-sigs/prow/blob/main/pkg/hook/server.go
+// https://github.com/kubernetes-sigs/prow/blob/main/pkg/hook/events.go
 // https://github.com/kubernetes-sigs/prow/blob/main/pkg/github/hmac.go
 func hook(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
@@ -107,17 +174,20 @@ func hook(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusForbidden)
 		return
 	}
+	answered.Add(strconv.Itoa(http.StatusAccepted), 1)
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = fmt.Fprint(w, "Event received. Have a nice day.")
+	log := slog.With("event-type", r.Header.Get("X-GitHub-Event"), "event-GUID", r.Header.Get("X-GitHub-Delivery"))
+	heard.Add(r.Header.Get("X-GitHub-Event"), 1)
 	var e issueEvent
 	if err := json.Unmarshal(body, &e); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		log.Error("Error parsing event.", "error", err)
 		return
 	}
 	go func() {
-		slog.Info("issue event", "event-type", r.Header.Get("X-GitHub-Event"), "event-GUID", r.Header.Get("X-GitHub-Delivery"),
-			"org", e.Repo.Owner.Login, "repo", e.Repo.Name, "issue", e.Issue.Number, "author", e.Issue.User.Login, "url", e.Issue.URL, "action", e.Action)
+		log.Info("Issue "+e.Action+".", "component", "hook", "org", e.Repo.Owner.Login, "repo", e.Repo.Name, "pr", e.Issue.Number,
+			"author", e.Issue.User.Login, "url", e.Issue.URL)
 	}()
-	w.WriteHeader(http.StatusAccepted)
-	_, _ = fmt.Fprint(w, "Event received. Have a nice day.")
 }
 
 func signed(body []byte, signature string) error {

@@ -25,8 +25,12 @@ func (p process) url() string { return "http://" + p.addr + "/" }
 
 func startAdapter(b *testing.B, dbURL string, broker process) process {
 	b.Helper()
-	path := binary(b, "webhook-adapter")
-	return start(b, path, "DATABASE_URL="+dbURL, "GITHUB_WEBHOOK_SECRETS="+secret, "K_SINK="+broker.url())
+	const image = "ko://codexk8s.dev/functions/webhook-adapter"
+	programs, err := binaries(image)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return start(b, programs[image], "DATABASE_URL="+dbURL, "GITHUB_WEBHOOK_SECRETS="+secret, "K_SINK="+broker.url())
 }
 
 // startSelf starts the test's own program in a role of TestMain.

@@ -30,7 +30,11 @@ func BenchmarkStart(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	all, err := binaries()
+	var images []string
+	for _, s := range services {
+		images = append(images, s.Spec.Template.Spec.Containers[0].Image)
+	}
+	all, err := binaries(images...)
 	if err != nil {
 		b.Fatal(err)
 	}
