@@ -82,24 +82,31 @@ func refusal(p events.GitHubChangeRequested, reason string, err error) events.Re
 	return events.Record{Actor: "function:github-caller", Action: "github.refused", Run: p.RunID, Reason: reason, Detail: err.Error()}
 }
 
-// act takes the work item for itself and brings every part to its state, in the order in which people look. All parts
-// are tried: a commit that was force-pushed away must not keep the comment from telling about it.
+// act brings every part to its state. All parts are tried: a commit that was force-pushed away must not keep the comment
+// from telling about it.
 func (h *handler) act(ctx context.Context, c *change) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, actFor)
 	defer cancel()
 	if c.client, err = h.client(ctx, c.Repository); err != nil {
 		return err
 	}
+	c.try("base branch", func() error { return h.base(ctx, c) })
+	return h.noteLimit(ctx, c.client, h.show(ctx, c))
+}
+
+// show takes the work item for itself and shows what is to be seen of it, in the order in which people look. Its view holds
+// a connection to Postgres while GitHub is called, so nothing here asks for a second one: as many at once as there are
+// connections would wait for each other.
+func (h *handler) show(ctx context.Context, c *change) (err error) {
 	if c.view, err = h.db.GitHubView(ctx, c.home.Key, c.Issue); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.view.Close(ctx)) }()
-	c.try("base branch", func() error { return h.base(ctx, c) })
 	c.try("labels of the issue", func() error { return c.labels(ctx, c.Issue, c.On, c.Off) })
 	c.try("labels of the pull request", func() error { return c.labels(ctx, c.PullRequest, c.PullOn, c.PullOff) })
 	c.try("commit status", func() error { return c.status(ctx) })
 	c.try("status comment", func() error { return c.comment(ctx) })
-	return h.noteLimit(ctx, c.client, c.failed.err())
+	return c.failed.err()
 }
 
 // base looks up which commit a run that was just asked for goes by, before its agent begins. That there is no such branch

@@ -11,6 +11,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	fakegithub "codexk8s.dev/test/fakes/github"
 )
 
 // bind makes the fixture's repository one that is known by its number, under the name that it has now.
@@ -96,6 +97,19 @@ func TestARunKeepsTheCommitOfItsBase(t *testing.T) {
 	want := []string{"github.changed acme/api#1  ", "github.changed acme/api#1  run based on " + f.sha + " of main", "github.changed acme/api#1  ", "github.changed acme/api#1  "}
 	if diff := cmp.Diff(want, f.audit()); diff != "" {
 		t.Errorf("the audit (-want +got):\n%s", diff)
+	}
+}
+
+// TestAChangeNeedsOneConnection: while one is held with the work item, no second one is asked for. As many changes at once as
+// there are connections would wait for each other.
+func TestAChangeNeedsOneConnection(t *testing.T) {
+	f := setup(t)
+	f.dbURL += map[bool]string{true: "&", false: "?"}[strings.Contains(f.dbURL, "?")] + "pool_max_conns=1"
+	url := f.instance()
+	f.want(url, "e-1", f.change(func(p *events.GitHubChangeRequested) { p.Base, p.Comment, p.Version = "main", "first", 1 }), 202)
+	must(t, f.github.FailNext(fakegithub.Fault{Kind: "primary", Path: "/comments"}))
+	if status, after, said := f.send(url, "e-2", f.change(comment("second", 2))); after == 0 {
+		t.Errorf("at the limit: %d %s, to be tried again after %d s", status, said, after)
 	}
 }
 

@@ -18,7 +18,8 @@ import (
 // once and an older state never lands on top of a newer one.
 //
 // The lock is that of the row, and is held while GitHub is called: a lease could run
-// out under a slow call, the row's lock can't.
+// out under a slow call, the row's lock can't. It holds a connection of the pool: who
+// has a view asks the DB for nothing else.
 type GitHubView struct {
 	CommentID int64 // 0 = none yet
 

@@ -22,9 +22,10 @@ const everywhere = "*"
 // that project.Parse can't know to be.
 func (db *DB) SaveProjects(ctx context.Context, f *project.File) error {
 	return db.keep(ctx, func(tx *Tx) ([]events.Record, error) {
-		// Two at once with different files would wait for each other's rows crosswise.
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('projects-file', 0))`); err != nil {
-			return nil, fmt.Errorf("waiting for another migrate: %w", err)
+		// A step that sees a repository and an account for the first time locks their rows in this order, and another
+		// migrate in that of its own file: without the tables they would wait for each other crosswise.
+		if _, err := tx.Exec(ctx, `LOCK TABLE repositories, members IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+			return nil, fmt.Errorf("waiting for those who write who works on what: %w", err)
 		}
 		s := &saving{tx: tx, bound: map[string]project.Name{}}
 		for _, o := range f.Owners {

@@ -7,13 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
-	"codexk8s.dev/test/local/pg/pgtest"
 )
 
 // step handles an event that was made for it, under the lock of the aggregate.
@@ -165,76 +163,5 @@ func TestUnknownRuns(t *testing.T) {
 	}
 	if silent, err := db.SilentRuns(t.Context(), time.Minute); err != nil || len(silent) != 0 {
 		t.Errorf("silent after a heartbeat: %+v, %v", silent, err)
-	}
-}
-
-// The agent's final word is its first: whatever comes after it gets that one back, and one event tells of it.
-func TestAReportIsSavedOnce(t *testing.T) {
-	w := newWorld(t)
-	w.run(runA, "running", 12)
-	told := make([]string, 6)
-	failed := atOnce(len(told), func(i int) error {
-		first, emitted, err := w.as("agent-gateway").SaveReport(t.Context(), events.AgentReported{RunRef: refA, Outcome: "succeeded", Summary: fmt.Sprint(i)})
-		told[i] = first.Summary + " " + ids(emitted)
-		return err
-	})
-	for _, s := range told {
-		if s != told[0] {
-			t.Errorf("two final words: %q", told)
-		}
-	}
-	if failed["<nil>"] != len(told) {
-		t.Errorf("errors %v", failed)
-	}
-	w.want("reported", "0 received, 1 emitted, 1 owed, 1 audited")
-	report, err := w.as("agent-gateway").Report(t.Context(), runA)
-	if err != nil || report.Summary != told[0][:1] {
-		t.Errorf("stored %+v, %v", report, err)
-	}
-	if _, err := w.as("agent-gateway").Report(t.Context(), runB); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("no report: %v", err)
-	}
-}
-
-// Due hands each event to one of those who ask, later and later, and never before its function can handle it.
-func TestEachDueEventIsHandedOutOnce(t *testing.T) {
-	w := newWorld(t)
-	for i := range 40 {
-		w.owed("stage-router", fmt.Sprint(i), events.RunFinished{RunRef: refA})
-	}
-	handed := make([][]event.Event, 8)
-	failed := atOnce(len(handed), func(i int) (err error) {
-		handed[i], err = w.as("timekeeper").Due(t.Context(), 5)
-		return err
-	})
-	seen := map[string]int{}
-	for _, es := range handed {
-		for _, e := range es {
-			seen[e.ID()]++
-		}
-	}
-	if failed["<nil>"] != 8 || len(seen) != 40 {
-		t.Errorf("errors %v; %d of 40 events were handed out", failed, len(seen))
-	}
-	db := w.as("stage-router")
-	w.sql.Do(`DELETE FROM pending WHERE id <> '1'`)
-	due := func() int {
-		return pgtest.One[int](w.sql, `SELECT extract(epoch FROM due_at - $1)::int FROM pending`, w.now())
-	}
-	for _, want := range []int{60, 120, 240} {
-		if got := due(); got != want {
-			t.Errorf("sent again after %d seconds, want %d", got, want)
-		}
-		w.pass(time.Duration(due()) * time.Second)
-		if es, err := db.Due(t.Context(), 5); err != nil || len(es) != 1 {
-			t.Fatalf("%d events, %v", len(es), err)
-		}
-	}
-	e := handed[0][0]
-	e.SetID("1")
-	for _, c := range []struct{ until, want int }{{3600, 3600}, {60, 3600}} {
-		if err := db.PutOff(t.Context(), e, w.now().Add(time.Duration(c.until)*time.Second)); err != nil || due() != c.want {
-			t.Errorf("put off for %d seconds: due in %d, %v; want %d", c.until, due(), err, c.want)
-		}
 	}
 }
