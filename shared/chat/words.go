@@ -10,7 +10,7 @@ type words struct {
 	approve, deny, denyWords, ownWords                     string
 	reason, answer, send, cancel, replyReason, replyAnswer string
 	approved, denied, answered                             string
-	cut, noWords, more, question                           string
+	cut, noWords, more, question, comment                  string
 }
 
 var english = words{
@@ -24,7 +24,7 @@ var english = words{
 	reason: "Reason", answer: "Answer", send: "Send", cancel: "Cancel",
 	replyReason: "Reply to this message with the reason of your denial.", replyAnswer: "Reply to this message with your answer.",
 	approved: "approves", denied: "denies", answered: "answers", cut: "… (cut)", noWords: "The agent has said nothing about it.",
-	more: "and %d more", question: "❓ Question",
+	more: "and %d more", question: "❓ Question", comment: "Comment:",
 }
 
 var russian = words{
@@ -38,7 +38,7 @@ var russian = words{
 	reason: "Причина", answer: "Ответ", send: "Отправить", cancel: "Отмена",
 	replyReason: "Ответьте на это сообщение: почему вы отклоняете запрос.", replyAnswer: "Ответьте на это сообщение своим ответом.",
 	approved: "за", denied: "против", answered: "отвечает", cut: "… (обрезано)", noWords: "Агент ничего об этом не сказал.",
-	more: "и ещё %d", question: "❓ Вопрос",
+	more: "и ещё %d", question: "❓ Вопрос", comment: "Ответьте комментарием:",
 }
 
 // wordsIn are those of a language, English if we don't have it.

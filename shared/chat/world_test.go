@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -73,12 +74,26 @@ func channels(fake *fakechat.Server, edge string) map[string]channel {
 	client := chat.NewClient()
 	return map[string]channel{
 		approval.Telegram: &chat.Telegram{API: fake.URL() + "/telegram", Token: fakechat.Token, Secrets: secrets, Keys: keys, Client: client},
-		approval.Slack:    &chat.Slack{API: fake.URL() + "/slack/api", Token: fakechat.Token, Secrets: secrets, Keys: keys, Client: client},
+		approval.HTTP: &chat.HTTP{
+			Approvers: map[string]chat.Approver{"security": {URL: fake.URL() + "/approver"}}, Callback: edge, Keys: keys,
+			Client: chat.NewGuardedClient(loopback), Now: func() time.Time { return now },
+		},
+		approval.Slack: &chat.Slack{API: fake.URL() + "/slack/api", Token: fakechat.Token, Secrets: secrets, Keys: keys, Client: client},
 	}
 }
 
 // targets are chats that the fakes know.
-var targets = map[string]string{approval.Telegram: "-100200", approval.Slack: "C0123ABC"}
+var targets = map[string]string{approval.Telegram: "-100200", approval.Slack: "C0123ABC", approval.HTTP: "security"}
+
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
+// inFake is what the fakes call a channel.
+func inFake(name string) string {
+	if name == approval.HTTP {
+		return fakechat.Approver
+	}
+	return name
+}
 
 func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
@@ -119,7 +134,7 @@ func (w *world) last() heard {
 // newest is the last post of a channel.
 func (w *world) newest(name string) fakechat.Post {
 	w.t.Helper()
-	posts := w.fake.Posts(name)
+	posts := w.fake.Posts(inFake(name))
 	if len(posts) == 0 {
 		w.t.Fatalf("%s shows nothing", name)
 	}

@@ -30,6 +30,12 @@ func (s *Server) click(ctx context.Context, post Post, b Button, who Person) (Re
 		return s.telegramClick(ctx, post, b, who)
 	case Slack:
 		return s.slackClick(ctx, post, b, who)
+	case Mattermost:
+		return s.mattermostClick(ctx, post, b, who)
+	case Jira:
+		return s.jiraClick(ctx, post, b, who)
+	case Approver:
+		return s.approverClick(ctx, post, b, who)
 	}
 	return Result{}, fmt.Errorf("%s has no buttons", post.Channel)
 }
@@ -43,6 +49,8 @@ func (s *Server) Reply(ctx context.Context, channel, chat, to, text, person stri
 	switch channel {
 	case Telegram:
 		return s.telegramReply(ctx, chat, to, text, who)
+	case Jira:
+		return s.jiraReply(ctx, chat, text, who)
 	}
 	return Result{}, fmt.Errorf("%s has no replies", channel)
 }
@@ -85,6 +93,12 @@ func (s *Server) Fill(ctx context.Context, channel, text, person string) (Result
 	s.mu.Lock()
 	s.forms = slices.DeleteFunc(s.forms, func(x *Form) bool { return x.id == f.id })
 	s.mu.Unlock()
+	switch channel {
+	case Approver:
+		return s.approverFill(ctx, *f, text)
+	case Mattermost:
+		return s.mattermostFill(ctx, *f, text, who)
+	}
 	return s.slackFill(ctx, *f, text, who)
 }
 
@@ -99,6 +113,8 @@ func (s *Server) Link(ctx context.Context, channel, code, person string) (Result
 		return s.telegramReply(ctx, fmt.Sprint(who.ID), "", "/start "+code, who)
 	case Slack:
 		return s.slackLink(ctx, code, who)
+	case Mattermost:
+		return s.mattermostLink(ctx, code, who)
 	}
 	return Result{}, fmt.Errorf("%s has no command", channel)
 }

@@ -174,6 +174,9 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	s.telegramRoutes(mux)
 	s.slackRoutes(mux)
+	s.mattermostRoutes(mux)
+	s.jiraRoutes(mux)
+	s.approverRoutes(mux)
 	s.pageRoutes(mux)
 	return mux
 }
