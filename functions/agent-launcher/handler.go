@@ -108,6 +108,9 @@ func (h *handler) agentStopRequested(ctx context.Context, e event.Event, r event
 			return skipped(r.RunRef, "agent.not_stopped", "job_gone", "the run has no Job any more"), nil
 		}
 		job := jobs[own]
+		if agentpod.Attempt(job) > r.Attempt {
+			return skipped(r.RunRef, "agent.not_stopped", "superseded", "the run has its next Job by now"), nil
+		}
 		if agentpod.Ended(job) {
 			return skipped(r.RunRef, "agent.not_stopped", "job_ended", "the run's Job had ended; it stays for people to look at"), nil
 		}

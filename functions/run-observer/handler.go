@@ -200,7 +200,7 @@ func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) (
 	if err != nil {
 		return nil, err
 	}
-	if known.State != "" && known.State != stage.Starting && known.State != stage.Running {
+	if known.State != "" && !known.State.HoldsPod() {
 		return nil, nil // it waits and holds no pod, or it is over
 	}
 	agents, err := h.agents(ctx, c.Namespace)
@@ -286,7 +286,7 @@ func (h *handler) tell(ctx context.Context, run events.RunRef, namespace string,
 	}
 	emit := []events.Draft{events.Now(p)}
 	if o.lingers {
-		emit = append(emit, events.Now(events.AgentStopRequested{RunRef: run, Namespace: namespace, Reason: "agent_ended"}))
+		emit = append(emit, events.Now(events.AgentStopRequested{RunRef: run, Namespace: namespace, Attempt: attempt, Reason: "agent_ended"}))
 	}
 	// Without the message: it may be worded by what was still to be seen of the pods.
 	seen := events.DeriveID(run.RunID, about, string(o.State), o.Reason)

@@ -22,6 +22,8 @@ func (h *handler) routes(s *serve.Server) {
 	}
 	serve.On(s, h.runRequested)
 	serve.On(s, h.runFinished)
+	serve.On(s, h.runWaiting)
+	serve.On(s, h.runResumed)
 }
 
 // heard hears what happens to a work item, on GitHub or in the cluster.
@@ -81,6 +83,14 @@ func (h *handler) runRequested(ctx context.Context, e event.Event, r events.RunR
 }
 
 func (h *handler) runFinished(ctx context.Context, e event.Event, r events.RunFinished) ([]event.Event, error) {
+	return h.admit(ctx, e, r.Project)
+}
+
+func (h *handler) runWaiting(ctx context.Context, e event.Event, r events.RunWaiting) ([]event.Event, error) {
+	return h.admit(ctx, e, r.Project)
+}
+
+func (h *handler) runResumed(ctx context.Context, e event.Event, r events.RunResumed) ([]event.Event, error) {
 	return h.admit(ctx, e, r.Project)
 }
 

@@ -24,6 +24,8 @@ var at = time.Date(2026, 11, 1, 12, 30, 0, 0, time.UTC)
 var examples = append([]Payload{
 	RunRequested{RunRef: ref, Stage: "dev", Kind: KindRevise, RequestedBy: "alice"},
 	RunFinished{RunRef: ref, State: "failed", Reason: "oom_killed"},
+	RunWaiting{RunRef: ref, For: "approval"},
+	RunResumed{RunRef: ref},
 	RunDeadline{RunRef: ref},
 	RunCheck{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Round: 2, Silent: true, Attempt: 1},
 	AgentRequested{
@@ -33,7 +35,7 @@ var examples = append([]Payload{
 			Env: map[string]string{"CURRENCY": "EUR"}, CPU: "500m", Memory: "512Mi", MaxScale: 2, Ready: "/healthz",
 		}},
 	},
-	AgentStopRequested{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Reason: "aborted"},
+	AgentStopRequested{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Attempt: 1, Reason: "aborted"},
 	AgentStarted{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Job: "agent", Attempt: 1},
 	AgentDelayed{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Attempt: 1, Reason: "namespace_stuck", Message: "It is still there."},
 	AgentFinished{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Attempt: 1},

@@ -45,6 +45,15 @@ type RunFinished struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// RunWaiting says that a run waits for people and has left its place in the project.
+type RunWaiting struct {
+	RunRef
+	For string `json:"for"` // approval, question
+}
+
+// RunResumed says that a run has what it waited for, and waits for a place in its project again.
+type RunResumed struct{ RunRef }
+
 // RunDeadline comes due when a run has used up its time.
 type RunDeadline struct{ RunRef }
 
@@ -79,6 +88,7 @@ type AgentRequested struct {
 type AgentStopRequested struct {
 	RunRef
 	Namespace string `json:"namespace"`
+	Attempt   int    `json:"attempt,omitempty"` // of the Job that is meant: a later one of the run goes on
 	Reason    string `json:"reason"`
 }
 
@@ -266,6 +276,8 @@ func (l LLMFailed) EventSubject() string { return l.RequestID }
 // The types, one constant string per payload.
 func (RunRequested) EventType() string          { return Prefix + "run.requested" }
 func (RunFinished) EventType() string           { return Prefix + "run.finished" }
+func (RunWaiting) EventType() string            { return Prefix + "run.waiting" }
+func (RunResumed) EventType() string            { return Prefix + "run.resumed" }
 func (RunDeadline) EventType() string           { return Prefix + "run.deadline" }
 func (RunCheck) EventType() string              { return Prefix + "run.check" }
 func (AgentRequested) EventType() string        { return Prefix + "agent.requested" }

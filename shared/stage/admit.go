@@ -26,7 +26,7 @@ func (q Place) ref() events.RunRef {
 type Admission struct {
 	Place                  // as it is from now on: Starting with its deadline, or Queued
 	Was      State         // Requested or Queued
-	Waited   time.Duration // so far
+	Waited   time.Duration // so far, since it was requested or had its answers
 	Reason   string        // why it waits on: role_full, project_full; "" = it starts
 	Position int           // among those of the project that wait on, from 1; 0 = it starts
 	events.Decision
@@ -42,7 +42,7 @@ func Admit(s project.Settings, places []Place, now time.Time) []Admission {
 		switch {
 		case q.State.Queues():
 			waiting = append(waiting, q)
-		case q.State.HoldsPod():
+		case q.holdsPlace():
 			busy++
 			byRole[q.Role]++
 		}
@@ -50,7 +50,7 @@ func Admit(s project.Settings, places []Place, now time.Time) []Admission {
 	slices.SortStableFunc(waiting, func(a, b Place) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	all, position := make([]Admission, 0, len(waiting)), 0
 	for _, w := range waiting {
-		a := Admission{Place: w, Was: w.State, Waited: now.Sub(w.CreatedAt), Position: position + 1}
+		a := Admission{Place: w, Was: w.State, Waited: now.Sub(later(w.CreatedAt, w.ResumedAt)), Position: position + 1}
 		switch limit := w.Process.Role(w.Role).Parallel; {
 		case busy >= s.Limit():
 			a.queue("project_full", s.Limit())
@@ -70,6 +70,7 @@ func Admit(s project.Settings, places []Place, now time.Time) []Admission {
 func (a *Admission) start(s project.Settings, now time.Time) {
 	a.Position = 0
 	a.Deadline, a.Decision = Start(s, a.Place, now)
+	a.PausedAt, a.JobOver = time.Time{}, false
 	a.to(Starting)
 }
 
@@ -85,9 +86,12 @@ func (a *Admission) queue(reason string, limit int) {
 }
 
 // Start turns an admitted run into the request for its agent, or for what must be
-// known before, with its timers.
+// known before, with its timers. One that has waited has the time that it had left.
 func Start(s project.Settings, q Place, now time.Time) (deadline time.Time, d events.Decision) {
 	deadline = now.Add(q.Process.Stage(q.Stage).Timeout)
+	if !q.PausedAt.IsZero() {
+		deadline = q.Deadline.Add(now.Sub(q.PausedAt))
+	}
 	ref := q.ref()
 	d.Emit = append(begin(s, q, deadline, now), events.At(deadline, events.RunDeadline{RunRef: ref}))
 	d.Audit = []events.Record{{Actor: platform, Action: "run.admitted", Run: q.ID}}

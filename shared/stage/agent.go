@@ -71,12 +71,15 @@ func (d *decision) reported(in events.AgentReported) {
 }
 
 func (d *decision) jobEnded(in events.AgentFinished) {
+	d.catchUp()
 	switch {
 	case d.ofEarlierJob("agent.finished", in.Attempt):
 	case !d.item.active():
 		d.audit(platform, "agent.finished.late", "run_"+string(d.item.Run.State), "")
 	case d.item.Report != nil:
 		d.reported(*d.item.Report)
+	case d.item.Run.State == Waiting:
+		d.jobOver("it ended by itself")
 	case d.item.Run.Reason != reason.ReportLost && d.item.Run.State.HoldsPod():
 		d.again()
 	default:
@@ -102,13 +105,18 @@ func (d *decision) again() {
 }
 
 func (d *decision) jobFailed(in events.AgentFailed) {
-	if !d.ofEarlierJob("agent.failed", in.Attempt) {
+	d.catchUp()
+	switch {
+	case d.ofEarlierJob("agent.failed", in.Attempt):
+	case d.item.Run.State == Waiting:
+		d.jobOver(in.Reason + ": " + in.Message)
+	default:
 		d.failed(in.Reason, in.Message)
 	}
 }
 
 func (d *decision) failed(cause, message string) {
-	if !d.item.active() || d.item.Run.State == Waiting {
+	if !d.item.active() {
 		d.audit(platform, "agent.failed.late", "run_"+string(d.item.Run.State), "%s: %s", cause, message)
 		return
 	}
@@ -118,7 +126,8 @@ func (d *decision) failed(cause, message string) {
 }
 
 func (d *decision) deadline() {
-	if !d.item.active() || d.item.Run.State == Waiting {
+	d.catchUp()
+	if !d.item.Run.State.HoldsPod() {
 		return
 	}
 	if d.now.Before(d.item.Run.Deadline) { // the run has waited since, and has a later timer
@@ -131,8 +140,15 @@ func (d *decision) deadline() {
 // check looks after a run that should show progress. run-observer hears the same
 // event and asks the cluster.
 func (d *decision) check(in events.RunCheck) {
-	if !d.item.active() || d.item.Run.State == Waiting || in.Attempt < d.item.Run.Attempt {
+	d.catchUp()
+	switch {
+	case in.Attempt < d.item.Run.Attempt:
 		return // of an earlier Job: the run's present one has checks of its own
+	case d.item.Run.State == Waiting:
+		d.jobLingers()
+		return
+	case !d.item.Run.State.HoldsPod():
+		return
 	}
 	last := d.item.Run.HeartbeatAt
 	silent := d.item.Run.State == Running && !last.IsZero() && d.now.Sub(last) > silence && d.now.Sub(d.item.Run.StartedAt) > silence

@@ -33,6 +33,7 @@ func Comment(p *Process, i Item) string {
 	if r.Summary != "" && r.State == Succeeded {
 		fmt.Fprintf(&b, "%s\n\n", quote(r.Summary, roomForSummary))
 	}
+	b.WriteString(asks(r))
 	fmt.Fprintf(&b, "| | |\n|---|---|\n")
 	if i.PullRequest != 0 {
 		fmt.Fprintf(&b, "| Pull request | #%d%s |\n", i.PullRequest, pullState(i))
@@ -52,6 +53,60 @@ func Comment(p *Process, i Item) string {
 	}
 	fmt.Fprintf(&b, "\n%s\n", next(p, i))
 	return b.String()
+}
+
+// waits says what has to come before the run goes on.
+func waits(r *Run) string {
+	switch {
+	case len(r.open()) == 0:
+		return "the agent's container to end"
+	case r.WaitingFor == ForApproval:
+		return "a decision"
+	}
+	return "an answer"
+}
+
+// maxAnswered bounds how many decided requests are shown, the newest ones.
+const maxAnswered = 10
+
+// asks shows what the run waits for, as long as it may go on, and what people have decided.
+func asks(r *Run) string {
+	var open, answered []string
+	for _, a := range r.Asks {
+		switch {
+		case a.Answer != nil:
+			answered = append(answered, fmt.Sprintf("- %s %s: %s", code(a.Digest), code(a.Title), outcome(a)))
+		case r.State.Active():
+			line := fmt.Sprintf("- %s %s", code(a.Digest), code(a.Title))
+			for i, o := range a.Options {
+				line += fmt.Sprintf("\n  %d. %s", i+1, code(o))
+			}
+			open = append(open, line)
+		}
+	}
+	var b strings.Builder
+	if len(open) > 0 {
+		fmt.Fprintf(&b, "The agent asks:\n\n%s\n\n", strings.Join(open, "\n"))
+	}
+	if left := len(answered) - maxAnswered; left > 0 {
+		answered = append([]string{fmt.Sprintf("- … and %d before", left)}, answered[left:]...)
+	}
+	if len(answered) > 0 {
+		fmt.Fprintf(&b, "Decided:\n\n%s\n\n", strings.Join(answered, "\n"))
+	}
+	return b.String()
+}
+
+// outcome is what has become of an ask, and by whom.
+func outcome(a Ask) string {
+	words := string(a.Answer.Outcome)
+	if len(a.Answer.By) > 0 {
+		words += " by " + quoted(a.Answer.By)
+	}
+	if said := a.said(); said != "" {
+		words += ", " + code(said)
+	}
+	return words
 }
 
 // edited says that the issue reads otherwise than the run's task, and how its present text becomes one.
@@ -99,7 +154,7 @@ func headline(i Item) string {
 	r := i.Run
 	words := map[State]string{
 		Requested: "accepted", Queued: "waiting for a free place", Starting: "starting", Running: "the agent is working",
-		Waiting: "waiting", Succeeded: "done, ready for review", Failed: "failed", Cancelled: "stopped", TimedOut: "out of time",
+		Waiting: "waiting for " + waits(r), Succeeded: "done, ready for review", Failed: "failed", Cancelled: "stopped", TimedOut: "out of time",
 	}
 	s := words[r.State]
 	if r.Reason != "" {

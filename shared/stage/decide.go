@@ -68,8 +68,8 @@ func actor(p Person) string { return "github:" + p.Login }
 
 // stop ends the run and its Job.
 func (d *decision) stop(s State, cause, message string) {
-	if !d.item.Run.State.Queues() {
-		d.emit(events.AgentStopRequested{RunRef: d.item.Ref(), Namespace: d.item.Run.Namespace, Reason: cause})
+	if run := d.item.Run; run.begun() && !run.JobOver {
+		d.emit(events.AgentStopRequested{RunRef: d.item.Ref(), Namespace: run.Namespace, Attempt: run.Attempt, Reason: cause})
 	}
 	d.finish(s, cause, message)
 }
@@ -77,7 +77,7 @@ func (d *decision) stop(s State, cause, message string) {
 // finish brings the run to a final state.
 func (d *decision) finish(s State, cause, message string) {
 	run := d.item.Run
-	started := !run.State.Queues()
+	begun := run.begun()
 	if !run.to(s) {
 		d.audit(platform, "run.unchanged", "run_"+string(run.State), "may not become %s", s)
 		return
@@ -88,7 +88,7 @@ func (d *decision) finish(s State, cause, message string) {
 		d.audit(platform, "run.process_unknown", "", "it was requested by the process %s, which is not known here, and has ended by %s", g.Process, run.Process.Hash)
 	}
 	d.emit(events.RunFinished{RunRef: d.item.Ref(), State: string(s), Reason: cause})
-	if started {
+	if begun {
 		var settings project.Settings
 		if d.item.Project != nil {
 			settings = d.item.Project.Settings

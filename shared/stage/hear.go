@@ -39,6 +39,8 @@ var hears = map[string]func(event.Event) (Subject, Input, error){
 	events.GitHubLookedUp{}.EventType():      ofRun(func(p events.GitHubLookedUp) (events.RunRef, Input) { return p.RunRef, LookedUp{p} }),
 	events.RunDeadline{}.EventType():         ofRun(func(p events.RunDeadline) (events.RunRef, Input) { return p.RunRef, DeadlineDue{p} }),
 	events.RunCheck{}.EventType():            ofRun(func(p events.RunCheck) (events.RunRef, Input) { return p.RunRef, CheckDue{p} }),
+	events.ApprovalRequested{}.EventType():   ofRun(func(p events.ApprovalRequested) (events.RunRef, Input) { return p.RunRef, Asked{p} }),
+	events.ApprovalDecided{}.EventType():     ofRun(func(p events.ApprovalDecided) (events.RunRef, Input) { return p.RunRef, Decided{p} }),
 }
 
 // Hears are the types of the events about work items, sorted.

@@ -20,6 +20,7 @@ type Input interface {
 type Needs struct {
 	Run    string // id of the run that the input is about; "" = the newest
 	Report bool   // what that run's agent has reported, for Item.Report
+	Asked  bool   // what that run's agent has asked people, for Item.Asked
 	Sender Person // whose role in the project counts; zero where nobody did it
 	Intent string // for Item.IntentKnown; "" = none
 
@@ -126,8 +127,8 @@ type (
 	JobDelayed struct{ events.AgentDelayed }
 	// JobFailed says that the run's Job could not start, or ended badly.
 	JobFailed struct{ events.AgentFailed }
-	// JobEnded says that the run's Job completed. The agent reports before it exits, so the report, if there ever will
-	// be one, is known by now.
+	// JobEnded says that the run's Job completed. The agent reports or asks before it exits, so the report, if there ever
+	// will be one, is known by now, and so is what it waits for.
 	JobEnded struct{ events.AgentFinished }
 	// Reported is the agent's own word.
 	Reported struct{ events.AgentReported }
@@ -137,19 +138,25 @@ type (
 	DeadlineDue struct{ events.RunDeadline }
 	// CheckDue says that the run should have shown progress by now.
 	CheckDue struct{ events.RunCheck }
+	// Asked says that the run's agent asks people for a decision or an answer.
+	Asked struct{ events.ApprovalRequested }
+	// Decided says what has become of that.
+	Decided struct{ events.ApprovalDecided }
 )
 
 // Needs implements Input.
 func (in JobStarted) Needs(string, int) Needs { return Needs{Run: in.RunID} }
 func (in JobDelayed) Needs(string, int) Needs { return Needs{Run: in.RunID} }
-func (in JobFailed) Needs(string, int) Needs  { return Needs{Run: in.RunID} }
+func (in JobFailed) Needs(string, int) Needs  { return Needs{Run: in.RunID, Asked: true} }
 func (in JobEnded) Needs(string, int) Needs {
-	return Needs{Run: in.RunID, Report: true, Artefacts: true}
+	return Needs{Run: in.RunID, Asked: true, Report: true, Artefacts: true}
 }
 func (in Reported) Needs(string, int) Needs    { return Needs{Run: in.RunID, Artefacts: true} }
 func (in LookedUp) Needs(string, int) Needs    { return Needs{Run: in.RunID} }
-func (in DeadlineDue) Needs(string, int) Needs { return Needs{Run: in.RunID} }
-func (in CheckDue) Needs(string, int) Needs    { return Needs{Run: in.RunID} }
+func (in DeadlineDue) Needs(string, int) Needs { return Needs{Run: in.RunID, Asked: true} }
+func (in CheckDue) Needs(string, int) Needs    { return Needs{Run: in.RunID, Asked: true} }
+func (in Asked) Needs(string, int) Needs       { return Needs{Run: in.RunID} }
+func (in Decided) Needs(string, int) Needs     { return Needs{Run: in.RunID, Asked: true} }
 
 func (in JobStarted) decide(d *decision)  { d.started(in.AgentStarted) }
 func (in JobDelayed) decide(d *decision)  { d.delayed(in.AgentDelayed) }
@@ -159,6 +166,8 @@ func (in Reported) decide(d *decision)    { d.reported(in.AgentReported) }
 func (in LookedUp) decide(d *decision)    { d.lookedUp(in.GitHubLookedUp) }
 func (in DeadlineDue) decide(d *decision) { d.deadline() }
 func (in CheckDue) decide(d *decision)    { d.check(in.RunCheck) }
+func (in Asked) decide(d *decision)       { d.asked(in.ApprovalRequested) }
+func (in Decided) decide(d *decision)     { d.decided(in.ApprovalDecided) }
 
 // LabelIntent is the meaning of a label being set: which, where, and when to the
 // second. The same act told by two hooks has one intent. repository is the key, which outlives a rename.

@@ -26,14 +26,15 @@ const (
 )
 
 // transitions is the state machine of a run, as the package's comment draws it. No
-// order of events is assumed: an agent's report may overtake the news that its Job
-// was created. A Job may follow on another one while the run is Starting.
+// order of events is assumed: an agent's report or question may overtake the news that
+// its Job was created. A Job may follow on another one while the run is Starting. A run
+// that has its answers may have asked more than was known, and one that waits may report.
 var transitions = map[State][]State{
 	Requested: {Queued, Starting, Failed, Cancelled},
-	Queued:    {Starting, Failed, Cancelled},
-	Starting:  {Starting, Running, Succeeded, Failed, Cancelled, TimedOut},
+	Queued:    {Starting, Waiting, Failed, Cancelled},
+	Starting:  {Starting, Running, Waiting, Succeeded, Failed, Cancelled, TimedOut},
 	Running:   {Waiting, Starting, Succeeded, Failed, Cancelled, TimedOut},
-	Waiting:   {Starting, Failed, Cancelled, TimedOut},
+	Waiting:   {Queued, Succeeded, Failed, Cancelled, TimedOut},
 }
 
 // May reports whether a run may go from s to next.
@@ -48,8 +49,14 @@ func (s State) Active() bool { return !s.Final() }
 // Queues reports whether a run in this state is yet to be given a place in its project.
 func (s State) Queues() bool { return s == Requested || s == Queued }
 
-// HoldsPod reports whether a run in this state has a Job, and so a place in its project.
+// HoldsPod reports whether a run in this state has a Job at work.
 func (s State) HoldsPod() bool { return s == Starting || s == Running }
+
+// holdsPlace reports whether the run takes one of its project's places: with a Job at work, or one that is yet to end.
+func (r *Run) holdsPlace() bool { return r.State.HoldsPod() || r.State == Waiting && !r.JobOver }
+
+// begun reports whether the run has ever had a Job.
+func (r *Run) begun() bool { return !r.State.Queues() || r.Attempt > 0 }
 
 // to brings the run to a state, unless it may not go there.
 func (r *Run) to(s State) bool {
@@ -102,6 +109,8 @@ type Item struct {
 	Report *events.AgentReported
 	// Artefacts are what the item's runs have made, oldest first, where an input needs them.
 	Artefacts []Artefact
+	// Asked is what the agent of Run has asked people, where an input needs it, oldest first.
+	Asked []events.ApprovalRequested
 	// Process is the project's, by which everything is decided but an active run.
 	Process *Process
 }
@@ -176,7 +185,11 @@ type Run struct {
 	Review      *Review
 	ThreadID    string
 	Summary     string
+	Asks        []Ask // oldest first
 	Deadline    time.Time
+	PausedAt    time.Time // since when the deadline stands still; zero = it does not
+	JobOver     bool      // its last Job is over, and the next one is not admitted: only of a run that waits or has waited
+	ResumedAt   time.Time // when it last had all its answers; zero = never
 	HeartbeatAt time.Time
 	CreatedAt   time.Time
 	StartedAt   time.Time

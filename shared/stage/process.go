@@ -11,16 +11,18 @@
 //
 //	label, review       a place is free        its Job exists
 //	 ── requested ──────────── starting ─────────── running ──── succeeded
-//	        │                  ▲  ▲  │                │  │
-//	        └───── queued ─────┘  │  │ its next Job   │  │
-//	         no place is free     │  └──(itself)──────┘  │
-//	                              └────── waiting ───────┘
-//	                            an answer      for people, money, a limit
+//	        │                  ▲     │                │  │
+//	        └───── queued ─────┘     │ its next Job   │  │
+//	               ▲  no place is    └──(itself)──────┘  │
+//	               │  free                               │
+//	               └─────────────── waiting ─────────────┘
+//	                  an answer        for people, money, a limit
 //
 // Every state but the final ones may become failed or cancelled, and each that began a
 // Job timed_out. A report may overtake the news of its Job: starting, too, succeeds.
-// starting and running hold a pod, and so a place; waiting holds none, and its time
-// does not count. What comes late, or tells of an earlier Job, changes nothing.
+// starting and running hold a pod, and so a place; waiting holds none once its Job has
+// ended, and its time does not count. What comes late, or tells of an earlier Job,
+// changes nothing.
 package stage
 
 import (

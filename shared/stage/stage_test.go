@@ -111,6 +111,7 @@ func TestAdmitIsFairAndNobodyBlocks(t *testing.T) {
 		place("d3", "dev", Queued, 2), place("q2", "qa", Requested, 5), place("q1", "qa", Queued, 3),
 		place("w", "qa", Waiting, 0),
 	}
+	places[5].JobOver = true // else its place is taken until then
 	said := func(s project.Settings) (out []string) {
 		for _, a := range Admit(s, places, at(10)) {
 			out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s %s→%s %d %s", a.ID, a.Waited, a.Was, a.State, a.Position, a.Reason)))
@@ -123,6 +124,11 @@ func TestAdmitIsFairAndNobodyBlocks(t *testing.T) {
 	want := []string{"d3 8m0s queued→queued 1 role_full", "q1 7m0s queued→starting 0", "q2 5m0s requested→queued 2 role_full"}
 	if diff := cmp.Diff(want, said(project.Settings{})); diff != "" {
 		t.Errorf("dev is full, qa has one place (-want +got):\n%s", diff)
+	}
+	places[5].JobOver = false
+	want = []string{"d3 8m0s queued→queued 1 role_full", "q1 7m0s queued→queued 2 role_full", "q2 5m0s requested→queued 3 role_full"}
+	if diff := cmp.Diff(want, said(project.Settings{})); diff != "" {
+		t.Errorf("a Job of qa is ending (-want +got):\n%s", diff)
 	}
 	want = []string{"d3 8m0s queued→queued 1 project_full", "q1 7m0s queued→queued 2 project_full", "q2 5m0s requested→queued 3 project_full"}
 	if diff := cmp.Diff(want, said(project.Settings{Parallel: 2})); diff != "" {

@@ -41,9 +41,9 @@ func notNil(b []byte) []byte {
 	return b
 }
 
-func noNil(s []string) []string {
+func noNil[T any](s []T) []T {
 	if s == nil {
-		return []string{}
+		return []T{}
 	}
 	return s
 }

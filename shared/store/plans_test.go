@@ -21,7 +21,7 @@ import (
 // what people have set up.
 var growing = []string{
 	"events", "inbox", "deliveries", "audit", "audit_seals", "audit_sealed", "dead_letters", "actions",
-	"work_items", "runs", "run_logs", "run_reports", "artefacts", "sessions", "conversations", "llm_calls", "github_comments", "approvals", "chat_messages",
+	"work_items", "runs", "run_logs", "run_reports", "run_asks", "artefacts", "sessions", "conversations", "llm_calls", "github_comments", "approvals", "chat_messages",
 }
 
 // wholly are statements that look at all of a growing table because that is what they are for: a person asks them.
@@ -229,6 +229,7 @@ const longPast = `
 	INSERT INTO run_logs (run_id, seq, at, stream, line) SELECT md5((n % 100 + 1)::text)::uuid, n, now(), 'agent', 'x' FROM generate_series(1, 10000) AS n;
 	INSERT INTO run_reports (run_id, report) SELECT id, '{}' FROM runs;
 	INSERT INTO artefacts (repository, issue, stage, name, value, run_id, made_at) SELECT repository, issue, stage, 'pull_request', '1', id, created_at FROM runs;
+	INSERT INTO run_asks (run_id, id, request, asked_at) SELECT id, id, '{}', now() FROM runs;
 	INSERT INTO sessions (repository, issue, engine, version, thread_id, sha256, data, run_id) SELECT repository, issue, engine, 1, 't', '', '', id FROM runs;
 	INSERT INTO llm_calls (id, run_id, model, endpoint, status, started_at, duration_ms) SELECT gen_random_uuid(), id, 'm', 'responses', 200, now(), 1 FROM runs;
 	INSERT INTO github_comments (repository, issue, comment_id) SELECT repository, issue, issue FROM runs;

@@ -40,14 +40,16 @@ func (tx *Tx) queueRun(b *pgx.Batch, id string, item *stage.Item) {
 const processText = `(SELECT text FROM processes WHERE hash = granted ->> 'process' AND hash <> ALL ($1))`
 
 const runColumns = `id::text, project_id, stage, coalesce(kind, CASE WHEN revise THEN 'revise' ELSE 'work' END), role, state, reason, message, engine, model, reasoning,
-	requested_by, intent, namespace, attempt, waiting_for, granted, task, base_commit, review, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at, coalesce(` + processText + `, '')`
+	requested_by, intent, namespace, attempt, waiting_for, granted, task, base_commit, review, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at,
+	asks, paused_at, job_over, resumed_at, coalesce(` + processText + `, '')`
 
 func (tx *Tx) scanRun(row pgx.Row) (stage.Run, error) {
 	var r stage.Run
 	var process string
 	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Kind, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
 		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.WaitingFor, &r.Grant, &r.Task, &r.BaseCommit, &r.Review, &r.ThreadID, &r.Summary,
-		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt), &process)
+		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt),
+		&r.Asks, zero(&r.PausedAt), &r.JobOver, zero(&r.ResumedAt), &process)
 	r.Process = tx.processes.ofRun(r.Grant, process)
 	return r, err
 }
@@ -68,6 +70,7 @@ func (tx *Tx) Places(ctx context.Context, project string) (s project.Settings, p
 	})
 	b.Queue(`
 		SELECT r.id::text, r.project_id, r.stage, r.role, r.state, r.engine, r.namespace, r.attempt, r.granted, r.created_at,
+		       r.deadline, r.paused_at, r.job_over, r.resumed_at,
 		       coalesce(b.name, w.full_name), coalesce(b.github_id, 0), w.issue, w.base_branch, coalesce(`+processText+`, '')
 		FROM runs r
 		JOIN work_items w USING (repository, issue)
@@ -78,7 +81,8 @@ func (tx *Tx) Places(ctx context.Context, project string) (s project.Settings, p
 		places, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (stage.Place, error) {
 			var p stage.Place
 			var process string
-			err := row.Scan(&p.ID, &p.Project, &p.Stage, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.Attempt, &p.Grant, &p.CreatedAt, &p.Repository, &p.RepositoryID, &p.Issue, &p.BaseBranch, &process)
+			err := row.Scan(&p.ID, &p.Project, &p.Stage, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.Attempt, &p.Grant, &p.CreatedAt,
+				zero(&p.Deadline), zero(&p.PausedAt), &p.JobOver, zero(&p.ResumedAt), &p.Repository, &p.RepositoryID, &p.Issue, &p.BaseBranch, &process)
 			p.Process = cmp.Or(tx.processes.ofRun(p.Grant, process), present)
 			return p, err
 		})
@@ -101,9 +105,9 @@ func (tx *Tx) Admit(ctx context.Context, a stage.Admission) error {
 	}
 	ct, err := tx.Exec(ctx, `
 		UPDATE runs
-		SET state = $3, deadline = $4
+		SET state = $3, deadline = $4, paused_at = $5, job_over = $6
 		WHERE id = $1 AND state = $2
-	`, a.ID, a.Was, a.State, orNull(a.Deadline))
+	`, a.ID, a.Was, a.State, orNull(a.Deadline), orNull(a.PausedAt), a.JobOver)
 	if err == nil {
 		err = mustChange(a.ID)(ct)
 	}
@@ -127,7 +131,7 @@ type Queue struct {
 	Project string              `json:"project"`
 	Limit   int                 `json:"limit"` // runs at a time
 	States  map[stage.State]int `json:"states"`
-	// Since is when the run was requested that waits longest for its place; zero when none waits.
+	// Since is when the run was requested, or had its answers, that waits longest for its place; zero when none waits.
 	Since time.Time `json:"since,omitzero"`
 }
 
@@ -135,7 +139,7 @@ type Queue struct {
 func (db *DB) Queues(ctx context.Context) ([]Queue, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT r.project_id, p.settings, r.state, r.n, r.since
-		FROM (SELECT project_id, state, count(*) AS n, min(created_at) AS since
+		FROM (SELECT project_id, state, count(*) AS n, min(coalesce(resumed_at, created_at)) AS since
 		      FROM runs
 		      WHERE finished_at IS NULL
 		      GROUP BY project_id, state) r

@@ -15,7 +15,9 @@
 //	pull REPO#N ACTION LOGIN [number=…] [sha=…] [base=…] [merged] [draft] [at=…]   opened, closed, synchronize, …
 //	started|finished REPO#N [JOB]        what Kubernetes says of the run's Job, the first unless said
 //	failed REPO#N REASON [JOB]
-//	restart REPO#N                       the run waited, and an answer starts its next Job
+//	restart REPO#N                       the run's next Job starts
+//	ask REPO#N approval|question TITLE [unheard]      the agent asks people; unheard: the news of that is yet to come
+//	decided REPO#N TITLE OUTCOME [WHO]   what has become of it
 //	lookup REPO#N none|REASON            there is no services.yaml, or it can't be had
 //	lookup REPO#N found NAME=IMAGE … [JOB]     services.yaml, with these services
 //	report REPO#N OUTCOME [REASON]       the agent's word

@@ -257,6 +257,8 @@ func detail(p events.Payload) string {
 		switch p := p.(type) {
 		case events.RunFinished:
 			return " " + strings.TrimSpace(p.State+" "+p.Reason)
+		case events.RunWaiting:
+			return " " + p.For
 		case events.GitHubLookupRequested:
 			return " " + p.Path + " at " + p.Ref
 		case events.AgentRequested:

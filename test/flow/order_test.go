@@ -2,6 +2,7 @@ package flow_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -22,6 +23,7 @@ func TestAnyOrderKeepsTheInvariants(t *testing.T) {
 		"pull %s synchronize carol sha=badf00d", "pull %s synchronize codexk8s[bot] sha=c0ffee1", "pull %s closed alice",
 		"pull %s closed alice merged", "pull %s reopened alice", "pull %s converted_to_draft alice", "pull %s edited alice base=other",
 		"review %s dismissed alice %d", "review %s approved alice %d sha=c0ffee1",
+		"ask %s question Which?", "ask %s approval Deploy?", "ask %s approval Deploy? unheard", "decided %s Which? answered alice", "decided %s Deploy? denied alice",
 		"advance 1s", "advance 10m", "advance 1h", "again",
 	}
 	rapid.Check(t, func(r *rapid.T) {
@@ -56,6 +58,13 @@ func TestAnyOrderKeepsTheInvariants(t *testing.T) {
 				}
 				if run.State == stage.Starting || run.State == stage.Running {
 					busy++
+				}
+				open := slices.ContainsFunc(run.Asks, func(a stage.Ask) bool { return a.Answer == nil })
+				if open && run.State.Active() && run.State != stage.Waiting {
+					r.Fatalf("after %q run %s is %s and has asked what nobody has answered", act, run.ID, run.State)
+				}
+				if run.State == stage.Waiting && !open && run.JobOver {
+					r.Fatalf("after %q run %s waits for nothing", act, run.ID)
 				}
 			}
 			if busy > 1 {

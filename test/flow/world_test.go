@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/approval"
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"codexk8s.dev/shared/events"
@@ -26,7 +27,8 @@ type world struct {
 	settings  map[string]project.Settings
 	roles     map[string]access.Role
 	items     map[string]*stage.Item
-	reports   map[string]*events.AgentReported // of a run
+	reports   map[string]*events.AgentReported      // of a run
+	asked     map[string][]events.ApprovalRequested // by a run
 	runs      []*stage.Run
 	of        map[string]events.RunRef // of a run
 	intents   map[string]bool
@@ -47,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, processes: map[string]*stage.Process{"": stage.Default()}, now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
 		projects: map[string]string{}, settings: map[string]project.Settings{}, roles: map[string]access.Role{},
-		items: map[string]*stage.Item{}, intents: map[string]bool{}, of: map[string]events.RunRef{}, reports: map[string]*events.AgentReported{}, github: map[string]*place{},
+		items: map[string]*stage.Item{}, intents: map[string]bool{}, of: map[string]events.RunRef{}, reports: map[string]*events.AgentReported{}, asked: map[string][]events.ApprovalRequested{}, github: map[string]*place{},
 	}
 }
 
@@ -100,6 +102,13 @@ func (w *world) play(line string) {
 		deadline, d := stage.Start(w.settings[run.Project], w.placeOf(run), w.now)
 		run.Deadline = deadline
 		w.follow(d)
+	case "ask":
+		w.ask(f)
+	case "decided":
+		_, ref := w.ofRun(f[1])
+		r := w.request(ref, f[2])
+		w.happen(events.ApprovalDecided{RunRef: ref, RequestID: r.ID, Kind: r.Kind, Action: r.Action, Digest: r.Digest,
+			Outcome: events.ApprovalState(f[3]), By: f[4:], At: w.now})
 	case "lookup":
 		w.lookup(f)
 	case "report":
@@ -140,6 +149,31 @@ func (w *world) processOf(repository string) *stage.Process {
 		return p
 	}
 	return w.processes[""]
+}
+
+// ask is agent-gateway's word: what was asked is stored, and an event tells of it.
+func (w *world) ask(f []string) {
+	_, ref := w.ofRun(f[1])
+	r, err := approval.Seal(events.ApprovalRequested{
+		RunRef: ref, Kind: events.ApprovalKind(f[2]), Action: "of:" + f[3], Title: f[3], FreeText: f[2] == "question", At: w.now,
+	})
+	w.check(err)
+	if !slices.ContainsFunc(w.asked[ref.RunID], func(a events.ApprovalRequested) bool { return a.ID == r.ID }) {
+		w.asked[ref.RunID] = append(w.asked[ref.RunID], r)
+	}
+	if !slices.Contains(f[4:], "unheard") {
+		w.happen(r)
+	}
+}
+
+// request is what the run has asked under that title; one that it has not if there is none.
+func (w *world) request(run events.RunRef, title string) events.ApprovalRequested {
+	for _, r := range w.asked[run.RunID] {
+		if r.Title == title {
+			return r
+		}
+	}
+	return events.ApprovalRequested{RunRef: run, ID: "never-asked"}
 }
 
 // lookup is github-caller's answer.
@@ -246,7 +280,7 @@ func (w *world) load(about stage.Subject, needs stage.Needs) stage.Item {
 	if project, bound := w.projects[item.RepositoryKey]; bound {
 		item.Project = &stage.Project{ID: project, Settings: w.settings[project], SenderRole: w.roles[needs.Sender.Login]}
 	}
-	item.Process, item.Run, item.Report, item.IntentKnown = w.processOf(about.Repository), w.newest(item.Key()), nil, w.intents[needs.Intent]
+	item.Process, item.Run, item.Report, item.Asked, item.IntentKnown = w.processOf(about.Repository), w.newest(item.Key()), nil, nil, w.intents[needs.Intent]
 	if i := slices.IndexFunc(w.runs, func(r *stage.Run) bool { return r.ID == needs.Run }); i >= 0 {
 		item.Run = w.runs[i]
 	}
@@ -255,6 +289,9 @@ func (w *world) load(about stage.Subject, needs stage.Needs) stage.Item {
 	}
 	if !needs.Artefacts {
 		item.Artefacts = nil
+	}
+	if needs.Asked {
+		item.Asked = w.asked[needs.Run]
 	}
 	return item
 }
@@ -310,6 +347,10 @@ func (w *world) follow(d events.Decision) {
 			w.admit(p.Project)
 		case events.RunFinished:
 			w.admit(p.Project)
+		case events.RunWaiting:
+			w.admit(p.Project)
+		case events.RunResumed:
+			w.admit(p.Project)
 		}
 	}
 }
@@ -331,7 +372,7 @@ func (w *world) admit(project string) {
 	for _, a := range stage.Admit(w.settings[project], places, w.now) {
 		for _, r := range w.runs {
 			if r.ID == a.ID {
-				r.State, r.Deadline = a.State, a.Deadline
+				r.State, r.Deadline, r.PausedAt, r.JobOver = a.State, a.Deadline, a.PausedAt, a.JobOver
 			}
 		}
 		d.Emit, d.Audit = append(d.Emit, a.Emit...), append(d.Audit, a.Audit...)

@@ -1,0 +1,179 @@
+package stage
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/events"
+)
+
+// An Ask is what a run has asked people, as far as the run goes by it. How it is decided is another aggregate's affair.
+type Ask struct {
+	ID        string              `json:"id"` // of the request
+	Kind      events.ApprovalKind `json:"kind"`
+	Action    string              `json:"action"`
+	Title     string              `json:"title"`
+	Arguments json.RawMessage     `json:"arguments,omitempty"`
+	Options   []string            `json:"options,omitempty"`
+	Digest    string              `json:"digest"` // as people see it
+	At        time.Time           `json:"at"`
+	Answer    *Answer             `json:"answer,omitempty"` // nil = none yet
+}
+
+// An Answer is what has become of an Ask.
+type Answer struct {
+	Outcome events.ApprovalState `json:"outcome"`      // a final one
+	By      []string             `json:"by,omitempty"` // as in ApprovalDecided
+	Option  int                  `json:"option,omitempty"`
+	Text    string               `json:"text,omitempty"`
+	At      time.Time            `json:"at"`
+}
+
+// endWithin is how long the Job of a run that waits may take to save its session and to end.
+const endWithin = 2 * time.Minute
+
+// ask returns what the run has asked by the request's id; nil if it has not.
+func (r *Run) ask(id string) *Ask {
+	if i := slices.IndexFunc(r.Asks, func(a Ask) bool { return a.ID == id }); i >= 0 {
+		return &r.Asks[i]
+	}
+	return nil
+}
+
+// said is the answer, or the reason, in words; "" = there are none.
+func (a Ask) said() string {
+	if n := a.Answer.Option; n > 0 && n <= len(a.Options) {
+		return a.Options[n-1]
+	}
+	return a.Answer.Text
+}
+
+// open are those asks that have no answer.
+func (r *Run) open() (open []Ask) {
+	for _, a := range r.Asks {
+		if a.Answer == nil {
+			open = append(open, a)
+		}
+	}
+	return open
+}
+
+// waitsFor is what has to come before the run goes on. Where it has asked for both, a decision is what people hear of first.
+func (r *Run) waitsFor() WaitingFor {
+	if slices.ContainsFunc(r.open(), func(a Ask) bool { return a.Kind == events.KindApproval }) {
+		return ForApproval
+	}
+	return ForAnswer
+}
+
+// catchUp hears of what the agent has asked and no event has told of yet. It comes before all that would take the silence
+// of a run that waits for its end.
+func (d *decision) catchUp() {
+	for _, in := range d.item.Asked {
+		if d.item.Run.ask(in.ID) == nil {
+			d.asked(in)
+		}
+	}
+}
+
+// asked lets the run wait for people.
+func (d *decision) asked(in events.ApprovalRequested) {
+	run := d.item.Run
+	switch {
+	case run.ask(in.ID) != nil:
+		d.audit(platform, "approval.requested.late", "known", "%s", in.ID)
+		return
+	case !d.item.active() || !run.begun():
+		d.audit(platform, "approval.requested.late", "run_"+string(run.State), "%s: %s", in.ID, in.Title)
+		return
+	}
+	run.Asks = append(slices.Clip(run.Asks), Ask{
+		ID: in.ID, Kind: in.Kind, Action: in.Action, Title: in.Title, Arguments: in.Arguments, Options: in.Options,
+		Digest: approval.ShortDigest(in), At: in.At,
+	})
+	if run.to(Waiting) {
+		run.Reason, run.Message = "", ""
+		d.pause(in.At)
+	}
+	run.WaitingFor = run.waitsFor()
+	d.audit(platform, "run.waiting", string(run.WaitingFor), "for request %s: %s", in.ID, in.Title)
+}
+
+// pause stops the run's clock, at the time when it had nothing left to do. Its Job has some time to end.
+func (d *decision) pause(since time.Time) {
+	run := d.item.Run
+	if run.JobOver {
+		return // it had asked this as well, and stands still
+	}
+	run.PausedAt = d.now
+	if !since.IsZero() && since.Before(d.now) {
+		run.PausedAt = since
+	}
+	d.later(endWithin, events.RunCheck{RunRef: d.item.Ref(), Namespace: run.Namespace, Attempt: run.Attempt})
+}
+
+// jobOver notes that a run that waits holds nothing any more. However the Job ended, its session is saved or what it did
+// last is done again.
+func (d *decision) jobOver(how string) {
+	run := d.item.Run
+	if run.JobOver {
+		d.audit(platform, "job.over.late", "known", "%s", how)
+		return
+	}
+	run.JobOver = true
+	d.audit(platform, "job.over", "", "%s", how)
+	if len(run.open()) > 0 {
+		d.emit(events.RunWaiting{RunRef: d.item.Ref(), For: string(run.WaitingFor)})
+	}
+	d.goOn()
+}
+
+// jobLingers stops the Job of a run that waits, should it not have ended by itself. The next one starts when it is gone.
+func (d *decision) jobLingers() {
+	run := d.item.Run
+	if run.JobOver || d.now.Sub(run.PausedAt) < endWithin {
+		return
+	}
+	d.emit(events.AgentStopRequested{RunRef: d.item.Ref(), Namespace: run.Namespace, Attempt: run.Attempt, Reason: "run_waits"})
+	d.jobOver("it did not end by itself and is stopped")
+}
+
+// decided keeps an answer for the run's next Job.
+func (d *decision) decided(in events.ApprovalDecided) {
+	d.catchUp()
+	run := d.item.Run
+	asked := run.ask(in.RequestID)
+	switch {
+	case !d.item.active():
+		d.audit(platform, "approval.decided.late", "run_"+string(run.State), "%s: %s", in.RequestID, in.Outcome)
+		return
+	case asked == nil:
+		d.audit(platform, "approval.decided.late", "unknown_request", "%s: %s", in.RequestID, in.Outcome)
+		return
+	case asked.Answer != nil:
+		d.audit(platform, "approval.decided.late", "known", "%s: %s, and was %s", in.RequestID, in.Outcome, asked.Answer.Outcome)
+		return
+	}
+	run.Asks = slices.Clone(run.Asks)
+	asked = run.ask(in.RequestID)
+	asked.Answer = &Answer{Outcome: in.Outcome, By: in.By, Option: in.Option, Text: in.Text, At: in.At}
+	d.audit(platform, "run.answered", string(in.Outcome), "request %s: %s", in.RequestID, asked.Title)
+	if len(run.open()) > 0 {
+		run.WaitingFor = run.waitsFor()
+	}
+	d.goOn()
+}
+
+// goOn lets a run that has all its answers wait for a place, as a new one does: waiting held none. The place is given by
+// the time of the request, so a run that was begun goes before those that came after it, and the limits hold.
+func (d *decision) goOn() {
+	run := d.item.Run
+	if !run.JobOver || len(run.open()) > 0 || !run.to(Queued) {
+		return
+	}
+	run.WaitingFor, run.ResumedAt, run.Attempt = "", d.now, run.Attempt+1
+	d.audit(platform, "run.resumed", "", "as Job %d of the run", run.Attempt+1)
+	d.emit(events.RunResumed{RunRef: d.item.Ref()})
+}
