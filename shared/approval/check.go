@@ -257,6 +257,7 @@ func (c *checker) times(r Rule, at func(...any) []any) {
 
 func (c *checker) channels(r Rule, at func(...any) []any) {
 	seen := map[string]bool{}
+	asked := len(r.Channels) == 0
 	check := func(list []string, all bool, at []any) {
 		for _, name := range list {
 			channel, target, named := strings.Cut(name, ":")
@@ -268,12 +269,18 @@ func (c *checker) channels(r Rule, at func(...any) []any) {
 				c.bad("channel %q stands twice", at, name)
 			}
 			seen[name] = true
+			asked = asked || name == All || name == HTTP
 		}
 	}
 	check(r.Channels, true, at("channels"))
 	check(r.Fallback, false, at("fallback"))
 	for i, s := range r.Escalate {
 		check(s.Channels, false, at("escalate", i, "channels"))
+	}
+	for _, a := range r.Who.Approvers {
+		if !asked && !seen[approverPrefix+a] {
+			c.bad("approver %s is never asked: name the channel %s", at("who"), a, approverPrefix+a)
+		}
 	}
 }
 

@@ -29,7 +29,7 @@ rules:
     escalate:
       - {after: 12h, who: {roles: [owner]}, channels: ["telegram:-100"]}
     expiry: deny
-    channels: [slack, "slack:C1"]
+    channels: [slack, "slack:C1", "http:desk"]
     fallback: [github]
   - actions: [question]
     who: {roles: [maintainer]}
@@ -86,8 +86,10 @@ func TestCheckSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"[2h, 8h]", "[8h, 2h]", "line 15: reminder after 2h0m0s"},
 		{"after: 12h", "after: 24h", "line 17: escalation after 24h0m0s: want each later"},
 		{"expiry: deny", "expiry: approve", `line 18: expiry "approve": want expire or deny`},
-		{"[slack, \"slack:C1\"]", "[signal]", `line 19: channel "signal": want one of github, telegram`},
-		{"[slack, \"slack:C1\"]", `["slack:"]`, `line 19: channel "slack:"`},
+		{"[slack, \"slack:C1\", \"http:desk\"]", "[signal, http]", `line 19: channel "signal": want one of github, telegram`},
+		{"[slack, \"slack:C1\", \"http:desk\"]", `["slack:", http]`, `line 19: channel "slack:"`},
+		{`, "http:desk"]`, `, "http:other"]`, "line 11: approver desk is never asked: name the channel http:desk"},
+		{`, "http:desk"]`, `, http]`, ""},
 		{"fallback: [github]", "fallback: [all]", `line 20: channel "all"`},
 		{"fallback: [github]", "fallback: [slack]", `line 20: channel "slack" stands twice`},
 		{"actions: [question]", `actions: ["step:a"]`, ""},
@@ -134,7 +136,7 @@ func TestForTakesTheProjectsRulesFirst(t *testing.T) {
 		Lang: "en", Zone: "Europe/Berlin", Who: Who{Logins: []string{"erin", "bob", "carol@3"}, Approvers: []string{"desk"}}, Quorum: 4, Veto: true, Self: SelfAlone,
 		Deadline: 24 * time.Hour, Remind: []time.Duration{2 * time.Hour, 8 * time.Hour},
 		Ladder: []Rung{{After: 12 * time.Hour, Who: Who{Roles: []string{"owner"}}, Targets: []Target{{Channel: Telegram, Target: "-100"}}}},
-		Expiry: ExpiryDeny, Quiet: process.Quiet, Targets: []Target{{Channel: Slack}, {Channel: Slack, Target: "C1"}}, Fallback: []Target{{Channel: GitHub}}, Deputies: deputies,
+		Expiry: ExpiryDeny, Quiet: process.Quiet, Targets: []Target{{Channel: Slack}, {Channel: Slack, Target: "C1"}, {Channel: HTTP, Target: "desk"}}, Fallback: []Target{{Channel: GitHub}}, Deputies: deputies,
 	}
 	if diff := cmp.Diff(want, For("step:other", "dev", nil, process)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
