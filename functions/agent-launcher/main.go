@@ -68,6 +68,6 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	s.OnStop(db.Close)
 	h := &handler{db: db, cluster: cluster, platform: platform, key: key}
 	h.routes(s)
-	s.PutOff(db.PutOff)
+	s.Postpone(db.Postpone)
 	return nil
 }

@@ -49,6 +49,6 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	h := &handler{db: db, clients: clients, console: env.ConsoleURL}
 	h.routes(s)
 	s.SendDue(db.Due)
-	s.PutOff(db.PutOff)
+	s.Postpone(db.Postpone)
 	return nil
 }

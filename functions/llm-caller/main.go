@@ -57,6 +57,6 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	}
 	h.routes(s)
 	s.SendDue(db.Due)
-	s.PutOff(db.PutOff)
+	s.Postpone(db.Postpone)
 	return nil
 }

@@ -59,6 +59,6 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	s.OnStop(db.Close)
 	h := &handler{db: db, cluster: cluster, life: ctx, sandboxes: gvr.Sandboxes(env.Sandbox)}
 	h.routes(s)
-	s.PutOff(db.PutOff)
+	s.Postpone(db.Postpone)
 	return nil
 }

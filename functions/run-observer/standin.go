@@ -39,7 +39,7 @@ func (h *handler) standIn() {
 	ctx, cancel := context.WithCancel(h.life)
 	ends := time.AfterFunc(watchFor, cancel)
 	h.relief.ends = ends
-	h.server.Defer(ctx, func(context.Context) {
+	h.server.Go(ctx, func(context.Context) {
 		defer cancel()
 		defer ends.Stop()
 		g, watching := errgroup.WithContext(ctx)

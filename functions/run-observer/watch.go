@@ -24,7 +24,7 @@ func (h *handler) watch(ctx context.Context, job agent) {
 	if _, busy := h.starting.LoadOrStore(job.UID, true); busy || job.sandbox != nil {
 		return // a Sandbox's pods are told of by themselves
 	}
-	h.server.Defer(ctx, func(ctx context.Context) {
+	h.server.Go(ctx, func(ctx context.Context) {
 		defer h.starting.Delete(job.UID)
 		ctx, cancel := context.WithTimeout(ctx, watchFor)
 		defer cancel()

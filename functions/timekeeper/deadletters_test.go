@@ -50,8 +50,8 @@ func TestARateLimitIsNoDeadLetter(t *testing.T) {
 	f.exec(`DELETE FROM pending WHERE function = 'stage-router'`)
 	observer := f.as("run-observer")
 	until := time.Now().Add(40 * time.Minute)
-	must(t, observer.PutOff(t.Context(), e, until))
-	must(t, observer.PutOff(t.Context(), e, until.Add(-time.Hour))) // never sooner
+	must(t, observer.Postpone(t.Context(), e, until))
+	must(t, observer.Postpone(t.Context(), e, until.Add(-time.Hour))) // never sooner
 	f.refuse(e.ID(), e.Source(), e.Type(), "run-observer", "503", string(e.Data()))
 	f.exec(`UPDATE pending SET attempts = 13`)
 	f.tick()

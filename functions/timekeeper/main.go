@@ -14,7 +14,7 @@
 // kept for a person to look at and replay (functions/doctor), until its event is handled after all; a
 // delivery that failed otherwise stays outstanding and is sent again, because the
 // outage will end. A function that knows until when it can't, as with a rate limit,
-// has said so (store.PutOff): the event rests until then.
+// has said so (store.Postpone): the event rests until then.
 package main
 
 import (

@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -143,18 +144,11 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	}
 	for name := range h {
 		// A limit that does not say what remains of it is one that is used up.
-		if limit, ok := strings.CutPrefix(name, "X-Ratelimit-Reset"); ok && or(h.Get("X-Ratelimit-Remaining"+limit), "0") == "0" {
+		if limit, ok := strings.CutPrefix(name, "X-Ratelimit-Reset"); ok && cmp.Or(h.Get("X-Ratelimit-Remaining"+limit), "0") == "0" {
 			take(reset(h.Get(name), now))
 		}
 	}
 	return wait
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 // reset reads when a limit is lifted: "6m0s" as OpenAI says it; as others do, in seconds, or as a time in seconds or

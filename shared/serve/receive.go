@@ -64,24 +64,24 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) {
 		err = s.Send(ctx, s.follow(ctx, emitted)...)
 	}
 	end(err)
-	s.postpone(ctx, e, err)
+	s.noteLater(ctx, e, err)
 	s.answer(w, ctx, e, len(emitted), start, err)
 	s.sweep.pass(s)
 }
 
-// PutOff makes the function note, with putOff, until when it can't handle an event that it refuses for now. The Broker
-// retries for seconds; a rate limit may last an hour, and the event is not to be sent in vain meanwhile.
-func (s *Server) PutOff(putOff func(ctx context.Context, e event.Event, until time.Time) error) {
-	s.putOff = putOff
+// Postpone makes the function note, with postpone, until when it can't handle an event: see [events.RetryAt]. The Broker
+// retries for seconds, but a rate limit may last an hour, and until then the event need not be sent again.
+func (s *Server) Postpone(postpone func(ctx context.Context, e event.Event, until time.Time) error) {
+	s.postpone = postpone
 }
 
-func (s *Server) postpone(ctx context.Context, e event.Event, err error) {
+func (s *Server) noteLater(ctx context.Context, e event.Event, err error) {
 	var later *events.RetryLaterError
-	if s.putOff == nil || !errors.As(err, &later) {
+	if s.postpone == nil || !errors.As(err, &later) {
 		return
 	}
-	if err := s.putOff(ctx, e, later.Until); err != nil {
-		slog.Warn("putting off an event; it is sent again sooner", "type", e.Type(), "id", e.ID(), "error", err)
+	if err := s.postpone(ctx, e, later.Until); err != nil {
+		slog.Warn("postponing an event; it is sent again sooner", "type", e.Type(), "id", e.ID(), "error", err)
 	}
 }
 

@@ -118,7 +118,7 @@ func (w *sweeper) pass(s *Server) {
 		return
 	}
 	w.last = time.Now()
-	s.Defer(context.Background(), func(ctx context.Context) {
+	s.Go(context.Background(), func(ctx context.Context) {
 		defer w.mu.Unlock()
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()

@@ -24,7 +24,7 @@
 // The server speaks HTTP/1.1 and HTTP/2 without TLS on $PORT. GET /healthz says
 // that the process lives, GET /readyz that it takes requests. On SIGTERM it
 // fails its probes, waits until no request has come for a moment, finishes what
-// is in flight and what was put off (Defer), and exits.
+// is in flight and what runs in the background (Go), and exits.
 package serve
 
 import (
@@ -67,9 +67,9 @@ type Server struct {
 	tel      *telemetry
 	sweep    *sweeper
 	bodies   *Bodies
-	putOff   func(context.Context, event.Event, time.Time) error
+	postpone func(context.Context, event.Event, time.Time) error
 	closers  []func(context.Context) error
-	deferred sync.WaitGroup
+	work     sync.WaitGroup // in the background
 }
 
 // New returns a server for the named function that sends to the sink, a URL;
@@ -98,14 +98,10 @@ func (s *Server) Handler() http.Handler { return s.mux }
 // OnStop registers what to close when the server has drained; last in, first out.
 func (s *Server) OnStop(f func(context.Context) error) { s.closers = append(s.closers, f) }
 
-// Defer runs f after the answer. The server does not stop before f has
-// returned; f's context ends with the drain's time-out.
-func (s *Server) Defer(ctx context.Context, f func(context.Context)) {
-	s.deferred.Add(1)
-	go func() {
-		defer s.deferred.Done()
-		f(context.WithoutCancel(ctx))
-	}()
+// Go runs f in the background, past the answer to the request of ctx. A server that stops waits for it, as long as for
+// requests in flight.
+func (s *Server) Go(ctx context.Context, f func(context.Context)) {
+	s.work.Go(func() { f(context.WithoutCancel(ctx)) })
 }
 
 // Main runs a function: reads its environment into E, lets run wire it, serves
@@ -169,11 +165,11 @@ func (s *Server) stop(srv *http.Server, timeout time.Duration) error {
 		errs = append(errs, fmt.Errorf("finishing what is in flight: %w", err))
 	}
 	done := make(chan struct{})
-	go func() { s.deferred.Wait(); close(done) }()
+	go func() { s.work.Wait(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():
-		errs = append(errs, errors.New("finishing what was put off: the time is up; timekeeper sends what is left"))
+		errs = append(errs, errors.New("finishing what runs in the background: the time is up; timekeeper sends what is left"))
 	}
 	for i := len(s.closers) - 1; i >= 0; i-- {
 		errs = append(errs, s.closers[i](ctx))

@@ -59,9 +59,9 @@ func TestAnswers(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			s := New("test", "")
-			putOff := ""
-			s.PutOff(func(_ context.Context, e event.Event, until time.Time) error {
-				putOff = fmt.Sprint(e.ID(), " for ", time.Until(until).Round(time.Minute))
+			postponed := ""
+			s.Postpone(func(_ context.Context, e event.Event, until time.Time) error {
+				postponed = fmt.Sprint(e.ID(), " for ", time.Until(until).Round(time.Minute))
 				return errors.New("connecting to Postgres: refused") // changes nothing about the answer
 			})
 			s.OnType("known", func(context.Context, event.Event) ([]event.Event, error) { return nil, c.handle() })
@@ -82,8 +82,8 @@ func TestAnswers(t *testing.T) {
 			if (c.status == 503) != (resp.Header.Get("Retry-After") != "") {
 				t.Errorf("status %d has Retry-After %q", c.status, resp.Header.Get("Retry-After"))
 			}
-			if want := map[bool]string{true: "1 for 1m0s"}[c.status == 503]; putOff != want {
-				t.Errorf("put off: %q, want %q", putOff, want)
+			if want := map[bool]string{true: "1 for 1m0s"}[c.status == 503]; postponed != want {
+				t.Errorf("postponed: %q, want %q", postponed, want)
 			}
 		})
 	}
@@ -246,11 +246,11 @@ func TestWhatAFunctionTellsItselfTakesNoWayOverTheBroker(t *testing.T) {
 func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 	s := New("test", "")
 	arrived, release := make(chan struct{}), make(chan struct{})
-	putOff := false
+	done := false
 	s.OnType("slow", func(ctx context.Context, _ event.Event) ([]event.Event, error) {
 		close(arrived)
 		<-release
-		s.Defer(ctx, func(context.Context) { time.Sleep(50 * time.Millisecond); putOff = true })
+		s.Go(ctx, func(context.Context) { time.Sleep(50 * time.Millisecond); done = true })
 		return nil, nil
 	})
 	srv := httptest.NewServer(s.Handler())
@@ -268,8 +268,8 @@ func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 	if got := <-status; got != 202 {
 		t.Errorf("the request in flight was answered %d", got)
 	}
-	if err := <-stopped; err != nil || !putOff {
-		t.Errorf("stopped with %v, put off work done: %t", err, putOff)
+	if err := <-stopped; err != nil || !done {
+		t.Errorf("stopped with %v, work in the background done: %t", err, done)
 	}
 }
 

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -204,7 +205,7 @@ func next(p *Process, i Item) string {
 	case len(i.Pull.Approvals) > 0:
 		last := i.Pull.Approvals[len(i.Pull.Approvals)-1]
 		return fmt.Sprintf("%s approved %s, and the pull request is at %s by now: review it again. *Request changes* starts `%s`, and so does the label.",
-			or(last.By, "Somebody"), short(last.SHA), short(i.HeadSHA), revise)
+			cmp.Or(last.By, "Somebody"), short(last.SHA), short(i.HeadSHA), revise)
 	}
 	return fmt.Sprintf("Review the pull request: *Request changes* starts `%s`, and so does the label.", revise)
 }

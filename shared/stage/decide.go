@@ -127,15 +127,6 @@ func (p *Process) known() []string {
 	return ls
 }
 
-func or(ss ...string) string {
-	for _, s := range ss {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
-}
-
 func quoted(names []string) string {
 	shown := make([]string, len(names))
 	for i, n := range names {

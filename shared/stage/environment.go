@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -19,7 +20,7 @@ const (
 )
 
 // mode is that of a role in a project.
-func mode(s project.Settings, r Role) string { return or(s.Modes[r.Name], r.Mode, CodeOnly) }
+func mode(s project.Settings, r Role) string { return cmp.Or(s.Modes[r.Name], r.Mode, CodeOnly) }
 
 // begin is what gets an admitted run its agent: the request for it, or for a
 // full-env role first the project's list of services. The list is read from the
@@ -28,7 +29,7 @@ func begin(s project.Settings, q Place, deadline, now time.Time) []events.Draft 
 	ref := q.ref()
 	if mode(s, q.Process.Role(q.Role)) == FullEnv {
 		return []events.Draft{events.Now(events.GitHubLookupRequested{
-			RunRef: ref, Attempt: q.Attempt, Path: or(s.ServicesFile, environment.DefaultFile), Ref: q.BaseBranch,
+			RunRef: ref, Attempt: q.Attempt, Path: cmp.Or(s.ServicesFile, environment.DefaultFile), Ref: q.BaseBranch,
 		})}
 	}
 	run := q.Run
@@ -77,6 +78,6 @@ func (d *decision) lookedUp(in events.GitHubLookedUp) {
 	if d.item.Project != nil {
 		settings = d.item.Project.Settings
 	}
-	d.audit(platform, "services.known", "", "%d of %s", len(services), or(in.SHA, "no "+in.Path))
+	d.audit(platform, "services.known", "", "%d of %s", len(services), cmp.Or(in.SHA, "no "+in.Path))
 	d.out.Emit = append(d.out.Emit, agentRequest(settings, d.item.Ref(), *run, services, d.now)...)
 }

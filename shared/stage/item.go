@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -146,7 +147,7 @@ type Approval struct {
 // Key is the item's key, "owner/repo#12": the same for as long as it exists, so with the repository's first name here.
 func (i *Item) Key() string { return events.WorkItem(i.repository(), i.Issue) }
 
-func (i *Item) repository() string { return or(i.RepositoryKey, i.Repository) }
+func (i *Item) repository() string { return cmp.Or(i.RepositoryKey, i.Repository) }
 
 // Project is what the repository's project says about its runs.
 type Project struct {

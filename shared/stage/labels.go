@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode"
@@ -56,7 +57,7 @@ func (p *Process) triggers(labels []string) []string {
 // LabelOf is the label that starts the stage, or its revise. The other kinds have none of a stage's. That of a stage which
 // the process doesn't have is named after it: what a run shows is never without a name.
 func (p *Process) LabelOf(stage string, kind events.Kind) string {
-	label := or(p.Stage(stage).Label, p.Labels.Trigger+stage)
+	label := cmp.Or(p.Stage(stage).Label, p.Labels.Trigger+stage)
 	if kind == events.KindRevise {
 		label += p.Labels.Revise
 	}

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"fmt"
 
 	"codexk8s.dev/shared/access"
@@ -35,8 +36,8 @@ func (d *decision) reviewed(in Reviewed) {
 		return
 	}
 	if in.State == "approved" {
-		d.audit(actor(in.Sender), "pull_request.approved", "", "#%d at %s", in.Pull.Number, or(in.CommitSHA, d.item.HeadSHA))
-		d.item.Pull.Approvals = append(d.item.Pull.Approvals, Approval{Review: in.ID, By: in.Sender.Login, SHA: or(in.CommitSHA, d.item.HeadSHA)})
+		d.audit(actor(in.Sender), "pull_request.approved", "", "#%d at %s", in.Pull.Number, cmp.Or(in.CommitSHA, d.item.HeadSHA))
+		d.item.Pull.Approvals = append(d.item.Pull.Approvals, Approval{Review: in.ID, By: in.Sender.Login, SHA: cmp.Or(in.CommitSHA, d.item.HeadSHA)})
 		return
 	}
 	d.item.Pull.Approvals = nil
@@ -141,7 +142,7 @@ func (d *decision) pullRequestChanged(in PullRequestChanged) {
 	d.heard(in.Sender, in.Pull.UpdatedAt)
 	was, number := d.item.Pull, d.item.PullRequest
 	ours := false
-	d.approvals(in.Sender, "pull_request_"+or(in.Action, "changed"), func() { ours = d.seePull(in.Pull) })
+	d.approvals(in.Sender, "pull_request_"+cmp.Or(in.Action, "changed"), func() { ours = d.seePull(in.Pull) })
 	if !ours || !d.item.Pull.Closed || was.Closed && number == d.item.PullRequest {
 		return
 	}
@@ -176,7 +177,7 @@ func (d *decision) seePull(in PullRequest) (ours bool) {
 	if in.Base != "" && pull.Base != "" && in.Base != pull.Base {
 		pull.Approvals = nil // of other changes than those that would be merged now
 	}
-	d.item.PullRequestURL, d.item.HeadSHA, pull.Base = or(in.URL, d.item.PullRequestURL), or(in.HeadSHA, d.item.HeadSHA), or(in.Base, pull.Base)
+	d.item.PullRequestURL, d.item.HeadSHA, pull.Base = cmp.Or(in.URL, d.item.PullRequestURL), cmp.Or(in.HeadSHA, d.item.HeadSHA), cmp.Or(in.Base, pull.Base)
 	pull.Merged = pull.Merged || in.Merged // for good
 	if in.State != "" || pull.Merged {
 		pull.Closed = closed || pull.Merged

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -239,8 +240,8 @@ func (d *decision) request(t Trigger, by, intent string, review *Review) {
 	d.item.Run = &Run{
 		ID: id, Project: d.item.Project.ID, Stage: t.Stage, Kind: t.Kind, Role: s.Role,
 		State:       Requested,
-		Engine:      or(settings.Engine, "codex"),
-		Model:       or(model, settings.Model, d.p.Models.Default),
+		Engine:      cmp.Or(settings.Engine, "codex"),
+		Model:       cmp.Or(model, settings.Model, d.p.Models.Default),
 		Reasoning:   effort,
 		RequestedBy: by, Intent: intent, Task: &task, Review: review, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),
@@ -270,8 +271,8 @@ func (d *decision) see(i Issue) bool {
 	d.item.Title, d.item.Body, d.item.URL = i.Title, i.Body, i.URL
 	d.item.Labels, d.item.Closed = i.Labels, i.Closed || i.UpdatedAt.IsZero() && d.item.Closed
 	d.item.Answered = among(d.item.Answered, i.Labels)
-	d.item.BaseBranch = or(i.BaseBranch, d.item.BaseBranch)
-	d.item.CloneURL = or(i.CloneURL, d.item.CloneURL)
+	d.item.BaseBranch = cmp.Or(i.BaseBranch, d.item.BaseBranch)
+	d.item.CloneURL = cmp.Or(i.CloneURL, d.item.CloneURL)
 	d.item.UpdatedAt = later(d.item.UpdatedAt, i.UpdatedAt)
 	return true
 }

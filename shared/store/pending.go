@@ -46,17 +46,17 @@ func (db *DB) Due(ctx context.Context, limit int) ([]event.Event, error) {
 	return es, nil
 }
 
-// PutOff notes that this function will not be able to handle the event before a time, as with a rate limit: until then
+// Postpone notes that this function will not be able to handle the event before a time, as with a rate limit: until then
 // Due does not hand it out. It never makes an event due sooner, so whoever asks for a minute again and again still gets
 // the growing distance.
-func (db *DB) PutOff(ctx context.Context, e event.Event, until time.Time) error {
+func (db *DB) Postpone(ctx context.Context, e event.Event, until time.Time) error {
 	_, err := db.pool.Exec(ctx, `
 		UPDATE pending
 		SET due_at = greatest(due_at, $4)
 		WHERE function = $1 AND source = $2 AND id = $3
 	`, db.function, e.Source(), e.ID(), until)
 	if err != nil {
-		return fmt.Errorf("putting off %s %s: %w", e.Type(), e.ID(), err)
+		return fmt.Errorf("postponing %s %s: %w", e.Type(), e.ID(), err)
 	}
 	return nil
 }

@@ -48,8 +48,8 @@ func TestEachDueEventIsHandedOutOnce(t *testing.T) {
 	e := handed[0][0]
 	e.SetID("1")
 	for _, c := range []struct{ until, want int }{{3600, 3600}, {60, 3600}} {
-		if err := db.PutOff(t.Context(), e, w.now().Add(time.Duration(c.until)*time.Second)); err != nil || due() != c.want {
-			t.Errorf("put off for %d seconds: due in %d, %v; want %d", c.until, due(), err, c.want)
+		if err := db.Postpone(t.Context(), e, w.now().Add(time.Duration(c.until)*time.Second)); err != nil || due() != c.want {
+			t.Errorf("postponed for %d seconds: due in %d, %v; want %d", c.until, due(), err, c.want)
 		}
 	}
 }

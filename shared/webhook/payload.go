@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -128,7 +129,7 @@ func IssueFrom(payload []byte) (IssueEvent, error) {
 	return IssueEvent{
 		Action: p.Action, Label: p.Label.Name, Repository: p.repository(),
 		Number: p.Issue.Number, Title: p.Issue.Title, Body: p.Issue.Body, State: p.Issue.State,
-		URL:    orElse(p.Issue.HTMLURL, fmt.Sprintf("%s/%s/issues/%d", sourceHost, p.Repository.FullName, p.Issue.Number)),
+		URL:    cmp.Or(p.Issue.HTMLURL, fmt.Sprintf("%s/%s/issues/%d", sourceHost, p.Repository.FullName, p.Issue.Number)),
 		Labels: names(p.Issue.Labels), Author: p.Issue.User.actor(), UpdatedAt: p.Issue.UpdatedAt.Time,
 		Sender: p.Sender.actor(),
 	}, nil
@@ -324,7 +325,7 @@ func (p *payload) repository() Repository {
 	r := p.Repository
 	return Repository{
 		Name: r.FullName, ID: r.ID, DefaultBranch: r.DefaultBranch, Private: r.Private,
-		CloneURL: orElse(r.CloneURL, sourceHost+"/"+r.FullName+".git"),
+		CloneURL: cmp.Or(r.CloneURL, sourceHost+"/"+r.FullName+".git"),
 	}
 }
 
@@ -335,7 +336,7 @@ func (p *payload) pullRequest() PullRequest {
 	}
 	return PullRequest{
 		Number: pr.Number, Title: pr.Title, Body: pr.Body, State: pr.State, Draft: pr.Draft,
-		URL:    orElse(pr.HTMLURL, fmt.Sprintf("%s/%s/pull/%d", sourceHost, p.Repository.FullName, pr.Number)),
+		URL:    cmp.Or(pr.HTMLURL, fmt.Sprintf("%s/%s/pull/%d", sourceHost, p.Repository.FullName, pr.Number)),
 		Merged: pr.Merged || !pr.MergedAt.IsZero(), MergeCommit: pr.MergeCommit, Labels: names(pr.Labels),
 		HeadRef: pr.Head.Ref, HeadRepository: pr.Head.Repo.FullName, HeadSHA: pr.Head.SHA,
 		BaseRef: pr.Base.Ref, BaseSHA: pr.Base.SHA, Author: pr.User.actor(), UpdatedAt: pr.UpdatedAt.Time,
@@ -348,11 +349,4 @@ func names(labels []label) []string {
 		out = append(out, l.Name)
 	}
 	return out
-}
-
-func orElse(s, fallback string) string {
-	if s == "" {
-		return fallback
-	}
-	return s
 }

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -79,7 +80,7 @@ func (p *Platform) fill(store *kube.Store, set *manifest.Set) error {
 		}
 	}
 	merge(configMaps, p.options.ConfigMaps)
-	merge(secrets, map[string]map[string]string{or(p.options.Database.Secret, "database"): {or(p.options.Database.Key, "DATABASE_URL"): p.database}})
+	merge(secrets, map[string]map[string]string{cmp.Or(p.options.Database.Secret, "database"): {cmp.Or(p.options.Database.Key, "DATABASE_URL"): p.database}})
 	merge(secrets, p.options.Secrets)
 	for name, data := range configMaps {
 		if err := ensure(store, kube.ConfigMaps, "v1", namespace, name, data); err != nil {
@@ -104,13 +105,6 @@ func (p *Platform) namespace() string {
 		return s.Namespace
 	}
 	return "codexk8s"
-}
-
-func or(value, other string) string {
-	if value == "" {
-		return other
-	}
-	return value
 }
 
 func merge(objects, more map[string]map[string]string) {

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -173,7 +174,7 @@ func (p *Platform) serviceCommand(host string) (*exec.Cmd, error) {
 // access returns KUBECONFIG, the way to the cluster that a pod has by its account's token: none if neither the pod nor the
 // account wants the token mounted. With a cluster from outside it is the way that the person has who gave it.
 func (p *Platform) access(set *manifest.Set, dir, namespace, account string, automount *bool) (map[string]string, error) {
-	account = or(account, "default")
+	account = cmp.Or(account, "default")
 	for _, a := range set.Accounts {
 		if a.Namespace == namespace && a.Name == account && automount == nil {
 			automount = a.AutomountServiceAccountToken

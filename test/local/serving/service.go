@@ -11,6 +11,7 @@
 package serving
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,10 +76,10 @@ var ErrStopped = errors.New("service is stopped")
 
 // Listen starts listening. No program runs until the first request, or Activate.
 func Listen(o Options) (*Service, error) {
-	o.IdleAfter = orElse(o.IdleAfter, time.Minute)
-	o.Grace = orElse(o.Grace, 30*time.Second)
-	o.Timeout = orElse(o.Timeout, 300*time.Second)
-	o.ReadyWithin = orElse(o.ReadyWithin, 30*time.Second)
+	o.IdleAfter = cmp.Or(o.IdleAfter, time.Minute)
+	o.Grace = cmp.Or(o.Grace, 30*time.Second)
+	o.Timeout = cmp.Or(o.Timeout, 300*time.Second)
+	o.ReadyWithin = cmp.Or(o.ReadyWithin, 30*time.Second)
 	if o.Host == "" {
 		o.Host = "127.0.0.1"
 	}
@@ -103,13 +104,6 @@ func (s *Service) Activate() {
 	if s.options.MinScale > 0 {
 		go s.keepRunning()
 	}
-}
-
-func orElse(d, other time.Duration) time.Duration {
-	if d == 0 {
-		return other
-	}
-	return d
 }
 
 // Address is the host:port at which this machine reaches the Service.

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func (o Outside) reach() (*reach, error) {
 		return nil, errors.New("AGENT_GATEWAY_URL and LLM_URL need different ports: two services listen there")
 	}
 	for name, value := range map[string]string{
-		"GATEWAY_PEERS": or(o.GatewayPeers, union(peers)), "GATEWAY_PORTS": or(o.GatewayPorts, union(ports)),
+		"GATEWAY_PEERS": cmp.Or(o.GatewayPeers, union(peers)), "GATEWAY_PORTS": cmp.Or(o.GatewayPorts, union(ports)),
 		"DNS_PEERS": o.DNSPeers, "GIT_CIDRS": o.GitCIDRs, "GIT_PORTS": o.GitPorts,
 		"ISOLATION_PROBE": o.Probe,
 	} {
@@ -180,11 +181,4 @@ func join(addresses []netip.Addr) string {
 		texts = append(texts, a.String())
 	}
 	return strings.Join(texts, ", ")
-}
-
-func or(value, other string) string {
-	if value == "" {
-		return other
-	}
-	return value
 }

@@ -12,6 +12,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -270,7 +271,9 @@ func (s *Stack) port(port int, who string) int {
 }
 
 // Kubeconfig is the file that names the cluster in which agents run.
-func (s *Stack) Kubeconfig() string { return or(s.options.Outside.Kubeconfig, s.Platform.Kubeconfig()) }
+func (s *Stack) Kubeconfig() string {
+	return cmp.Or(s.options.Outside.Kubeconfig, s.Platform.Kubeconfig())
+}
 
 // Agents says in words what agents run.
 func (s *Stack) Agents() string {
