@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,16 +65,12 @@ func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRe
 	if err := h.claim(ctx, run); err != nil {
 		return nil, err
 	}
-	review, err := reviewOf(run.Review)
-	if err != nil {
-		return nil, fmt.Errorf("reading the review of run %s: %w", run.ID, err)
-	}
 	a := &agentapi.Assignment{
 		RunId: run.ID, Project: run.Project, Repository: run.Repository, CloneUrl: run.CloneURL, GithubApiUrl: h.githubURL,
 		BaseBranch: run.BaseBranch, BaseCommit: run.BaseCommit, Branch: fmt.Sprintf("codexk8s/issue-%d", run.Issue),
 		IssueNumber: int32(run.Issue), IssueTitle: run.Title, IssueBody: run.Body, IssueUrl: run.URL,
 		Stage: run.Stage, Kind: string(run.Kind), Revise: run.Kind == events.KindRevise, Role: run.Role, Engine: run.Engine, Model: run.Model, Reasoning: run.Reasoning,
-		WriteScope: h.writeScope(run), PullRequest: int32(run.PullRequest), Review: review, Instructions: run.Instructions, HostedTools: run.HostedTools, HiddenText: run.HiddenText,
+		WriteScope: h.writeScope(run), PullRequest: int32(run.PullRequest), Review: reviewOf(run.Review), Instructions: run.Instructions, HostedTools: run.HostedTools, HiddenText: run.HiddenText,
 	}
 	if !run.Deadline.IsZero() {
 		a.Deadline = timestamppb.New(run.Deadline)
@@ -97,33 +92,12 @@ func (h *handler) writeScope(run store.AgentRun) []string {
 	return []string{".codexk8s-nothing"}
 }
 
-// storedReview is the shape of runs.review.
-type storedReview struct {
-	ID       int64  `json:"id"`
-	Author   string `json:"author"`
-	Body     string `json:"body"`
-	Comments []struct {
-		Path     string `json:"path"`
-		Line     int32  `json:"line"`
-		Author   string `json:"author"`
-		Body     string `json:"body"`
-		DiffHunk string `json:"diffHunk"`
-	} `json:"comments"`
-}
-
-func reviewOf(data []byte) (*agentapi.Review, error) {
-	if len(data) == 0 {
-		return nil, nil
+// reviewOf is what a revise answers. The remarks on lines of the diff are for the agent to read: a review may have many.
+func reviewOf(r *stage.Review) *agentapi.Review {
+	if r == nil {
+		return nil
 	}
-	var stored *storedReview
-	if err := json.Unmarshal(data, &stored); err != nil || stored == nil {
-		return nil, err
-	}
-	review := &agentapi.Review{Id: stored.ID, Author: stored.Author, Body: stored.Body}
-	for _, c := range stored.Comments {
-		review.Comments = append(review.Comments, &agentapi.ReviewComment{Path: c.Path, Line: c.Line, Author: c.Author, Body: c.Body, DiffHunk: c.DiffHunk})
-	}
-	return review, nil
+	return &agentapi.Review{Id: r.ID, Author: r.Author, Body: r.Body}
 }
 
 // commit is the name of one.

@@ -67,7 +67,7 @@ func setup(t *testing.T) *fixture {
 		VALUES ('acme/shop', 12, 'Acme/Shop', 'Round up', 'Please.', 'https://github.com/Acme/Shop/issues/12', 'main', 'https://github.com/Acme/Shop.git', 34)`)
 	f.exec(`INSERT INTO runs (id, repository, issue, project_id, stage, revise, role, state, engine, model, reasoning, requested_by, intent, namespace, review, deadline, created_at)
 		VALUES ($1, 'acme/shop', 12, 'shop', 'dev', true, 'dev', 'running', 'codex', 'gpt-5.4', 'high', 'olga', 'i1', $2,
-		        '{"id": 7, "author": "olga", "body": "Nearly", "comments": [{"path": "a.go", "line": 3, "author": "olga", "body": "no", "diffHunk": "@@"}]}',
+		        '{"id": 7, "author": "olga", "body": "Nearly"}',
 		        '2030-01-02T03:04:05Z', now())`, runID, namespace)
 	gate, err := runauth.NewGate(string(key), f.db)
 	if err != nil {
@@ -153,7 +153,7 @@ func TestAssignmentByGRPCAndByPlainJSON(t *testing.T) {
 		BaseBranch: "main", Branch: "codexk8s/issue-12", IssueNumber: 12, IssueTitle: "Round up", IssueBody: "Please.",
 		IssueUrl: "https://github.com/Acme/Shop/issues/12", Stage: "dev", Kind: "revise", Revise: true, Role: "dev", Engine: "codex", Model: "gpt-5.4", Reasoning: "high",
 		WriteScope: []string{"**"}, PullRequest: 34, Instructions: "Write Go.", HostedTools: []string{"web_search"}, HiddenText: "drop", Deadline: timestamppb.New(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)),
-		Review: &agentapi.Review{Id: 7, Author: "olga", Body: "Nearly", Comments: []*agentapi.ReviewComment{{Path: "a.go", Line: 3, Author: "olga", Body: "no", DiffHunk: "@@"}}},
+		Review: &agentapi.Review{Id: 7, Author: "olga", Body: "Nearly"},
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("assignment (-want +got):\n%s", diff)

@@ -35,7 +35,7 @@ import (
 // Names of the CloudEvents extension attributes that we set.
 const (
 	ExtCorrelation = "correlationid"
-	ExtCausation   = "causationid"
+	extCausation   = "causationid"
 	ExtPartition   = "partitionkey"
 	ExtTraceparent = "traceparent"
 )
@@ -102,7 +102,7 @@ func New(cause event.Event, function string, n int, d Draft) (event.Event, error
 	}
 	setExtension(&e, ExtCorrelation, correlation)
 	setExtension(&e, ExtPartition, correlation)
-	setExtension(&e, ExtCausation, cause.ID())
+	setExtension(&e, extCausation, cause.ID())
 	setExtension(&e, ExtTraceparent, Extension(cause, ExtTraceparent))
 	return e, Sendable(e)
 }

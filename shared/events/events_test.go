@@ -133,7 +133,7 @@ func TestTheSameDecisionHasTheSameEnvelope(t *testing.T) {
 		t.Error(diff)
 	}
 	want := map[string]any{
-		ExtCorrelation: "acme/demo#12", ExtPartition: "acme/demo#12", ExtCausation: "guid-1",
+		ExtCorrelation: "acme/demo#12", ExtPartition: "acme/demo#12", extCausation: "guid-1",
 		ExtTraceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 	}
 	if diff := cmp.Diff(want, a.Extensions()); diff != "" {

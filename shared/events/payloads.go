@@ -25,8 +25,8 @@ type Kind string
 const (
 	KindWork       Kind = "work"       // makes what the stage makes
 	KindRevise     Kind = "revise"     // goes on from a pull request that is there
-	KindReview     Kind = "review"     // reads a pull request and writes nothing but its review
-	KindDiscussion Kind = "discussion" // answers in comments
+	KindReview     Kind = "review"     // reads a pull request and writes nothing but its review; no label starts one yet
+	KindDiscussion Kind = "discussion" // answers in comments; no label starts one yet
 )
 
 // RunRequested says that a person's intent was accepted as a run; it now waits
@@ -234,7 +234,8 @@ func (l LabelObserved) EventSubject() string { return WorkItem(l.Repository, l.I
 // Correlation is the work item.
 func (l LabelObserved) Correlation() string { return l.EventSubject() }
 
-// LLMRequested asks for one model answer outside an agent pod.
+// LLMRequested asks for one model answer outside an agent pod. Nothing emits it yet: a discussion, whose answers are comments
+// and need no checkout, will be the first.
 type LLMRequested struct {
 	RequestID string       `json:"requestId"`
 	Model     string       `json:"model"`

@@ -21,13 +21,13 @@ import (
 	"codexk8s.dev/shared/webhook"
 )
 
-// DefaultURL is GitHub's own API; an Enterprise Server has https://HOST/api/v3.
-const DefaultURL = "https://api.github.com"
+// defaultURL is GitHub's own API; an Enterprise Server has https://HOST/api/v3.
+const defaultURL = "https://api.github.com"
 
 // Config says which GitHub and as whom: as an App (AppID and AppKey), or with a plain Token. The App comes first when
 // both are set.
 type Config struct {
-	URL     string        // of the REST API; "" is DefaultURL
+	URL     string        // of the REST API; "" is defaultURL
 	Token   string        // personal or machine user's token
 	AppID   int64         // of the GitHub App
 	AppKey  []byte        // its private key, PEM
@@ -60,7 +60,7 @@ type Client struct {
 // Open checks the configuration; it calls nobody.
 func Open(c Config) (*Clients, error) {
 	if c.URL == "" {
-		c.URL = DefaultURL
+		c.URL = defaultURL
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 15 * time.Second

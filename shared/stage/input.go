@@ -103,7 +103,7 @@ type Reviewed struct {
 
 // Needs implements Input.
 func (in Reviewed) Needs(key string, issue int) Needs {
-	return Needs{Sender: in.Sender, Intent: ReviewIntent(key, issue, in.ID), Artefacts: true}
+	return Needs{Sender: in.Sender, Intent: reviewIntent(key, issue, in.ID), Artefacts: true}
 }
 func (in Reviewed) decide(d *decision) { d.reviewed(in) }
 
@@ -179,7 +179,7 @@ func LabelIntent(repository string, issue int, label string, at time.Time, deliv
 	return "label " + events.WorkItem(repository, issue) + " " + fold(label) + " " + when
 }
 
-// ReviewIntent is the meaning of a review: its id on GitHub.
-func ReviewIntent(repository string, issue int, review int64) string {
+// reviewIntent is the meaning of a review: its id on GitHub.
+func reviewIntent(repository string, issue int, review int64) string {
 	return fmt.Sprintf("review %s %d", events.WorkItem(repository, issue), review)
 }

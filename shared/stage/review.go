@@ -42,7 +42,7 @@ func (d *decision) reviewed(in Reviewed) {
 	}
 	d.item.Pull.Approvals = nil
 	review := in.Review
-	d.request(t, in.Sender.Login, ReviewIntent(d.item.repository(), d.item.Issue, in.ID), &review)
+	d.request(t, in.Sender.Login, reviewIntent(d.item.repository(), d.item.Issue, in.ID), &review)
 }
 
 // refuseReview gives the reason why a review changes nothing, for programs and for people.

@@ -36,8 +36,8 @@ type AgentRun struct {
 	Engine       string
 	Model        string
 	Reasoning    string
-	Deadline     time.Time // zero = none
-	Review       []byte    // JSON of what a revise answers; nil = none
+	Deadline     time.Time     // zero = none
+	Review       *stage.Review // what a revise answers; nil = none
 	// Instructions are the project's own rules for agents, from its settings.
 	Instructions string
 	// Grant is what it may do; nil for a run of the release before, which may what process and project say now.
@@ -61,7 +61,7 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		       coalesce(r.task ->> 'title', w.title) AS title, coalesce(r.task ->> 'body', w.body) AS body,
 		       w.url, w.base_branch, r.base_commit, w.pull_request,
 		       r.stage, coalesce(r.kind, CASE WHEN r.revise THEN 'revise' ELSE 'work' END) AS kind, r.role, r.engine, r.model, r.reasoning,
-		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, convert_to(r.review::text, 'UTF8') AS review,
+		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, r.review,
 		       coalesce(p.settings ->> 'instructions', '') AS instructions,
 		       coalesce(p.settings ->> 'hiddenText', '') AS hidden_text,
 		       r.granted AS grant,

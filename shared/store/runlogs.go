@@ -61,7 +61,8 @@ func (db *DB) AppendLogs(ctx context.Context, runID string, lines []LogLine) (ne
 	return next, nil
 }
 
-// Logs reads up to limit lines of a run's log from number from on, in order.
+// Logs reads up to limit lines of a run's log from number from on, in order. Tests read what agents have written by it, and
+// the console will.
 func (db *DB) Logs(ctx context.Context, runID string, from int64, limit int) ([]LogLine, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT seq, at, stream, line

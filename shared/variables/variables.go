@@ -53,7 +53,7 @@ func each(t reflect.Type, do func(field reflect.StructField, name string) error)
 // tidy puts the tidied value into the environment, which is where envconfig reads it.
 func tidy(field reflect.StructField, name string) error {
 	was, set := os.LookupEnv(name)
-	value := Tidy(was)
+	value := trim(was)
 	if field.Type.Kind() == reflect.Slice && field.Type.Elem().Kind() == reflect.String {
 		value = strings.Join(List(value), ",")
 	}
@@ -66,8 +66,8 @@ func tidy(field reflect.StructField, name string) error {
 	return nil
 }
 
-// Tidy takes off a value what came with its file.
-func Tidy(value string) string {
+// trim takes off a value what came with its file.
+func trim(value string) string {
 	value = strings.ReplaceAll(value, "\r\n", "\n")
 	return strings.Trim(value, " \t\r\n\uFEFF")
 }
@@ -75,7 +75,7 @@ func Tidy(value string) string {
 // List splits a value at commas and line ends; empty elements are none.
 func List(value string) (all []string) {
 	for one := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ',' || r == '\n' || r == '\r' }) {
-		if one = Tidy(one); one != "" {
+		if one = trim(one); one != "" {
 			all = append(all, one)
 		}
 	}
