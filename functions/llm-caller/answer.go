@@ -27,8 +27,8 @@ func (a *passing) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// open makes of an answer what the meter and every pod can read: it unpacks what was packed though we asked for it plain, and
-// names the wait where a limit was met and none is named. Clients that know no wait give up within seconds.
+// open makes of an answer what the meter and every pod can read: it unpacks what was packed though we asked for it
+// plain, and names the wait where a limit was met and none is named. Clients that know no wait give up within seconds.
 func open(res *http.Response, now time.Time) *passing {
 	a := &passing{Reader: res.Body}
 	if strings.EqualFold(res.Header.Get("Content-Encoding"), "gzip") {

@@ -18,7 +18,8 @@ import (
 const (
 	// answerWithin bounds a call for an event: below Knative's five minutes for a request.
 	answerWithin = 4 * time.Minute
-	// claimFor is how long a planned call counts as being made. Then its process is dead, and the next delivery makes the call.
+	// claimFor is how long a planned call counts as being made. Then its process is dead, and the next delivery makes
+	// the call.
 	claimFor = answerWithin + time.Minute
 	// limitPause is the wait after a rate limit that named none.
 	limitPause = 30 * time.Second
@@ -34,8 +35,8 @@ type answer struct {
 	id     string // OpenAI's
 }
 
-// requested asks the model once and says what it answered. A rate limit, or an OpenAI that is away, is a delivery to be repeated
-// later; what would fail again is the event llm.failed.
+// requested asks the model once and says what it answered. A rate limit, or an OpenAI that is away, is a delivery to be
+// repeated later; what would fail again is the event llm.failed.
 func (h *handler) requested(ctx context.Context, e event.Event, p events.LLMRequested) ([]event.Event, error) {
 	if p.RequestID == "" || p.Model == "" || len(p.Messages) == 0 {
 		return nil, events.Malformed(fmt.Errorf("event %s: requestId, model and messages are required", e.ID()))

@@ -18,7 +18,8 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// patience is how long a model may think before its answer begins: just below the ten minutes that Knative allows a request.
+// patience is how long a model may think before its answer begins: just below the ten minutes that Knative allows a
+// request.
 const patience = 9*time.Minute + 30*time.Second
 
 // handler answers pods (gateway) and events.
@@ -180,8 +181,8 @@ func (c *call) check() error {
 	return err
 }
 
-// mayUse says whether OpenAI may run the tool for the run: when its project allows it by name and we know what it costs. Such a
-// tool has OpenAI's network, whatever network the pod has.
+// mayUse says whether OpenAI may run the tool for the run: when its project allows it by name and we know what it
+// costs. Such a tool has OpenAI's network, whatever network the pod has.
 func (c *call) mayUse(tool string) error {
 	if !slices.Contains(c.run.HostedTools, tool) {
 		return refusal{status: http.StatusForbidden, code: "tool_not_allowed", param: "tools",
@@ -239,8 +240,8 @@ func (c *call) forward(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// send makes the request to OpenAI, once, with those headers of the pod that OpenAI may see. It ends when the pod leaves, so that
-// nothing more is generated for nobody.
+// send makes the request to OpenAI, once, with those headers of the pod that OpenAI may see. It ends when the pod
+// leaves, so that no more is generated than somebody reads.
 func (c *call) send(r *http.Request) (*http.Response, error) {
 	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{WroteHeaders: func() { c.sent.Store(true) }})
 	// A bytes.Reader can be sent again when an idle connection turns out to be closed before anything was written.

@@ -266,8 +266,8 @@ func TestModels(t *testing.T) {
 	}
 }
 
-// TestAnswersPassUnchanged holds for every form of answer that the pod gets OpenAI's bytes, and that the call is recorded with
-// what it used and cost.
+// TestAnswersPassUnchanged holds for every form of answer that the pod gets OpenAI's bytes, and that the call is
+// recorded with what it used and cost.
 func TestAnswersPassUnchanged(t *testing.T) {
 	for name, c := range map[string]struct {
 		path, body, sent string // what the pod sends, and what OpenAI gets

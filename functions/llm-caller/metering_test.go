@@ -77,8 +77,8 @@ const (
 	whole    = `{"id":"resp_1","status":"completed","model":"gpt-5.4","usage":{"input_tokens":1000,"output_tokens":100}}`
 )
 
-// TestNoCallIsFreeBecauseItsEndIsOdd holds for answers that say nothing of their use, or say it in an odd way, that the call is
-// counted all the same: by what is said where that is a report, else by an estimate that is marked.
+// TestNoCallIsFreeBecauseItsEndIsOdd holds for answers that say nothing of their use, or say it in an odd way, that the
+// call is counted all the same: by what is said where that is a report, else by an estimate that is marked.
 func TestNoCallIsFreeBecauseItsEndIsOdd(t *testing.T) {
 	body := `{"model":"gpt-5.4","stream":true,"input":"` + strings.Repeat("words ", 2000) + `"}`
 	about := int64(len(body) / 4)
@@ -176,8 +176,8 @@ func TestPicturesAreCountedAsPictures(t *testing.T) {
 	}
 }
 
-// TestOneCallIsOneRow holds that what OpenAI has seen is written down as often as it has seen it, though connections are closed
-// and the pod asks for repetition, and that no such call is free.
+// TestOneCallIsOneRow holds that what OpenAI has seen is written down as often as it has seen it, though connections
+// are closed and the pod asks for repetition, and that no such call is free.
 func TestOneCallIsOneRow(t *testing.T) {
 	f := setup(t)
 	calls := make(chan struct{}, 10)
@@ -235,7 +235,8 @@ func TestALimitNamesItsWait(t *testing.T) {
 	}
 }
 
-// TestHostedToolsAreAllowedByName holds that a project's settings open a tool that OpenAI runs, and that its fee is counted.
+// TestHostedToolsAreAllowedByName holds that a project's settings open a tool that OpenAI runs, and that its fee is
+// counted.
 func TestHostedToolsAreAllowedByName(t *testing.T) {
 	f := setup(t)
 	f.exec(`UPDATE projects SET settings = '{"hostedTools": ["web_search", "mcp"]}'`)

@@ -16,8 +16,8 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// statusClientGone stands in llm_calls for a call whose pod left before the answer's end. HTTP has no number for it; this one is
-// nginx's.
+// statusClientGone stands in llm_calls for a call whose pod left before the answer's end. HTTP has no number for it;
+// this one is nginx's.
 const statusClientGone = 499
 
 // statusProxyTimeout is Cloudflare's word for a server that works on a request for too long.
@@ -45,8 +45,8 @@ func (c *call) begin(ctx context.Context) error {
 	return c.h.db.SaveCall(ctx, c.record)
 }
 
-// end completes the record with what the meter found; broken says that the request was sent and its answer broken off. When the database does not
-// take it, the figures are in the log and the row keeps status 0.
+// end completes the record with what the meter found; broken says that the request was sent and its answer broken off.
+// When the database does not take it, the figures are in the log and the row keeps status 0.
 func (c *call) end(ctx context.Context, status int, result llm.Result, broken bool) {
 	r := &c.record
 	r.Took, r.Status, r.ResponseID = time.Since(r.Started), status, plain.Text(result.ID)
@@ -83,7 +83,8 @@ func measure(ctx context.Context, c store.ModelCall) {
 }
 
 const (
-	// bytesPerToken is the usual rough measure: https://help.openai.com/en/articles/4936856-what-are-tokens-and-how-to-count-them
+	// bytesPerToken is the usual rough measure:
+	// https://help.openai.com/en/articles/4936856-what-are-tokens-and-how-to-count-them
 	bytesPerToken = 4
 	// tokensPerFile is what a picture of high detail takes at most, whatever its size in bytes:
 	// https://platform.openai.com/docs/guides/images-vision#calculating-costs
@@ -98,8 +99,8 @@ func (c *call) estimate(result llm.Result) llm.Usage {
 	}
 }
 
-// used is what the call used, and whether that is in part an estimate. Figures count where they are no zeros and stand at the end
-// of an answer. What OpenAI refused used nothing; but a proxy that lost patience does not speak for OpenAI.
+// used is what the call used, and whether that is in part an estimate. Figures count where they are no zeros and stand
+// at the end of an answer. What OpenAI refused used nothing; but a proxy that lost patience does not speak for OpenAI.
 func (c *call) used(status int, result llm.Result, broken bool) (usage llm.Usage, estimated bool) {
 	usage = result.Usage
 	lost := status == http.StatusGatewayTimeout || status == statusProxyTimeout

@@ -23,10 +23,10 @@ const (
 	slowStart = 15 * time.Second
 )
 
-// room is the memory for requests, and the number of calls, shared by runs. A run may hold no more than what is left free: alone
-// it gets half of the memory, beside another one a third, and what is free is never nothing, so a run that begins always finds
-// room, whatever the others do. These are the dynamic thresholds of shared-memory switches (Choudhury and Hahne, IEEE/ACM
-// Transactions on Networking 6(2), 1998, https://doi.org/10.1109/90.664262).
+// room is the memory for requests, and the number of calls, shared by runs. A run may hold no more than what is left
+// free: alone it gets half of the memory, next to another one a third, and what is free is never nothing, so a run that
+// begins always finds room, whatever the others do. These are the dynamic thresholds of shared-memory switches
+// (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998, https://doi.org/10.1109/90.664262).
 type room struct {
 	mu      sync.Mutex
 	free    int64
@@ -138,8 +138,8 @@ func (b *body) read(w http.ResponseWriter, r *http.Request, patience time.Durati
 	}
 }
 
-// grow makes place for more bytes when there is none: up to what the pod has announced, and one byte more, so that the end is
-// seen. The old place is held until its bytes are copied.
+// grow makes place for more bytes when there is none: up to what the pod has announced, and one byte more, so that the
+// end is seen. The old place is held until its bytes are copied.
 func (b *body) grow(ctx context.Context, announced int64, patience time.Duration) error {
 	if len(b.data) < cap(b.data) {
 		return nil

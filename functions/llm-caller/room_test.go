@@ -24,8 +24,8 @@ func (f *fixture) another() string {
 	return token(f.t, func(c *runtoken.Claims) { c.RunID, c.Namespace = id, ns })
 }
 
-// TestOnePodStarvesNoOther holds that another run's call is answered while a pod has as many large requests open as it may, of
-// which some megabytes have come, and that the pod is told to wait when it asks for more.
+// TestOnePodStarvesNoOther holds that another run's call is answered while a pod has as many large requests open as it
+// may, of which some megabytes have come, and that the pod is told to wait when it asks for more.
 func TestOnePodStarvesNoOther(t *testing.T) {
 	f := setup(t)
 	f.h.slow = time.Hour // nothing here ends by time
@@ -84,7 +84,8 @@ func waitFor(t *testing.T, what string, done func() bool) {
 	t.Fatalf("in vain: %s", what)
 }
 
-// TestRoomIsShared holds that the room of a run shrinks with each other one that holds some, and that some is always left.
+// TestRoomIsShared holds that the room of a run shrinks with each other one that holds some, and that some is always
+// left.
 func TestRoomIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newRoom(1000)

@@ -22,8 +22,8 @@ type refusal struct {
 
 func (r refusal) Error() string { return r.message }
 
-// refuse answers with the refusal inside err. Any other error is ours, the database's or OpenAI's absence: its details go into
-// the log and the pod is asked to come back.
+// refuse answers with the refusal inside err. Any other error is ours, the database's or OpenAI's absence: its details
+// go into the log and the pod is asked to come back.
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	answer := refusal{}
 	switch {
@@ -69,8 +69,9 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// sentOn says whether OpenAI gets to see a header of the pod. Not among them: the run token, cookies, whatever would choose the
-// organisation or project that pays, and Idempotency-Key, with which Go's transport would make a call again that it had sent:
+// sentOn says whether OpenAI gets to see a header of the pod. Not among them: the run token, cookies, whatever would
+// choose the organisation or project that pays, and Idempotency-Key, with which Go's transport would make a call again
+// that it had sent:
 // https://pkg.go.dev/net/http#Transport
 func sentOn(name string) bool {
 	return strings.HasPrefix(name, "X-Codex-") || slices.Contains([]string{
@@ -78,7 +79,8 @@ func sentOn(name string) bool {
 	}, name)
 }
 
-// passHeaders copies those headers of OpenAI's answer that tell about the call. Not among them: cookies and the organisation.
+// passHeaders copies those headers of OpenAI's answer that tell about the call. Not among them: cookies and the
+// organisation.
 func passHeaders(to, from http.Header) {
 	for name, values := range from {
 		switch name {

@@ -1,8 +1,8 @@
 // Package access says who may do what: the roles that people have in a project, and the rights that go with each.
 //
-// A role is given to an account of GitHub in the projects file, for one project or, to owners of the platform, for all. Who
-// has several has the strongest. An account without a role has no right at all, and a program has none whatever its role:
-// that second rule stands where the right is asked for, as only GitHub's event says what is a program.
+// A role is given to an account of GitHub in the projects file, for one project or, to owners of the platform, for all.
+// Who has several has the strongest. An account without a role has no right at all, and a program has none whatever its
+// role: that second rule stands where the right is asked for, as only GitHub's event says what is a program.
 //
 // The package is pure.
 package access

@@ -1,5 +1,5 @@
-// Package environment reads services.yaml: the project's services that a run of a
-// full-env role has beside its agent, as Knative Services in the run's namespace.
+// Package environment reads services.yaml: the project's services that a run of a full-env role has next to its agent,
+// as Knative Services in the run's namespace.
 //
 //	apiVersion: codexk8s.dev/v1
 //	services:
@@ -15,10 +15,9 @@
 //	    maxScale: 1                        # pods at most, 1 to 5; it always scales to zero
 //	    ready: /healthz                    # answers 2xx when the service is ready; "" = the port is open
 //
-// The file belongs to the repository and is read from the base branch, the state
-// that people have reviewed: whoever may merge may choose images, an agent may not.
-// It can name no secret, no volume and no account, so a service holds nothing that
-// an agent could be after.
+// The file belongs to the repository and is read from the base branch, the state that people have reviewed: people who
+// may merge choose the images, agents do not. It can name no secret, no volume and no account, so a service holds
+// nothing that an agent could be after.
 //
 // The package is pure. All that is wrong comes in one error, each with its line.
 package environment
@@ -93,8 +92,7 @@ type service struct {
 	Ready    string            `yaml:"ready"`
 }
 
-// Parse reads and checks the file and fills in what it leaves out. An empty file
-// has no services.
+// Parse reads and checks the file and fills in what it leaves out. An empty file has no services.
 func Parse(data []byte) ([]events.Service, error) {
 	if len(data) > events.MaxContent {
 		return nil, fmt.Errorf("the file has %d bytes, at most %d are read", len(data), events.MaxContent)
@@ -175,7 +173,7 @@ func (c *checker) service(s service) events.Service {
 	return out
 }
 
-// queueProxy are ports of the container that Knative puts beside ours.
+// queueProxy are ports of the container that Knative adds to ours.
 // https://knative.dev/docs/serving/services/configure-requests-limits-services/ and networking's constants
 var queueProxy = []int32{8008, 8012, 8013, 8022, 8112, 9090, 9091}
 

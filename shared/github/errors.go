@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// secondaryPause is how long GitHub asks us to wait after a secondary limit that names no time, and after a primary one
-	// whose reset time is missing.
+	// secondaryPause is how long GitHub asks us to wait after a secondary limit that names no time, and after a primary
+	// one whose reset time is missing.
 	// https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
 	secondaryPause = time.Minute
 	// quickPause is the wait after "was submitted too quickly", which is said of one comment or pull request.
@@ -66,9 +66,9 @@ func Gone(err error) bool {
 	return errors.As(err, &r) && (r.Status == http.StatusNotFound || r.Status == http.StatusGone)
 }
 
-// Moot reports whether the error is a refusal that nobody has to do anything about: what the request was for is not there
-// any more, or doesn't take it. The reason is one for the audit. A refusal of another kind is one that somebody can mend:
-// a permission that is missing, a request of ours that is wrong.
+// Moot reports whether the error is a refusal that nobody has to do anything about: what the request was for is not
+// there any more, or doesn't take it. The reason is one for the audit. A refusal of another kind is one that somebody
+// can mend: a permission that is missing, a request of ours that is wrong.
 func Moot(err error) (reason string, moot bool) {
 	var r *Refused
 	if !errors.As(err, &r) {
@@ -97,9 +97,9 @@ func Moot(err error) (reason string, moot bool) {
 	return "github_moved", r.Status/100 == 3
 }
 
-// Doubtful reports whether an error may be about the token instead of the request: GitHub answers so for seconds with one
-// that is new and not known everywhere, and for its hour with one from before a permission was granted or a repository
-// was added. A new token is tried before it is believed.
+// Doubtful reports whether an error may be about the token instead of the request: GitHub answers so for seconds with
+// one that is new and not known everywhere, and for its hour with one from before a permission was granted or a
+// repository was added. A new token is tried before it is believed.
 func Doubtful(err error) bool {
 	var response *gh.ErrorResponse
 	return errors.As(err, &response) && response.Response != nil && !limited(response.Response, response.Message, response.DocumentationURL) &&
@@ -119,9 +119,9 @@ func doubtful(status int, message string) bool {
 	return false
 }
 
-// ClassifyError is the platform's one judge of what GitHub answers. It turns an error of go-github or of the App's transport
-// into *RateLimited, *Refused or, for everything worth trying again (5xx, 408, 409, 401 while a credential is being changed,
-// an answer that is no JSON or broken off, network), the error itself. It is idempotent.
+// ClassifyError is the platform's one judge of what GitHub answers. It turns an error of go-github or of the App's
+// transport into *RateLimited, *Refused or, for everything worth trying again (5xx, 408, 409, 401 while a credential is
+// being changed, an answer that is no JSON or broken off, network), the error itself. It is idempotent.
 func ClassifyError(err error, now time.Time) error {
 	var limited *RateLimited
 	var refused *Refused
@@ -169,7 +169,7 @@ func classify(r *http.Response, message, documentation string, cause error, now 
 	return cause
 }
 
-// limitWords are those by which GitHub tells of a limit where status and headers don't.
+// limitWords are how GitHub names a limit where status and headers don't.
 var limitWords = []string{"rate limit", "abuse detection", "blocked from content creation"}
 
 func limited(r *http.Response, message, documentation string) bool {
@@ -203,7 +203,8 @@ func limitedBy(r *http.Response, cause error, now time.Time) error {
 // maxPause bounds what a header may ask for: GitHub's longest limit is an hour's.
 const maxPause = 2 * time.Hour
 
-// retryAfter reads the header's two forms: seconds, as GitHub sends, and a date, as a proxy before an Enterprise Server may.
+// retryAfter reads the header's two forms: seconds, as GitHub sends, and a date, as a proxy before an Enterprise Server
+// may.
 // https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
 func retryAfter(header string, now time.Time) (time.Time, bool) {
 	until := now

@@ -9,8 +9,7 @@ import (
 	"codexk8s.dev/shared/metrics"
 )
 
-// measured is the transport under all of a Clients' calls that counts them, and
-// notes what GitHub says about its limit.
+// measured is the transport under all of a Clients' calls that counts them, and notes what GitHub says about its limit.
 type measured struct{ next http.RoundTripper }
 
 // limits are GitHub's names of what it limits that we may meet; others are "other".

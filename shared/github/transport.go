@@ -15,9 +15,9 @@ import (
 	"github.com/bradleyfalzon/ghinstallation/v2"
 )
 
-// following repeats a request where GitHub says that its subject has moved, as net/http would, but for this: a request that
-// changes something keeps its method and body or is not repeated at all, so that what was a POST is never answered as a
-// GET; and no request leaves the host that it was meant for, so that no other gets to see the credential.
+// following repeats a request where GitHub says that its subject has moved, as net/http would, but for this: a request
+// that changes something keeps its method and body or is not repeated at all, so that what was a POST is never answered
+// as a GET; and no request leaves the host that it was meant for, so that no other gets to see the credential.
 // https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects
 type following struct{ next http.RoundTripper }
 
@@ -44,9 +44,9 @@ func (f following) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// moved is where the request goes on, nil for nowhere. A renamed repository answers 301 to whatever is asked, with the same
-// path below its id; a transferred issue as well, with another path: what was to be written to the one is not meant for
-// the other.
+// moved is where the request goes on, nil for nowhere. A renamed repository answers 301 to whatever is asked, with the
+// same path below its id; a transferred issue as well, with another path: what was to be written to the one is not
+// meant for the other.
 func moved(r *http.Request, resp *http.Response) *url.URL {
 	to, err := resp.Location()
 	if err != nil || to.Scheme != r.URL.Scheme || to.Host != r.URL.Host {
@@ -103,12 +103,13 @@ func discard(resp *http.Response) {
 const (
 	// fresh is how long a token may be unknown to a part of GitHub.
 	fresh = 10 * time.Second
-	// settled is the age from which a token may be older than a permission. Below it, a refusal is not worth a new token.
+	// settled is the age from which a token may be older than a permission. Below it, a refusal is not worth a new
+	// token.
 	settled = time.Minute
 )
 
-// An installation is the transport of one. It believes a refusal that may be the token's fault (Doubtful) only after a new
-// token has met it as well: once for 403 and 404, which are usually meant; some seconds long for 401, which is not.
+// An installation is the transport of one. It believes a refusal that may be the token's fault (Doubtful) only after a
+// new token has met it as well: once for 403 and 404, which are usually meant; some seconds long for 401, which is not.
 type installation struct {
 	make   func() (*ghinstallation.Transport, error)
 	forget func() // that there is such an installation
@@ -185,11 +186,11 @@ func (i *installation) token(old *ghinstallation.Transport) (*ghinstallation.Tra
 	return i.tr, i.since, nil
 }
 
-// errStaleInstallation is temporary: the next attempt looks the installation up anew and learns the truth.
-var errStaleInstallation = errors.New("the GitHub App was installed anew or removed, its installation is looked up again")
+// errStaleInstallation is temporary: the next attempt looks the installation up again.
+var errStaleInstallation = errors.New("the GitHub App was reinstalled or removed, its installation is looked up again")
 
-// settleTokenError takes GitHub's words out of the response that ghinstallation leaves open in its error, and explains an
-// installation that is gone.
+// settleTokenError takes GitHub's words out of the response that ghinstallation leaves open in its error, and explains
+// an installation that is gone.
 func settleTokenError(err error, forget func()) error {
 	var failed *ghinstallation.HTTPError
 	if !errors.As(err, &failed) || failed.Response == nil {

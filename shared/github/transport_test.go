@@ -102,8 +102,8 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-// TestANewTokenIsTriedBeforeARefusalIsBelieved: GitHub does not know a new token everywhere at once, and an old one lacks what was
-// granted since.
+// TestANewTokenIsTriedBeforeARefusalIsBelieved: GitHub does not know a new token everywhere at once, and an old one
+// lacks what was granted since.
 func TestANewTokenIsTriedBeforeARefusalIsBelieved(t *testing.T) {
 	const bad, forbidden, missing, ok = `401 {"message":"Bad credentials"}`, `403 {"message":"Resource not accessible by integration"}`, `404 {"message":"Not Found"}`, `200 {"number":1}`
 	for _, tt := range []struct {

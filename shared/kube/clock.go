@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// clock is the API server's, as it told it with its last answer. Nodes' clocks differ, and
-// a pod's age is to be counted by the one that stamped it.
+// clock is the API server's, as it told it with its last answer. Nodes' clocks differ, and a pod's age is to be counted
+// by the one that stamped it.
 type clock struct {
 	mu    sync.Mutex
 	date  time.Time // zero: nothing was heard yet

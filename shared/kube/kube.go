@@ -1,10 +1,8 @@
-// Package kube is the platform's hand on a Kubernetes API: typed objects in and
-// out over client-go's dynamic client, which costs a function a quarter of the
-// start-up time and half the size of the typed clientset.
+// Package kube is the platform's hand on a Kubernetes API: typed objects in and out over client-go's dynamic client,
+// which costs a function a quarter of the start-up time and half the size of the typed clientset.
 //
-// Nothing here retries: the Broker and timekeeper do. So each error has to say
-// which kind it is: Refused for what the API server will never accept, all else
-// is worth another try, and Later adds when, if the server said so.
+// Nothing here retries: the Broker and timekeeper do. So each error has to say which kind it is: Refused for what the
+// API server will never accept, all else is worth another try, and Later adds when, if the server said so.
 //
 // Rights: what each function may do stands in config/200-<function>.yaml.
 package kube
@@ -33,8 +31,8 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// timeout bounds one call: far above what a healthy API server needs, and well
-// below the time that Knative gives a function for a whole event.
+// timeout bounds one call: far above what a healthy API server needs, and well below the time that Knative gives a
+// function for a whole event.
 const timeout = 15 * time.Second
 
 // Client is one function's access to the cluster.
@@ -50,8 +48,8 @@ type Object interface {
 	runtime.Object
 }
 
-// Open prepares the client: of the cluster that kubeconfig (a file) names, or with
-// "" of the one that the process runs in. Nothing is dialled yet.
+// Open prepares the client: of the cluster that kubeconfig (a file) names, or with "" of the one that the process runs
+// in. Nothing is dialled yet.
 func Open(kubeconfig string) (*Client, error) {
 	config, err := configFrom(kubeconfig)
 	if err != nil {
@@ -59,8 +57,8 @@ func Open(kubeconfig string) (*Client, error) {
 	}
 	config.Timeout = timeout
 	config.UserAgent = "codexk8s"
-	// client-go would space a launch's dozen calls out at five a second. The API
-	// server has its own means of defence (priority and fairness).
+	// client-go would space a launch's dozen calls out at five a second. The API server has its own means of defence
+	// (priority and fairness).
 	config.QPS = -1
 	config.WarningHandler = rest.NoWarnings{}
 	c := new(Client)
@@ -99,8 +97,8 @@ func (c *Client) in(r schema.GroupVersionResource, namespace string) dynamic.Res
 	return c.api.Resource(r).Namespace(namespace)
 }
 
-// named refuses, as the API server would, names that client-go refuses without a kind of error, or makes another URL of.
-// A namespace is "" for what has none.
+// named refuses, as the API server would, names that client-go refuses without a kind of error, or makes another URL
+// of. A namespace is "" for what has none.
 func named(r schema.GroupVersionResource, namespace, name string) error {
 	wrong := append(validation.NameIsDNSSubdomain(name, false), validation.NameIsDNSLabel(namespace, false)...)
 	if namespace == "" {
@@ -124,8 +122,8 @@ func (c *Client) Create(ctx context.Context, r schema.GroupVersionResource, o Ob
 	return nil
 }
 
-// Update replaces the object: unread, if it carries no resourceVersion; else only
-// if nobody changed it since (apierrors.IsConflict).
+// Update replaces the object: unread, if it carries no resourceVersion; else only if nobody changed it since
+// (apierrors.IsConflict).
 func (c *Client) Update(ctx context.Context, r schema.GroupVersionResource, o Object) error {
 	u, err := toUnstructured(o)
 	if err != nil {
@@ -151,15 +149,14 @@ func (c *Client) Annotate(ctx context.Context, r schema.GroupVersionResource, o 
 	return nil
 }
 
-// Delete deletes the very object that was read: one of the same name with another
-// UID is a conflict. That it is gone already is success.
+// Delete deletes the very object that was read: one of the same name with another UID is a conflict. That it is gone
+// already is success.
 func (c *Client) Delete(ctx context.Context, r schema.GroupVersionResource, o metav1.Object, propagation metav1.DeletionPropagation) error {
 	uid := o.GetUID()
 	return c.delete(ctx, r, o, propagation, &metav1.Preconditions{UID: &uid})
 }
 
-// DeleteUnchanged is Delete for what must be as it was read: if somebody changed it
-// since, it is a conflict.
+// DeleteUnchanged is Delete for what must be as it was read: if somebody changed it since, it is a conflict.
 func (c *Client) DeleteUnchanged(ctx context.Context, r schema.GroupVersionResource, o metav1.Object, propagation metav1.DeletionPropagation) error {
 	uid, version := o.GetUID(), o.GetResourceVersion()
 	return c.delete(ctx, r, o, propagation, &metav1.Preconditions{UID: &uid, ResourceVersion: &version})
@@ -210,8 +207,8 @@ func List[T any](ctx context.Context, c *Client, r schema.GroupVersionResource, 
 	return all, nil
 }
 
-// Watch calls see with each object of a namespace that has the labels, as it is and with every change, until see returns
-// false, or ctx or the API server ends it. What is deleted is not told.
+// Watch calls see with each object of a namespace that has the labels, as it is and with every change, until see
+// returns false, or ctx or the API server ends it. What is deleted is not told.
 func Watch[T any](ctx context.Context, c *Client, r schema.GroupVersionResource, namespace, labels string, see func(*T) (more bool)) error {
 	changes, err := c.watches.Resource(r).Namespace(namespace).Watch(ctx, metav1.ListOptions{LabelSelector: labels})
 	if err != nil {
@@ -247,8 +244,8 @@ func toUnstructured(o Object) (*unstructured.Unstructured, error) {
 	return &unstructured.Unstructured{Object: m}, nil
 }
 
-// Refused reports whether the API server understood a call and will never accept
-// it. What a namespace on its way out refuses, its successor will accept.
+// Refused reports whether the API server understood a call and will never accept it. What a namespace on its way out
+// refuses, its successor will accept.
 func Refused(err error) bool {
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return false
@@ -267,8 +264,7 @@ func Message(err error) string {
 	return err.Error()
 }
 
-// Later passes a temporary error on, with the time of the next try if the API
-// server named one.
+// Later passes a temporary error on, with the time of the next try if the API server named one.
 func Later(err error, now time.Time) error {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {

@@ -58,11 +58,11 @@ func (f *Failure) Error() string {
 // Unwrap returns the error that the failure was made from, if any.
 func (f *Failure) Unwrap() error { return f.cause }
 
-// Classify reads an answer with a status of 400 and above. The body may be OpenAI's JSON error or anything else; now is for a
-// Retry-After that is a date.
+// Classify reads an answer with a status of 400 and above. The body may be OpenAI's JSON error or anything else; now is
+// for a Retry-After that is a date.
 //
-// The rule follows https://platform.openai.com/docs/guides/error-codes: 429 is the rate limit unless the code speaks of quota
-// or billing; 408, 409 and 5xx pass; every other 4xx is the request's own fault.
+// The rule follows https://platform.openai.com/docs/guides/error-codes: 429 is the rate limit unless the code speaks of
+// quota or billing; 408, 409 and 5xx pass; every other 4xx is the request's own fault.
 func Classify(status int, h http.Header, body []byte, now time.Time) *Failure {
 	f := &Failure{Status: status, Kind: Permanent}
 	var e struct {
@@ -126,8 +126,8 @@ func clip(s string) string {
 // maxWait bounds what is believed of a header.
 const maxWait = 31 * 24 * time.Hour
 
-// retryAfter is the longest wait that the headers ask for: Retry-After-Ms, Retry-After in seconds or as a date, or the reset of a
-// limit of which nothing remains (https://platform.openai.com/docs/guides/rate-limits).
+// retryAfter is the longest wait that the headers ask for: Retry-After-Ms, Retry-After in seconds or as a date, or the
+// reset of a limit of which nothing remains (https://platform.openai.com/docs/guides/rate-limits).
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	wait := time.Duration(0)
 	take := func(d time.Duration) { wait = max(wait, min(d, maxWait)) }
@@ -185,8 +185,8 @@ func toldWait(message string) time.Duration {
 	return min(max(d, 0), maxWait)
 }
 
-// AsFailure makes a Failure of any error of a call by NewClient's client. What is not an answer of OpenAI is temporary, except for
-// the end of the caller's own context.
+// AsFailure makes a Failure of any error of a call by NewClient's client. What is not an answer of OpenAI is temporary,
+// except for the end of the caller's own context.
 func AsFailure(err error) *Failure {
 	if f := (*Failure)(nil); errors.As(err, &f) {
 		return f

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// parameters are the keys of a body that a gateway lets pass, by endpoint. Those that are known and not offered are among them, as
-// they may be null:
+// parameters are the keys of a body that a gateway lets pass, by endpoint. Those that are known and not offered are
+// among them, as they may be null:
 // https://platform.openai.com/docs/api-reference/responses/create and https://platform.openai.com/docs/api-reference/chat/create
 var parameters = map[Endpoint][]string{
 	Responses: {
@@ -27,8 +27,9 @@ var parameters = map[Endpoint][]string{
 	},
 }
 
-// localTools are the types of tools that the client runs itself. Whatever else a tool is, OpenAI runs it, with a network of its
-// own: https://platform.openai.com/docs/guides/tools. A namespace is a list of tools, and tool_search looks into that list.
+// localTools are the types of tools that the client runs itself. Whatever else a tool is, OpenAI runs it, with a
+// network of its own: https://platform.openai.com/docs/guides/tools. A namespace is a list of tools, and tool_search
+// looks into that list.
 var localTools = []string{"function", "custom", "namespace", "local_shell", "apply_patch", "tool_search"}
 
 // maxNamespaces bounds how deep lists of tools may lie in each other. The scanner does not look below its maxDepth.
@@ -76,8 +77,8 @@ func (i *inspection) once(name string) {
 	i.seen[name] = true
 }
 
-// tool matches the path of a tool, wherever tools may be named: in the request, in namespaces, among the choices, and in
-// the items of a conversation that add some.
+// tool matches the path of a tool, wherever tools may be named: in the request, in namespaces, among the choices, and
+// in the items of a conversation that add some.
 var tool = regexp.MustCompile(`^(?:input\[\]\.|tool_choice\.)?(?:tools\[\]\.)*tools\[\]$`)
 
 // value takes a value. Paths are compared in small letters, as some readers find "Type" where "type" is meant.
@@ -131,7 +132,8 @@ func (i *inspection) content(path, last string, f *field) {
 	}
 }
 
-// file matches the paths of what is no text, remote those of them that may hold an address: image_url, image_url.url, file_url.
+// file matches the paths of what is no text, remote those of them that may hold an address: image_url, image_url.url,
+// file_url.
 var (
 	file   = regexp.MustCompile(`(?:_url(?:\.url)?|file_data|input_audio\.data)$`)
 	remote = regexp.MustCompile(`_url(?:\.url)?$`)

@@ -28,8 +28,9 @@ type Usage struct {
 	Reasoning int64 // the part of Output that was thought and not shown
 }
 
-// NewTransport is for calls to OpenAI: the answer's head may take as long as a model thinks (patience), its body as long as the
-// caller's context allows. Bodies are never compressed, so that each piece passes when it comes and a Meter can read it.
+// NewTransport is for calls to OpenAI: the answer's head may take as long as a model thinks (patience), its body as
+// long as the caller's context allows. Bodies are never compressed, so that each piece passes when it comes and a Meter
+// can read it.
 func NewTransport(patience time.Duration) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,

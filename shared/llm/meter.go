@@ -16,7 +16,8 @@ type Result struct {
 	Tier   string // service tier that was used: default, flex, priority
 	Finish string // Chat: stop, length, tool_calls, content_filter. Responses: completed, incomplete, failed, in_progress.
 	Usage  Usage
-	// Reported is set when Usage is what OpenAI said at the end. Figures that come before the end, often zeros, are no report.
+	// Reported is set when Usage is what OpenAI said at the end. Figures that come before the end, often zeros, are no
+	// report.
 	Reported bool
 	// Shown counts the bytes of text and tool arguments that came, a measure where no usage was reported.
 	Shown int64
@@ -79,8 +80,9 @@ func (m *Meter) Write(p []byte) (int, error) {
 		m.json.feed(p)
 		return n, nil
 	}
-	// An event stream is lines; of its fields only "data" matters, as the type is repeated in the data. An empty line ends an
-	// event, and a line ends in LF, CR or both: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+	// An event stream is lines; of its fields only "data" matters, as the type is repeated in the data. An empty line
+	// ends an event, and a line ends in LF, CR or both:
+	// https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 	for len(p) > 0 {
 		if m.cr && p[0] == '\n' {
 			m.cr, p = false, p[1:]
@@ -132,8 +134,8 @@ func (m *Meter) nameByte(c byte) {
 	}
 }
 
-// note takes a value that matters. The events of a Responses stream have the response inside ("response.usage"), its whole
-// answers and Chat Completions are the response themselves.
+// note takes a value that matters. The events of a Responses stream have the response inside ("response.usage"), its
+// whole answers and Chat Completions are the response themselves.
 func (m *Meter) note(f *field) {
 	path := f.Path
 	if bytes.HasPrefix(path, []byte("response.")) {

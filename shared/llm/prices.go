@@ -118,8 +118,8 @@ func (l priceLine) price() (price, error) {
 // snapshot is the date that OpenAI adds to the name of a model that it has fixed: gpt-5.4-2026-03-05.
 var snapshot = regexp.MustCompile(`-\d{4}-\d{2}-\d{2}$`)
 
-// Cost is the price of a call's tokens in millionths of a dollar, rounded up from the half. It is not known, and ok is false, for
-// a model or a service tier that is not on the list.
+// Cost is the price of a call's tokens in millionths of a dollar, rounded up from the half. It is not known, and ok is
+// false, for a model or a service tier that is not on the list.
 func (p *Prices) Cost(model, tier string, u Usage) (microUSD int64, ok bool) {
 	entry, listed := p.models[model]
 	if !listed {
@@ -141,8 +141,8 @@ func (p *Prices) Cost(model, tier string, u Usage) (microUSD int64, ok bool) {
 	return int64(math.Floor((float64(nano)*times + 500) / 1000)), true
 }
 
-// Fee is what calls of a tool that OpenAI runs cost beside the tokens, in millionths of a dollar. ok is false for a tool that is
-// not on the list.
+// Fee is what calls of a tool that OpenAI runs cost on top of the tokens, in millionths of a dollar. ok is false for a
+// tool that is not on the list.
 func (p *Prices) Fee(tool string, calls int64) (microUSD int64, ok bool) {
 	nano, listed := p.tools[tool]
 	return nano * calls / 1000, listed

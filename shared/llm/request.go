@@ -31,11 +31,12 @@ type Request struct {
 	store   struct{ present, start, end int64 } // where the value of store stands
 }
 
-// Inspect reads the body without building it up in memory. The error is about the client's mistake and says where it is.
+// Inspect reads the body without building it up in memory. The error is about the client's mistake and says where it
+// is.
 //
-// The gateway and OpenAI must read the same out of a body. So what two readers of JSON may read differently is refused: a
-// parameter twice, or in another spelling. What the gateway does not know it does not pass on, as a parameter or a tool that is
-// new to it may reach other data than what is in the body, or cost what nobody counts.
+// The gateway and OpenAI must read the same out of a body. So what two readers of JSON may read differently is refused:
+// a parameter twice, or in another spelling. What the gateway does not know it does not pass on, as a parameter or a
+// tool that is new to it may reach other data than what is in the body, or cost what nobody counts.
 func Inspect(endpoint Endpoint, body []byte) (Request, error) {
 	if !json.Valid(body) {
 		var raw json.RawMessage
@@ -118,17 +119,19 @@ func (i *inspection) parameter(f *field) {
 	}
 }
 
-// searchModel says whether a model searches the web by itself: gpt-4o-search-preview, gpt-5-search-api, o3-deep-research.
+// searchModel says whether a model searches the web by itself: gpt-4o-search-preview, gpt-5-search-api,
+// o3-deep-research.
 func searchModel(name string) bool {
 	name = strings.ToLower(name)
 	return strings.Contains(name, "-search") || strings.Contains(name, "deep-research")
 }
 
-// Sealed returns the body, which Inspect has read as r, such that OpenAI keeps nothing of it and says at its end what it used:
+// Sealed returns the body, which Inspect has read as r, such that OpenAI keeps nothing of it and says at its end what
+// it used:
 // https://platform.openai.com/docs/api-reference/responses/create#responses-create-store and
 // https://platform.openai.com/docs/api-reference/chat/create#chat-create-stream_options. The client of a streamed chat completion
-// then gets one chunk more than it asked for, one without choices. A body that needs no change is returned as it is; body is
-// never written to.
+// then gets one chunk more than it asked for, one without choices. A body that needs no change is returned as it is;
+// body is never written to.
 func (r Request) Sealed(endpoint Endpoint, body []byte) ([]byte, error) {
 	switch {
 	case endpoint == Chat && r.Stream && !r.IncludeUsage:

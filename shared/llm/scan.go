@@ -17,8 +17,8 @@ type field struct {
 	escaped bool   // the string has a backslash in it
 }
 
-// A scanner finds the values in JSON that comes in pieces, without keeping more of it than the path to where it is. It checks
-// nothing: of broken JSON it finds what there is. The zero value is ready.
+// A scanner finds the values in JSON that comes in pieces, without keeping more of it than the path to where it is. It
+// checks nothing: of broken JSON it finds what there is. The zero value is ready.
 type scanner struct {
 	found func(*field)
 	// onKey, when set, is told the level (1 is outermost) of each key, and the key without escapes.

@@ -1,9 +1,9 @@
-// Package plain makes text of the outside world fit to be kept. GitHub, agents and models may send any character; Postgres
-// keeps neither a zero byte nor what isn't UTF-8, in a text as in jsonb, and protobuf refuses the latter.
+// Package plain makes text of the outside world fit to be kept. GitHub, agents and models may send any character;
+// Postgres keeps neither a zero byte nor what isn't UTF-8, in a text as in jsonb, and protobuf refuses the latter.
 //
 // It is used where text enters: for what is decoded from JSON (Unmarshal), and for single texts (Text, Cut). What was
-// received is kept byte for byte in the log of events all the same. What can't be made fit, such as a number out of range,
-// is refused for good: events.Unstorable.
+// received is kept byte for byte in the log of events all the same. What can't be made fit, such as a number out of
+// range, is refused for good: events.Unstorable.
 //
 // Where people read text of others to decide by it, SpellOut shows what they would not see.
 //
@@ -30,14 +30,14 @@ func Cut(s string, limit int) string {
 	return s
 }
 
-// Unmarshal is json.Unmarshal with every text made fit, the keys of objects and json.RawMessage as well.
-// encoding/json itself replaces lone surrogates and what is no UTF-8, but for a RawMessage, which keeps its bytes.
+// Unmarshal is json.Unmarshal with every text made fit, the keys of objects and json.RawMessage as well. encoding/json
+// itself replaces lone surrogates and what is no UTF-8, but for a RawMessage, which keeps its bytes.
 func Unmarshal(data []byte, to any) error {
 	return json.Unmarshal(withoutZero(bytes.ToValidUTF8(data, []byte("\uFFFD"))), to)
 }
 
-// withoutZero takes the escape \u0000 out of JSON text; a zero byte that isn't escaped is no JSON. What is no JSON stays as
-// it is: of a broken escape, such as \u00\u000000, one would be made that is whole.
+// withoutZero takes the escape \u0000 out of JSON text; a zero byte that isn't escaped is no JSON. What is no JSON
+// stays as it is: of a broken escape, such as \u00\u000000, one would be made that is whole.
 func withoutZero(data []byte) []byte {
 	escape := []byte(`\u0000`)
 	if !bytes.Contains(data, escape) || !json.Valid(data) {

@@ -6,8 +6,8 @@ import (
 	"unicode"
 )
 
-// SpellOut writes characters without a visible form as \u{…}, and returns the runs of them: so people see what they are shown.
-// Line feeds and tabs stay, and so does what makes emoji and joins the letters of a script.
+// SpellOut writes characters without a visible form as \u{…}, and returns the runs of them: so people see what they are
+// shown. Line feeds and tabs stay, and so does what makes emoji and joins the letters of a script.
 func SpellOut(s string) (string, []string) {
 	var all, run strings.Builder
 	var runs []string

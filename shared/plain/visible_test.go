@@ -19,8 +19,8 @@ func TestSpellOut(t *testing.T) {
 	}
 }
 
-// TestSpellOutIsLinear: a long run of what nobody sees is no way to keep us busy. Were it copied for each of its characters,
-// this would take hours.
+// TestSpellOutIsLinear: a long run of what nobody sees is no way to keep us busy. Were it copied for each of its
+// characters, this would take hours.
 func TestSpellOutIsLinear(t *testing.T) {
 	const n = 1_000_000
 	text, runs := plain.SpellOut(strings.Repeat("\u202e", n))

@@ -15,10 +15,11 @@ func visible(s string) string {
 }
 
 // hiddenMarkup are passages of Markdown and HTML that GitHub does not show: comments, declarations, link definitions
-// (https://spec.commonmark.org/0.31.2/#link-reference-definitions, of which "[//]: # (…)" is the well-known way to hide a
-// remark), footnotes that nothing refers to, elements that say they are hidden, what only stands in a tag, links without a
-// text, titles of links, long texts in place of images, and words behind the language of a code block. In a code block a
-// person would see some of them; they are marked there too, since what counts as one is easier to forge than to tell.
+// (https://spec.commonmark.org/0.31.2/#link-reference-definitions, of which "[//]: # (…)" is the well-known way to hide
+// a remark), footnotes that nothing refers to, elements that say they are hidden, what only stands in a tag, links
+// without a text, titles of links, long texts in place of images, and words behind the language of a code block. In a
+// code block a person would see some of them; they are marked there too, since what counts as one is easier to forge
+// than to tell.
 var hiddenMarkup = regexp.MustCompile(`(?is)<!--.*?(?:-->|\z)` +
 	`|<[!?][^>]*(?:>|\z)` +
 	`|<(?:script|style|template|title|noscript|textarea)\b.*?(?:</(?:script|style|template|title|noscript|textarea)\s*>|\z)` +

@@ -1,8 +1,8 @@
 // Package prompt turns an assignment into the text that an agent engine is given. It is pure: values in, text out.
 //
 // The text comes from the embedded templates/*.tmpl, chosen by stage: "dev", "dev:revise", and "stage" for every stage
-// that has no template of its own. The hash of the template used is returned, so that a run can record which wording
-// it had.
+// that has no template of its own. The hash of the template used is returned, so that a run can record which wording it
+// had.
 //
 // Issue and review text is written by anybody who can comment, so it never mixes with our instructions. It stands in
 // fences whose marks carry a nonce that occurs nowhere in the text itself:
@@ -11,9 +11,9 @@
 //	(text)
 //	DATA issue 5f0c…>>>
 //
-// Text cannot close its fence because it cannot contain the mark: Render picks another nonce when it does. What a person
-// who approves the issue would not see is marked (reveal) or left out (DropHidden), the rules tell the agent not to follow it, and Prompt.Hidden
-// lists it for people. Too long text is cut, and says so.
+// Text cannot close its fence because it cannot contain the mark: Render picks another nonce when it does. What a
+// person who approves the issue would not see is marked (reveal) or left out (DropHidden), the rules tell the agent not
+// to follow it, and Prompt.Hidden lists it for people. Too long text is cut, and says so.
 package prompt
 
 import (
@@ -48,7 +48,7 @@ type Input struct {
 	Nonce string
 }
 
-// Service is one of the project's services beside the agent, reviewed by people.
+// Service is one of the project's services next to the agent, reviewed by people.
 type Service struct {
 	Name     string
 	URL      string

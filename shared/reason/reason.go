@@ -1,11 +1,12 @@
-// Package reason is the catalogue of reasons: the words by which programs tell apart why a label had no effect, why a run
-// ended as it did, or why something was left alone.
+// Package reason is the catalogue of reasons: the words by which programs tell apart why a label had no effect, why a
+// run ended as it did, or why something was left alone.
 //
-// A reason stands in events, in the audit, in metrics and in the status comment, so it is a name that people search for.
-// Beside it there is always a message, which whoever gives the reason writes about the case at hand. What can be said
-// about all cases stands here; the tables under Troubleshooting in config/observability/README.md are made of it.
+// A reason stands in events, in the audit, in metrics and in the status comment, so it is a name that people search
+// for. With it there is always a message about the case at hand. What can be said about all cases stands here; the
+// tables under Troubleshooting in config/observability/README.md are made of it.
 //
-// Errors that a caller over HTTP gets (llm-caller's, webhook-adapter's) are another vocabulary and stand with their edge.
+// Errors that a caller over HTTP gets (llm-caller's, webhook-adapter's) are another vocabulary and stand with their
+// edge.
 //
 // The package is pure.
 package reason
@@ -86,7 +87,8 @@ const (
 	KubernetesRefused  = "kubernetes_refused"
 )
 
-// Why a run was stopped by what people did on GitHub. IssueClosed, PullRequestClosed and PullRequestMerged are such, too.
+// Why a run was stopped by what people did on GitHub. IssueClosed, PullRequestClosed and PullRequestMerged are such,
+// too.
 const (
 	Aborted          = "aborted"
 	IssueDeleted     = "issue_deleted"

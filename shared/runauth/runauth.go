@@ -2,9 +2,9 @@
 //
 //	Authorization: Bearer → a token of ours? (runtoken) → its run, in the database → what may a run in its state?
 //
-// A token carries no right of its own. The run is looked up with every call, so one that was cancelled or has timed out loses
-// the platform at once. A token that we signed for a run that isn't there, or hasn't begun, is ahead of the database: that was
-// restored from a backup, and GitHub's deliveries will bring the run back. Its agent waits.
+// A token carries no right of its own. The run is looked up with every call, so one that was cancelled or has timed out
+// loses the platform at once. A token that we signed for a run that isn't there, or hasn't begun, is ahead of the
+// database: that was restored from a backup, and GitHub's deliveries will bring the run back. Its agent waits.
 //
 // How a refusal is written on the wire is for the function to say: each speaks its clients' protocol.
 package runauth
@@ -55,8 +55,8 @@ func NewGate(key string, db *store.DB) (*Gate, error) {
 	return &Gate{checked, db}, nil
 }
 
-// Holder is the id of the run that the token in that value of the header Authorization was made for, whatever has become
-// of the run. The error is a *Refusal.
+// Holder is the id of the run that the token in that value of the header Authorization was made for, whatever has
+// become of the run. The error is a *Refusal.
 func (g *Gate) Holder(authorization string) (run string, err error) {
 	claims, err := g.claims(authorization)
 	return claims.RunID, err
@@ -74,7 +74,8 @@ func (g *Gate) claims(authorization string) (runtoken.Claims, error) {
 	return claims, err
 }
 
-// Caller is the run whose agent sends that value of the header Authorization. An error that is no *Refusal is the database's.
+// Caller is the run whose agent sends that value of the header Authorization. An error that is no *Refusal is the
+// database's.
 func (g *Gate) Caller(ctx context.Context, authorization string) (store.AgentRun, error) {
 	claims, err := g.claims(authorization)
 	if err != nil {

@@ -1,15 +1,15 @@
 // Package runtoken makes and checks the one secret that an agent pod holds: its run token.
 //
-// A run token says "I am the agent of run R, in namespace N, under service account S, until time T", and nothing else. It
-// carries no right of its own: whoever receives it (agent-gateway, llm-caller) looks the run up and decides from the
-// database what that run may do now. So a token that leaks is worth no more than the run it belongs to, and is worthless
-// when the run has ended, long before it expires.
+// A run token says "I am the agent of run R, in namespace N, under service account S, until time T", and nothing else.
+// It carries no right of its own: its receiver (agent-gateway, llm-caller) looks the run up and decides from the
+// database what that run may do now. So a token that leaks is worth no more than the run it belongs to, and is
+// worthless when the run has ended, long before it expires.
 //
 // The form is a JSON Web Token (RFC 7519) signed with HMAC-SHA256 by a key that agent-launcher, agent-gateway and
-// llm-caller share; it travels as "Authorization: Bearer <token>". Exactly one algorithm is accepted: a token whose header
-// names another one, "none" included, is refused before its signature is looked at (RFC 8725 §3.1). The claims are sub
-// (run id), ns (namespace), sa (service account), exp, iss and aud; iss and aud are fixed, so that another token signed with
-// the same key by mistake is not taken for a run token.
+// llm-caller share; it travels as "Authorization: Bearer <token>". Exactly one algorithm is accepted: a token whose
+// header names another one, "none" included, is refused before its signature is looked at (RFC 8725 §3.1). The claims
+// are sub (run id), ns (namespace), sa (service account), exp, iss and aud; iss and aud are fixed, so that another
+// token signed with the same key by mistake is not taken for a run token.
 //
 // The package is pure: the present time is an argument, the key is a value, and equal claims give equal tokens.
 package runtoken
@@ -38,8 +38,8 @@ const (
 	audience = "codexk8s-run"
 )
 
-// ErrInvalid is wrapped by every error of Verify about a token that was never good: malformed, signed with another key or
-// algorithm, or not a run token.
+// ErrInvalid is wrapped by every error of Verify about a token that was never good: malformed, signed with another key
+// or algorithm, or not a run token.
 var ErrInvalid = errors.New("run token is not valid")
 
 // ErrExpired is wrapped by the error of Verify about a token that was good once.
@@ -60,8 +60,8 @@ type payload struct {
 	jwt.RegisteredClaims
 }
 
-// Mint returns the signed token for c. A fraction of a second in c.Expires is cut off, because a token holds whole seconds.
-// It fails on a key shorter than minKey and on claims with an empty field.
+// Mint returns the signed token for c. A fraction of a second in c.Expires is cut off, because a token holds whole
+// seconds. It fails on a key shorter than minKey and on claims with an empty field.
 func Mint(key []byte, c Claims) (string, error) {
 	if len(key) < minKey {
 		return "", fmt.Errorf("minting a run token: key has %d bytes, set RUN_TOKEN_KEY to at least %d", len(key), minKey)
@@ -86,8 +86,8 @@ func Mint(key []byte, c Claims) (string, error) {
 	return signed, nil
 }
 
-// Verify returns the claims of a token that was minted with key and has not expired at now. The error wraps ErrInvalid or
-// ErrExpired and never contains the token. There is no leeway: the clocks concerned are those of one cluster.
+// Verify returns the claims of a token that was minted with key and has not expired at now. The error wraps ErrInvalid
+// or ErrExpired and never contains the token. There is no leeway: the clocks concerned are those of one cluster.
 func Verify(key []byte, token string, now time.Time) (Claims, error) {
 	if len(key) < minKey {
 		return Claims{}, fmt.Errorf("verifying a run token: key has %d bytes, set RUN_TOKEN_KEY to at least %d", len(key), minKey)

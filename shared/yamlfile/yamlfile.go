@@ -1,8 +1,9 @@
 // Package yamlfile reads YAML files that people write, and says by line what is wrong with them.
 //
-// The decoder finds what has the wrong form, and Read says so in words that need no knowledge of Go. What only the file's
-// owner can judge, its package checks on the decoded value: it reports each fault to Bad, by the path of what is wrong, and
-// returns Err. So the types that a file is decoded into are plain ones, and all its faults come in one error.
+// The decoder finds what has the wrong form, and Read says so in words that need no knowledge of Go. What only the
+// file's owner can judge, its package checks on the decoded value: it reports each fault to Bad, by the path of what is
+// wrong, and returns Err. So the types that a file is decoded into are plain ones, and all its faults come in one
+// error.
 //
 // The package is pure.
 package yamlfile
@@ -24,8 +25,9 @@ type File struct {
 	wrong []string
 }
 
-// Read decodes the one document of data into the value that into points to. A key that the type doesn't have, a key that
-// stands twice, a value of another form and a second document are errors. No document at all leaves the value as it is.
+// Read decodes the one document of data into the value that into points to. A key that the type doesn't have, a key
+// that stands twice, a value of another form and a second document are errors. No document at all leaves the value as
+// it is.
 func Read(data []byte, into any) (*File, error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
@@ -51,8 +53,8 @@ func Read(data []byte, into any) (*File, error) {
 // IsEmpty reports whether there was no document.
 func (f *File) IsEmpty() bool { return f.root == nil }
 
-// Line returns the line, from 1 on, of what the path leads to: a string steps into a mapping, a number into a list. Of what
-// the file doesn't have it is the line of the last step that it has.
+// Line returns the line, from 1 on, of what the path leads to: a string steps into a mapping, a number into a list. Of
+// what the file doesn't have it is the line of the last step that it has.
 func (f *File) Line(path ...any) int {
 	line, _ := f.find(path)
 	return line
@@ -64,8 +66,8 @@ func (f *File) Has(path ...any) bool {
 	return found
 }
 
-// Block returns the line on which a text begins that is written below its key, as it is: `key: |`. ok is false for one that
-// is written otherwise, whose own lines are not the file's.
+// Block returns the line on which a text begins that is written below its key, as it is: `key: |`. ok is false for one
+// that is written otherwise, whose own lines are not the file's.
 func (f *File) Block(path ...any) (line int, ok bool) {
 	node := f.root
 	for _, step := range path {

@@ -48,8 +48,8 @@ func (p *Platform) startCluster(binaries map[string]string) error {
 	return nil
 }
 
-// fill puts namespaces, accounts, roles, ConfigMaps and Secrets into the store: those of the manifests, with what Options
-// say on top.
+// fill puts namespaces, accounts, roles, ConfigMaps and Secrets into the store: those of the manifests, with what
+// Options say on top.
 func (p *Platform) fill(store *kube.Store, set *manifest.Set) error {
 	namespace := p.namespace()
 	for _, name := range []string{"default", "kube-system", namespace} {

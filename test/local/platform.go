@@ -8,13 +8,13 @@
 //	                      build ─► binaries        pg ─► Postgres
 //
 // Everything listens on 127.0.0.1 unless Options.Hosts says otherwise. A process sees the environment that its manifest
-// gives it in a cluster, addresses translated (package pod), and K_SINK, K_SERVICE and the like as Knative injects them.
-// What a cluster adds by itself is played, too: a function whose account mounts its token finds the API server, here by
-// KUBECONFIG, and may do there what the manifests' roles allow.
+// gives it in a cluster, addresses translated (package pod), and K_SINK, K_SERVICE and the like as Knative injects
+// them. What a cluster adds by itself is played, too: a function whose account mounts its token finds the API server,
+// here by KUBECONFIG, and may do there what the manifests' roles allow.
 //
 // The state is below one directory: postgres/, kube.json, ports.json, pods/, services/, sources/, logs/, bin/,
-// kubeconfig. A second Start on it goes on where the first ended. One Platform at a time may use it. When the Platform stops, and also when its process is
-// killed, every process that it started is ended.
+// kubeconfig. A second Start on it goes on where the first ended. One Platform at a time may use it. When the Platform
+// stops, and also when its process is killed, every process that it started is ended.
 package local
 
 import (
@@ -46,8 +46,8 @@ import (
 type Options struct {
 	// ManifestDirs are read in this order.
 	ManifestDirs []string
-	// Next are the manifests of another release, to be rolled out and back while everything runs: see Apply and Roll. Its
-	// new Services listen from the start; its Brokers and sources are taken to be those of ManifestDirs.
+	// Next are the manifests of another release, to be rolled out and back while everything runs: see Apply and Roll.
+	// Its new Services listen from the start; its Brokers and sources are taken to be those of ManifestDirs.
 	Next []string
 	// Module is a directory of the Go module to build the programs in; empty means the current directory.
 	Module string
@@ -70,8 +70,8 @@ type Options struct {
 	Ports map[string]int
 	// Hosts are addresses to listen on by Service name; the others listen on 127.0.0.1.
 	Hosts map[string]string
-	// Kubeconfig is a file that names the cluster in which functions and ApiServerSources work; empty means the one that
-	// is played here, which runs the manifests' own Jobs in any case.
+	// Kubeconfig is a file that names the cluster in which functions and ApiServerSources work; empty means the one
+	// that is played here, which runs the manifests' own Jobs in any case.
 	Kubeconfig string
 	// IdleAfter is when a Service scales to zero; 0 means a minute.
 	IdleAfter time.Duration

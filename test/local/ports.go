@@ -9,8 +9,9 @@ import (
 	"path/filepath"
 )
 
-// A Job that a function has made holds the addresses of Services as that function saw them, and it outlives the platform.
-// So the Services of the next platform on this state listen where they did before, as they keep their names in a cluster.
+// A Job that a function has made holds the addresses of Services as that function saw them, and it outlives the
+// platform. So the Services of the next platform on this state listen where they did before, as they keep their names
+// in a cluster.
 
 func (p *Platform) portsFile() string { return filepath.Join(p.dir, "ports.json") }
 

@@ -31,7 +31,8 @@ func (p *Platform) release(next bool) (*manifest.Set, error) {
 	return p.next, nil
 }
 
-// Apply brings roles, ConfigMaps and accounts to those of the release: what of `kubectl apply` comes before the Services.
+// Apply brings roles, ConfigMaps and accounts to those of the release: what of `kubectl apply` comes before the
+// Services.
 func (p *Platform) Apply(next bool) error {
 	set, err := p.release(next)
 	if err != nil {

@@ -171,8 +171,8 @@ func (p *Platform) serviceCommand(host string) (*exec.Cmd, error) {
 	return p.cluster.Command(dir, id, &template.Spec.PodSpec, container, extra)
 }
 
-// access returns KUBECONFIG, the way to the cluster that a pod has by its account's token: none if neither the pod nor the
-// account wants the token mounted. With a cluster from outside it is the way that the person has who gave it.
+// access returns KUBECONFIG, the way to the cluster that a pod has by its account's token: none if neither the pod nor
+// the account wants the token mounted. With a cluster from outside it is the way that the person has who gave it.
 func (p *Platform) access(set *manifest.Set, dir, namespace, account string, automount *bool) (map[string]string, error) {
 	account = cmp.Or(account, "default")
 	for _, a := range set.Accounts {

@@ -1,4 +1,5 @@
-// Package gvr names the resources of the Kubernetes API that the platform uses: group, version and plural, as a URL has them.
+// Package gvr names the resources of the Kubernetes API that the platform uses: group, version and plural, as a URL has
+// them.
 //
 // The package is pure.
 package gvr

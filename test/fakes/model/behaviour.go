@@ -105,7 +105,8 @@ func (b Behaviour) pause(r *http.Request) {
 	}
 }
 
-// rateHeaders sets the headers of https://platform.openai.com/docs/guides/rate-limits. Resets are durations like "1m30s".
+// rateHeaders sets the headers of https://platform.openai.com/docs/guides/rate-limits. Resets are durations like
+// "1m30s".
 func rateHeaders(h http.Header, requests, tokens int, resetRequests, resetTokens string) {
 	h.Set("X-Ratelimit-Limit-Requests", "500")
 	h.Set("X-Ratelimit-Limit-Tokens", "150000")

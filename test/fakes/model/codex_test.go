@@ -48,7 +48,8 @@ type codex struct {
 	args         []string
 }
 
-// newCodex makes a fresh CODEX_HOME. It lies beside the test and not in the system's temporary folder, where Codex warns.
+// newCodex makes a fresh CODEX_HOME. It lies beside the test and not in the system's temporary folder, where Codex
+// warns.
 func newCodex(t *testing.T, url, work string) codex {
 	t.Helper()
 	home, err := os.MkdirTemp(".", ".codex-home-")
@@ -262,7 +263,8 @@ func TestRealCodexGoesOnAfterAKill(t *testing.T) {
 	}
 }
 
-// TestRealCodexWaitsForALongCommand holds that a command which outlasts exec_command is waited for before the next step.
+// TestRealCodexWaitsForALongCommand holds that a command which outlasts exec_command is waited for before the next
+// step.
 func TestRealCodexWaitsForALongCommand(t *testing.T) {
 	s := New(Options{Scripts: []Script{{Name: "patience", Match: "patience", Final: "done", Steps: []Step{
 		{Call: &Call{Tool: "exec_command", Arguments: map[string]any{"cmd": "sleep 2 && touch slept", "yield_time_ms": 250}}},

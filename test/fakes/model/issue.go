@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// issueScript is what the model does when no other script matches: it looks round, writes one file that is named after the
-// issue, runs the repository's tests, and says so. On a revision it writes the file again so that every review is answered in it.
+// issueScript is what the model does when no other script matches: it looks round, writes one file that is named after
+// the issue, runs the repository's tests, and says so. On a revision it writes the file again so that every review is
+// answered in it.
 //
-// An issue like "Add a greeting in French" gets a greeting, greetings/french.txt; every other one gets a page of Markdown that
-// repeats what was asked.
+// An issue like "Add a greeting in French" gets a greeting, greetings/french.txt; every other one gets a page of
+// Markdown that repeats what was asked.
 var issueScript = Script{Name: "issue", Plan: planIssue}
 
 // testCommand runs the tests of the kinds of repository that a demonstration may have.

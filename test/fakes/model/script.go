@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// A Script says what the model does for some tasks. It is asked again for every request, so it must depend on nothing but the
-// task: the same task must give the same steps.
+// A Script says what the model does for some tasks. It is asked again for every request, so it must depend on nothing
+// but the task: the same task must give the same steps.
 type Script struct {
 	Name string
 	// Match is a part of the last user message, in any case. Empty matches every message.
@@ -33,8 +33,8 @@ type Step struct {
 // File is a path, relative to the working directory, and the whole content.
 type File struct{ Path, Content string }
 
-// Call is a call of a tool that a script knows by name, for example one of an MCP server ("mcp__platform/progress" with the
-// tool's namespace before the slash, or the bare name).
+// Call is a call of a tool that a script knows by name, for example one of an MCP server ("mcp__platform/progress" with
+// the tool's namespace before the slash, or the bare name).
 type Call struct {
 	Tool      string
 	Arguments map[string]any
@@ -76,9 +76,11 @@ func (c *conversation) result(text string, poll bool) {
 }
 
 const (
-	// pollTool is the Codex tool that returns more output of a command that was still running when exec_command returned.
+	// pollTool is the Codex tool that returns more output of a command that was still running when exec_command
+	// returned.
 	pollTool = "write_stdin"
-	// maxPolls bounds the waits in one turn of the user, so that a command which never ends does not hold a test for ever.
+	// maxPolls bounds the waits in one turn of the user, so that a command which never ends does not hold a test for
+	// ever.
 	maxPolls = 40
 )
 
@@ -138,8 +140,8 @@ func (c *conversation) poll() (turn, bool) {
 		arguments: fmt.Sprintf(`{"session_id":%s,"chars":"","yield_time_ms":15000}`, m[1])}, true
 }
 
-// call puts the step into the terms of the tools offered: first the builtin engine's, then Codex's. No name means that there
-// is no tool for it.
+// call puts the step into the terms of the tools offered: first the builtin engine's, then Codex's. No name means that
+// there is no tool for it.
 func (s Step) call(tools map[string]string) (name string, arguments map[string]any) {
 	has := func(name string) bool { _, ok := tools[name]; return ok }
 	switch {
@@ -208,8 +210,8 @@ func encode(v any) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// fit makes a JSON document of the schema's form. The text goes into the first string property that is called like a summary,
-// or else into the first string property; all others get an empty value of their type.
+// fit makes a JSON document of the schema's form. The text goes into the first string property that is called like a
+// summary, or else into the first string property; all others get an empty value of their type.
 func fit(schema json.RawMessage, text string) string {
 	var s schemaNode
 	if err := json.Unmarshal(schema, &s); err != nil {

@@ -1,15 +1,16 @@
-// Package model is OpenAI as far as the platform and its agents can see it: a server for tests and for trying the platform out
-// without an account. It speaks POST /v1/responses and POST /v1/chat/completions (whole or streamed) and GET /v1/models,
-// asks for a known API key, and answers mistakes with OpenAI's status codes and error bodies.
+// Package model is OpenAI as far as the platform and its agents can see it: a server for tests and for trying the
+// platform out without an account. It speaks POST /v1/responses and POST /v1/chat/completions (whole or streamed) and
+// GET /v1/models, asks for a known API key, and answers mistakes with OpenAI's status codes and error bodies.
 //
-// Behind it is no model but a script (script.go): what to do is worked out from the request alone. The task is read from the
-// user's messages, the progress from the number of tool results that follow the last of them, the means from the tools that
-// the request offers. So the server keeps no conversation, a conversation resumed elsewhere goes on where it was, and every
-// conversation comes to an end. The work is truly done, by the agent's own tools: the Codex CLI is told to run shell commands,
-// the builtin engine to call write_file and run.
+// Behind it is no model but a script (script.go): what to do is worked out from the request alone. The task is read
+// from the user's messages, the progress from the number of tool results that follow the last of them, the means from
+// the tools that the request offers. So the server keeps no conversation, a conversation resumed elsewhere goes on
+// where it was, and every conversation comes to an end. The work is truly done, by the agent's own tools: the Codex CLI
+// is told to run shell commands, the builtin engine to call write_file and run.
 //
-// Equal requests get equal answers, usage figures included. What a real service also does, be slow, refuse, break off, is
-// switched on by Behave or over HTTP (behaviour.go), and a journal of all requests is kept for assertions (journal.go).
+// Equal requests get equal answers, usage figures included. What a real service also does, be slow, refuse, break off,
+// is switched on by Behave or over HTTP (behaviour.go), and a journal of all requests is kept for assertions
+// (journal.go).
 //
 //	POST   /control/behaviour   a Behaviour as JSON
 //	GET    /control/requests    the journal as JSON, without request bodies

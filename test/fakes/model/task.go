@@ -33,8 +33,8 @@ func isContext(text string) bool {
 	return contextElement.MatchString(text) || strings.HasPrefix(text, "# AGENTS.md instructions")
 }
 
-// readTask works out the task from the user's messages, oldest first. A message without fences after one with them ("the
-// container was lost, continue") leaves the task as it is.
+// readTask works out the task from the user's messages, oldest first. A message without fences after one with them
+// ("the container was lost, continue") leaves the task as it is.
 func readTask(users []string) Task {
 	var t Task
 	for _, text := range users {

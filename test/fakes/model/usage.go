@@ -10,8 +10,8 @@ const (
 	cacheMin   = 1024
 )
 
-// measure works the usage out from sizes: four bytes are about a token. From the second request of a turn on, nine tenths of
-// the input, the part that was sent before, count as cached. Every answer took a little thinking.
+// measure works the usage out from sizes: four bytes are about a token. From the second request of a turn on, nine
+// tenths of the input, the part that was sent before, count as cached. Every answer took a little thinking.
 func (x *exchange) measure() usage {
 	u := usage{input: int64(len(x.body)+3) / 4, reasoning: 64}
 	if x.turn.step > 0 && u.input >= cacheMin {

@@ -227,8 +227,8 @@ func (b *Broker) Resume() {
 	}
 }
 
-// Forget drops everything that has been accepted and not delivered, requests under way included, as the restart of
-// an in-memory channel does. It returns the number of deliveries lost.
+// Forget drops everything that has been accepted and not delivered, requests under way included, as the restart of an
+// in-memory channel does. It returns the number of deliveries lost.
 func (b *Broker) Forget() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

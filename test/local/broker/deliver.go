@@ -76,8 +76,8 @@ func (b *Broker) accept(e event.Event) error {
 	return b.publish(e)
 }
 
-// deliver brings the event to one Trigger's subscriber, its answer back to the broker, and a failure to the dead
-// letter sink.
+// deliver brings the event to one Trigger's subscriber, its answer back to the broker, and a failure to the dead letter
+// sink.
 func (b *Broker) deliver(ctx context.Context, t *trigger, e event.Event, ttl any) {
 	last := b.send(ctx, t, t.target, e, false)
 	if ctx.Err() != nil {

@@ -26,8 +26,8 @@ func filterOf(t *eventingv1.Trigger) (filter, error) {
 }
 
 // all and any are ours, everything below them is Knative's engine: its own two count hits in a goroutine of theirs to
-// reorder themselves, without synchronisation (v0.50.0, any_filter.go, optimzeLoop), which the race detector reports
-// in every test that runs this package.
+// reorder themselves, without synchronisation (v0.50.0, any_filter.go, optimzeLoop), which the race detector reports in
+// every test that runs this package.
 func all(specs []eventingv1.SubscriptionsAPIFilter) (filter, error) {
 	parts, err := each(specs)
 	return func(e event.Event) bool {

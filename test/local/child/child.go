@@ -26,8 +26,8 @@ type Process struct {
 	err   error // of Wait; read only after done is closed
 }
 
-// Start starts cmd in a process group of its own and enters it at the guard, which ends the group with SIGKILL, or
-// with last first when that is not zero, should this process die. A nil guard guards nothing.
+// Start starts cmd in a process group of its own and enters it at the guard, which ends the group with SIGKILL, or with
+// last first when that is not zero, should this process die. A nil guard guards nothing.
 func Start(cmd *exec.Cmd, guard *Guard, last syscall.Signal) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -116,9 +116,9 @@ type Guard struct {
 func (g *Guard) Record(file string) { g.record = &record{file: file, pids: map[int]string{}} }
 
 // guardScript reads "add SIGNAL PGID" and "del PGID" until its input ends. Then it sends each group its signal, gives
-// them five seconds, kills what is left, and removes the directory $1, when it is not empty. A shell, because a
-// second copy of this program would cost more to start and would need a main of its own. "kill -s" because some shells
-// take no "--" after "kill -9".
+// them five seconds, kills what is left, and removes the directory $1, when it is not empty. A shell, because a second
+// copy of this program would cost more to start and would need a main of its own. "kill -s" because some shells take no
+// "--" after "kill -9".
 const guardScript = `
 groups=
 while read -r op sig id; do

@@ -27,8 +27,8 @@ func eventually(t *testing.T, what string, is func() bool) {
 	t.Fatalf("it never happened: %s", what)
 }
 
-// TestMain plays the parent that is killed: with CHILD_TEST_PARENT set it starts a guarded child, says its process
-// ids, and waits.
+// TestMain plays the parent that is killed: with CHILD_TEST_PARENT set it starts a guarded child, says its process ids,
+// and waits.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("CHILD_TEST_PARENT"); dir != "" {
 		guard, err := NewGuard(dir)

@@ -50,7 +50,8 @@ type Options struct {
 	// Log gets the output of all processes, each line with its pod's name; nil discards it.
 	Log   io.Writer
 	Guard *child.Guard
-	// Env are variables by name of a Job, which win over its manifest's: what the machine has in place of an image, say.
+	// Env are variables by name of a Job, which win over its manifest's: what the machine has in place of an image,
+	// say.
 	Env map[string]map[string]string
 }
 
@@ -105,8 +106,8 @@ func Start(o Options) (*Controller, error) {
 	return c, nil
 }
 
-// Stop ends every process, SIGTERM first, and returns when all are gone. The objects stay as they are, so that a
-// later Start takes the Jobs up again.
+// Stop ends every process, SIGTERM first, and returns when all are gone. The objects stay as they are, so that a later
+// Start takes the Jobs up again.
 func (c *Controller) Stop() {
 	c.stop()
 	c.all.Wait()
@@ -190,8 +191,8 @@ func (c *Controller) see(ctx context.Context, change kube.Change) {
 	}
 }
 
-// begin starts to run the Job unless it is run already, suspended, or being deleted; a finished one is removed when
-// its time has come.
+// begin starts to run the Job unless it is run already, suspended, or being deleted; a finished one is removed when its
+// time has come.
 func (c *Controller) begin(ctx context.Context, o *unstructured.Unstructured) {
 	var job batchv1.Job
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &job); err != nil {

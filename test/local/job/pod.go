@@ -23,8 +23,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/rand"
 )
 
-// runPod makes a pod of the Job's template, runs its containers one after the other and returns how it ended. When
-// ctx ends, the process is ended and its pod removed.
+// runPod makes a pod of the Job's template, runs its containers one after the other and returns how it ended. When ctx
+// ends, the process is ended and its pod removed.
 func (c *Controller) runPod(ctx context.Context, job *batchv1.Job) ending {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

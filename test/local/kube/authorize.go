@@ -15,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// account is who a request comes from: a service account, or, as the zero value, whoever set the cluster up, who may do
-// everything.
+// account is who a request comes from: a service account, or, as the zero value, the person who set the cluster up, who
+// may do everything.
 type account struct{ namespace, name string }
 
 func (a account) String() string { return "system:serviceaccount:" + a.namespace + ":" + a.name }
@@ -75,8 +75,8 @@ func (v *Server) authorize(a account, verb string, q request) error {
 		fmt.Errorf("User %q cannot %s resource %q in API group %q %s", a, verb, plural, q.resource.Group, scope))
 }
 
-// permits says whether one of the rules allows a verb on a resource. An object that is created has no name yet, and
-// a rule for named objects says nothing about it.
+// permits says whether one of the rules allows a verb on a resource. An object that is created has no name yet, and a
+// rule for named objects says nothing about it.
 func permits(rules []rbacv1.PolicyRule, verb, group, plural, name string) bool {
 	holds := func(list []string, value string) bool {
 		return slices.Contains(list, value) || slices.Contains(list, "*")

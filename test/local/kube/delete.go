@@ -59,8 +59,8 @@ func (s *Store) delete(at key, options metav1.DeleteOptions) (*unstructured.Unst
 	return old.DeepCopy(), nil
 }
 
-// propagation is the policy asked for, or the default: dependents go in the background, but those of a batch/v1 Job
-// are orphaned, a compatibility that has left many a pod behind (DefaultGarbageCollectionPolicy in Kubernetes'
+// propagation is the policy asked for, or the default: dependents go in the background, but those of a batch/v1 Job are
+// orphaned, a compatibility that has left many a pod behind (DefaultGarbageCollectionPolicy in Kubernetes'
 // pkg/registry/batch/job/strategy.go).
 func propagation(r *Resource, o metav1.DeleteOptions) metav1.DeletionPropagation {
 	if o.PropagationPolicy != nil {

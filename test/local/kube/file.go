@@ -22,8 +22,8 @@ type state struct {
 	Objects []map[string]any  `json:"objects"`
 }
 
-// Open returns a store with the objects of the file, which need not exist; an empty path keeps nothing. Namespaces
-// that were being deleted go on being so.
+// Open returns a store with the objects of the file, which need not exist; an empty path keeps nothing. Namespaces that
+// were being deleted go on being so.
 func Open(file string) (*Store, error) {
 	s := &Store{
 		objects: map[key]*unstructured.Unstructured{}, applied: map[string]string{}, watchers: map[*watcher]bool{},
@@ -80,8 +80,8 @@ func (s *Store) load() error {
 }
 
 // save sees to it that the file is written soon: everything at once, so that a reader sees the old file or the new one.
-// It waits in proportion to what the last writing cost; in a large cluster it would else be all that is done. The caller
-// holds the lock.
+// It waits in proportion to what the last writing cost; in a large cluster it would else be all that is done. The
+// caller holds the lock.
 func (s *Store) save() {
 	if s.file == "" || s.saving != nil {
 		return

@@ -1,13 +1,13 @@
 // Package kube is a Kubernetes API server for the resources that the platform uses, so that client-go works unchanged
-// against it: create, get, list, watch, update, patch (JSON, merge, strategic merge, server-side apply) and delete
-// over HTTP with JSON, with the real server's errors.
+// against it: create, get, list, watch, update, patch (JSON, merge, strategic merge, server-side apply) and delete over
+// HTTP with JSON, with the real server's errors.
 //
 // Objects are checked as the real server does with fieldValidation=Strict: unknown fields, bad names and bad labels are
 // refused. What is behind the objects is played where somebody could notice: a namespace that is deleted stays
 // Terminating until everything in it is gone, a deleted pod stays until its process has ended (package job sees to
-// that), dependents follow their owners by the deletion's propagation policy. A service account may do what the roles in
-// the store give it (RBAC), and give nobody more than it has. Not played: quota, admission and managedFields. A Knative Service is an object and no more:
-// nobody runs its image, and its status says so.
+// that), dependents follow their owners by the deletion's propagation policy. A service account may do what the roles
+// in the store give it (RBAC), and give nobody more than it has. Not played: quota, admission and managedFields. A
+// Knative Service is an object and no more: nobody runs its image, and its status says so.
 //
 // Objects live in memory and, when a file is given, in that file soon after every change.
 package kube
@@ -62,7 +62,7 @@ var (
 	Roles           = &Resource{Group: rbacv1.GroupName, Version: "v1", Plural: "roles", Kind: "Role", sample: of[rbacv1.Role]}
 	RoleBindings    = &Resource{Group: rbacv1.GroupName, Version: "v1", Plural: "rolebindings", Kind: "RoleBinding", sample: of[rbacv1.RoleBinding]}
 	ClusterRoles    = &Resource{Group: rbacv1.GroupName, Version: "v1", Plural: "clusterroles", Kind: "ClusterRole", Cluster: true, sample: of[rbacv1.ClusterRole]}
-	// KnativeServices are those of runs, beside their agents; nothing runs them.
+	// KnativeServices are those of runs, next to their agents; nothing runs them.
 	KnativeServices     = &Resource{Group: "serving.knative.dev", Version: "v1", Plural: "services", Kind: "Service", Status: true, dnsLabel: true, sample: of[servingv1.Service]}
 	ClusterRoleBindings = &Resource{Group: rbacv1.GroupName, Version: "v1", Plural: "clusterrolebindings", Kind: "ClusterRoleBinding", Cluster: true, sample: of[rbacv1.ClusterRoleBinding]}
 )

@@ -60,7 +60,7 @@ func Serve(s *Store, port int) (*Server, error) {
 		Handler:           http.HandlerFunc(v.serve),
 		ReadHeaderTimeout: time.Minute,
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
-		ErrorLog:          log.New(io.Discard, "", 0), // a client that goes away in its handshake is no news
+		ErrorLog:          log.New(io.Discard, "", 0), // a client that goes away in its handshake needs no line
 	}
 	go func() { _ = v.http.ServeTLS(listener, "", "") }()
 	return v, nil
@@ -95,7 +95,8 @@ func (v *Server) writeConfig(file string, a account) error {
 	return os.Chmod(file, 0o600)
 }
 
-// request is a parsed path: /api/v1/… or /apis/<group>/<version>/…, then [namespaces/<namespace>/]<plural>[/<name>[/<subresource>]].
+// request is a parsed path: /api/v1/… or /apis/<group>/<version>/…, then
+// [namespaces/<namespace>/]<plural>[/<name>[/<subresource>]].
 type request struct {
 	resource                     *Resource
 	namespace, name, subresource string

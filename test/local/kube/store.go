@@ -30,8 +30,8 @@ type key struct {
 	namespace, name string
 }
 
-// Store holds the objects. Objects that it returns are copies. Errors are API errors (k8s.io/apimachinery/pkg/api/errors).
-// Its methods may be called from any goroutine.
+// Store holds the objects. Objects that it returns are copies. Errors are API errors
+// (k8s.io/apimachinery/pkg/api/errors). Its methods may be called from any goroutine.
 type Store struct {
 	mu       sync.Mutex
 	objects  map[key]*unstructured.Unstructured
@@ -186,8 +186,8 @@ func (s *Store) List(r *Resource, namespace string, selector labels.Selector) (l
 	return list, strconv.FormatInt(s.version, 10)
 }
 
-// Update replaces an object. A resourceVersion in it must be the current one. For a resource with a status, status
-// says which half is written; the other is kept.
+// Update replaces an object. A resourceVersion in it must be the current one. For a resource with a status, status says
+// which half is written; the other is kept.
 func (s *Store) Update(r *Resource, o *unstructured.Unstructured, status bool) (*unstructured.Unstructured, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -301,8 +301,8 @@ func (w *watcher) take() []Change {
 	return taken
 }
 
-// Watch returns the present objects as Added changes and, from then on, every change in order, until stop is called
-// or the store is closed; then the channel is closed.
+// Watch returns the present objects as Added changes and, from then on, every change in order, until stop is called or
+// the store is closed; then the channel is closed.
 func (s *Store) Watch() (changes <-chan Change, stop func()) {
 	w := &watcher{wake: make(chan struct{}, 1)}
 	s.mu.Lock()

@@ -2,7 +2,8 @@
 //
 // Every document is decoded strictly into its Go type, so a misspelt field is an error that names file and object
 // rather than a setting that silently does nothing. Kinds that the miniature platform plays come back in a Set. Kinds
-// that mean nothing on one machine, network policies above all, are checked and left out by an explicit list. Any other kind is an error: who adds one decides which of the two it is.
+// that mean nothing on one machine, network policies above all, are checked and left out by an explicit list. Any other
+// kind is an error: who adds one decides which of the two it is.
 package manifest
 
 import (
@@ -76,9 +77,9 @@ var kept = map[metav1.TypeMeta]func(*Set, []byte) (object, error){
 	typeOf("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): keepRule[rbacv1.ClusterRoleBinding],
 }
 
-// leftOut are the kinds that are decoded, for the check, and then not played: network policies (everything is loopback),
-// admission policies, what guards pods or gives them disks, Jobs by the clock (ours are templates for people's
-// commands), and the database and its Service, whose place the throw-away Postgres takes.
+// leftOut are the kinds that are decoded, for the check, and then not played: network policies (everything is
+// loopback), admission policies, what guards pods or gives them disks, Jobs by the clock (ours are templates for
+// people's commands), and the database and its Service, whose place the throw-away Postgres takes.
 var leftOut = map[metav1.TypeMeta]func([]byte) (object, error){
 	typeOf("v1", "Namespace"):                                                     check[corev1.Namespace],
 	typeOf("v1", "Service"):                                                       check[corev1.Service],
@@ -150,7 +151,8 @@ func decodeStrictly(document []byte, v any) error {
 }
 
 // Load reads the *.yaml files of the directories, in the order given and by name within each; subdirectories, which
-// hold overlays for other clusters, and kustomize's own files are not read. All faults are reported, not only the first.
+// hold overlays for other clusters, and kustomize's own files are not read. All faults are reported, not only the
+// first.
 func Load(dirs ...string) (*Set, error) {
 	set := &Set{}
 	var faults []error

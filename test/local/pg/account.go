@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// account is the user that the server runs as when this process is root. A nil account is this process's own user,
-// for whom nothing has to be done.
+// account is the user that the server runs as when this process is root. A nil account is this process's own user, for
+// whom nothing has to be done.
 type account struct {
 	uid, gid uint32
 }

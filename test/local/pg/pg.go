@@ -94,8 +94,8 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 }
 
-// URL is the connection string of a database on this server as its superuser; empty means the database `postgres`.
-// The database need not exist; see CreateDatabase.
+// URL is the connection string of a database on this server as its superuser; empty means the database `postgres`. The
+// database need not exist; see CreateDatabase.
 func (s *Server) URL(database string) string {
 	if database == "" {
 		database = "postgres"
@@ -186,7 +186,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	return clearStale(data)
 }
 
-// initdb makes the cluster beside its place and moves it there, so that an interrupted one is never taken for whole.
+// initdb makes the cluster next to its place and moves it there, so that an interrupted one is never taken for whole.
 func (s *Server) initdb(ctx context.Context, data string) error {
 	half := data + ".new"
 	if err := os.RemoveAll(half); err != nil {

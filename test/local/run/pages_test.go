@@ -14,8 +14,8 @@ import (
 	"codexk8s.dev/test/local/stack"
 )
 
-// TestTheGuidesAddressesOpenAndThePagesTellTheStory: whoever starts make run and opens what it prints can play the whole
-// story in a browser, and every link on the way leads somewhere.
+// TestTheGuidesAddressesOpenAndThePagesTellTheStory: whoever starts make run and opens what it prints can play the
+// whole story in a browser, and every link on the way leads somewhere.
 func TestTheGuidesAddressesOpenAndThePagesTellTheStory(t *testing.T) {
 	codex, err := stack.FindCodex()
 	if err != nil {

@@ -98,8 +98,8 @@ func Listen(o Options) (*Service, error) {
 	return s, nil
 }
 
-// Activate starts the program of a Service with MinScale and keeps it running from now on. Apart from Listen, because
-// a program's environment holds the addresses of Services that do not listen yet.
+// Activate starts the program of a Service with MinScale and keeps it running from now on. Apart from Listen, because a
+// program's environment holds the addresses of Services that do not listen yet.
 func (s *Service) Activate() {
 	if s.options.MinScale > 0 {
 		go s.keepRunning()
@@ -128,7 +128,8 @@ func (s *Service) Running() bool {
 	return s.current != nil && !s.current.ended()
 }
 
-// InFlight is the number of requests that the running program has in hand, those included that wait for it to become ready.
+// InFlight is the number of requests that the running program has in hand, those included that wait for it to become
+// ready.
 func (s *Service) InFlight() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -254,8 +255,8 @@ func (s *Service) scaleToZero(i *instance) {
 	}
 }
 
-// retire takes the current instance out of service: when its requests are done, or after the grace period, it is
-// ended. The caller holds the lock.
+// retire takes the current instance out of service: when its requests are done, or after the grace period, it is ended.
+// The caller holds the lock.
 func (s *Service) retire() {
 	i := s.current
 	s.current = nil

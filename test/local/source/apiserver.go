@@ -58,10 +58,10 @@ var eventTypes = map[bool]map[watch.EventType]string{
 	},
 }
 
-// StartAPIServer starts to tell sink of the changes to what the source selects in the cluster of config, beginning
-// with an add for everything that is there. It returns when that is listed; what may not be listed is an error. When a
-// watch ends, as an API server ends it every few minutes, or when versions have expired, it lists again and reports
-// the difference. The real adapter does not: it says nothing of what it lists.
+// StartAPIServer starts to tell sink of the changes to what the source selects in the cluster of config, beginning with
+// an add for everything that is there. It returns when that is listed; what may not be listed is an error. When a watch
+// ends, as an API server ends it every few minutes, or when versions have expired, it lists again and reports the
+// difference. The real adapter does not: it says nothing of what it lists.
 //
 // A source without a namespaceSelector watches its own namespace, one with an empty selector all of them.
 func StartAPIServer(ctx context.Context, o *sourcesv1.ApiServerSource, config *rest.Config, sinkURL string) (*APIServer, error) {

@@ -2,8 +2,8 @@
 // PingSource, which ticks.
 //
 // Events look as those of knative.dev/eventing v0.50.0 do, see pkg/adapter/apiserver/events/events.go and
-// pkg/adapter/mtping/runner.go there. Both sources try an event again five times, 50 ms doubled each time, and then lose
-// it: nobody may rely on them alone.
+// pkg/adapter/mtping/runner.go there. Both sources try an event again five times, 50 ms doubled each time, and then
+// lose it: nobody may rely on them alone.
 package source
 
 import (

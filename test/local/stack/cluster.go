@@ -95,7 +95,8 @@ func (o Outside) listenOn(variable string, u *url.URL, found []netip.Addr, port 
 		"requests on to port %d of this machine, say where to listen for it: LISTEN_ADDRESS, 0.0.0.0 for every network", variable, u.Host, join(own), port)
 }
 
-// openGit lets agents reach the fake GitHub, which listens on the port where agent-gateway does, unless o says otherwise.
+// openGit lets agents reach the fake GitHub, which listens on the port where agent-gateway does, unless o says
+// otherwise.
 func (r *reach) openGit(o Outside, port int) {
 	if cidrs := union(ranges(addressesOf(r.name))); o.GitCIDRs == "" && cidrs != "" {
 		r.env["GIT_CIDRS"] = cidrs

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// FindCodex returns the path of the Codex CLI: CODEX_BIN, else the one of test/package.json, else the one in PATH. Empty
-// means that there is none.
+// FindCodex returns the path of the Codex CLI: CODEX_BIN, else the one of test/package.json, else the one in PATH.
+// Empty means that there is none.
 func FindCodex() (string, error) {
 	if path := os.Getenv("CODEX_BIN"); path != "" {
 		found, err := exec.LookPath(path)

@@ -54,7 +54,8 @@ type End struct {
 }
 
 // Play plays the demonstration on the fake GitHub: a label makes a run, a run a pull request; a review that asks for
-// changes makes a second run, which resumes the first one's conversation; an approving review ends it. say is told of each step.
+// changes makes a second run, which resumes the first one's conversation; an approving review ends it. say is told of
+// each step.
 func (s Story) Play(ctx context.Context, say func(format string, args ...any)) (End, error) {
 	issue, err := s.GitHub.Issue(s.Repository, s.Issue)
 	if err != nil {
@@ -89,8 +90,8 @@ func (s Story) Play(ctx context.Context, say func(format string, args ...any)) (
 	return s.end(ctx, pull)
 }
 
-// awaitRun waits until the issue has had n runs that succeeded, all is in review, and the trigger labels are gone. A run
-// that ended in another way is an error at once.
+// awaitRun waits until the issue has had n runs that succeeded, all is in review, and the trigger labels are gone. A
+// run that ended in another way is an error at once.
 func (s Story) awaitRun(ctx context.Context, n int) (pull fakegithub.Issue, err error) {
 	db, err := s.connect(ctx)
 	if err != nil {
@@ -165,7 +166,8 @@ func wait(ctx context.Context, ask func() (done bool, missing string, err error)
 	}
 }
 
-// end collects how it ended, when the last changes on GitHub are made: the status comment is written beside the labels.
+// end collects how it ended, when the last changes on GitHub are made: the status comment is written while the labels
+// are.
 func (s Story) end(ctx context.Context, pull fakegithub.Issue) (End, error) {
 	db, err := s.connect(ctx)
 	if err != nil {

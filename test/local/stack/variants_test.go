@@ -43,7 +43,8 @@ func begin(t *testing.T, o Options) (context.Context, *Stack) {
 	return ctx, s
 }
 
-// A database that is given gets the schema, keeps what happened through a second start, and is not this package's to start or stop.
+// A database that is given gets the schema, keeps what happened through a second start, and is not this package's to
+// start or stop.
 func TestAGivenDatabase(t *testing.T) {
 	server, err := pg.Start(t.Context(), pg.Options{})
 	if err != nil {
@@ -74,8 +75,8 @@ func TestAGivenDatabase(t *testing.T) {
 }
 
 // GitHub by a token and OpenAI by a key, as make run takes them from the environment: no fake of ours is started, and
-// what the two servers are asked comes with the credentials given. The project's role is full-env, so its service stands
-// beside the agent, the same one for both runs.
+// what the two servers are asked comes with the credentials given. The project's role is full-env, so its service
+// stands beside the agent, the same one for both runs.
 func TestGitHubAndOpenAIFromOutside(t *testing.T) {
 	const secret, key = "0123456789abcdef0123456789abcdef", "sk-given"
 	hub, err := fakegithub.New(fakegithub.Options{Dir: t.TempDir()})

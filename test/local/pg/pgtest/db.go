@@ -75,8 +75,8 @@ func Rows[T any](db *DB, query string, args ...any) []T {
 	return all
 }
 
-// Log writes an event into the log of events, as its sender does before it sends: what is not there, a function refuses.
-// An event that is there already stays as it is.
+// Log writes an event into the log of events, as its sender does before it sends: what is not there, a function
+// refuses. An event that is there already stays as it is.
 func (db *DB) Log(source, id, eventType string, data []byte) {
 	db.t.Helper()
 	if data == nil {

@@ -1,9 +1,9 @@
 // Package pgtest gives a test a database of its own on a real PostgreSQL.
 //
-// The first test of a process that asks starts a throw-away server, which ends with the process; with
-// TEST_DATABASE_URL set, its server is used instead. The migrations run once per process, into a template database, and
-// each test gets a clone of it, which takes some milliseconds. A machine without PostgreSQL fails the test: a skipped
-// store test would say nothing.
+// The first test of a process that asks starts a throw-away server, which ends with the process; with TEST_DATABASE_URL
+// set, its server is used instead. The migrations run once per process, into a template database, and each test gets a
+// clone of it, which takes some milliseconds. A machine without PostgreSQL fails the test: a skipped store test would
+// say nothing.
 package pgtest
 
 import (
