@@ -129,14 +129,15 @@ func (s *Server) isWokenBy(eventType string) bool {
 // maxFollowed bounds what one delivery may lead to at once; the Broker brings the rest.
 const maxFollowed = 16
 
-// follow handles at once what the function has emitted for itself alone: it is stored, so a way over the Broker would only
-// take time. It returns what is to be sent, with what could not be handled, which comes again by the Broker. The receipt
-// keeps it single if both ways come through.
+// follow handles at once what the function has emitted for itself: it is stored, so a way over the Broker would only
+// take time. It returns what is to be sent: what others hear, too, and what could not be handled, which comes again by the
+// Broker. The receipt keeps it single if both ways come through.
 func (s *Server) follow(ctx context.Context, emitted []event.Event) (send []event.Event) {
 	for n := 0; len(emitted) > 0; n++ {
 		e := emitted[0]
 		emitted = emitted[1:]
-		if !s.isOwn(e) || n >= maxFollowed {
+		consumers := events.Consumers(e.Type())
+		if !slices.Contains(consumers, s.name) || n >= maxFollowed {
 			send = append(send, e)
 			continue
 		}
@@ -147,17 +148,14 @@ func (s *Server) follow(ctx context.Context, emitted []event.Event) (send []even
 		status, level := http.StatusAccepted, slog.LevelInfo
 		if err != nil {
 			status, level = StatusOf(err), slog.LevelWarn
+		}
+		if err != nil || len(consumers) > 1 {
 			send = append(send, e)
 		}
 		s.report(ctx, level, e, status, len(more), start, err)
 		emitted = append(emitted, more...)
 	}
 	return send
-}
-
-// isOwn reports whether nobody but the function itself hears the event.
-func (s *Server) isOwn(e event.Event) bool {
-	return slices.Equal(events.Consumers(e.Type()), []string{s.name})
 }
 
 // answer turns an outcome into a status that Knative's delivery understands:

@@ -13,8 +13,8 @@
 //	}
 //
 // An event handler returns the events to send, which it has stored already, and
-// an error whose kind decides the answer (see answer). What nobody else hears is
-// handled at once and takes no way over the Broker (see follow). The answer to a Broker
+// an error whose kind decides the answer (see answer). What the function itself hears is
+// handled at once and waits for no way over the Broker (see follow). The answer to a Broker
 // never has a body or ce-* headers when it is a success: Knative would take the
 // first for a failure and the second for a new event.
 //
