@@ -15,45 +15,56 @@ const maxComment = 65536 - 200
 // mark is the invisible last line of the status comment, by which we know it again.
 func (c *change) mark() string { return "<!-- codexk8s:status " + c.key() + " -->" }
 
-// comment brings the one status comment to the event's version. A comment that somebody deleted is created anew.
+// comment brings the one status comment to the event's version.
 func (c *change) comment(ctx context.Context) error {
 	c.commentID = c.view.CommentID
 	if c.Comment == "" || c.view.ShowsComment(c.Version) {
 		return nil
 	}
-	body := &gh.IssueComment{Body: gh.String(cut(c.Comment, maxComment) + "\n\n" + c.mark())}
-	id := c.view.CommentID
-	if id == 0 {
-		var err error
-		if id, err = c.find(ctx); err != nil {
-			return err
-		}
-	}
-	if id != 0 {
-		_, _, err := c.client.Issues.EditComment(ctx, c.owner, c.name, id, body)
-		if err = github.ClassifyError(err, c.now()); err != nil && !github.Gone(err) {
-			return err
-		}
-		if err == nil {
-			return c.saved(ctx, id, "edited")
-		}
-	}
-	created, _, err := c.client.Issues.CreateComment(ctx, c.owner, c.name, c.Issue, body)
+	id, how, err := c.write(ctx, c.view.CommentID, c.Comment, c.mark())
 	if err != nil {
 		return err
 	}
-	return c.saved(ctx, created.GetID(), "created")
-}
-
-func (c *change) saved(ctx context.Context, id int64, how string) error {
 	c.commentID = id
 	c.did("comment %d %s at version %d", id, how, c.Version)
 	return c.view.SaveComment(ctx, id, c.Version)
 }
 
-// find looks for a status comment that we created and did not note: the process died in between, or the database was
+// note brings the event's note to its version.
+func (c *change) note(ctx context.Context) error {
+	if c.Note == nil || c.view.Shows("note "+c.Note.Key, c.Note.Version) {
+		return nil
+	}
+	id, how, err := c.write(ctx, c.view.Note(c.Note.Key), c.Note.Text, "<!-- codexk8s:note "+c.Note.Key+" -->")
+	if err != nil {
+		return err
+	}
+	c.did("note %s is comment %d, %s at version %d", c.Note.Key, id, how, c.Note.Version)
+	return c.view.SaveNote(ctx, c.Note.Key, id, c.Note.Version)
+}
+
+// write gives a comment of ours its text and the mark as its last line; id 0 is one that we know of no number. A comment that
+// somebody deleted is created anew.
+func (c *change) write(ctx context.Context, id int64, text, mark string) (written int64, how string, err error) {
+	body := &gh.IssueComment{Body: gh.String(cut(text, maxComment) + "\n\n" + mark)}
+	if id == 0 {
+		if id, err = c.find(ctx, mark); err != nil {
+			return 0, "", err
+		}
+	}
+	if id != 0 {
+		_, _, err := c.client.Issues.EditComment(ctx, c.owner, c.name, id, body)
+		if err = github.ClassifyError(err, c.now()); err == nil || !github.Gone(err) {
+			return id, "edited", err
+		}
+	}
+	created, _, err := c.client.Issues.CreateComment(ctx, c.owner, c.name, c.Issue, body)
+	return created.GetID(), "created", err
+}
+
+// find looks for a comment with our mark that we created and did not note: the process died in between, or the database was
 // restored. Only our own count: anybody can copy the mark.
-func (c *change) find(ctx context.Context) (int64, error) {
+func (c *change) find(ctx context.Context, mark string) (int64, error) {
 	login, err := c.login(ctx)
 	if err != nil {
 		return 0, err
@@ -65,7 +76,7 @@ func (c *change) find(ctx context.Context) (int64, error) {
 			return 0, err
 		}
 		for _, m := range page {
-			if strings.EqualFold(m.GetUser().GetLogin(), login) && strings.HasSuffix(strings.TrimSpace(m.GetBody()), c.mark()) {
+			if strings.EqualFold(m.GetUser().GetLogin(), login) && strings.HasSuffix(strings.TrimSpace(m.GetBody()), mark) {
 				return m.GetID(), nil
 			}
 		}

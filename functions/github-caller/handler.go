@@ -106,6 +106,7 @@ func (h *handler) show(ctx context.Context, c *change) (err error) {
 	c.try("labels of the pull request", func() error { return c.labels(ctx, c.PullRequest, c.PullOn, c.PullOff) })
 	c.try("commit status", func() error { return c.status(ctx) })
 	c.try("status comment", func() error { return c.comment(ctx) })
+	c.try("note", func() error { return c.note(ctx) })
 	return c.failed.err()
 }
 

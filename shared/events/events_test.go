@@ -52,6 +52,7 @@ var examples = append([]Payload{
 		PullOn: []string{"state:in-review"}, PullOff: []string{"state:approved"},
 		Comment: "Done.", Version: 3,
 		Status: &CommitStatus{SHA: "c0ffee", State: "success", Context: "codexk8s/dev", Description: "Done."},
+		Note:   &GitHubNote{Key: "approval/" + ref.RunID, Text: "Approval needed", Version: 1},
 		Base:   "main",
 	},
 	GitHubChanged{Repository: "acme/demo", Issue: 12, RunID: ref.RunID, CommentID: 99},

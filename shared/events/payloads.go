@@ -175,8 +175,18 @@ type GitHubChangeRequested struct {
 
 	Status *CommitStatus `json:"status,omitempty"`
 
+	// Note is a comment of its own, beside the status comment; nil = none is wanted.
+	Note *GitHubNote `json:"note,omitempty"`
+
 	// Base is the branch whose present commit the run, which was just asked for, goes by; "" = none is to be looked up.
 	Base string `json:"base,omitempty"`
+}
+
+// GitHubNote is a comment that is written once and then edited.
+type GitHubNote struct {
+	Key     string `json:"key"`     // which one of the work item's, "approval/<id>"
+	Text    string `json:"text"`    // its whole body, in GitHub's Markdown
+	Version int64  `json:"version"` // from 1 on; an older one never replaces a newer one
 }
 
 // CommitStatus is GitHub's commit status of the agent's work.

@@ -89,6 +89,15 @@ func (v *GitHubView) Shows(part string, version int64) bool {
 	return version > 0 && v.parts[part] >= version
 }
 
+// Note is the comment of the note with that key; 0 = none yet.
+func (v *GitHubView) Note(key string) int64 { return v.parts["id of note "+key] }
+
+// SaveNote records that the note's comment shows the version.
+func (v *GitHubView) SaveNote(ctx context.Context, key string, id, version int64) error {
+	v.parts["id of note "+key] = id
+	return v.Save(ctx, "note "+key, version)
+}
+
 // ShowsComment is Shows of the status comment.
 func (v *GitHubView) ShowsComment(version int64) bool {
 	return v.CommentID != 0 && version > 0 && v.comment >= version
