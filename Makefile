@@ -12,7 +12,7 @@ VULNFLAGS  := $(if $(VULNDB),-db file://$(VULNDB))
 NEED       := @test/need
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay
+.PHONY: help run demo tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay link-code
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,8 +116,9 @@ POSTGRES_IMAGE    ?= $(shell cat $(BIN)/postgres 2>/dev/null)
 CLUSTER_KIT       ?= $(realpath ../shared/cluster)
 CLUSTER_HOME      ?= $(HOME)/.cache/codexk8s-cluster
 QUERY             ?=
+LOGIN             ?=
 comma             := ,
-export QUERY OVERLAY KO_FLAGS AGENT_BASE GITHUB_REPOSITORY POSTGRES_IMAGE
+export QUERY LOGIN OVERLAY KO_FLAGS AGENT_BASE GITHUB_REPOSITORY POSTGRES_IMAGE
 
 $(BIN)/crane: test/tools.mod
 	go build $(TOOLS_MOD) -o $@ github.com/google/go-containerregistry/cmd/crane
@@ -265,3 +266,7 @@ dead-letters: for-cluster ## the events that failed for good, with the command t
 replay: for-cluster ## send one dead letter again: QUERY='function=…&source=…&id=…' from make dead-letters
 	@[[ "$$QUERY" =~ ^[A-Za-z0-9%=\&_.~:/+@#-]+$$ ]] || { echo "Say which, as make dead-letters prints it: make replay QUERY='function=…&source=…&id=…'" >&2; exit 1; }
 	$(call doctor,'"replay"$(comma) "'"$$QUERY"'"')
+
+link-code: for-cluster ## a one-time code by which a member links their account of a chat: LOGIN=bob
+	@[[ "$$LOGIN" =~ ^[A-Za-z0-9_-]+$$ ]] || { echo "Say for whom, by the login on GitHub: make link-code LOGIN=bob" >&2; exit 1; }
+	$(call doctor,'"link-code"$(comma) "'"$$LOGIN"'"')

@@ -53,8 +53,10 @@ func run(ctx context.Context, e env, args []string, out io.Writer) error {
 		return h.deadLetters(ctx)
 	case command == "replay" && flags.NArg() == 1:
 		return h.replay(ctx, flags.Arg(0))
+	case command == "link-code" && flags.NArg() == 1:
+		return h.linkCode(ctx, flags.Arg(0))
 	}
-	return fmt.Errorf("no command %q with %d arguments: want nothing, dead-letters, or replay 'function=…&source=…&id=…'", command, flags.NArg())
+	return fmt.Errorf("no command %q with %d arguments: want nothing, dead-letters, replay 'function=…&source=…&id=…', or link-code LOGIN", command, flags.NArg())
 }
 
 type handler struct {
@@ -135,5 +137,16 @@ func (h *handler) replay(ctx context.Context, query string) error {
 		return err
 	}
 	_, err = fmt.Fprintf(h.out, "%s %s will be sent to %s again, in a minute or with the next tick.\n", e.Type(), e.ID(), q.Get("function"))
+	return err
+}
+
+// linkCode prints a one-time code for a member, and what to do with it.
+func (h *handler) linkCode(ctx context.Context, login string) error {
+	code, err := h.db.LinkCode(ctx, login)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(h.out, "Give this code to @%s alone; it is good once, for %s. From their own account they send\n    to Telegram's bot, in private:  /start %s\n    in Slack:                       /codexk8s link %s\n",
+		login, store.CodeFor, code, code)
 	return err
 }

@@ -230,6 +230,20 @@ func TestDeadLettersAreListedAndReplayed(t *testing.T) {
 	}
 }
 
+func TestALinkCodeIsForMembersWithANumber(t *testing.T) {
+	w := newWorld(t)
+	w.exec(`INSERT INTO members (project_id, login, role, github_id) VALUES ('*', 'bob', 'owner', 7), ('*', 'carl', 'owner', NULL)`)
+	text, err := w.doctor("link-code", "Bob")
+	if err != nil || !strings.Contains(text, "/start ") || !strings.Contains(text, "/codexk8s link ") {
+		t.Errorf("%v %s", err, text)
+	}
+	for _, args := range [][]string{{"link-code"}, {"link-code", "carl"}, {"link-code", "mallory"}, {"link-code", "bob", "ann"}} {
+		if text, err := w.doctor(args...); err == nil {
+			t.Errorf("%v: %s", args, text)
+		}
+	}
+}
+
 // TestTheReleasesParts holds the names that are looked for against the manifests.
 func TestTheReleasesParts(t *testing.T) {
 	set, err := manifest.Load("../../config", "../../eventing")

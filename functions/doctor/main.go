@@ -3,10 +3,11 @@
 //	doctor [-o text|json]                        all checks; exit status 1 when one has found something
 //	doctor dead-letters [-o text|json]           the events that failed for good and are not handled yet
 //	doctor replay 'function=…&source=…&id=…'     have one of them sent again
+//	doctor link-code LOGIN                       a one-time code, by which a member links their account of a chat
 //
 // A check asks the Kubernetes API or Postgres, and reports in one line what it saw
 // and per fault what is wrong and what to do. One that can't ask says so, which is a
-// fault too; the others go on. Nothing is changed, but by replay.
+// fault too; the others go on. Nothing is changed, but by replay and link-code.
 //
 // It is no Service: it must work when nothing else does. In a cluster the suspended
 // CronJob "doctor" is its template, and `make doctor` makes a Job of it.
