@@ -53,5 +53,20 @@ func (h *handler) measure(ctx context.Context) error {
 		metrics.Runs.Set(ctx, float64(states[state]), string(state))
 	}
 	metrics.RunsSilent.Set(ctx, float64(len(silent)))
+	return h.measureApprovals(ctx)
+}
+
+// measureApprovals says how many requests wait for people, and since when.
+func (h *handler) measureApprovals(ctx context.Context) error {
+	open, since, err := h.db.Waiting(ctx)
+	if err != nil {
+		return err
+	}
+	age := time.Duration(0)
+	if open > 0 {
+		age = h.db.Now().Sub(since)
+	}
+	metrics.ApprovalsOpen.Set(ctx, float64(open))
+	metrics.ApprovalsOldest.Set(ctx, age.Seconds())
 	return nil
 }

@@ -31,6 +31,8 @@ func TestATickMeasuresWhatIsOutstanding(t *testing.T) {
 	f.exec(`INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 1, 'acme/shop')`)
 	f.exec(`INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, started_at)
 		VALUES (gen_random_uuid(), 'acme/shop', 1, 'shop', 'dev', 'dev', 'running', 'codex', 'm', 'bob', 'i', 'n', now() - interval '1 hour', now() - interval '1 hour')`)
+	f.exec(`INSERT INTO approvals (id, run_id, state, asked_at, decided_at, ticket)
+		SELECT gen_random_uuid(), runs.id, a.state, now() - interval '2 hours', CASE WHEN a.state <> 'open' THEN now() END, '{}' FROM runs, (VALUES ('open'), ('denied')) AS a (state)`)
 	f.exec(`INSERT INTO events (source, id, type, time, data, stored_at) VALUES ('/s', 'e', 't', now(), '{}', now() - interval '1 hour')`)
 	f.exec(`INSERT INTO pending (function, source, id, due_at, attempts) VALUES ('stage-router', '/s', 'e', now() + interval '1 hour', 3)`)
 	f.exec(`INSERT INTO dead_letters (function, source, id, type, envelope) VALUES ('github-caller', '/s', 'e', 't', '{}')`)
@@ -38,9 +40,10 @@ func TestATickMeasuresWhatIsOutstanding(t *testing.T) {
 	must(t, err)
 	f.want("the tick is noted", f.lines(`SELECT function FROM ticks WHERE ticked_at > now() - interval '1 minute'`), []string{"timekeeper"})
 
-	f.want("gauges", scrape(t, "http://"+address+"/metrics", `^codexk8s_(runs|runs_silent|dead_letters_open|receipts_overdue)\{(.*)\} ([1-9].*)$`), []string{
-		`dead_letters_open function="github-caller" 1`, `receipts_overdue function="stage-router" 1`, `runs state="running" 1`, `runs_silent  1`,
+	f.want("gauges", scrape(t, "http://"+address+"/metrics", `^codexk8s_(approvals_open|runs|runs_silent|dead_letters_open|receipts_overdue)\{(.*)\} ([1-9].*)$`), []string{
+		`approvals_open  1`, `dead_letters_open function="github-caller" 1`, `receipts_overdue function="stage-router" 1`, `runs state="running" 1`, `runs_silent  1`,
 	})
+	f.want("who waits longest", scrape(t, "http://"+address+"/metrics", `^codexk8s_(approvals_oldest_seconds)\{(.*)\} (72)[0-9]{2}(?:\..*)?$`), []string{`approvals_oldest_seconds  72`})
 	f.want("the oldest", scrape(t, "http://"+address+"/metrics", `^codexk8s_(receipts_oldest_seconds)\{(.*)\} (36)[0-9]{2}(?:\..*)?$`), []string{`receipts_oldest_seconds function="stage-router" 36`})
 	f.exec(`DELETE FROM pending`)
 	_, err = f.h.tick(t.Context(), event.Event{})

@@ -36,6 +36,19 @@ var Catalog = map[string][]string{
 		AgentReported{}.EventType(),
 		GitHubLookedUp{}.EventType(),
 	},
+	"approval-gate": {
+		GitHubType("issue_comment"),
+		ApprovalRequested{}.EventType(),
+		ApprovalVoted{}.EventType(),
+		ApprovalDue{}.EventType(),
+		ApprovalDelivered{}.EventType(),
+		ApprovalUndeliverable{}.EventType(),
+		RunFinished{}.EventType(),
+	},
+	"approval-notifier": {
+		ApprovalChanged{}.EventType(),
+		ApprovalRefused{}.EventType(),
+	},
 	"agent-launcher": {
 		AgentRequested{}.EventType(),
 		AgentStopRequested{}.EventType(),

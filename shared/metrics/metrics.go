@@ -78,6 +78,23 @@ var (
 	RunDuration = histogram("codexk8s.run.duration", upTo1d,
 		"From a run's start to its end.", "stage", "state")
 
+	ApprovalsOpen = gauge("codexk8s.approvals.open", "{request}",
+		"Requests that wait for people.")
+	ApprovalsOldest = gauge("codexk8s.approvals.oldest", "s",
+		"Age of the oldest request that waits for people; 0 when there is none.")
+	ApprovalsDecided = counter("codexk8s.approvals.decided", "{request}",
+		"Requests that came to their end, by kind and how they ended.", "kind", "state")
+	ApprovalDuration = histogram("codexk8s.approval.duration", upTo30d,
+		"From a request to its end, by kind and how it ended.", "kind", "state")
+	VotesRefused = counter("codexk8s.votes.refused", "{vote}",
+		"Votes that did not count, by channel and reason.", "channel", "reason")
+	ApprovalMessages = counter("codexk8s.approval.messages", "{message}",
+		"Messages about requests by channel and outcome (delivered, failed, or why the channel refused).", "channel", "outcome")
+	ApprovalCallbacks = counter("codexk8s.approval.callbacks", "{request}",
+		"Callbacks of chats and trackers by channel, outcome (voted, asked, linked, or why not) and HTTP status.", "channel", "outcome", "code")
+	ApprovalCallbackDuration = histogram("codexk8s.approval.callback.duration", upTo5m,
+		"Callbacks of chats and trackers, from receipt to answer.", "channel")
+
 	ModelCallDuration = histogram("codexk8s.model.call.duration", upTo10m,
 		"Model calls from the request to the answer's end, by model and HTTP status (499: the agent left, 502: the model's side did).", "model", "code")
 	ModelTokens = counter("codexk8s.model.tokens", "{token}",
@@ -95,6 +112,7 @@ var (
 var (
 	upTo5m  = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
 	upTo10m = []float64{.25, .5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600}
+	upTo30d = []float64{1, 10, 60, 300, 900, 3600, 14400, 28800, 86400, 259200, 604800, 2592000}
 	upTo1d  = []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 1800, 3600, 7200, 14400, 43200, 86400}
 )
 

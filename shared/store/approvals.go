@@ -2,12 +2,15 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/project"
 )
 
 // Ticket reads a request and holds its row until the transaction ends, so that one decision is taken at a time. It is the
@@ -74,6 +77,39 @@ func (db *DB) OpenRequests(ctx context.Context, repository Repository, issue int
 		return nil, fmt.Errorf("looking for open requests of %s: %w", repository.Name, err)
 	}
 	return tickets, nil
+}
+
+// Asking is what must be known of a run that asks.
+type Asking struct {
+	Settings project.Settings // of its project
+	Over     bool             // the run has finished
+}
+
+// Asking reads what must be known of a run that asks; ErrNotFound when there is no such run.
+func (tx *Tx) Asking(ctx context.Context, runID string) (a Asking, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT p.settings, r.finished_at IS NOT NULL
+		FROM runs r
+		JOIN projects p ON p.id = r.project_id
+		WHERE r.id = $1
+	`, uuidOrNull(runID)).Scan(&a.Settings, &a.Over)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return a, fmt.Errorf("reading who asks, run %s: %w", runID, err)
+	}
+	return a, nil
+}
+
+// Voted is a vote on the ticket with all that must be known to decide about it.
+func (tx *Tx) Voted(ctx context.Context, t approval.Ticket, v events.ApprovalVoted) (in approval.Voted, err error) {
+	in.Vote = v
+	if in.Who, in.Members, err = tx.Voter(ctx, v.By, t.Request.Project); err != nil {
+		return in, err
+	}
+	in.Elsewhere, err = tx.ShownElsewhere(ctx, v.RequestID, v.By)
+	return in, err
 }
 
 // SaveTicket writes a request back, or for the first time. ErrChanged if it was decided otherwise meanwhile: what is final

@@ -114,13 +114,22 @@ func (db *DB) Emit(ctx context.Context, cause Cause, correlation string, save fu
 		if err != nil {
 			return err
 		}
-		emitted, err = tx.record(ctx, cause.event(), correlation, d)
+		e := cause.event()
+		if correlation != "" {
+			e.SetExtension(events.ExtCorrelation, correlation)
+		}
+		emitted, err = tx.record(ctx, e, correlation, d)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return emitted, nil
+}
+
+// Look reads in one transaction, and changes nothing.
+func (db *DB) Look(ctx context.Context, read func(context.Context, *Tx) error) error {
+	return db.inTx(ctx, func(tx *Tx) error { return read(ctx, tx) })
 }
 
 func (db *DB) inTx(ctx context.Context, f func(*Tx) error) error {

@@ -111,6 +111,7 @@ type CommentEvent struct {
 	Body          string
 	URL           string
 	Author        Actor
+	ViaApp        bool // a program wrote it on the author's behalf
 	UpdatedAt     time.Time
 	Sender        Actor
 }
@@ -188,7 +189,7 @@ func CommentFrom(payload []byte) (CommentEvent, error) {
 	return CommentEvent{
 		Action: p.Action, Repository: p.repository(), Number: p.Issue.Number, OnPullRequest: p.Issue.PullRequest != nil,
 		Labels: names(p.Issue.Labels), CommentID: p.Comment.ID, Body: p.Comment.Body, URL: p.Comment.HTMLURL,
-		Author: p.Comment.User.actor(), UpdatedAt: p.Comment.UpdatedAt.Time, Sender: p.Sender.actor(),
+		Author: p.Comment.User.actor(), ViaApp: p.Comment.App != nil, UpdatedAt: p.Comment.UpdatedAt.Time, Sender: p.Sender.actor(),
 	}, nil
 }
 
@@ -293,6 +294,7 @@ type comment struct {
 	Body      string    `json:"body"`
 	HTMLURL   string    `json:"html_url"`
 	User      user      `json:"user"`
+	App       any       `json:"performed_via_github_app"`
 	UpdatedAt timestamp `json:"updated_at"`
 }
 

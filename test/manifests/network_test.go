@@ -45,14 +45,17 @@ func TestEgress(t *testing.T) {
 	kubernetes := []int{dns, 443, postgres, 6443, 8443, 16443}
 	m := load(t)
 	want := map[string][]int{
-		"agent-gateway":   {dns, 443, postgres},
-		"agent-launcher":  kubernetes,
-		"github-caller":   {dns, 443, postgres},
-		"llm-caller":      {dns, 443, postgres},
-		"run-observer":    kubernetes,
-		"stage-router":    {dns, postgres},
-		"timekeeper":      {dns, 443, postgres},
-		"webhook-adapter": {dns, postgres},
+		"agent-gateway":     {dns, 443, postgres},
+		"agent-launcher":    kubernetes,
+		"approval-callback": {dns, 443, postgres},
+		"approval-gate":     {dns, postgres},
+		"approval-notifier": {dns, 443, postgres},
+		"github-caller":     {dns, 443, postgres},
+		"llm-caller":        {dns, 443, postgres},
+		"run-observer":      kubernetes,
+		"stage-router":      {dns, postgres},
+		"timekeeper":        {dns, 443, postgres},
+		"webhook-adapter":   {dns, postgres},
 	}
 	got := map[string][]int{}
 	for name := range m.services {

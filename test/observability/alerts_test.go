@@ -67,6 +67,26 @@ var alerts = []alert{
 		"agent-launcher's log; the API server's load; webhooks and quotas that slow down new namespaces",
 	},
 	{
+		"CodexK8sApprovalsWait", `max(last_over_time(codexk8s_approvals_oldest_seconds[` + tick + `])) > 86400`, "15m", "info",
+		"people have not decided a request for a day; its run waits, and holds no pod",
+		"the message in the chats or on the issue; the policy's reminders, ladder and deadline",
+	},
+	{
+		"CodexK8sChannelUndeliverable", `sum by (channel, outcome) (increase(codexk8s_approval_messages_total{outcome!="delivered"}[30m])) > 0`, "0m", "warning",
+		"a chat or tracker does not take messages about requests",
+		"the outcome names why; approval-notifier's log; the bot's token, and whether it is a member of the chat",
+	},
+	{
+		"CodexK8sVotesRefused", `sum by (channel, reason) (increase(codexk8s_votes_refused_total{reason!~"already_voted|request_.*"}[1h])) > 10`, "0m", "info",
+		"people click and their votes do not count",
+		"the reason; `not_linked`: give them a code; `not_permitted`: the policy's `who`; the audit says who it was",
+	},
+	{
+		"CodexK8sCallbacksRefused", `sum by (channel, outcome) (increase(codexk8s_approval_callbacks_total{code=~"4..|5.."}[15m])) > 5`, "0m", "warning",
+		"callbacks of a channel are refused: another secret there, or a stranger; 503: they could not be stored",
+		"the channel's secret in `codexk8s-chat`, beside the old one; Postgres",
+	},
+	{
 		"CodexK8sModelFails", `sum by (model) (rate(codexk8s_model_call_duration_seconds_count{code=~"401|429|5.."}[15m])) > 0.2 * sum by (model) (rate(codexk8s_model_call_duration_seconds_count[15m]))`, "10m", "warning",
 		"a fifth of a model's calls fail: key refused (401), limit met (429), provider down (5xx)",
 		"llm-caller's log; the key in `codexk8s-openai`; the account's limits; the provider's status page",

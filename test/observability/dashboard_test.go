@@ -15,6 +15,7 @@ type object = map[string]any
 var rows = []struct{ title, prefix string }{
 	{"Runs", "codexk8s.run"},
 	{"Events", "codexk8s.delivery|codexk8s.receipts|codexk8s.dead_letters"},
+	{"Approvals", "codexk8s.approval|codexk8s.votes"},
 	{"Webhooks", "codexk8s.webhook"},
 	{"Models", "codexk8s.model"},
 	{"GitHub", "codexk8s.github"},

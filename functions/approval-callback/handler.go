@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/approval/words"
+	"codexk8s.dev/shared/chat"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/metrics"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+)
+
+const (
+	// largeBodies is how many bodies above the usual size are read at once: the internet may send them.
+	largeBodies = 4
+	// tellFor is how long it may take to tell a person what became of their click.
+	tellFor = 10 * time.Second
+	// answerIn is when a callback is answered at the latest: Slack's three seconds, less the way.
+	answerIn = 2 * time.Second
+)
+
+// redelivers are the channels that send a callback again when it is answered 503.
+var redelivers = map[string]bool{approval.Telegram: true, approval.Jira: true, approval.HTTP: true}
+
+type handler struct {
+	db     *store.DB
+	bodies *serve.Bodies
+	send   func(context.Context, ...event.Event) error
+	later  func(context.Context, func(context.Context)) // does it after the answer
+}
+
+func (h *handler) routes(s *serve.Server, channels map[string]chat.Channel) {
+	for name, channel := range channels {
+		s.Handle("POST /"+name, h.callback(name, channel))
+	}
+}
+
+// A reply is what a callback is answered with.
+type reply struct {
+	outcome string // of the metric
+	words   string // for the person; "" = none
+	counted bool   // nobody has to be alarmed by the words
+}
+
+// callback takes what a channel tells. It is verified over the bytes as they came: nothing is parsed for a stranger.
+func (h *handler) callback(name string, channel chat.Channel) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		defer h.bodies.Guard(w, r, "")()
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, chat.MaxCallback))
+		if err != nil {
+			h.refuse(w, r, name, start, unread(err))
+			return
+		}
+		cb, err := channel.Read(r, body, h.db.Now())
+		if err != nil {
+			h.refuse(w, r, name, start, err)
+			return
+		}
+		ctx, cancel := context.WithDeadline(r.Context(), start.Add(answerIn))
+		defer cancel()
+		said, err := h.act(ctx, channel, cb)
+		if err != nil && redelivers[name] {
+			h.refuse(w, r, name, start, err)
+			return
+		}
+		if err != nil {
+			slog.ErrorContext(ctx, "a callback is lost, its person is told", "channel", name, "error", err)
+			said = reply{outcome: "not_stored", words: notStored}
+		}
+		h.answer(w, r, name, start, cb.Answer(said.words, said.counted), said.outcome)
+		if said.words != "" {
+			h.later(ctx, func(ctx context.Context) { h.tell(ctx, channel, cb, said.words) })
+		}
+	}
+}
+
+// act does what a callback means.
+func (h *handler) act(ctx context.Context, channel chat.Channel, cb chat.Callback) (reply, error) {
+	switch cb.Kind {
+	case chat.Voted:
+		return h.vote(ctx, cb.Vote)
+	case chat.Asked:
+		return h.ask(ctx, channel, cb)
+	case chat.Linked:
+		return h.link(ctx, cb)
+	}
+	return reply{outcome: cb.Why, words: hints[cb.Why]}, nil
+}
+
+// vote stores a vote, whatever will become of it, and says what will as far as can be seen from here.
+func (h *handler) vote(ctx context.Context, v events.ApprovalVoted) (reply, error) {
+	t, err := h.db.Ticket(ctx, v.RequestID)
+	if err != nil {
+		return reply{}, err
+	}
+	if t.State == "" {
+		return reply{outcome: "unknown_request", words: hints["unknown_button"]}, nil
+	}
+	said := reply{outcome: "voted", counted: true}
+	stored, err := h.db.Emit(ctx, store.Cause{Source: events.Source(function) + "/" + v.By.Channel, ID: v.ID}, t.Request.Correlation(),
+		func(ctx context.Context, tx *store.Tx) (events.Decision, error) {
+			refusal, err := h.refusal(ctx, tx, t, v)
+			if refusal != nil {
+				said = reply{outcome: refusal.Reason, words: refusal.Text}
+			}
+			return events.Decision{Emit: []events.Draft{events.Now(v)}}, err
+		})
+	if err != nil {
+		return reply{}, err
+	}
+	h.later(ctx, func(ctx context.Context) {
+		if err := h.send(ctx, stored...); err != nil {
+			slog.WarnContext(ctx, "a vote was stored but not sent; timekeeper will send it", "request", v.RequestID, "error", err)
+		}
+	})
+	return said, nil
+}
+
+// refusal is what approval-gate would say to whose vote does not count; nil for one that does.
+func (h *handler) refusal(ctx context.Context, tx *store.Tx, t approval.Ticket, v events.ApprovalVoted) (*events.ApprovalRefused, error) {
+	in, err := tx.Voted(ctx, t, v)
+	if err != nil {
+		return nil, err
+	}
+	_, d, err := approval.Decide(t, in, tx.Now())
+	if err != nil {
+		return nil, err
+	}
+	for _, draft := range d.Emit {
+		if r, ok := draft.Payload.(events.ApprovalRefused); ok {
+			return &r, nil
+		}
+	}
+	return nil, nil
+}
+
+// ask offers a field for the words that are wanted, unless no words of this person would count.
+func (h *handler) ask(ctx context.Context, channel chat.Channel, cb chat.Callback) (reply, error) {
+	t, err := h.db.Ticket(ctx, cb.Vote.RequestID)
+	if err != nil {
+		return reply{}, err
+	}
+	if t.State == "" {
+		return reply{outcome: "unknown_request", words: hints["unknown_button"]}, nil
+	}
+	wanted := cb.Vote
+	wanted.Text = "…" // as if they had been written
+	var refusal *events.ApprovalRefused
+	if err := h.db.Look(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
+		refusal, err = h.refusal(ctx, tx, t, wanted)
+		return err
+	}); err != nil {
+		return reply{}, err
+	}
+	if refusal != nil {
+		return reply{outcome: refusal.Reason, words: refusal.Text}, nil
+	}
+	if err := channel.Ask(ctx, cb); err != nil {
+		return reply{}, fmt.Errorf("offering a field for words: %w", err)
+	}
+	return reply{outcome: "asked"}, nil
+}
+
+// link ties an account to whom the one-time code was made for.
+func (h *handler) link(ctx context.Context, cb chat.Callback) (reply, error) {
+	who, err := h.db.LinkAccount(ctx, cb.Code, cb.By())
+	if errors.Is(err, store.ErrNotFound) {
+		return reply{outcome: "code_unknown", words: both(words.In("en").LinkFailed, words.In("ru").LinkFailed)}, nil
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	done := both(fmt.Sprintf(words.In("en").LinkDone, who.Login), fmt.Sprintf(words.In("ru").LinkDone, who.Login))
+	return reply{outcome: "linked", words: done, counted: true}, nil
+}
+
+func (h *handler) tell(ctx context.Context, channel chat.Channel, cb chat.Callback, text string) {
+	ctx, cancel := context.WithTimeout(ctx, tellFor)
+	defer cancel()
+	if err := channel.Tell(ctx, cb, text); err != nil {
+		slog.WarnContext(ctx, "a person was not told what became of their click", "request", cb.Vote.RequestID, "error", err)
+	}
+}
+
+// unread is the refusal of a body that did not come as it should.
+func unread(err error) error {
+	if tooLong := new(http.MaxBytesError); errors.As(err, &tooLong) {
+		return &chat.Unfit{Status: http.StatusRequestEntityTooLarge, Reason: chat.Oversized, Said: err.Error()}
+	}
+	if errors.Is(err, serve.ErrBusy) {
+		return err
+	}
+	return &chat.Unfit{Status: http.StatusBadRequest, Reason: "incomplete", Said: err.Error()}
+}
+
+// refuse answers what is not to be believed with its status, and what could not be stored with 503.
+func (h *handler) refuse(w http.ResponseWriter, r *http.Request, name string, start time.Time, err error) {
+	status, outcome := http.StatusServiceUnavailable, "not_stored"
+	var unfit *chat.Unfit
+	switch {
+	case errors.As(err, &unfit):
+		status, outcome = unfit.Status, unfit.Reason
+	case events.Unstorable(err):
+		status, outcome = http.StatusUnprocessableEntity, "unstorable"
+	default:
+		w.Header().Set("Retry-After", "5")
+	}
+	slog.WarnContext(r.Context(), "a callback is refused", "channel", name, "status", status, "error", err)
+	h.answer(w, r, name, start, chat.Response{Status: status}, outcome)
+}
+
+func (h *handler) answer(w http.ResponseWriter, r *http.Request, name string, start time.Time, a chat.Response, outcome string) {
+	if len(a.Body) > 0 {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	w.WriteHeader(a.Status)
+	_, _ = w.Write(a.Body)
+	metrics.ApprovalCallbacks.Add(r.Context(), 1, name, outcome, strconv.Itoa(a.Status))
+	metrics.ApprovalCallbackDuration.Record(r.Context(), time.Since(start).Seconds(), name)
+}

@@ -1,0 +1,58 @@
+// Command approval-callback is where chats and trackers tell of what people do there. Besides webhook-adapter it is the only
+// function that the internet may reach.
+//
+//	POST /telegram … → genuine? → what does it mean? → store the vote → answer
+//	                                                        └→ Broker, in the background
+//
+// It decides nothing. A vote is an event as soon as it is stored, and approval-gate says whether it counts. But the person
+// who clicked is answered here and now, so the same pure decision is asked what it would say, of the request as it is at this
+// moment: who is not linked, not permitted or late learns it by the click. When that can't be known in time the answer says
+// nothing, and the edited message does.
+//
+// Each channel has its time for an answer (Slack three seconds). What could not be stored by then was not stored: a channel
+// that tries again is answered 503, and the person in front of another one is told to click again.
+package main
+
+import (
+	"context"
+
+	"codexk8s.dev/shared/chat"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+)
+
+const function = "approval-callback"
+
+type env struct {
+	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"` // Postgres, postgres://user:password@host/name
+	ChatKeys    string `envconfig:"CHAT_KEYS"`                    // as approval-notifier's
+
+	TelegramAPI     string `envconfig:"TELEGRAM_API_URL" default:"https://api.telegram.org"` // as approval-notifier's
+	TelegramToken   string `envconfig:"TELEGRAM_BOT_TOKEN"`                                  // as approval-notifier's
+	TelegramSecrets string `envconfig:"TELEGRAM_WEBHOOK_SECRETS"`                            // secret_token of setWebhook; two while one is being changed
+
+	SlackAPI     string `envconfig:"SLACK_API_URL" default:"https://slack.com/api"` // as approval-notifier's
+	SlackToken   string `envconfig:"SLACK_BOT_TOKEN"`                               // as approval-notifier's
+	SlackSecrets string `envconfig:"SLACK_SIGNING_SECRETS"`                         // signing secrets of the App; two while one is being changed
+}
+
+func main() { serve.Main(function, run) }
+
+func run(ctx context.Context, s *serve.Server, env env) error {
+	channels, err := chat.Connect(chat.Settings{
+		Keys: env.ChatKeys, TelegramAPI: env.TelegramAPI, TelegramToken: env.TelegramToken, TelegramSecrets: env.TelegramSecrets,
+		SlackAPI: env.SlackAPI, SlackToken: env.SlackToken, SlackSecrets: env.SlackSecrets,
+	})
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, function, env.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	s.OnStop(db.Close)
+	h := &handler{db: db, bodies: serve.NewBodies(largeBodies), send: s.Send, later: s.Go}
+	h.routes(s, channels)
+	s.SendDue(db.Due)
+	return nil
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/chat"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/metrics"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+)
+
+const (
+	// actFor bounds the calls of one event, well below Knative's five minutes for a request.
+	actFor = time.Minute
+	// patience is how long a place may not work before another one stands in.
+	patience = 10 * time.Minute
+)
+
+// Reasons of ours why a place can't show a message; the channels' own are chat's.
+const (
+	notConnected = "not_connected"
+	unreachable  = "unreachable"
+)
+
+type handler struct {
+	db       *store.DB
+	channels map[string]chat.Channel
+	send     func(context.Context, ...event.Event) error
+	homes    map[string][]string // by channel, its chats for whom the policy names none
+}
+
+// home is the channel's chat for whom the policy names none; "" = there is none.
+func (h *handler) home(channel, chat string) {
+	if chat != "" && h.channels[channel] != nil {
+		h.homes[channel] = append(h.homes[channel], chat)
+	}
+}
+
+func (h *handler) routes(s *serve.Server) {
+	serve.On(s, h.changed)
+	serve.On(s, h.refused)
+}
+
+// changed makes all places show the message, and says of each what came of it.
+func (h *handler) changed(ctx context.Context, e event.Event, c events.ApprovalChanged) ([]event.Event, error) {
+	var said []event.Event
+	emitted, err := h.db.Act(ctx, e, "messages/"+c.Message.RequestID, func(ctx context.Context) (events.Decision, error) {
+		ctx, cancel := context.WithTimeout(ctx, actFor)
+		defer cancel()
+		var failed error
+		said, failed = h.showAll(ctx, e, c)
+		return events.Decision{}, failed
+	})
+	if err != nil && len(said) > 0 {
+		// The event comes again for the other places. What is to be said of these need not wait for that; should it get lost,
+		// timekeeper sends it.
+		_ = h.send(ctx, said...)
+	}
+	return append(said, emitted...), err
+}
+
+// showAll has every place show the message, side by side. It returns what was emitted, and the errors of those places that
+// are to be tried again.
+func (h *handler) showAll(ctx context.Context, e event.Event, c events.ApprovalChanged) (said []event.Event, failed error) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, at := range h.places(c.Targets) {
+		all.Go(func() {
+			emit, err := h.show(ctx, c, at)
+			if err != nil && h.db.Now().Sub(e.Time()) > patience {
+				emit = append(emit, undeliverable(c.Message, at, unreachable, err))
+			}
+			// The cause is the event at this place: when the event comes again the same is said again.
+			told, also := h.db.Emit(context.WithoutCancel(ctx), store.Cause{Source: e.Source(), ID: e.ID() + " " + at.Channel + ":" + at.Target}, c.Correlation(),
+				func(context.Context, *store.Tx) (events.Decision, error) { return events.Decision{Emit: emit}, nil })
+			mu.Lock()
+			defer mu.Unlock()
+			said, failed = append(said, told...), errors.Join(failed, err, also)
+		})
+	}
+	all.Wait()
+	return said, failed
+}
+
+// places are the targets with none left that stands for others. "all" is every channel that is connected and has a chat.
+func (h *handler) places(targets []events.ApprovalTarget) (places []events.ApprovalTarget) {
+	add := func(at events.ApprovalTarget) {
+		if !slices.Contains(places, at) {
+			places = append(places, at)
+		}
+	}
+	for _, t := range targets {
+		channels := []string{t.Channel}
+		if t.Channel == approval.All {
+			channels = approval.Channels
+		}
+		for _, channel := range channels {
+			for _, chat := range h.homes[channel] {
+				if t.Target == "" {
+					add(events.ApprovalTarget{Channel: channel, Target: chat})
+				}
+			}
+		}
+		if t.Channel != approval.All && (t.Target != "" || len(h.homes[t.Channel]) == 0) {
+			add(t)
+		}
+	}
+	return places
+}
+
+// show makes one place show the message and says what came of it. An error is worth another try.
+func (h *handler) show(ctx context.Context, c events.ApprovalChanged, at events.ApprovalTarget) ([]events.Draft, error) {
+	m := c.Message
+	if at.Channel == approval.GitHub {
+		return h.comment(c, at), nil
+	}
+	channel := h.channels[at.Channel]
+	if channel == nil || at.Target == "" {
+		err := fmt.Errorf("%s is not connected: set its variables at approval-notifier, with a chat, or name another channel in the policy", at.Channel)
+		return []events.Draft{undeliverable(m, at, notConnected, err)}, nil
+	}
+	shown, votes, err := h.bring(ctx, channel, c, at)
+	var later *chat.Later
+	refusal, refused := chat.AsRefused(err)
+	switch {
+	case refused:
+		metrics.ApprovalMessages.Add(ctx, 1, at.Channel, refusal.Reason)
+		return append(votes, undeliverable(m, at, refusal.Reason, err)), nil
+	case errors.As(err, &later):
+		return votes, events.RetryAt(h.db.Now().Add(later.After), err)
+	case errors.Is(err, store.ErrLocked):
+		return votes, events.RetryAt(h.db.Now().Add(2*time.Second), err)
+	case err != nil:
+		metrics.ApprovalMessages.Add(ctx, 1, at.Channel, "failed")
+		return votes, err
+	case !shown: // something newer is there
+		return votes, nil
+	}
+	metrics.ApprovalMessages.Add(ctx, 1, at.Channel, "delivered")
+	return append(votes, events.Now(events.ApprovalDelivered{RequestID: m.RequestID, Version: m.Version, ApprovalTarget: at})), nil
+}
+
+// bring brings a place's message to the event's version, and sends the reminder if there is one. It reports whether that
+// version is what is shown, and returns the vote of an approver that decided at once.
+func (h *handler) bring(ctx context.Context, channel chat.Channel, c events.ApprovalChanged, at events.ApprovalTarget) (shown bool, votes []events.Draft, err error) {
+	held, err := h.db.ChatMessage(ctx, c.Message.RequestID, at)
+	if err != nil {
+		return false, nil, err
+	}
+	defer func() { err = errors.Join(err, held.Close(ctx)) }()
+	p := &place{ChatMessage: held, channel: channel, at: at}
+	known := held.Ref != nil
+	switch {
+	case held.Version > c.Message.Version:
+		return false, nil, nil
+	case held.Version < c.Message.Version:
+		if err := p.write(ctx, c.Message); err != nil {
+			return false, p.votes, err
+		}
+	}
+	if r := c.Reminder; r != nil && known && r.Number > held.Reminded {
+		err = p.remind(ctx, c.Message, *r)
+	}
+	return true, p.votes, err
+}
+
+// A place is one message being brought up to date.
+type place struct {
+	*store.ChatMessage
+	channel chat.Channel
+	at      events.ApprovalTarget
+	votes   []events.Draft
+}
+
+// write posts the message or edits it. One that people have removed is posted anew, and so is one whose chat goes on elsewhere.
+func (p *place) write(ctx context.Context, m events.ApprovalMessage) error {
+	if p.Ref != nil {
+		ref, err := p.ref()
+		if err != nil {
+			return err
+		}
+		err = p.channel.Edit(ctx, ref, m)
+		if err == nil {
+			p.Version = m.Version
+			return p.Save(ctx)
+		}
+		if r, refused := chat.AsRefused(err); !refused || r.Reason != chat.NotFound && r.Reason != chat.ChatMoved {
+			return err
+		}
+	}
+	if m.State.Final() && p.Ref == nil {
+		p.Ref = json.RawMessage(`{}`) // nobody was asked there, so nobody is told how it ended
+		p.Version = m.Version
+		return p.Save(ctx)
+	}
+	posted, err := p.channel.Post(ctx, p.at.Target, m)
+	if r, refused := chat.AsRefused(err); refused && r.Reason == chat.ChatMoved {
+		posted, err = p.channel.Post(ctx, r.MovedTo, m)
+	}
+	if err != nil {
+		return err
+	}
+	return p.posted(ctx, posted, m.Version)
+}
+
+func (p *place) posted(ctx context.Context, posted chat.Posted, version int64) (err error) {
+	if posted.Vote != nil {
+		p.votes = append(p.votes, events.Now(*posted.Vote))
+	}
+	if p.Ref, err = json.Marshal(posted.Ref); err != nil {
+		return fmt.Errorf("encoding where a message is: %w", err)
+	}
+	p.Version = version
+	return p.Save(ctx)
+}
+
+func (p *place) remind(ctx context.Context, m events.ApprovalMessage, r events.ApprovalReminder) error {
+	ref, err := p.ref()
+	if err != nil {
+		return err
+	}
+	posted, err := p.channel.Remind(ctx, ref, m, r.Text)
+	if err != nil {
+		return err
+	}
+	p.Reminded = r.Number
+	return p.posted(ctx, posted, p.Version)
+}
+
+func (p *place) ref() (ref chat.Ref, err error) {
+	if err := json.Unmarshal(p.Ref, &ref); err != nil {
+		return ref, fmt.Errorf("reading where a message is: %w", err)
+	}
+	return ref, nil
+}
+
+func undeliverable(m events.ApprovalMessage, at events.ApprovalTarget, reason string, err error) events.Draft {
+	return events.Now(events.ApprovalUndeliverable{RequestID: m.RequestID, Version: m.Version, ApprovalTarget: at, Reason: reason, Message: err.Error()})
+}

@@ -1,0 +1,63 @@
+// Command approval-notifier is the platform's voice in chats and trackers: it makes every place show what approval-gate wants
+// to be shown of a request. It decides nothing.
+//
+//	approval.changed ─► for each place at once: post │ edit │ nothing ─► approval.delivered │ approval.undeliverable
+//
+// An event says what a message shall say as of one version. It may come twice, late, or to two instances at once, so each
+// place's message is a row (store.ChatMessage) that is held while its channel is called and knows the version that it shows;
+// what is older is dropped. Places don't wait for each other: what one has said is recorded at once, and only those that
+// have not worked yet are tried again. A place that has not worked for some time is told to be undeliverable, so that another
+// one stands in, and is tried on.
+//
+// The row is written before the message is. Should the process die after a message was posted and before that was recorded,
+// it is posted once more: two messages, of which the second is kept current, and whose buttons mean the same.
+//
+// On GitHub only github-caller writes: there a message is a wanted comment.
+package main
+
+import (
+	"context"
+
+	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/chat"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+)
+
+const function = "approval-notifier"
+
+type env struct {
+	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"` // Postgres, postgres://user:password@host/name
+	ChatKeys    string `envconfig:"CHAT_KEYS"`                    // signs what the buttons of chats carry; the same in approval-callback
+
+	TelegramAPI   string `envconfig:"TELEGRAM_API_URL" default:"https://api.telegram.org"` // Telegram's Bot API
+	TelegramToken string `envconfig:"TELEGRAM_BOT_TOKEN"`                                  // of the bot; empty = Telegram is not connected
+	TelegramChat  string `envconfig:"TELEGRAM_CHAT"`                                       // the chat's id, with a topic -100123/45; for whom the policy names no other
+
+	SlackAPI     string `envconfig:"SLACK_API_URL" default:"https://slack.com/api"` // Slack's Web API
+	SlackToken   string `envconfig:"SLACK_BOT_TOKEN"`                               // of the App's bot; empty = Slack is not connected
+	SlackChannel string `envconfig:"SLACK_CHANNEL"`                                 // the channel's id, C0123ABC; for whom the policy names no other
+}
+
+func main() { serve.Main(function, run) }
+
+func run(ctx context.Context, s *serve.Server, env env) error {
+	channels, err := chat.Connect(chat.Settings{
+		Keys: env.ChatKeys, TelegramAPI: env.TelegramAPI, TelegramToken: env.TelegramToken, SlackAPI: env.SlackAPI, SlackToken: env.SlackToken,
+	})
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, function, env.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	s.OnStop(db.Close)
+	h := &handler{db: db, channels: channels, send: s.Send, homes: map[string][]string{approval.GitHub: {""}}}
+	h.home(approval.Telegram, env.TelegramChat)
+	h.home(approval.Slack, env.SlackChannel)
+	h.routes(s)
+	s.SendDue(db.Due)
+	s.Postpone(db.Postpone)
+	return nil
+}
