@@ -130,6 +130,7 @@ func TestSealRefuses(t *testing.T) {
 		"arguments: want a JSON object":              func(r *Request) { r.Arguments = json.RawMessage(`[1]`) },
 		"arguments: the JSON has the key":            func(r *Request) { r.Arguments = json.RawMessage(`{"a":1,"a":2}`) },
 		"justification has 501 characters":           func(r *Request) { r.Justification = strings.Repeat("ü", 501) },
+		"action has 201 characters":                  func(r *Request) { r.Action = strings.Repeat("x", 201) },
 		"run, action and title must be given":        func(r *Request) { r.Title = " " },
 		"links: want an https URL":                   func(r *Request) { r.Links = []Link{{Text: "x", URL: "javascript:alert(1)"}} },
 		"of at most 500 bytes in place 2":            func(r *Request) { r.Links = []Link{{URL: "https://a"}, {URL: "https://user:pass@a"}} },

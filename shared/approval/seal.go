@@ -17,6 +17,7 @@ import (
 
 // The limits of what an agent may say, in characters: what the narrowest channels can show.
 const (
+	maxAction   = 200
 	maxTitle    = 1000 // a question's text; the platform's own titles are short
 	maxWords    = 500  // justification, risk
 	maxOption   = 300
@@ -51,7 +52,7 @@ func check(r Request) error {
 		name, value string
 		most        int
 	}{
-		{"title", r.Title, maxTitle}, {"justification", r.Justification, maxWords}, {"risk", r.Risk, maxWords},
+		{"action", r.Action, maxAction}, {"title", r.Title, maxTitle}, {"justification", r.Justification, maxWords}, {"risk", r.Risk, maxWords},
 	} {
 		if n := utf8.RuneCountInString(text.value); n > text.most {
 			return fmt.Errorf("%s has %d characters, at most %d are taken", text.name, n, text.most)
