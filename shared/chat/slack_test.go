@@ -83,7 +83,9 @@ func TestSlackTells(t *testing.T) {
 	if _, err := w.fake.Click(ctx(t), w.newest(fakechat.Slack), "Approve", "eve"); err != nil {
 		t.Fatal(err)
 	}
-	want := []fakechat.Told{{"slack", "bob", "Too late: <ann> has approved it."}, {"slack", "eve", "Too late: &lt;ann&gt; has approved it."}}
+	want := []fakechat.Told{
+		{Channel: "slack", Person: "bob", Text: "Too late: <ann> has approved it."}, {Channel: "slack", Person: "eve", Text: "Too late: &lt;ann&gt; has approved it."},
+	}
 	if diff := cmp.Diff(want, w.fake.Told(fakechat.Slack)); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}

@@ -146,7 +146,7 @@ func (c *Slack) readModal(p slackPayload, now time.Time) (Callback, error) {
 	t, err := open(c.Keys, approval.Slack, "", state.Tag)
 	if err != nil || !t.asks() {
 		cb.Vote.By = by
-		return cb, nil
+		return cb, nil //nolint:nilerr // a modal that is not ours means nothing
 	}
 	w := t.words()
 	cb.answer = func(words string, counted bool) Response {

@@ -106,7 +106,8 @@ func (s *Server) mattermost(run func(*Server, *http.Request, mattermostCall) (in
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		t := s.trouble(Mattermost)
-		status, body := 0, object(nil)
+		var status int
+		var body object
 		switch {
 		case r.Header.Get("Authorization") != "Bearer "+Token || t != nil && t.Kind == "unauthorized":
 			status, body = mattermostRefusal(401, "api.context.session_expired.app_error", "Invalid or expired session, please login again.")
