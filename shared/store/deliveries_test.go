@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"maps"
 	"slices"
@@ -195,5 +196,21 @@ func TestPayloadsAreCompressedFast(t *testing.T) {
 	var got string
 	if err := sql.QueryRow(t.Context(), `SELECT pg_column_compression(data) FROM events`).Scan(&got); err != nil || got != want {
 		t.Errorf("packed with %q, %v, want %s", got, err, want)
+	}
+}
+
+// TestAnOrdinaryPayloadStaysWithItsRow holds that what is left of an issue's payload when it is packed, some 3 KB, is not cut into
+// rows of another table with another index.
+func TestAnOrdinaryPayloadStaysWithItsRow(t *testing.T) {
+	dbs, sql := instances(t, 1)
+	payload := `"`
+	for len(payload) < 3500 {
+		payload += rand.Text() // which nothing makes smaller
+	}
+	if _, err := dbs[0].Receive(t.Context(), []store.Arrival{arrived("1", issues, payload+`"`, true)}); err != nil {
+		t.Fatal(err)
+	}
+	if n := pgtest.One[int](sql, `SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE oid = 'events'::regclass`); n != 0 {
+		t.Errorf("%d bytes are in the table for large values, want none", n)
 	}
 }
