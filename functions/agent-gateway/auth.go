@@ -42,8 +42,8 @@ func runOf(ctx context.Context) store.AgentRun {
 	return run
 }
 
-// admit lets nobody's message into memory whose token is not ours, and of one run one large message at a time: Connect calls
-// authenticate when it has read the whole.
+// admit lets nobody's message into memory whose token is not ours, and of one run one large message at a time and a few calls:
+// Connect calls authenticate when it has read the whole.
 func (h *handler) admit(session http.Handler, bodies *serve.Bodies) http.Handler {
 	errorsOf := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -53,7 +53,12 @@ func (h *handler) admit(session http.Handler, bodies *serve.Bodies) http.Handler
 			_ = errorsOf.Write(w, r, refused(err)) // nobody is left to be told
 			return
 		}
-		defer bodies.Guard(w, r, run)()
+		leave, err := bodies.Guard(w, r, run)
+		if err != nil {
+			_ = errorsOf.Write(w, r, connect.NewError(connect.CodeResourceExhausted, err))
+			return
+		}
+		defer leave()
 		session.ServeHTTP(w, r)
 	})
 }

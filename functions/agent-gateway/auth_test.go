@@ -74,6 +74,10 @@ func TestMessagesAreReadOfWhomWeKnow(t *testing.T) {
 	if connect.CodeOf(err) != connect.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "not in the database") {
 		t.Errorf("another run's is not read: %v", err)
 	}
+	_, err = f.agent(connect.WithSendGzip()).SaveSnapshot(t.Context(), &agentapi.SaveSnapshotRequest{Data: make([]byte, 2_000_000)})
+	if connect.CodeOf(err) != connect.CodeUnimplemented {
+		t.Errorf("a message that grows as it is unpacked: %v", err)
+	}
 	if _, err := f.agent().Heartbeat(t.Context(), &agentapi.HeartbeatRequest{}); err != nil {
 		t.Errorf("a small message: %v", err)
 	}

@@ -52,7 +52,8 @@ type handler struct {
 
 func (h *handler) routes(s *serve.Server) {
 	path, session := agentapi.NewSessionServiceHandler(h,
-		connect.WithInterceptors(connect.UnaryInterceptorFunc(h.authenticate)), connect.WithReadMaxBytes(maxMessage))
+		connect.WithInterceptors(connect.UnaryInterceptorFunc(h.authenticate)), connect.WithReadMaxBytes(maxMessage),
+		connect.WithCompression("gzip", nil, nil)) // a few bytes may become maxMessage of them
 	s.Handle(path, h.admit(session, serve.NewBodies(maxLarge)))
 }
 

@@ -41,6 +41,10 @@ func TestTheWaysOfGitHubsIssues(t *testing.T) {
 	f := setup(t)
 	f.lines(`INSERT INTO members (project_id, login, role) VALUES ('demo', 'robot[bot]', 'maintainer') RETURNING login`)
 	const dev = "run:dev"
+	many := `{"name":""},null,{},{"name":null},{"name":"run:dev"},{"name":"\u540d\u524d"},{"name":"` + strings.Repeat("🚀", 50) + `"},{"name":"a\u2028b"},{"name":"\ud800"}`
+	for n := range 120 {
+		many += fmt.Sprintf(`,{"name":"area/%d","id":9007199254740993,"color":"ededed"}`, n)
+	}
 	issue := 0
 	for name, c := range map[string]struct {
 		label string
@@ -64,6 +68,11 @@ func TestTheWaysOfGitHubsIssues(t *testing.T) {
 		"nearly blocked, with a Turkish letter": {dev, map[string]string{"issue.labels": `[{"name":"run:dev"},{"name":"need:\u0130nput"}]`}, "starting"},
 		"two stages, spelled in two ways":       {dev, map[string]string{"issue.labels": `[{"name":"run:dev"},{"name":"RUN:Dev"}]`}, "starting"},
 		"a closed issue":                        {dev, map[string]string{"issue.state": `"closed"`}, "issue_closed"},
+		"129 labels of every sort":              {dev, map[string]string{"issue.labels": "[" + many + "]"}, "starting"},
+		"a pinned issue with a draft's fields":  {dev, map[string]string{"issue.pinned_at": `"2026-11-01T12:00:00Z"`, "issue.draft": `true`, "issue.state_reason": `"reopened"`}, "starting"},
+		"a number as GitHub never writes it":    {dev, map[string]string{"issue.id": `1e400`}, "starting"},
+		"a login that is a path":                {dev, map[string]string{"sender": `{"login":"../alice","id":8,"type":"User"}`}, "sender_not_permitted"},
+		"an account with a number below zero":   {dev, map[string]string{"sender": `{"login":"mallory","id":-1,"type":"User"}`}, "sender_not_permitted"},
 		"a locked issue":                        {dev, map[string]string{"issue.locked": `true`, "issue.active_lock_reason": `"too heated"`}, "starting"},
 		"an issue without a body":               {dev, map[string]string{"issue.body": `null`}, "starting"},
 		"an issue of a deleted account":         {dev, map[string]string{"issue.user": `null`}, "starting"},

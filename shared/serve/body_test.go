@@ -3,6 +3,7 @@ package serve
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -110,19 +111,35 @@ func TestAnAnswerMayTakeLongerThanABody(t *testing.T) {
 	}
 }
 
-// Of one sender one large body is read at a time, whatever is free.
-func TestOneSenderHoldsOneLargeBody(t *testing.T) {
+// Of one sender one large body is read at a time, whatever is free, and so many requests are served.
+func TestASenderHasAShare(t *testing.T) {
 	b := NewBodies(2)
 	b.waits = 10 * time.Millisecond
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
+	var leave []func()
+	for n := range requestsAtOnce + 1 {
+		for _, sender := range []string{"a", "b", "c", ""} {
+			gone, err := b.Guard(httptest.NewRecorder(), r, sender)
+			if want := n == requestsAtOnce && sender != ""; (err != nil) != want {
+				t.Errorf("request %d of %q: %v", n+1, sender, err)
+			}
+			if err == nil {
+				leave = append(leave, gone)
+			}
+		}
+	}
 	for _, step := range []struct {
 		sender string
 		want   error
-	}{{"a", nil}, {"a", ErrBusy}, {"b", nil}, {"c", ErrBusy}} {
-		if err := b.enter(step.sender); err != step.want {
+	}{{"a", nil}, {"a", ErrBusy}, {"b", nil}, {"c", ErrBusy}, {"", ErrBusy}} {
+		if err := b.enter(step.sender); !errors.Is(err, step.want) {
 			t.Errorf("%s: %v, want %v", step.sender, err, step.want)
 		}
 	}
-	if b.senders["c"] || !b.senders["a"] {
-		t.Errorf("who holds one: %v", b.senders)
+	for _, gone := range leave {
+		gone()
+	}
+	if len(b.senders) > 0 {
+		t.Errorf("%d senders are not forgotten", len(b.senders))
 	}
 }

@@ -43,7 +43,7 @@ func TestEveryAccountMayDoWhatItMustAndNoMore(t *testing.T) {
 			// What it gives to agents, in their own namespace.
 			rights("pods", read...), rights("pods/log", read...), rights("events", read...), rights("services", read...),
 		),
-		"run-observer":        slices.Concat(rights("jobs.batch", "get"), rights("pods", "list", "watch"), rights("events", "list")),
+		"run-observer":        slices.Concat(rights("jobs.batch", read...), rights("pods", "list", "watch"), rights("events", "list")),
 		"run-observer-source": rights("jobs.batch", read...),
 	}
 	// In the platform's own namespace; the doctor reads what it reports on.

@@ -40,7 +40,9 @@ func newPlace(t *testing.T, more string) *place {
 func (p *place) open() { p.t.Helper(); p.openAt("") }
 
 // openAt opens it for a run that is to begin at the commit.
-func (p *place) openAt(from string) {
+func (p *place) openAt(from string) { p.t.Helper(); p.openOn("main", from) }
+
+func (p *place) openOn(base, from string) {
 	p.t.Helper()
 	dir := p.t.TempDir()
 	p.t.Cleanup(func() { _ = removeAll(dir) })
@@ -55,7 +57,7 @@ func (p *place) openAt(from string) {
 			}
 			return nil
 		},
-	}, "main", "codexk8s/issue-1")
+	}, base, "codexk8s/issue-1")
 	if err != nil {
 		p.t.Fatal(err)
 	}

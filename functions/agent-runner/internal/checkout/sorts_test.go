@@ -60,3 +60,27 @@ func TestMoreThanAnybodyPushes(t *testing.T) {
 		t.Errorf("ignored, and yet changed: %.200q", work.Changed)
 	}
 }
+
+// A base branch may have any name that Git allows, one that means something else in another place, too.
+func TestBaseBranchesOfEveryName(t *testing.T) {
+	for _, base := range []string{"release/v1.x", "HEAD", "refs/heads/main", "origin/main", "a|b", "$(x)", "größe", "@", "0123456789012345678901234567890123456789", strings.Repeat("n", 200)} {
+		p := newPlace(t, "")
+		p.sh(p.server, "git update-ref 'refs/heads/"+base+"' main; git symbolic-ref HEAD 'refs/heads/"+base+"'")
+		if base != "main" {
+			p.sh(p.server, "git update-ref -d refs/heads/main")
+		}
+		p.openOn(base, "")
+		p.agent(french)
+		commit, err := p.Commit(t.Context(), p.ended(), "work")
+		if err == nil {
+			_, err = p.Push(t.Context(), base, commit)
+		}
+		if err != nil {
+			t.Errorf("%q: %v", base, err)
+			continue
+		}
+		if got := p.sh(p.server, "git diff-tree -r --name-status 'refs/heads/"+base+"' refs/heads/codexk8s/issue-1 | tr '\t' ' '"); got != "A greetings/french.txt" {
+			t.Errorf("%q: the commit has %q", base, got)
+		}
+	}
+}

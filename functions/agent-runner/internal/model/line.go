@@ -215,22 +215,51 @@ type watched struct {
 	told   bool
 }
 
-// maxEvent bounds what is kept of an event; those that tell of an end without an answer are short.
-const maxEvent = 64 << 10
+// maxEvent bounds what is kept of an event. One that tells of a failure may repeat the instructions and tools of its request.
+const maxEvent = 4 << 20
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
 	if w.events {
 		w.look(p[:n])
+	} else if len(w.part) < maxEvent {
+		w.part = append(w.part, p[:n]...)
 	}
 	switch {
 	case w.told:
+	case errors.Is(err, io.EOF) && !w.events:
+		w.end(failureIn(w.part))
 	case errors.Is(err, io.EOF):
 		w.end(nil)
 	case err != nil && !errors.Is(err, context.Canceled): // of an engine that goes, nothing is known
 		w.end(&llm.Failure{Kind: llm.Temporary, Message: "the answer broke off: " + err.Error()})
 	}
 	return n, err
+}
+
+// Close ends an answer whose reader knew from itself that it had the whole.
+func (w *watched) Close() error {
+	if !w.told && !w.events && json.Valid(w.part) {
+		w.end(failureIn(w.part))
+	}
+	return w.ReadCloser.Close()
+}
+
+// failureIn is the failure that a whole answer with status 200 tells of, as gateways make one when what is behind them fails;
+// nil where there is none.
+func failureIn(answer []byte) *llm.Failure {
+	var whole struct {
+		Error struct {
+			Code    any    `json:"code"` // a word, or a status
+			Message string `json:"message"`
+		} `json:"error"`
+		Choices, Output []json.RawMessage
+	}
+	if json.Unmarshal(answer, &whole) != nil || len(whole.Choices)+len(whole.Output) > 0 || whole.Error.Message == "" {
+		return nil
+	}
+	code, _ := whole.Error.Code.(string)
+	return streamError{Code: code, Message: whole.Error.Message}.failure()
 }
 
 // end tells the line how the answer ended, once.

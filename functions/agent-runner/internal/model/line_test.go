@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"codexk8s.dev/shared/llm"
 	fakemodel "codexk8s.dev/test/fakes/model"
 )
 
@@ -97,11 +98,12 @@ func TestTheLineOpensTheModelOnly(t *testing.T) {
 // A stream may end its lines as it likes; how it ended is seen all the same.
 func TestTheEndOfAStreamIsSeenWhateverItsLinesEndIn(t *testing.T) {
 	t.Parallel()
+	instructions := strings.Repeat("Look before you change. ", 20_000) // which OpenAI repeats
 	for _, end := range []string{"\n", "\r\n", "\r"} {
 		s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 			for _, line := range []string{`: a comment`, `event: response.created`, `data: {"type":"response.created"}`, ``,
-				`data:{"type":"response.failed","response":{"error":{"code":"server_is_overloaded","message":"Later."}}}`, ``} {
+				`data:{"type":"response.failed","response":{"error":{"code":"server_is_overloaded","message":"Later."},"instructions":"` + instructions + `"}}`, ``} {
 				_, _ = io.WriteString(rw, line+end)
 			}
 		}))
@@ -120,6 +122,41 @@ func TestTheEndOfAStreamIsSeenWhateverItsLinesEndIn(t *testing.T) {
 		_ = res.Body.Close()
 		if failure, _, _ := l.State(); failure == nil || failure.Code != "server_is_overloaded" {
 			t.Errorf("lines that end in %q: %v", end, failure)
+		}
+	}
+}
+
+// An answer that has an error in the place of what was asked for is a failure, whatever its status.
+func TestAFailureWithStatus200(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]llm.Kind{
+		`{"error":{"message":"The provider is overloaded.","code":502}}`:                                llm.Temporary,
+		`{"error":{"message":"Too long.","code":"context_length_exceeded"}}`:                            llm.Permanent,
+		`{"error":null,"choices":[{"message":{"content":"Done."}}]}`:                                    "",
+		`{"error":{"message":"of the second"},"choices":[{"message":{"content":"Done."}}],"id":"c"}`:    "",
+		`{"id":"resp_1","status":"completed","error":null,"output":[{"type":"message","content":"a"}]}`: "",
+		`<html>`: "",
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(rw, answer)
+		}))
+		defer s.Close()
+		l, err := NewLine(s.URL, "token", time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := (&http.Client{Transport: l}).Post(s.URL+"/chat/completions", "application/json", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(res.Body); err != nil || string(got) != answer {
+			t.Errorf("%q became %q (%v)", answer, got, err)
+		}
+		_ = res.Body.Close()
+		failure, _, _ := l.State()
+		if got := failure; got == nil && want != "" || got != nil && got.Kind != want {
+			t.Errorf("%s: %v, want %q", answer, got, want)
 		}
 	}
 }
