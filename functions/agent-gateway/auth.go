@@ -53,12 +53,7 @@ func (h *handler) admit(session http.Handler, bodies *serve.Bodies) http.Handler
 			_ = errorsOf.Write(w, r, refused(err)) // nobody is left to be told
 			return
 		}
-		leave, err := bodies.Guard(w, r, run)
-		if err != nil {
-			_ = errorsOf.Write(w, r, connect.NewError(connect.CodeResourceExhausted, err))
-			return
-		}
-		defer leave()
+		defer bodies.Guard(w, r, run)()
 		session.ServeHTTP(w, r)
 	})
 }

@@ -49,15 +49,13 @@ func NewBodies(large int) *Bodies {
 var ErrBusy = errors.New("other requests are being read, try again")
 
 // Guard puts the bounds on r's body until leave is called, when nothing holds it any more. Reading it may end with ErrBusy, or
-// with os.ErrDeadlineExceeded. sender is "" where nobody knows who it is; for one who is known the error may be ErrBusy.
-func (b *Bodies) Guard(w http.ResponseWriter, r *http.Request, sender string) (leave func(), err error) {
+// with os.ErrDeadlineExceeded. sender is "" where nobody knows who it is.
+func (b *Bodies) Guard(w http.ResponseWriter, r *http.Request, sender string) (leave func()) {
 	g := &guardedBody{ReadCloser: r.Body, bodies: b, sender: sender, control: http.NewResponseController(w), announced: r.ContentLength}
-	if !b.begin(sender) {
-		return nil, ErrBusy
-	}
+	g.refused = !b.begin(sender)
 	_ = g.control.SetReadDeadline(time.Now().Add(b.comes)) // a server without deadlines is a test's
 	r.Body = g
-	return g.leave, nil
+	return g.leave
 }
 
 func (b *Bodies) begin(sender string) bool {
@@ -124,10 +122,14 @@ type guardedBody struct {
 	control   *http.ResponseController
 	announced int64
 	read      int64
+	refused   bool // the sender has too many requests
 	large     bool
 }
 
 func (g *guardedBody) Read(p []byte) (int, error) {
+	if g.refused {
+		return 0, ErrBusy
+	}
 	if !g.large && max(g.announced, g.read) > smallBody {
 		if err := g.bodies.enter(g.sender); err != nil {
 			return 0, err
@@ -148,7 +150,9 @@ func (g *guardedBody) leave() {
 		<-g.bodies.slots
 		g.bodies.takeTurn(g.sender, false)
 	}
-	g.bodies.end(g.sender)
+	if !g.refused {
+		g.bodies.end(g.sender)
+	}
 }
 
 // laterBody gives an error of reading a body its kind: it may come whole the next time. Any other is the sender's fault.

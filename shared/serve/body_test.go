@@ -115,16 +115,14 @@ func TestAnAnswerMayTakeLongerThanABody(t *testing.T) {
 func TestASenderHasAShare(t *testing.T) {
 	b := NewBodies(2)
 	b.waits = 10 * time.Millisecond
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
 	var leave []func()
 	for n := range requestsAtOnce + 1 {
 		for _, sender := range []string{"a", "b", "c", ""} {
-			gone, err := b.Guard(httptest.NewRecorder(), r, sender)
-			if want := n == requestsAtOnce && sender != ""; (err != nil) != want {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("x"))
+			leave = append(leave, b.Guard(httptest.NewRecorder(), r, sender))
+			_, err := io.ReadAll(r.Body)
+			if want := n == requestsAtOnce && sender != ""; errors.Is(err, ErrBusy) != want {
 				t.Errorf("request %d of %q: %v", n+1, sender, err)
-			}
-			if err == nil {
-				leave = append(leave, gone)
 			}
 		}
 	}

@@ -51,8 +51,7 @@ func (s *Server) Types() []string { return slices.Sorted(maps.Keys(s.handlers)) 
 // receive takes one CloudEvent from the Broker: decode, handle, send, answer.
 func (s *Server) receive(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	leave, _ := s.bodies.Guard(w, r, "") // of nobody in particular there are never too many
-	defer leave()
+	defer s.bodies.Guard(w, r, "")()
 	r.Body = http.MaxBytesReader(w, r.Body, maxEvent)
 	e, err := ReadEvent(r)
 	if err != nil {
