@@ -46,7 +46,6 @@ type fixture struct {
 	mu    sync.Mutex
 	clock time.Time
 	sent  []string // type and place
-	n     int
 }
 
 func setup(t *testing.T) *fixture {

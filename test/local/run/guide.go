@@ -20,6 +20,12 @@ func printGuide(w io.Writer, s *stack.Stack, took time.Duration) {
 		p("  GitHub     %s/%s (a fake one)", s.GitHub.URL(), stack.Repository)
 		p("  Issue      %s", s.IssuePage())
 	}
+	if s.Chat != nil {
+		p("  Chats      %s (fake ones; requests of agents are shown there, and their buttons work)", s.Chat.URL())
+	}
+	if at := s.Callbacks(); at != "" {
+		p("  Callbacks  %s, with /telegram or /slack behind it", at)
+	}
 	if s.Model != nil {
 		p("  Model      played, deterministic; OPENAI_API_KEY replaces it")
 	}

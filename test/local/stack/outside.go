@@ -49,6 +49,14 @@ type Outside struct {
 	OpenAIKey string `envconfig:"OPENAI_API_KEY"`  // OpenAI instead of the fake model
 	OpenAIURL string `envconfig:"OPENAI_BASE_URL"` // empty = OpenAI's
 
+	// Chats in place of the fake ones, each on its own.
+	TelegramToken   string `envconfig:"TELEGRAM_BOT_TOKEN"`       // Telegram instead of the fake one
+	TelegramChat    string `envconfig:"TELEGRAM_CHAT"`            // with it: the chat's id
+	TelegramSecrets string `envconfig:"TELEGRAM_WEBHOOK_SECRETS"` // with it: secret_token of setWebhook
+	SlackToken      string `envconfig:"SLACK_BOT_TOKEN"`          // Slack instead of the fake one
+	SlackChannel    string `envconfig:"SLACK_CHANNEL"`            // with it: the channel's id
+	SlackSecrets    string `envconfig:"SLACK_SIGNING_SECRETS"`    // with it: signing secret of the App
+
 	Engine string `envconfig:"AGENT_ENGINE"` // of the demonstration's agents, codex or builtin; empty = codex where there is one
 }
 
@@ -73,6 +81,12 @@ func FromEnvironment() (Outside, error) {
 	if o.realGitHub() && (o.WebhookSecrets == "" || o.ProjectsFile == "") {
 		return o, errors.New("GitHub's credentials are set: also give GITHUB_WEBHOOK_SECRETS (of the webhook that reaches this " +
 			"machine) and PROJECTS_FILE (who may do what in which repositories), or unset them to use the fake GitHub")
+	}
+	if o.TelegramToken != "" && (o.TelegramChat == "" || o.TelegramSecrets == "") {
+		return o, errors.New("TELEGRAM_BOT_TOKEN is set: also give TELEGRAM_CHAT and TELEGRAM_WEBHOOK_SECRETS, or unset it to use the fake Telegram")
+	}
+	if o.SlackToken != "" && (o.SlackChannel == "" || o.SlackSecrets == "") {
+		return o, errors.New("SLACK_BOT_TOKEN is set: also give SLACK_CHANNEL and SLACK_SIGNING_SECRETS, or unset it to use the fake Slack")
 	}
 	for _, file := range []struct {
 		variable string
@@ -116,6 +130,7 @@ func (o Outside) realGitHub() bool { return o.GitHubToken != "" || o.GitHubAppID
 type kept struct {
 	WebhookSecret string `json:"webhookSecret"`
 	RunTokenKey   string `json:"runTokenKey"`
+	ChatKey       string `json:"chatKey"`
 	HookURL       string `json:"hookUrl"`
 }
 
@@ -131,11 +146,14 @@ func (s *Stack) keep() error {
 		}
 	case errors.Is(err, fs.ErrNotExist):
 		s.kept = kept{WebhookSecret: random(), RunTokenKey: random()}
+	default:
+		return fmt.Errorf("reading the kept secrets: %w", err)
+	}
+	if s.kept.ChatKey == "" { // an earlier start had no chats
+		s.kept.ChatKey = random()
 		if err := s.writeKept(); err != nil {
 			return err
 		}
-	default:
-		return fmt.Errorf("reading the kept secrets: %w", err)
 	}
 	return s.writeProjects()
 }
@@ -202,7 +220,15 @@ func (s *Stack) secrets() map[string]map[string]string {
 	}
 	return map[string]map[string]string{
 		"codexk8s-github": gitHub, "codexk8s-openai": {"api-key": key}, "codexk8s-run-token": {"key": s.kept.RunTokenKey},
+		"codexk8s-chat": s.chatSecrets(),
 	}
+}
+
+// settings are what in a cluster stands in config/110-settings.yaml.
+func (s *Stack) settings() map[string]string {
+	settings := map[string]string{"github-api-url": s.githubAPI()}
+	s.chatSettings(settings)
+	return settings
 }
 
 func (s *Stack) githubAPI() string {
@@ -225,6 +251,7 @@ func (s *Stack) serviceEnv() map[string]map[string]string {
 	case o.OpenAIURL != "":
 		env["llm-caller"] = map[string]string{"OPENAI_BASE_URL": o.OpenAIURL}
 	}
+	s.chatEnv(env)
 	env["agent-launcher"] = map[string]string{"ISOLATION_PROBE": "off"} // agents are processes here, in the machine's network
 	if s.reach != nil {
 		env["agent-launcher"] = s.reach.env

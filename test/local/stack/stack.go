@@ -25,6 +25,7 @@ import (
 	"strconv"
 	"time"
 
+	fakechat "codexk8s.dev/test/fakes/chat"
 	fakegithub "codexk8s.dev/test/fakes/github"
 	"codexk8s.dev/test/fakes/model"
 	"codexk8s.dev/test/local"
@@ -53,6 +54,8 @@ const (
 	modelPort   = 8102
 	gatewayPort = 8103 // for pods of a real cluster only
 	llmPort     = 8104
+	clickPort   = 8105
+	chatPort    = 8106
 )
 
 // Options say what to start. The zero value is a platform of its own on free ports, in a temporary directory.
@@ -78,9 +81,10 @@ type Options struct {
 // Stack is all of it, running.
 type Stack struct {
 	Platform *local.Platform
-	// GitHub and Model are nil where the real ones are used.
+	// GitHub, Model and Chat are nil where the real ones are used.
 	GitHub *fakegithub.Server
 	Model  *model.Server
+	Chat   *fakechat.Server
 	// Engine of the agents: "codex" or "builtin".
 	Engine string
 	// Dir is the state directory.
@@ -156,6 +160,9 @@ func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 			return nil, err
 		}
 	}
+	if err := s.connectChats(ctx); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -175,7 +182,7 @@ func (s *Stack) startPlatform(ctx context.Context) error {
 		StateDir:   filepath.Join(s.Dir, "platform"),
 		Database:   local.Database{URL: s.options.Outside.DatabaseURL, Secret: "codexk8s-database", Key: "url", Durable: !s.temporary},
 		Secrets:    s.secrets(),
-		ConfigMaps: map[string]map[string]string{"codexk8s-settings": {"github-api-url": s.githubAPI()}},
+		ConfigMaps: map[string]map[string]string{"codexk8s-settings": s.settings()},
 		Env:        s.serviceEnv(),
 		JobEnv:     map[string]map[string]string{"migrate": {"PROJECTS_FILE": s.projectsFile()}},
 		Logs:       s.options.Logs, OnDelivery: s.options.OnDelivery,
@@ -185,7 +192,9 @@ func (s *Stack) startPlatform(ctx context.Context) error {
 		o.JobEnv["agent"] = map[string]string{"CODEX_BIN": s.options.Codex}
 	}
 	if s.options.FixedPorts {
-		o.Ports = map[string]int{"webhook-adapter": s.port(webhookPort, "webhook-adapter")}
+		o.Ports = map[string]int{
+			"webhook-adapter": s.port(webhookPort, "webhook-adapter"), "approval-callback": s.port(clickPort, "approval-callback"),
+		}
 	}
 	if s.reach != nil {
 		o.Kubeconfig, o.Hosts = s.options.Outside.Kubeconfig, s.reach.hosts
@@ -217,6 +226,9 @@ func (s *Stack) startFakes() error {
 		s.modelURL = "http://" + listener.Addr().String()
 		s.modelHTTP = &http.Server{Handler: s.Model, ReadHeaderTimeout: 10 * time.Second}
 		go func() { _ = s.modelHTTP.Serve(listener) }()
+	}
+	if err := s.startChats(); err != nil {
+		return err
 	}
 	if s.options.Outside.realGitHub() {
 		return nil
@@ -296,6 +308,9 @@ func (s *Stack) Stop() {
 	}
 	if s.GitHub != nil {
 		_ = s.GitHub.Close()
+	}
+	if s.Chat != nil {
+		_ = s.Chat.Close()
 	}
 	if s.lock != nil {
 		_ = s.lock.Close()

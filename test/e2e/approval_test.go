@@ -1,0 +1,116 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+	fakechat "codexk8s.dev/test/fakes/chat"
+	"codexk8s.dev/test/local/pg/pgtest"
+	"codexk8s.dev/test/local/stack"
+)
+
+const askingRun = "7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8"
+
+// TestPeopleDecideInChats: what a run asks stands in every chat and on the issue, a click in one of them decides it, once, and all of
+// them show who did. All functions start from zero on their first event.
+func TestPeopleDecideInChats(t *testing.T) {
+	s, err := stack.Start(t.Context(), stack.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errors.New("5 minutes are over"))
+	defer cancel()
+	sql := pgtest.Open(t, s.Platform.DatabaseURL())
+	sql.Do(`INSERT INTO work_items (repository, issue, full_name) VALUES ($1, $2, $1)`, stack.Repository, stack.Issue)
+	sql.Do(`
+		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at)
+		VALUES ($1, $2, $3, 'demo', 'dev', 'dev', 'running', 'builtin', 'm', 'somebody', 'i', 'n', now())
+	`, askingRun, stack.Repository, stack.Issue)
+	r := ask(ctx, t, s)
+
+	posts := map[string]fakechat.Post{}
+	await(ctx, t, "the request in both chats", func() bool {
+		for _, channel := range []string{fakechat.Telegram, fakechat.Slack} {
+			if all := s.Chat.Posts(channel); len(all) > 0 {
+				posts[channel] = all[0]
+			}
+		}
+		return len(posts) == 2
+	})
+	if _, err := s.Chat.Click(ctx, posts[fakechat.Telegram], "Approve", stack.Stranger); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Chat.Click(ctx, posts[fakechat.Slack], "Approve", stack.Owner); err != nil {
+		t.Fatal(err)
+	}
+	await(ctx, t, "the outcome in both chats", func() bool {
+		for _, channel := range []string{fakechat.Telegram, fakechat.Slack} {
+			if !strings.Contains(s.Chat.Posts(channel)[0].Text, "Approved") {
+				return false
+			}
+		}
+		return true
+	})
+	got := sql.Lines(`SELECT action || ' ' || reason FROM audit WHERE action LIKE 'vote.%' OR action LIKE 'approval.approved' ORDER BY seq`)
+	if diff := cmp.Diff([]string{"vote.refused " + approval.NotLinked, "vote.counted ", "approval.approved "}, got); diff != "" {
+		t.Errorf("the audit (-want +got):\n%s", diff)
+	}
+	for channel := range posts {
+		if all := s.Chat.Posts(channel); len(all) != 1 || len(all[0].Buttons) != 0 {
+			t.Errorf("%s shows %+v", channel, all)
+		}
+	}
+	if n := pgtest.One[int](sql, `SELECT count(*) FROM events WHERE type = $1 AND subject = $2`, events.ApprovalDecided{}.EventType(), r.ID); n != 1 {
+		t.Errorf("decided %d times", n)
+	}
+}
+
+// ask asks as agent-gateway does for an agent.
+func ask(ctx context.Context, t *testing.T, s *stack.Stack) approval.Request {
+	t.Helper()
+	r, err := approval.Seal(approval.Request{
+		RunRef: events.RunRef{RunID: askingRun, Project: "demo", Repository: stack.Repository, Issue: stack.Issue}, Kind: events.KindApproval,
+		Stage: "dev", Role: "dev", Action: "tool:secret_sync", Title: "Write the secret db", Arguments: json.RawMessage(`{"name":"db"}`),
+		RequestedBy: events.GitHubAccount{Login: "somebody", ID: 99}, At: time.Now().UTC(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(ctx, "agent-gateway", s.Platform.DatabaseURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close(ctx) }()
+	es, err := db.Emit(ctx, store.Cause{Source: "test", ID: r.ID}, r.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
+		return events.Decision{Emit: []events.Draft{events.Now(r)}}, nil
+	})
+	if err == nil {
+		err = serve.New("agent-gateway", s.Platform.Broker().URL()).Send(ctx, es...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func await(ctx context.Context, t *testing.T, what string, there func() bool) {
+	t.Helper()
+	for !there() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waiting for %s: %v", what, context.Cause(ctx))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package stack
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/store"
+	fakechat "codexk8s.dev/test/fakes/chat"
+)
+
+// The demonstration's chats, where no real ones are given.
+const (
+	TelegramChat = "-1001"
+	SlackChannel = "C0DEMO"
+)
+
+// people of the fake chats; the number is the end of their account's id there.
+var people = []fakechat.Person{{Name: Owner, ID: 11}, {Name: Reader, ID: 12}, {Name: Stranger, ID: 13}}
+
+// startChats starts the fake chats, unless all that they play is there for real.
+func (s *Stack) startChats() (err error) {
+	if o := s.options.Outside; o.TelegramToken != "" && o.SlackToken != "" {
+		return nil
+	}
+	s.Chat, err = fakechat.New(fakechat.Options{Addr: s.address(chatPort, "the fake chats"), Secret: s.kept.ChatKey, People: people})
+	if err != nil {
+		return fmt.Errorf("starting the fake chats: %w", err)
+	}
+	return nil
+}
+
+// chatSecrets are the credentials of the chats, real or played.
+func (s *Stack) chatSecrets() map[string]string {
+	o := s.options.Outside
+	return map[string]string{
+		"keys":                     s.kept.ChatKey,
+		"telegram-bot-token":       cmp.Or(o.TelegramToken, fakechat.Token),
+		"telegram-webhook-secrets": cmp.Or(o.TelegramSecrets, s.kept.ChatKey),
+		"slack-bot-token":          cmp.Or(o.SlackToken, fakechat.Token),
+		"slack-signing-secrets":    cmp.Or(o.SlackSecrets, s.kept.ChatKey),
+	}
+}
+
+// chatSettings say where requests are shown.
+func (s *Stack) chatSettings(to map[string]string) {
+	o := s.options.Outside
+	to["telegram-chat"], to["slack-channel"] = TelegramChat, SlackChannel
+	if o.TelegramToken != "" {
+		to["telegram-chat"] = o.TelegramChat
+	}
+	if o.SlackToken != "" {
+		to["slack-channel"] = o.SlackChannel
+	}
+}
+
+// chatEnv leads the two functions that speak with chats to the fake ones.
+func (s *Stack) chatEnv(env map[string]map[string]string) {
+	fake := map[string]string{}
+	if s.options.Outside.TelegramToken == "" {
+		fake["TELEGRAM_API_URL"] = s.Chat.URL() + "/telegram"
+	}
+	if s.options.Outside.SlackToken == "" {
+		fake["SLACK_API_URL"] = s.Chat.URL() + "/slack/api"
+	}
+	env["approval-notifier"], env["approval-callback"] = fake, fake
+}
+
+// Callbacks is where chats call that are no fake ones; "" = there are none.
+func (s *Stack) Callbacks() string {
+	if o := s.options.Outside; o.TelegramToken == "" && o.SlackToken == "" {
+		return ""
+	}
+	return s.Platform.URL("approval-callback")
+}
+
+// connectChats has the fake chats call the platform, and links the accounts of the demonstration's people to their users as
+// each of them would with a code. The stranger stays one.
+func (s *Stack) connectChats(ctx context.Context) error {
+	if s.Chat == nil {
+		return nil
+	}
+	s.Chat.CallTo(s.Platform.URL("approval-callback"))
+	if s.GitHub == nil {
+		return nil
+	}
+	db, err := store.Open(ctx, "make-run", s.Platform.DatabaseURL())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close(ctx) }()
+	for _, p := range people[:2] {
+		if err := s.link(ctx, db, p); err != nil {
+			return fmt.Errorf("linking the chat accounts of %s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+func (s *Stack) link(ctx context.Context, db *store.DB, p fakechat.Person) error {
+	id, err := s.accountID(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	if err := db.KeepAccount(ctx, store.Account{ID: id, Login: p.Name}); err != nil {
+		return err
+	}
+	for _, by := range []events.Voter{
+		{Channel: approval.Telegram, Account: fmt.Sprint(p.ID), Name: p.Name},
+		{Channel: approval.Slack, Account: fmt.Sprintf("U%d", p.ID), Name: p.Name},
+	} {
+		code, err := db.LinkCode(ctx, p.Name)
+		if err != nil {
+			return err
+		}
+		if _, err := db.LinkAccount(ctx, code, by); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accountID is the fake GitHub's number of a login.
+func (s *Stack) accountID(ctx context.Context, login string) (int64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(s.GitHub.APIURL(), "/")+"/users/"+login, nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+OwnerToken)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("asking the fake GitHub for @%s: %w", login, err)
+	}
+	defer resp.Body.Close()
+	var account struct {
+		ID int64 `json:"id"`
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err == nil {
+		err = json.Unmarshal(body, &account)
+	}
+	if err != nil || account.ID == 0 {
+		return 0, fmt.Errorf("the fake GitHub knows no @%s: %s", login, resp.Status)
+	}
+	return account.ID, nil
+}
