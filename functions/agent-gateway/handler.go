@@ -55,6 +55,7 @@ func (h *handler) routes(s *serve.Server) {
 		connect.WithInterceptors(connect.UnaryInterceptorFunc(h.authenticate)), connect.WithReadMaxBytes(maxMessage),
 		connect.WithCompression("gzip", nil, nil)) // a few bytes may become maxMessage of them
 	s.Handle(path, h.admit(session, serve.NewBodies(maxLarge)))
+	s.Handle("/mcp", h.tools())
 }
 
 // GetAssignment puts the run into the agent's terms.
@@ -72,6 +73,14 @@ func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRe
 		IssueNumber: int32(run.Issue), IssueTitle: run.Title, IssueBody: run.Body, IssueUrl: run.URL,
 		Stage: run.Stage, Kind: string(run.Kind), Revise: run.Kind == events.KindRevise, Role: run.Role, Engine: run.Engine, Model: run.Model, Reasoning: run.Reasoning,
 		WriteScope: h.writeScope(run), PullRequest: int32(run.PullRequest), Review: reviewOf(run.Review), Instructions: run.Instructions, HostedTools: run.HostedTools, HiddenText: run.HiddenText,
+	}
+	for _, asked := range run.Asks {
+		if asked.Answer != nil {
+			a.Decided = append(a.Decided, &agentapi.Decided{
+				RequestId: asked.ID, Kind: string(asked.Kind), Asked: asked.Title, Arguments: string(asked.Arguments),
+				Outcome: string(asked.Answer.Outcome), By: asked.Answer.By, Answer: asked.Said(),
+			})
+		}
 	}
 	if !run.Deadline.IsZero() {
 		a.Deadline = timestamppb.New(run.Deadline)

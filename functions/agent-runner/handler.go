@@ -37,6 +37,9 @@ var shown = map[string]string{
 // errStop says that the platform asked this pod to end. The run's next state is the platform's affair.
 var errStop = errors.New("the platform asked the agent to stop")
 
+// errWaits says that the agent has asked people: the run goes on in another pod, with their answer.
+var errWaits = fmt.Errorf("%w: %w", errStop, model.ErrWaits)
+
 // runner is one run in one pod.
 type runner struct {
 	env     env
@@ -44,7 +47,7 @@ type runner struct {
 	gateway agentapi.SessionServiceClient // tries again; its Git credential may write
 	reader  agentapi.SessionServiceClient // as gateway, but its Git credential may only read
 	pulse   agentapi.SessionServiceClient // does not: the next heartbeat comes anyway
-	line    *model.Line                   // to the model
+	line    *model.Line                   // to the model and the platform's tools
 	log     *gateway.Log
 	phase   atomic.Value // string
 	base    atomic.Value // string: the commit at which the branch begins, once it is checked out
@@ -65,7 +68,7 @@ func run(ctx context.Context) int {
 	r.reader = gateway.Dial(e.GatewayURL, e.RunToken, "", e.RetryFor)
 	r.pulse = gateway.Dial(e.GatewayURL, e.RunToken, pod, 0)
 	r.log = &gateway.Log{Gateway: r.gateway, Secrets: r.secrets}
-	if r.line, err = model.NewLine(e.LLMURL, e.RunToken, e.RetryFor); err != nil {
+	if r.line, err = model.NewLine(e.LLMURL, e.GatewayURL, e.RunToken, e.RetryFor); err != nil {
 		slog.Error("start", "error", err)
 		return exitcode.Never
 	}
@@ -109,6 +112,14 @@ func (r *runner) work(ctx context.Context) error {
 	beat, still := context.WithCancel(ctx)
 	defer still()
 	go r.heartbeat(beat, stop)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-r.line.Paused():
+			r.log.Say("The agent has asked people. This pod ends, and the run goes on with their answer.")
+			stop(errWaits)
+		}
+	}()
 
 	result, err := r.carryOut(ctx, stop, a)
 	var f *outcome.Failure

@@ -10,6 +10,9 @@
 // the model through this process and nothing else (model); the token stays where they cannot read it (process); every
 // process of theirs is gone before their work is looked at and before a credential that may write exists (process).
 //
+// When the agent asks people, by a tool of the gateway, the engine is ended, the session saved, and nothing reported. The
+// run's next pod goes on in the same conversation, with what they have decided for a message.
+//
 // It may be killed at any point and started again elsewhere. Three things outside the pod say how far it got: the
 // session snapshot (conversation, uncommitted changes, whether the engine had finished), the pushed commit (it
 // carries the run id as a trailer) and the pull request (found by its head branch). Each step looks before it acts.
@@ -21,13 +24,13 @@
 //	pull     ──▶ redact, outcome, words                    the pull request and its reviews
 //	gateway  ──▶ redact                                    the Session API and the run's log
 //	checkout                                               git: the clone, the agent's work, the push
-//	model                                                  the line to LLM_URL
+//	model                                                  the line to LLM_URL, and to the platform's tools
 //	process                                                what the agent started, and what it must not see of us
 //	scope, words, redact, outcome, probe                   paths, texts, secrets, how a pod ends, the pod's isolation
 //
 // Called as "agent-runner probe" it is the pod's first container instead, and finds out whether the pod is isolated.
 //
-// The exit code tells the Job what to do: 0 the run's result is reported, or the platform asked to stop; 42 it can
+// The exit code tells the Job what to do: 0 the run's result is reported, the run waits, or the platform asked to stop; 42 it can
 // never work (no retry); 143 terminated by SIGTERM with the session saved; any other code: try again.
 package main
 

@@ -46,6 +46,10 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 	go func() { defer close(kept); k.Run(saving, r.env.SnapshotInterval, stop) }()
 
 	summary, err := r.drive(ctx, a, begin)
+	if err == nil && r.line.Waits() {
+		stop(errWaits) // it asked, and did not wait
+		err = errWaits
+	}
 	summary = plain.Text(words.Harmless(r.secrets.Clean(summary + hiddenNote(begin.hidden)))) // it goes into the commit, the pull request and the report
 	stopSaving()
 	<-kept // a save under way would share the index with the check that follows, and could overwrite the last one
@@ -98,7 +102,11 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 	if err != nil {
 		return nil, fmt.Errorf("writing the prompt: %w", err)
 	}
-	b := &beginning{message: opening.Text, opening: opening.Text, input: in, task: in.Nonce}
+	decided, err := prompt.Decided(in)
+	if err != nil {
+		return nil, fmt.Errorf("writing the prompt: %w", err)
+	}
+	b := &beginning{message: opening.Text + decided, opening: opening.Text + decided, input: in, task: in.Nonce}
 	if b.engine, err = r.newEngine(a); err != nil {
 		return nil, err
 	}
@@ -140,7 +148,11 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 		if err != nil {
 			return nil, fmt.Errorf("writing the prompt: %w", err)
 		}
-		b.message = message.Text
+		in.Decisions = slices.DeleteFunc(slices.Clone(in.Decisions), func(d prompt.Decision) bool { return bytes.Contains(s.Memory, []byte(d.Mark())) })
+		if decided, err = prompt.Decided(in); err != nil {
+			return nil, fmt.Errorf("writing the prompt: %w", err)
+		}
+		b.message = message.Text + decided
 		if len(b.lost) > 0 && !slices.Contains(b.lost, session.AllFiles) {
 			b.message += "\n\nLost are: " + strings.Join(b.lost, ", ") + "\n"
 		}
@@ -198,6 +210,11 @@ func promptInput(a *agentapi.Assignment) (prompt.Input, error) {
 		Issue:      prompt.Issue{Number: int(a.GetIssueNumber()), Title: a.GetIssueTitle(), Body: a.GetIssueBody(), URL: a.GetIssueUrl()},
 		WriteScope: a.GetWriteScope(), Instructions: a.GetInstructions(), Nonce: hex.EncodeToString(nonce), Services: services(os.Environ()),
 		DropHidden: a.GetHiddenText() == project.DropHidden,
+	}
+	for _, d := range a.GetDecided() {
+		in.Decisions = append(in.Decisions, prompt.Decision{
+			Request: d.GetRequestId(), Asked: d.GetAsked(), Arguments: d.GetArguments(), Outcome: d.GetOutcome(), By: d.GetBy(), Answer: d.GetAnswer(),
+		})
 	}
 	if review := a.GetReview(); review != nil {
 		in.Review = &prompt.Review{Author: review.GetAuthor(), Body: review.GetBody()}

@@ -121,8 +121,10 @@ func newWorld(t *testing.T, engine string) *world {
 		BaseBranch: "main", Branch: "codexk8s/issue-1", IssueNumber: int32(issue), IssueTitle: "Add a greeting in French",
 		IssueBody: "Say it politely.", IssueUrl: "https://github.com/acme/shop/issues/1", Stage: "dev", Role: "dev", Engine: engine, Model: "gpt-5.5",
 	}}
-	_, handler := agentapi.NewSessionServiceHandler(w.gateway)
-	w.gateway.url = w.serve("gateway", handler)
+	mux := http.NewServeMux()
+	mux.Handle(agentapi.NewSessionServiceHandler(w.gateway))
+	mux.Handle("/mcp", w.gateway.tools())
+	w.gateway.url = w.serve("gateway", mux)
 	w.dir = t.TempDir()
 	return w
 }
@@ -251,6 +253,7 @@ type fakeGateway struct {
 	stop       string // reason to answer heartbeats with
 	told       bool   // a heartbeat was answered with stop
 	refuse     error
+	asked      []string // calls of tools: name and arguments
 	// credentials are those that were asked for: may it write?
 	credentials []bool
 	// noCredential is the answer to GetGitCredential instead of one.

@@ -96,6 +96,7 @@ type Assignment struct {
 	BaseCommit    string                 `protobuf:"bytes,24,opt,name=base_commit,json=baseCommit,proto3" json:"base_commit,omitempty"`    // of the base branch, at which a new branch begins; empty = at its head
 	HiddenText    string                 `protobuf:"bytes,25,opt,name=hidden_text,json=hiddenText,proto3" json:"hidden_text,omitempty"`    // "drop" = leave out what people do not see of issue and review; else it is marked
 	Kind          string                 `protobuf:"bytes,26,opt,name=kind,proto3" json:"kind,omitempty"`                                  // "work", "revise", "review" or "discussion"
+	Decided       []*Decided             `protobuf:"bytes,27,rep,name=decided,proto3" json:"decided,omitempty"`                            // what earlier pods of this run have asked people, oldest first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -312,6 +313,106 @@ func (x *Assignment) GetKind() string {
 	return ""
 }
 
+func (x *Assignment) GetDecided() []*Decided {
+	if x != nil {
+		return x.Decided
+	}
+	return nil
+}
+
+// Decided is what has become of a request to people.
+type Decided struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"` // UUID, which the agent was told when it asked
+	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`                            // "approval" or "question"
+	Asked         string                 `protobuf:"bytes,3,opt,name=asked,proto3" json:"asked,omitempty"`                          // in one line; of a question in the agent's words
+	Arguments     string                 `protobuf:"bytes,4,opt,name=arguments,proto3" json:"arguments,omitempty"`                  // JSON object, as people have seen it; empty = none
+	Outcome       string                 `protobuf:"bytes,5,opt,name=outcome,proto3" json:"outcome,omitempty"`                      // "approved", "denied", "answered", "expired", "withdrawn" or "superseded"
+	By            []string               `protobuf:"bytes,6,rep,name=by,proto3" json:"by,omitempty"`                                // who decided: logins, names of HTTP approvers
+	Answer        string                 `protobuf:"bytes,7,opt,name=answer,proto3" json:"answer,omitempty"`                        // in words, or the reason of a denial; untrusted only as far as its author is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Decided) Reset() {
+	*x = Decided{}
+	mi := &file_shared_agentapi_session_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Decided) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Decided) ProtoMessage() {}
+
+func (x *Decided) ProtoReflect() protoreflect.Message {
+	mi := &file_shared_agentapi_session_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Decided.ProtoReflect.Descriptor instead.
+func (*Decided) Descriptor() ([]byte, []int) {
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Decided) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Decided) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Decided) GetAsked() string {
+	if x != nil {
+		return x.Asked
+	}
+	return ""
+}
+
+func (x *Decided) GetArguments() string {
+	if x != nil {
+		return x.Arguments
+	}
+	return ""
+}
+
+func (x *Decided) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *Decided) GetBy() []string {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *Decided) GetAnswer() string {
+	if x != nil {
+		return x.Answer
+	}
+	return ""
+}
+
 // Review is what a person asked to have changed. All text in it is untrusted.
 type Review struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -325,7 +426,7 @@ type Review struct {
 
 func (x *Review) Reset() {
 	*x = Review{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[2]
+	mi := &file_shared_agentapi_session_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -337,7 +438,7 @@ func (x *Review) String() string {
 func (*Review) ProtoMessage() {}
 
 func (x *Review) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[2]
+	mi := &file_shared_agentapi_session_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -350,7 +451,7 @@ func (x *Review) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Review.ProtoReflect.Descriptor instead.
 func (*Review) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{2}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Review) GetId() int64 {
@@ -395,7 +496,7 @@ type ReviewComment struct {
 
 func (x *ReviewComment) Reset() {
 	*x = ReviewComment{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[3]
+	mi := &file_shared_agentapi_session_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +508,7 @@ func (x *ReviewComment) String() string {
 func (*ReviewComment) ProtoMessage() {}
 
 func (x *ReviewComment) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[3]
+	mi := &file_shared_agentapi_session_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +521,7 @@ func (x *ReviewComment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewComment.ProtoReflect.Descriptor instead.
 func (*ReviewComment) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{3}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ReviewComment) GetPath() string {
@@ -468,7 +569,7 @@ type HeartbeatRequest struct {
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[4]
+	mi := &file_shared_agentapi_session_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +581,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[4]
+	mi := &file_shared_agentapi_session_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +594,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{4}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HeartbeatRequest) GetPhase() string {
@@ -520,7 +621,7 @@ type HeartbeatResponse struct {
 
 func (x *HeartbeatResponse) Reset() {
 	*x = HeartbeatResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[5]
+	mi := &file_shared_agentapi_session_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +633,7 @@ func (x *HeartbeatResponse) String() string {
 func (*HeartbeatResponse) ProtoMessage() {}
 
 func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[5]
+	mi := &file_shared_agentapi_session_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +646,7 @@ func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{5}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HeartbeatResponse) GetStop() bool {
@@ -573,7 +674,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[6]
+	mi := &file_shared_agentapi_session_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +686,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[6]
+	mi := &file_shared_agentapi_session_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +699,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{6}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LogLine) GetAt() *timestamppb.Timestamp {
@@ -632,7 +733,7 @@ type AppendLogsRequest struct {
 
 func (x *AppendLogsRequest) Reset() {
 	*x = AppendLogsRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[7]
+	mi := &file_shared_agentapi_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -644,7 +745,7 @@ func (x *AppendLogsRequest) String() string {
 func (*AppendLogsRequest) ProtoMessage() {}
 
 func (x *AppendLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[7]
+	mi := &file_shared_agentapi_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -657,7 +758,7 @@ func (x *AppendLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogsRequest.ProtoReflect.Descriptor instead.
 func (*AppendLogsRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{7}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AppendLogsRequest) GetFirstSeq() int64 {
@@ -683,7 +784,7 @@ type AppendLogsResponse struct {
 
 func (x *AppendLogsResponse) Reset() {
 	*x = AppendLogsResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[8]
+	mi := &file_shared_agentapi_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +796,7 @@ func (x *AppendLogsResponse) String() string {
 func (*AppendLogsResponse) ProtoMessage() {}
 
 func (x *AppendLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[8]
+	mi := &file_shared_agentapi_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +809,7 @@ func (x *AppendLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogsResponse.ProtoReflect.Descriptor instead.
 func (*AppendLogsResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{8}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AppendLogsResponse) GetNextSeq() int64 {
@@ -727,7 +828,7 @@ type ReportProgressRequest struct {
 
 func (x *ReportProgressRequest) Reset() {
 	*x = ReportProgressRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[9]
+	mi := &file_shared_agentapi_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -739,7 +840,7 @@ func (x *ReportProgressRequest) String() string {
 func (*ReportProgressRequest) ProtoMessage() {}
 
 func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[9]
+	mi := &file_shared_agentapi_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -752,7 +853,7 @@ func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportProgressRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{9}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReportProgressRequest) GetText() string {
@@ -770,7 +871,7 @@ type ReportProgressResponse struct {
 
 func (x *ReportProgressResponse) Reset() {
 	*x = ReportProgressResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[10]
+	mi := &file_shared_agentapi_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +883,7 @@ func (x *ReportProgressResponse) String() string {
 func (*ReportProgressResponse) ProtoMessage() {}
 
 func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[10]
+	mi := &file_shared_agentapi_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +896,7 @@ func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportProgressResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{10}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{11}
 }
 
 type LoadSnapshotRequest struct {
@@ -806,7 +907,7 @@ type LoadSnapshotRequest struct {
 
 func (x *LoadSnapshotRequest) Reset() {
 	*x = LoadSnapshotRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[11]
+	mi := &file_shared_agentapi_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +919,7 @@ func (x *LoadSnapshotRequest) String() string {
 func (*LoadSnapshotRequest) ProtoMessage() {}
 
 func (x *LoadSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[11]
+	mi := &file_shared_agentapi_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +932,7 @@ func (x *LoadSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*LoadSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{11}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{12}
 }
 
 type LoadSnapshotResponse struct {
@@ -847,7 +948,7 @@ type LoadSnapshotResponse struct {
 
 func (x *LoadSnapshotResponse) Reset() {
 	*x = LoadSnapshotResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[12]
+	mi := &file_shared_agentapi_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +960,7 @@ func (x *LoadSnapshotResponse) String() string {
 func (*LoadSnapshotResponse) ProtoMessage() {}
 
 func (x *LoadSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[12]
+	mi := &file_shared_agentapi_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +973,7 @@ func (x *LoadSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*LoadSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{12}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LoadSnapshotResponse) GetVersion() int64 {
@@ -922,7 +1023,7 @@ type SaveSnapshotRequest struct {
 
 func (x *SaveSnapshotRequest) Reset() {
 	*x = SaveSnapshotRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[13]
+	mi := &file_shared_agentapi_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1035,7 @@ func (x *SaveSnapshotRequest) String() string {
 func (*SaveSnapshotRequest) ProtoMessage() {}
 
 func (x *SaveSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[13]
+	mi := &file_shared_agentapi_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1048,7 @@ func (x *SaveSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SaveSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{13}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SaveSnapshotRequest) GetExpectedVersion() int64 {
@@ -987,7 +1088,7 @@ type SaveSnapshotResponse struct {
 
 func (x *SaveSnapshotResponse) Reset() {
 	*x = SaveSnapshotResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[14]
+	mi := &file_shared_agentapi_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1100,7 @@ func (x *SaveSnapshotResponse) String() string {
 func (*SaveSnapshotResponse) ProtoMessage() {}
 
 func (x *SaveSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[14]
+	mi := &file_shared_agentapi_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1113,7 @@ func (x *SaveSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*SaveSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{14}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SaveSnapshotResponse) GetVersion() int64 {
@@ -1030,7 +1131,7 @@ type GetGitCredentialRequest struct {
 
 func (x *GetGitCredentialRequest) Reset() {
 	*x = GetGitCredentialRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[15]
+	mi := &file_shared_agentapi_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1143,7 @@ func (x *GetGitCredentialRequest) String() string {
 func (*GetGitCredentialRequest) ProtoMessage() {}
 
 func (x *GetGitCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[15]
+	mi := &file_shared_agentapi_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1156,7 @@ func (x *GetGitCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGitCredentialRequest.ProtoReflect.Descriptor instead.
 func (*GetGitCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{15}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{16}
 }
 
 type GetGitCredentialResponse struct {
@@ -1069,7 +1170,7 @@ type GetGitCredentialResponse struct {
 
 func (x *GetGitCredentialResponse) Reset() {
 	*x = GetGitCredentialResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[16]
+	mi := &file_shared_agentapi_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1182,7 @@ func (x *GetGitCredentialResponse) String() string {
 func (*GetGitCredentialResponse) ProtoMessage() {}
 
 func (x *GetGitCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[16]
+	mi := &file_shared_agentapi_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1195,7 @@ func (x *GetGitCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGitCredentialResponse.ProtoReflect.Descriptor instead.
 func (*GetGitCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{16}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetGitCredentialResponse) GetUsername() string {
@@ -1135,7 +1236,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[17]
+	mi := &file_shared_agentapi_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1248,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[17]
+	mi := &file_shared_agentapi_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1261,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{17}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReportRequest) GetOutcome() string {
@@ -1236,7 +1337,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[18]
+	mi := &file_shared_agentapi_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1349,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[18]
+	mi := &file_shared_agentapi_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1362,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{18}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReportResponse) GetOutcome() string {
@@ -1283,7 +1384,7 @@ var File_shared_agentapi_session_proto protoreflect.FileDescriptor
 const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\n" +
 	"\x1dshared/agentapi/session.proto\x12\x11codexk8s.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
-	"\x14GetAssignmentRequest\"\xb3\x06\n" +
+	"\x14GetAssignmentRequest\"\xe9\x06\n" +
 	"\n" +
 	"Assignment\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x18\n" +
@@ -1320,7 +1421,17 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"baseCommit\x12\x1f\n" +
 	"\vhidden_text\x18\x19 \x01(\tR\n" +
 	"hiddenText\x12\x12\n" +
-	"\x04kind\x18\x1a \x01(\tR\x04kind\"\x82\x01\n" +
+	"\x04kind\x18\x1a \x01(\tR\x04kind\x124\n" +
+	"\adecided\x18\x1b \x03(\v2\x1a.codexk8s.agent.v1.DecidedR\adecided\"\xb2\x01\n" +
+	"\aDecided\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05asked\x18\x03 \x01(\tR\x05asked\x12\x1c\n" +
+	"\targuments\x18\x04 \x01(\tR\targuments\x12\x18\n" +
+	"\aoutcome\x18\x05 \x01(\tR\aoutcome\x12\x0e\n" +
+	"\x02by\x18\x06 \x03(\tR\x02by\x12\x16\n" +
+	"\x06answer\x18\a \x01(\tR\x06answer\"\x82\x01\n" +
 	"\x06Review\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x16\n" +
 	"\x06author\x18\x02 \x01(\tR\x06author\x12\x12\n" +
@@ -1407,57 +1518,59 @@ func file_shared_agentapi_session_proto_rawDescGZIP() []byte {
 	return file_shared_agentapi_session_proto_rawDescData
 }
 
-var file_shared_agentapi_session_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_shared_agentapi_session_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_shared_agentapi_session_proto_goTypes = []any{
 	(*GetAssignmentRequest)(nil),     // 0: codexk8s.agent.v1.GetAssignmentRequest
 	(*Assignment)(nil),               // 1: codexk8s.agent.v1.Assignment
-	(*Review)(nil),                   // 2: codexk8s.agent.v1.Review
-	(*ReviewComment)(nil),            // 3: codexk8s.agent.v1.ReviewComment
-	(*HeartbeatRequest)(nil),         // 4: codexk8s.agent.v1.HeartbeatRequest
-	(*HeartbeatResponse)(nil),        // 5: codexk8s.agent.v1.HeartbeatResponse
-	(*LogLine)(nil),                  // 6: codexk8s.agent.v1.LogLine
-	(*AppendLogsRequest)(nil),        // 7: codexk8s.agent.v1.AppendLogsRequest
-	(*AppendLogsResponse)(nil),       // 8: codexk8s.agent.v1.AppendLogsResponse
-	(*ReportProgressRequest)(nil),    // 9: codexk8s.agent.v1.ReportProgressRequest
-	(*ReportProgressResponse)(nil),   // 10: codexk8s.agent.v1.ReportProgressResponse
-	(*LoadSnapshotRequest)(nil),      // 11: codexk8s.agent.v1.LoadSnapshotRequest
-	(*LoadSnapshotResponse)(nil),     // 12: codexk8s.agent.v1.LoadSnapshotResponse
-	(*SaveSnapshotRequest)(nil),      // 13: codexk8s.agent.v1.SaveSnapshotRequest
-	(*SaveSnapshotResponse)(nil),     // 14: codexk8s.agent.v1.SaveSnapshotResponse
-	(*GetGitCredentialRequest)(nil),  // 15: codexk8s.agent.v1.GetGitCredentialRequest
-	(*GetGitCredentialResponse)(nil), // 16: codexk8s.agent.v1.GetGitCredentialResponse
-	(*ReportRequest)(nil),            // 17: codexk8s.agent.v1.ReportRequest
-	(*ReportResponse)(nil),           // 18: codexk8s.agent.v1.ReportResponse
-	(*timestamppb.Timestamp)(nil),    // 19: google.protobuf.Timestamp
+	(*Decided)(nil),                  // 2: codexk8s.agent.v1.Decided
+	(*Review)(nil),                   // 3: codexk8s.agent.v1.Review
+	(*ReviewComment)(nil),            // 4: codexk8s.agent.v1.ReviewComment
+	(*HeartbeatRequest)(nil),         // 5: codexk8s.agent.v1.HeartbeatRequest
+	(*HeartbeatResponse)(nil),        // 6: codexk8s.agent.v1.HeartbeatResponse
+	(*LogLine)(nil),                  // 7: codexk8s.agent.v1.LogLine
+	(*AppendLogsRequest)(nil),        // 8: codexk8s.agent.v1.AppendLogsRequest
+	(*AppendLogsResponse)(nil),       // 9: codexk8s.agent.v1.AppendLogsResponse
+	(*ReportProgressRequest)(nil),    // 10: codexk8s.agent.v1.ReportProgressRequest
+	(*ReportProgressResponse)(nil),   // 11: codexk8s.agent.v1.ReportProgressResponse
+	(*LoadSnapshotRequest)(nil),      // 12: codexk8s.agent.v1.LoadSnapshotRequest
+	(*LoadSnapshotResponse)(nil),     // 13: codexk8s.agent.v1.LoadSnapshotResponse
+	(*SaveSnapshotRequest)(nil),      // 14: codexk8s.agent.v1.SaveSnapshotRequest
+	(*SaveSnapshotResponse)(nil),     // 15: codexk8s.agent.v1.SaveSnapshotResponse
+	(*GetGitCredentialRequest)(nil),  // 16: codexk8s.agent.v1.GetGitCredentialRequest
+	(*GetGitCredentialResponse)(nil), // 17: codexk8s.agent.v1.GetGitCredentialResponse
+	(*ReportRequest)(nil),            // 18: codexk8s.agent.v1.ReportRequest
+	(*ReportResponse)(nil),           // 19: codexk8s.agent.v1.ReportResponse
+	(*timestamppb.Timestamp)(nil),    // 20: google.protobuf.Timestamp
 }
 var file_shared_agentapi_session_proto_depIdxs = []int32{
-	2,  // 0: codexk8s.agent.v1.Assignment.review:type_name -> codexk8s.agent.v1.Review
-	19, // 1: codexk8s.agent.v1.Assignment.deadline:type_name -> google.protobuf.Timestamp
-	3,  // 2: codexk8s.agent.v1.Review.comments:type_name -> codexk8s.agent.v1.ReviewComment
-	19, // 3: codexk8s.agent.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	6,  // 4: codexk8s.agent.v1.AppendLogsRequest.lines:type_name -> codexk8s.agent.v1.LogLine
-	19, // 5: codexk8s.agent.v1.GetGitCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 6: codexk8s.agent.v1.SessionService.GetAssignment:input_type -> codexk8s.agent.v1.GetAssignmentRequest
-	4,  // 7: codexk8s.agent.v1.SessionService.Heartbeat:input_type -> codexk8s.agent.v1.HeartbeatRequest
-	7,  // 8: codexk8s.agent.v1.SessionService.AppendLogs:input_type -> codexk8s.agent.v1.AppendLogsRequest
-	9,  // 9: codexk8s.agent.v1.SessionService.ReportProgress:input_type -> codexk8s.agent.v1.ReportProgressRequest
-	11, // 10: codexk8s.agent.v1.SessionService.LoadSnapshot:input_type -> codexk8s.agent.v1.LoadSnapshotRequest
-	13, // 11: codexk8s.agent.v1.SessionService.SaveSnapshot:input_type -> codexk8s.agent.v1.SaveSnapshotRequest
-	15, // 12: codexk8s.agent.v1.SessionService.GetGitCredential:input_type -> codexk8s.agent.v1.GetGitCredentialRequest
-	17, // 13: codexk8s.agent.v1.SessionService.Report:input_type -> codexk8s.agent.v1.ReportRequest
-	1,  // 14: codexk8s.agent.v1.SessionService.GetAssignment:output_type -> codexk8s.agent.v1.Assignment
-	5,  // 15: codexk8s.agent.v1.SessionService.Heartbeat:output_type -> codexk8s.agent.v1.HeartbeatResponse
-	8,  // 16: codexk8s.agent.v1.SessionService.AppendLogs:output_type -> codexk8s.agent.v1.AppendLogsResponse
-	10, // 17: codexk8s.agent.v1.SessionService.ReportProgress:output_type -> codexk8s.agent.v1.ReportProgressResponse
-	12, // 18: codexk8s.agent.v1.SessionService.LoadSnapshot:output_type -> codexk8s.agent.v1.LoadSnapshotResponse
-	14, // 19: codexk8s.agent.v1.SessionService.SaveSnapshot:output_type -> codexk8s.agent.v1.SaveSnapshotResponse
-	16, // 20: codexk8s.agent.v1.SessionService.GetGitCredential:output_type -> codexk8s.agent.v1.GetGitCredentialResponse
-	18, // 21: codexk8s.agent.v1.SessionService.Report:output_type -> codexk8s.agent.v1.ReportResponse
-	14, // [14:22] is the sub-list for method output_type
-	6,  // [6:14] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	3,  // 0: codexk8s.agent.v1.Assignment.review:type_name -> codexk8s.agent.v1.Review
+	20, // 1: codexk8s.agent.v1.Assignment.deadline:type_name -> google.protobuf.Timestamp
+	2,  // 2: codexk8s.agent.v1.Assignment.decided:type_name -> codexk8s.agent.v1.Decided
+	4,  // 3: codexk8s.agent.v1.Review.comments:type_name -> codexk8s.agent.v1.ReviewComment
+	20, // 4: codexk8s.agent.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	7,  // 5: codexk8s.agent.v1.AppendLogsRequest.lines:type_name -> codexk8s.agent.v1.LogLine
+	20, // 6: codexk8s.agent.v1.GetGitCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 7: codexk8s.agent.v1.SessionService.GetAssignment:input_type -> codexk8s.agent.v1.GetAssignmentRequest
+	5,  // 8: codexk8s.agent.v1.SessionService.Heartbeat:input_type -> codexk8s.agent.v1.HeartbeatRequest
+	8,  // 9: codexk8s.agent.v1.SessionService.AppendLogs:input_type -> codexk8s.agent.v1.AppendLogsRequest
+	10, // 10: codexk8s.agent.v1.SessionService.ReportProgress:input_type -> codexk8s.agent.v1.ReportProgressRequest
+	12, // 11: codexk8s.agent.v1.SessionService.LoadSnapshot:input_type -> codexk8s.agent.v1.LoadSnapshotRequest
+	14, // 12: codexk8s.agent.v1.SessionService.SaveSnapshot:input_type -> codexk8s.agent.v1.SaveSnapshotRequest
+	16, // 13: codexk8s.agent.v1.SessionService.GetGitCredential:input_type -> codexk8s.agent.v1.GetGitCredentialRequest
+	18, // 14: codexk8s.agent.v1.SessionService.Report:input_type -> codexk8s.agent.v1.ReportRequest
+	1,  // 15: codexk8s.agent.v1.SessionService.GetAssignment:output_type -> codexk8s.agent.v1.Assignment
+	6,  // 16: codexk8s.agent.v1.SessionService.Heartbeat:output_type -> codexk8s.agent.v1.HeartbeatResponse
+	9,  // 17: codexk8s.agent.v1.SessionService.AppendLogs:output_type -> codexk8s.agent.v1.AppendLogsResponse
+	11, // 18: codexk8s.agent.v1.SessionService.ReportProgress:output_type -> codexk8s.agent.v1.ReportProgressResponse
+	13, // 19: codexk8s.agent.v1.SessionService.LoadSnapshot:output_type -> codexk8s.agent.v1.LoadSnapshotResponse
+	15, // 20: codexk8s.agent.v1.SessionService.SaveSnapshot:output_type -> codexk8s.agent.v1.SaveSnapshotResponse
+	17, // 21: codexk8s.agent.v1.SessionService.GetGitCredential:output_type -> codexk8s.agent.v1.GetGitCredentialResponse
+	19, // 22: codexk8s.agent.v1.SessionService.Report:output_type -> codexk8s.agent.v1.ReportResponse
+	15, // [15:23] is the sub-list for method output_type
+	7,  // [7:15] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_shared_agentapi_session_proto_init() }
@@ -1471,7 +1584,7 @@ func file_shared_agentapi_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shared_agentapi_session_proto_rawDesc), len(file_shared_agentapi_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -63,6 +63,22 @@ func reviewText(r *Review) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
+// Text is the decision as it stands in its fence.
+func (d Decision) Text() string {
+	text := "Asked: " + oneLine(d.Asked) + "\n"
+	if d.Arguments != "" {
+		text += "Arguments: " + d.Arguments + "\n"
+	}
+	text += "Outcome: " + oneLine(d.Outcome)
+	if len(d.By) > 0 {
+		text += " by " + oneLine(strings.Join(d.By, ", "))
+	}
+	if d.Answer != "" {
+		text += "\nAnswer: " + visible(d.Answer)
+	}
+	return text
+}
+
 func indent(s string) string {
 	return "    " + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n    ") + "\n"
 }

@@ -42,11 +42,25 @@ type Input struct {
 	WriteScope   []string // globs; empty = the whole repository
 	Instructions string   // the project's own rules, trusted
 	Services     []Service
-	DropHidden   bool   // leave out what people do not see of issue and review, instead of marking it
-	Refused      string // why the model refused to go on with an earlier conversation about the task: its code; empty when it did not
+	Decisions    []Decision // on what the run has asked people
+	DropHidden   bool       // leave out what people do not see of issue and review, instead of marking it
+	Refused      string     // why the model refused to go on with an earlier conversation about the task: its code; empty when it did not
 	// Nonce makes the fences unguessable. At least 16 characters, fresh per prompt.
 	Nonce string
 }
+
+// Decision is what has become of a request to people. Answer is theirs, the rest of the text the agent's own.
+type Decision struct {
+	Request   string // its id
+	Asked     string
+	Arguments string // JSON; "" = none
+	Outcome   string // approved, denied, answered, expired, withdrawn, superseded
+	By        []string
+	Answer    string // or the reason; "" = none
+}
+
+// Mark is a text that occurs in a conversation which has been told of the decision.
+func (d Decision) Mark() string { return "Request " + d.Request + " is decided" }
 
 // Service is one of the project's services next to the agent, reviewed by people.
 type Service struct {
@@ -123,6 +137,15 @@ func Continue(in Input, restored bool) (Prompt, error) {
 	return render("continue", "templates/continue.tmpl", in)
 }
 
+// Decided tells what people have decided, to be said after an opening or a Continue; empty if there is nothing to tell.
+func Decided(in Input) (string, error) {
+	if len(in.Decisions) == 0 {
+		return "", nil
+	}
+	p, err := render("decided", "templates/decided.tmpl", in)
+	return "\n" + p.Text, err
+}
+
 func render(name, file string, in Input) (Prompt, error) {
 	if len(in.Nonce) < minNonce {
 		return Prompt{}, fmt.Errorf("the nonce has %d characters, give at least %d random ones", len(in.Nonce), minNonce)
@@ -167,4 +190,10 @@ func render(name, file string, in Input) (Prompt, error) {
 	}, nil
 }
 
-func untrusted(in Input) string { return issueText(in.Issue) + reviewText(in.Review) }
+func untrusted(in Input) string {
+	text := issueText(in.Issue) + reviewText(in.Review)
+	for _, d := range in.Decisions {
+		text += d.Text()
+	}
+	return text
+}

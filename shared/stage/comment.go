@@ -104,7 +104,7 @@ func outcome(a Ask) string {
 	if len(a.Answer.By) > 0 {
 		words += " by " + quoted(a.Answer.By)
 	}
-	if said := a.said(); said != "" {
+	if said := a.Said(); said != "" {
 		words += ", " + code(said)
 	}
 	return words

@@ -3,6 +3,7 @@ package stage
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"codexk8s.dev/shared/approval"
@@ -42,8 +43,26 @@ func (r *Run) ask(id string) *Ask {
 	return nil
 }
 
-// said is the answer, or the reason, in words; "" = there are none.
-func (a Ask) said() string {
+// Told says what has become of it, for the agent.
+func (a Ask) Told() string {
+	if a.Answer == nil {
+		return "Nobody has decided yet."
+	}
+	words := "It was " + string(a.Answer.Outcome)
+	if a.Answer.Outcome == approval.Expired {
+		words = "Nobody decided in time"
+	}
+	if len(a.Answer.By) > 0 {
+		words += " by " + strings.Join(a.Answer.By, ", ")
+	}
+	if said := a.Said(); said != "" {
+		words += ": " + said
+	}
+	return strings.TrimRight(words, ".") + "."
+}
+
+// Said is the answer, or the reason, in words; "" = there are none.
+func (a Ask) Said() string {
 	if n := a.Answer.Option; n > 0 && n <= len(a.Options) {
 		return a.Options[n-1]
 	}

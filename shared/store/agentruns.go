@@ -41,7 +41,12 @@ type AgentRun struct {
 	// Instructions are the project's own rules for agents, from its settings.
 	Instructions string
 	// Grant is what it may do; nil for a run of the release before, which may what process and project say now.
-	Grant *stage.Grant
+	Grant         *stage.Grant
+	HeadSHA       string `db:"head_sha"`        // of the pull request's branch; "" = none is known
+	RequestedBy   string `db:"requested_by"`    // GitHub login
+	RequestedByID int64  `db:"requested_by_id"` // GitHub's number of the account; 0 = not known
+	// Asks are what it has asked people, as far as stage-router has heard of it, oldest first.
+	Asks []stage.Ask
 	// HostedTools are those that it may let OpenAI run, by type.
 	HostedTools []string
 	// HiddenText is what becomes of text that people do not see: project.MarkHidden or DropHidden; "" = the former.
@@ -64,7 +69,11 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, r.review,
 		       coalesce(p.settings ->> 'instructions', '') AS instructions,
 		       coalesce(p.settings ->> 'hiddenText', '') AS hidden_text,
-		       r.granted AS grant,
+		       r.granted AS grant, r.asks, w.head_sha, r.requested_by,
+		       coalesce((SELECT m.github_id
+		                 FROM members m
+		                 WHERE m.login = lower(r.requested_by) AND m.project_id IN (r.project_id, '*')
+		                 LIMIT 1), 0) AS requested_by_id,
 		       ARRAY(SELECT jsonb_array_elements_text(coalesce(r.granted -> 'hostedTools', p.settings -> 'hostedTools', '[]'))) AS hosted_tools
 		FROM runs r
 		JOIN work_items w USING (repository, issue)

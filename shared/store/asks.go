@@ -5,15 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/jackc/pgx/v5"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/stage"
 )
 
-// maxAsked bounds what one run may ask, answered or not: people decide on each.
-const maxAsked = 20
+// MaxAsked bounds what one run may ask, answered or not: people decide on each.
+const MaxAsked = 20
 
 // ErrTooMany says that there are as many already as there may be.
 var ErrTooMany = errors.New("there are as many as there may be")
@@ -40,7 +42,7 @@ func (db *DB) SaveAsk(ctx context.Context, r events.ApprovalRequested) ([]event.
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return events.Decision{}, fmt.Errorf("counting what run %s asks: %w", r.RunID, err)
 		}
-		if !known && asked >= maxAsked {
+		if !known && asked >= MaxAsked {
 			return events.Decision{}, ErrTooMany
 		}
 		if _, err := tx.Exec(ctx, `
@@ -69,4 +71,36 @@ func queueAsked(b *pgx.Batch, runID string, asked *[]events.ApprovalRequested) {
 		*asked, err = pgx.CollectRows(rows, pgx.RowTo[events.ApprovalRequested])
 		return err
 	})
+}
+
+// A PastRun is one of a work item's, as its agents are told of it.
+type PastRun struct {
+	ID        string `db:"id"` // UUID
+	Stage     string
+	Kind      events.Kind
+	State     stage.State
+	Reason    string
+	Summary   string
+	Asks      []stage.Ask
+	CreatedAt time.Time
+}
+
+// History reads the last ten runs of the run's work item, this one among them, the newest first.
+func (db *DB) History(ctx context.Context, run AgentRun) ([]PastRun, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT id::text AS id, stage, coalesce(kind, CASE WHEN revise THEN 'revise' ELSE 'work' END) AS kind, state, reason,
+		       left(summary, 2000) AS summary, asks, created_at
+		FROM runs
+		WHERE repository = $1 AND issue = $2
+		ORDER BY created_at DESC
+		LIMIT 10
+	`, run.Key, run.Issue)
+	if err != nil {
+		return nil, fmt.Errorf("reading the runs of %s#%d: %w", run.Repository, run.Issue, err)
+	}
+	past, err := pgx.CollectRows(rows, pgx.RowToStructByName[PastRun])
+	if err != nil {
+		return nil, fmt.Errorf("reading the runs of %s#%d: %w", run.Repository, run.Issue, err)
+	}
+	return past, nil
 }

@@ -10,6 +10,9 @@ import (
 // the issue, runs the repository's tests, and says so. On a revision it writes the file again so that every review is
 // answered in it.
 //
+// An issue with a line like "Ask first: Which words? Bonjour | Salut" has it ask that, where it is offered the tool, and go by
+// the answer.
+//
 // An issue like "Add a greeting in French" gets a greeting, greetings/french.txt; every other one gets a page of
 // Markdown that repeats what was asked.
 var issueScript = Script{Name: "issue", Plan: planIssue}
@@ -22,6 +25,16 @@ elif [ -f package.json ] && command -v npm >/dev/null; then npm test --silent
 else echo 'no tests in this repository'; fi`
 
 func planIssue(t Task) ([]Step, string) {
+	if m := askFirst.FindStringSubmatch(t.Body); m != nil && len(t.Answers) == 0 {
+		question := map[string]any{"question": m[1]}
+		if options := strings.Split(m[2], "|"); len(options) > 1 {
+			for i := range options {
+				options[i] = strings.TrimSpace(options[i])
+			}
+			question["options"] = options
+		}
+		return []Step{{List: "."}, {Call: &Call{Tool: "ask", Arguments: question}}}, "Asked."
+	}
 	file := planFile(t)
 	steps := []Step{{List: "."}}
 	if t.Review != "" {
@@ -41,6 +54,9 @@ func planFile(t Task) File {
 	if t.Body != "" {
 		fmt.Fprintf(&b, "\n%s\n", t.Body)
 	}
+	for _, answer := range t.Answers {
+		fmt.Fprintf(&b, "\n## As decided\n\n%s\n", prefixed("> ", answer))
+	}
 	for i, review := range t.Reviews {
 		fmt.Fprintf(&b, "\n## After review %d\n\n%s\n\nDone as asked.\n", i+1, prefixed("> ", review))
 	}
@@ -48,6 +64,7 @@ func planFile(t Task) File {
 }
 
 var (
+	askFirst      = regexp.MustCompile(`(?m)^Ask first: (.+\?)[ \t]*(.*)$`)
 	greetingTitle = regexp.MustCompile(`(?i)\bgreeting in ([a-z]+)`)
 	quotedText    = regexp.MustCompile("[\"“«`]([^\"”»`\n]{1,80})[\"”»`]")
 )
@@ -66,7 +83,7 @@ func greetingFile(t Task, language string) File {
 	if !ok {
 		text = "Hello, " + language + " world!"
 	}
-	lines := []string{text}
+	lines := append([]string{text}, t.Answers...)
 	for _, review := range t.Reviews {
 		if quoted := quotedText.FindStringSubmatch(review); quoted != nil {
 			lines = append(lines, quoted[1])

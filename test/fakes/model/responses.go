@@ -34,6 +34,7 @@ type responsesItem struct {
 	Name    string          `json:"name"`
 	CallID  string          `json:"call_id"`
 	Output  json.RawMessage `json:"output"`
+	Tools   []responsesTool `json:"tools"` // that a search has found
 }
 
 func (x *exchange) decodeResponses() (*conversation, bool) {
@@ -46,14 +47,7 @@ func (x *exchange) decodeResponses() (*conversation, bool) {
 		return nil, false
 	}
 	c := &conversation{tools: map[string]string{}, answer: in.Text.Format.Schema}
-	for _, t := range in.Tools {
-		if t.Type == "function" {
-			c.tools[t.Name] = ""
-		}
-		for _, inner := range t.Tools {
-			c.tools[inner.Name] = t.Name
-		}
-	}
+	c.offer(in.Tools)
 	var text string
 	if json.Unmarshal(in.Input, &text) == nil && text != "" {
 		c.user(text)
@@ -70,6 +64,9 @@ func (x *exchange) decodeResponses() (*conversation, bool) {
 		switch {
 		case item.Role == "user":
 			c.user(contentText(item.Content))
+		case item.Type == "tool_search_output":
+			c.offer(item.Tools)
+			c.search = false
 		case item.Type == "function_call":
 			called[item.CallID] = item.Name
 		case item.Type == "function_call_output":
@@ -77,6 +74,22 @@ func (x *exchange) decodeResponses() (*conversation, bool) {
 		}
 	}
 	return c, true
+}
+
+// offer notes the tools that the client has. Codex lists those of an MCP server only when they are looked for.
+// https://platform.openai.com/docs/guides/tools-tool-search
+func (c *conversation) offer(tools []responsesTool) {
+	for _, t := range tools {
+		switch t.Type {
+		case "function":
+			c.tools[t.Name] = ""
+		case "tool_search":
+			c.search = true
+		}
+		for _, inner := range t.Tools {
+			c.tools[inner.Name] = t.Name
+		}
+	}
 }
 
 // contentText is the text of a content that is either a string or a list of parts.
@@ -150,6 +163,12 @@ func (u usage) responses() map[string]any {
 
 // responsesItem is the one item of the answer.
 func (x *exchange) responsesItem() map[string]any {
+	if x.turn.search != "" {
+		return map[string]any{
+			"type": "tool_search_call", "id": "tsc_" + x.digest(48), "status": "completed", "execution": "client",
+			"call_id": "call_" + x.digest(24), "arguments": map[string]any{"query": x.turn.search, "limit": 8},
+		}
+	}
 	if x.turn.tool == "" {
 		return map[string]any{
 			"type": "message", "id": "msg_" + x.digest(48), "status": "completed", "role": "assistant",
@@ -185,6 +204,12 @@ func (x *exchange) itemEvents(item map[string]any) []event {
 	}
 	started["status"] = "in_progress"
 	var events []event
+	if x.turn.search != "" {
+		return []event{
+			{"response.output_item.added", map[string]any{"output_index": 0, "item": started}},
+			{"response.output_item.done", map[string]any{"output_index": 0, "item": item}},
+		}
+	}
 	if x.turn.tool != "" {
 		started["arguments"] = ""
 		events = append(events, event{"response.output_item.added", map[string]any{"output_index": 0, "item": started}})

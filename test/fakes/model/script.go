@@ -47,6 +47,7 @@ type turn struct {
 	namespace string
 	arguments string // JSON object
 	text      string
+	search    string // a tool to be looked for among those that the client has not listed
 }
 
 // conversation is a request of either API, reduced to what a script needs.
@@ -54,6 +55,7 @@ type conversation struct {
 	users   []string          // the user's messages, oldest first
 	results []string          // tool results since the last of them
 	polls   int               // how many of the results were waits for a running command
+	search  bool              // the client has more tools than it lists, and none was looked for yet
 	tools   map[string]string // name → namespace ("" for none) of the tools offered
 	answer  json.RawMessage   // JSON schema that the last message must fit, if any
 }
@@ -109,6 +111,10 @@ func (s *Server) next(c *conversation) (turn, string) {
 	done := len(c.results) - c.polls
 	for _, step := range append(steps, Step{Call: &Call{Tool: "finish", Arguments: map[string]any{"summary": final}}}) {
 		name, arguments := step.call(c.tools)
+		if name == "" && c.search && step.Call != nil && step.Call.Tool != "finish" {
+			t.search = step.Call.Tool
+			return t, script.Name
+		}
 		if name == "" {
 			continue
 		}

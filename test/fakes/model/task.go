@@ -17,6 +17,7 @@ type Task struct {
 	Body    string   // of the issue
 	Review  string   // what the reviewer wrote, when the present task is a revision
 	Reviews []string // all reviews in the conversation, oldest first
+	Answers []string // what people answered to the agent's questions, oldest first
 	Scope   []string // globs that may be written; empty means everything
 }
 
@@ -39,6 +40,7 @@ func readTask(users []string) Task {
 	var t Task
 	for _, text := range users {
 		t.Prompt = text
+		t.Answers = append(t.Answers, answersIn(text)...)
 		issue, fenced := fenced(text, "issue")
 		if !fenced {
 			continue
@@ -77,6 +79,20 @@ func reviewOf(text string) (string, bool) {
 		review = rest
 	}
 	return strings.TrimSpace(review), true
+}
+
+// answersIn returns what people answered, from the fences of their decisions.
+func answersIn(text string) (answers []string) {
+	for {
+		decision, ok := fenced(text, "decision")
+		if !ok {
+			return answers
+		}
+		if _, answer, said := strings.Cut(decision, "\nAnswer: "); said {
+			answers = append(answers, answer)
+		}
+		_, text, _ = strings.Cut(text, "<<<DATA decision ")
+	}
 }
 
 // fenced returns the text between the fences with the label.

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/google/uuid"
 	openai "github.com/sashabaranov/go-openai"
 
 	"codexk8s.dev/functions/agent-runner/internal/gateway"
+	"codexk8s.dev/functions/agent-runner/internal/model"
 	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/shared/reason"
 )
@@ -21,7 +23,9 @@ import (
 // write code and for machines without Codex. Its memory is the list of messages.
 type builtin struct {
 	client    *openai.Client
+	line      *model.Line
 	tools     *toolbox
+	platform  []openai.Tool // that the platform offers, besides our own
 	model     string
 	reasoning string
 	log       *gateway.Log
@@ -49,7 +53,7 @@ func newBuiltin(o Options) (*builtin, error) {
 	config.BaseURL = o.Line.URL()
 	config.HTTPClient = &http.Client{Transport: o.Line}
 	return &builtin{
-		client: openai.NewClientWithConfig(config), tools: &toolbox{root: root, dir: o.Dir},
+		client: openai.NewClientWithConfig(config), line: o.Line, tools: &toolbox{root: root, dir: o.Dir},
 		model: o.Model, reasoning: o.Reasoning, log: o.Log,
 	}, nil
 }
@@ -126,6 +130,7 @@ func (b *builtin) Run(ctx context.Context, message string) (string, error) {
 	}
 	b.mu.Unlock()
 	b.add(openai.ChatCompletionMessage{Role: openai.ChatMessageRoleUser, Content: message})
+	b.listTools(ctx)
 	for range maxTurns {
 		summary, done, err := b.turn(ctx)
 		if err != nil && ctx.Err() != nil {
@@ -144,7 +149,7 @@ func (b *builtin) turn(ctx context.Context) (summary string, done bool, err erro
 	history := shortened(b.messages)
 	b.mu.Unlock()
 	res, err := b.client.CreateChatCompletion(ctx, openai.ChatCompletionRequest{
-		Model: b.model, ReasoningEffort: b.reasoning, Messages: history, Tools: toolDefinitions,
+		Model: b.model, ReasoningEffort: b.reasoning, Messages: history, Tools: slices.Concat(toolDefinitions, b.platform),
 	})
 	if err != nil {
 		return "", false, fmt.Errorf("asking the model: %w", err)
@@ -165,7 +170,7 @@ func (b *builtin) turn(ctx context.Context) (summary string, done bool, err erro
 	for _, call := range answer.ToolCalls {
 		b.log.Add(gateway.StreamAgent, "tool "+call.Function.Name+" "+call.Function.Arguments)
 		b.log.Show(call.Function.Name + " " + call.Function.Arguments)
-		result := b.tools.call(ctx, call.Function.Name, call.Function.Arguments)
+		result := b.call(ctx, call.Function.Name, call.Function.Arguments)
 		b.add(toolResult(call, result.text))
 		b.log.Add(gateway.StreamAgent, firstLines(result.text, maxOutputLines))
 		if result.finished {
@@ -173,6 +178,36 @@ func (b *builtin) turn(ctx context.Context) (summary string, done bool, err erro
 		}
 	}
 	return summary, done, ctx.Err()
+}
+
+// listTools learns what the platform offers. An agent works without that, too.
+func (b *builtin) listTools(ctx context.Context) {
+	offered, err := b.line.ListTools(ctx)
+	if err != nil {
+		b.log.Say("The platform's tools are not to be had, going on without: %v", err)
+		return
+	}
+	b.platform = nil
+	for _, t := range offered {
+		b.platform = append(b.platform, openai.Tool{Type: openai.ToolTypeFunction, Function: &openai.FunctionDefinition{
+			Name: t.Name, Description: t.Description, Parameters: t.InputSchema,
+		}})
+	}
+}
+
+// call does what the model asks for, here or at the platform.
+func (b *builtin) call(ctx context.Context, name, arguments string) toolAnswer {
+	if !slices.ContainsFunc(b.platform, func(t openai.Tool) bool { return t.Function.Name == name }) {
+		return b.tools.call(ctx, name, arguments)
+	}
+	if !json.Valid([]byte(arguments)) {
+		return toolAnswer{text: fmt.Sprintf("error: the arguments of %s are no JSON", name)}
+	}
+	text, err := b.line.CallTool(ctx, name, json.RawMessage(arguments))
+	if err != nil {
+		return toolAnswer{text: "error: " + err.Error()}
+	}
+	return toolAnswer{text: text}
 }
 
 // shortened is the history with the oldest results and arguments of tools left out until it fits. Calls themselves stay,

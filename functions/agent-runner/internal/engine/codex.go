@@ -33,6 +33,8 @@ type codex struct {
 // modelKey is the variable with the line's key.
 const modelKey = "CODEXK8S_MODEL_KEY"
 
+// The platform's tools are an MCP server on the same line, of the same key.
+//
 // codexConfig: https://github.com/openai/codex/blob/main/docs/config.md. The key is named, never written. The
 // commands that the agent runs do not inherit it. The line repeats requests, so the CLI does not.
 // The CLI's own default is to search the web, live, from OpenAI's network.
@@ -46,6 +48,12 @@ base_url = %s
 env_key = "CODEXK8S_MODEL_KEY"
 wire_api = "responses"
 request_max_retries = 0
+
+[mcp_servers.platform]
+url = %s
+bearer_token_env_var = "CODEXK8S_MODEL_KEY"
+startup_timeout_sec = 60
+tool_timeout_sec = 300
 
 [analytics]
 enabled = false
@@ -71,10 +79,11 @@ func newCodex(o Options) (*codex, error) {
 // configure writes the CLI's settings, for one run: the line is opened anew for each.
 func (c *codex) configure(address string) error {
 	url, err := json.Marshal(address) // a JSON string is a TOML basic string
-	if err != nil {
+	tools, toolsErr := json.Marshal(address + "/mcp")
+	if err := errors.Join(err, toolsErr); err != nil {
 		return fmt.Errorf("writing the URL of the model: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(c.Home, "config.toml"), fmt.Appendf(nil, codexConfig, url), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(c.Home, "config.toml"), fmt.Appendf(nil, codexConfig, url, tools), 0o644); err != nil {
 		return fmt.Errorf("writing the Codex configuration: %w", err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-// Package model is the run's way to the model.
+// Package model is the run's way to the model, and to the platform's tools.
 package model
 
 import (
@@ -29,34 +29,44 @@ import (
 // Line is the run's way to the model, of both engines. It adds the run token to a request, waits out a model that is
 // busy or away, and knows how the last call ended, which the CLI tells in words only.
 //
-//	CLI ──key──▶ 127.0.0.1 ──┐
-//	                         ├─▶ RoundTrip ──run token──▶ LLM_URL
-//	builtin engine ──────────┘
+//	CLI ──key──▶ 127.0.0.1 ──┐             ┌──▶ LLM_URL
+//	                         ├── run token ┤
+//	builtin engine ──────────┘             └──▶ AGENT_GATEWAY_URL/mcp
 //
 // What the agent holds is the key. It opens these endpoints, here, while the engine runs; the token never leaves this
 // process but for LLM_URL.
 type Line struct {
 	base     *url.URL // LLM_URL
+	gateway  *url.URL // AGENT_GATEWAY_URL
 	token    string
 	retryFor time.Duration
 	next     http.RoundTripper
 
+	pause  sync.Once
+	paused chan struct{} // closed when an engine whose run waits asks the model again
+
 	mu       sync.Mutex
+	waits    bool         // the run waits for people
 	failure  *llm.Failure // of the last call; nil when it went well
 	since    time.Time    // when calls began to fail; zero when the last went well
 	answered int          // calls that went well
 }
 
-// NewLine returns the line to the server at address, LLM_URL. It tries a request again for at most retryFor.
-func NewLine(address, token string, retryFor time.Duration) (*Line, error) {
+// NewLine returns the line to the models' server at address, LLM_URL, and to the tools of the gateway, AGENT_GATEWAY_URL. It
+// tries a request again for at most retryFor.
+func NewLine(address, gateway, token string, retryFor time.Duration) (*Line, error) {
 	base, err := url.Parse(strings.TrimRight(address, "/"))
 	if err != nil || base.Host == "" {
 		return nil, fmt.Errorf("LLM_URL %q is no URL like http://llm-caller/v1", address)
 	}
+	tools, err := url.Parse(strings.TrimRight(gateway, "/"))
+	if err != nil || tools.Host == "" {
+		return nil, fmt.Errorf("AGENT_GATEWAY_URL %q is no URL like http://agent-gateway", gateway)
+	}
 	next := http.DefaultTransport.(*http.Transport).Clone()
 	next.DisableCompression = true // what passes, passes as it is
 	next.ResponseHeaderTimeout = thinking
-	return &Line{base: base, token: token, retryFor: retryFor, next: next}, nil
+	return &Line{base: base, gateway: tools, token: token, retryFor: retryFor, next: next, paused: make(chan struct{})}, nil
 }
 
 // URL is where the model's server is.
@@ -89,6 +99,9 @@ func (l *Line) Open() (address, key string, shut func(), err error) {
 		ErrorLog:      log.New(io.Discard, "", 0),
 	}
 	mux := http.NewServeMux()
+	mux.Handle("POST /mcp", &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(l.gateway) }, Transport: tools{l}, ErrorLog: forward.ErrorLog,
+	})
 	for _, endpoint := range endpoints {
 		mux.Handle(endpoint, forward)
 	}
@@ -114,6 +127,9 @@ const minWait = 500 * time.Millisecond
 func (l *Line) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Host != l.base.Host {
 		return nil, fmt.Errorf("the run token is for %s, not for %s", l.base.Host, req.URL.Host) // a redirect
+	}
+	if l.Waits() {
+		return nil, l.hold(req.Context())
 	}
 	body, err := wholeBody(req)
 	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {

@@ -24,7 +24,7 @@ func TestNoWaitAtAllIsNotBelieved(t *testing.T) {
 		_, _ = io.WriteString(rw, `{"error":{"message":"It is so.","type":"x","param":null,"code":"rate_limit_exceeded"}}`)
 	}))
 	defer s.Close()
-	l, err := NewLine(s.URL, "token", 2*time.Second)
+	l, err := NewLine(s.URL, s.URL, "token", 2*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestTheLineOpensTheModelOnly(t *testing.T) {
 	const token = "run-token-for-tests-0123456789"
 	s := httptest.NewServer(fakemodel.New(fakemodel.Options{Keys: []string{token}}))
 	defer s.Close()
-	l, err := NewLine(s.URL+"/v1", token, time.Second)
+	l, err := NewLine(s.URL+"/v1", s.URL, token, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestTheEndOfAStreamIsSeenWhateverItsLinesEndIn(t *testing.T) {
 			}
 		}))
 		defer s.Close()
-		l, err := NewLine(s.URL, "token", time.Second)
+		l, err := NewLine(s.URL, s.URL, "token", time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func TestAFailureWithStatus200(t *testing.T) {
 			_, _ = io.WriteString(rw, answer)
 		}))
 		defer s.Close()
-		l, err := NewLine(s.URL, "token", time.Second)
+		l, err := NewLine(s.URL, s.URL, "token", time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
