@@ -271,7 +271,8 @@ func failureIn(answer []byte) *llm.Failure {
 		} `json:"error"`
 		Choices, Output []json.RawMessage
 	}
-	if json.Unmarshal(answer, &whole) != nil || len(whole.Choices)+len(whole.Output) > 0 || whole.Error.Message == "" {
+	tells := json.Unmarshal(answer, &whole) == nil && len(whole.Choices)+len(whole.Output) == 0 && whole.Error.Message != ""
+	if !tells {
 		return nil
 	}
 	code, _ := whole.Error.Code.(string)
