@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"codexk8s.dev/shared/events"
 )
@@ -52,22 +51,17 @@ func (db *DB) ChatMessage(ctx context.Context, request string, at events.Approva
 
 func (m *ChatMessage) lock(ctx context.Context) error {
 	var b pgx.Batch
-	b.Queue(fmt.Sprintf(`SET LOCAL lock_timeout = %d`, lockWait.Milliseconds()))
 	b.Queue(`
 		SELECT version, reminded, ref
 		FROM chat_messages
 		WHERE request = $1 AND channel = $2 AND target = $3
 		FOR UPDATE
 	`, m.request, m.at.Channel, m.at.Target).QueryRow(func(row pgx.Row) error { return row.Scan(&m.Version, &m.Reminded, &m.Ref) })
-	err := m.tx.SendBatch(ctx, &b).Close()
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Code == "55P03" { // lock_not_available
-		return ErrLocked
-	}
-	if err != nil {
+	err := alone(ctx, m.tx, &b)
+	if err != nil && !errors.Is(err, ErrLocked) {
 		return fmt.Errorf("locking the message of request %s in %s: %w", m.request, m.at.Channel, err)
 	}
-	return nil
+	return err
 }
 
 // Save records what is shown, where, and how many reminders were sent.

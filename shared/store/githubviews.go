@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"codexk8s.dev/shared/events"
 )
@@ -52,7 +51,6 @@ func (db *DB) GitHubView(ctx context.Context, repository string, issue int) (*Gi
 
 func (v *GitHubView) lock(ctx context.Context) error {
 	var b pgx.Batch
-	b.Queue(fmt.Sprintf(`SET LOCAL lock_timeout = %d`, lockWait.Milliseconds()))
 	// Of two first comers one waits here, for the other's row.
 	b.Queue(`
 		INSERT INTO github_comments (repository, issue)
@@ -65,15 +63,23 @@ func (v *GitHubView) lock(ctx context.Context) error {
 		WHERE repository = $1 AND issue = $2
 		FOR UPDATE
 	`, v.repository, v.issue).QueryRow(func(row pgx.Row) error { return row.Scan(&v.CommentID, &v.comment, &v.parts) })
-	err := v.tx.SendBatch(ctx, &b).Close()
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Code == "55P03" { // lock_not_available
-		return ErrLocked
-	}
-	if err != nil {
+	err := alone(ctx, v.tx, &b)
+	if err != nil && !errors.Is(err, ErrLocked) {
 		return fmt.Errorf("locking what GitHub shows of %s: %w", events.WorkItem(v.repository, v.issue), err)
 	}
-	return nil
+	return err
+}
+
+// alone sends a batch that waits for a row as long as another instance has it: for lockWait at most, then ErrLocked. What is
+// given up so takes its connection along, and Postgres stops waiting.
+func alone(ctx context.Context, tx pgx.Tx, b *pgx.Batch) error {
+	wait, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	err := tx.SendBatch(wait, b).Close()
+	if err != nil && wait.Err() != nil && ctx.Err() == nil {
+		return ErrLocked
+	}
+	return err
 }
 
 // Close records what was saved and lets the next one in.
