@@ -19,9 +19,9 @@ import (
 	"codexk8s.dev/test/local/manifest"
 )
 
-const wellText = `ok    services          8 ready
+const wellText = `ok    services          11 ready
 ok    brokers           1 ready
-ok    triggers          6 ready
+ok    triggers          8 ready
 ok    sinkbindings      1 ready
 ok    apiserversources  1 ready
 ok    pingsources       1 ready
