@@ -2,6 +2,7 @@ package chat_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -195,8 +196,9 @@ func approverServer(t *testing.T, secret string) (c *chat.HTTP, asked func() (re
 		if err := json.Unmarshal(raw, &body); err != nil {
 			t.Fatal(err)
 		}
-		r.Body = io.NopCloser(bytes.NewReader(raw))
-		return r, body
+		again := r.Clone(context.Background()) // the server still has r
+		again.Body = io.NopCloser(bytes.NewReader(raw))
+		return again, body
 	}
 }
 

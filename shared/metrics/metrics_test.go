@@ -34,13 +34,15 @@ func TestPrometheusSeesTheseNames(t *testing.T) {
 	otel.SetMeterProvider(provider)
 
 	ctx := t.Context()
-	for _, c := range []*Counter{WebhookRequests, DeadLetters, RunsFinished, ModelTokens, ModelCost} {
+	for _, c := range []*Counter{WebhookRequests, DeadLetters, RunsFinished, ModelTokens, ModelCost, ApprovalsDecided, VotesRefused, ApprovalMessages, ApprovalCallbacks} {
 		c.Add(ctx, 1, c.Labels...)
 	}
-	for _, h := range []*Histogram{DeliveryDuration, RunQueueDuration, RunStartDuration, RunDuration, ModelCallDuration, GitHubRequestDuration} {
+	for _, h := range []*Histogram{
+		DeliveryDuration, RunQueueDuration, RunStartDuration, RunDuration, ModelCallDuration, GitHubRequestDuration, ApprovalDuration, ApprovalCallbackDuration,
+	} {
 		h.Record(ctx, 1, h.Labels...)
 	}
-	for _, g := range []*Gauge{ReceiptsOverdue, ReceiptsOldest, DeadLettersOpen, Runs, RunsSilent, GitHubRemaining} {
+	for _, g := range []*Gauge{ReceiptsOverdue, ReceiptsOldest, DeadLettersOpen, Runs, RunsSilent, GitHubRemaining, ApprovalsOpen, ApprovalsOldest} {
 		g.Set(ctx, 1, g.Labels...)
 	}
 

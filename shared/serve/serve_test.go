@@ -190,15 +190,18 @@ func TestARefusedSendIsTheCallersFailure(t *testing.T) {
 // TestWhatAFunctionTellsItselfTakesNoWayOverTheBroker: it is handled in the same request, and what that leads to is sent;
 // what can't be handled goes to the Broker, which brings it again, and an endless talk with itself ends there.
 func TestWhatAFunctionTellsItselfTakesNoWayOverTheBroker(t *testing.T) {
-	requested, finished, started := events.RunRequested{}.EventType(), events.RunFinished{}.EventType(), events.AgentStopRequested{}.EventType()
+	requested, resumed := events.RunRequested{}.EventType(), events.RunResumed{}.EventType()
+	finished, started := events.RunFinished{}.EventType(), events.AgentStopRequested{}.EventType()
 	for name, c := range map[string]struct {
-		finished func() ([]string, error) // what the handler of run.finished emits
-		handled  int                      // times that it is called
-		sent     []string
+		last    string                   // the type that run.requested leads to
+		emits   func() ([]string, error) // what its handler emits
+		handled int                      // times that it is called
+		sent    []string
 	}{
-		"handled":   {func() ([]string, error) { return []string{started}, nil }, 1, []string{started, started}},
-		"temporary": {func() ([]string, error) { return nil, errors.New("connecting to Postgres: refused") }, 1, []string{started, finished}},
-		"endless":   {func() ([]string, error) { return []string{finished}, nil }, maxFollowed - 2, []string{started, finished}},
+		"handled":             {resumed, func() ([]string, error) { return []string{started}, nil }, 1, []string{started, started}},
+		"others hear it, too": {finished, func() ([]string, error) { return nil, nil }, 1, []string{started, finished}},
+		"temporary":           {resumed, func() ([]string, error) { return nil, errors.New("connecting to Postgres: refused") }, 1, []string{started, resumed}},
+		"endless":             {resumed, func() ([]string, error) { return []string{resumed}, nil }, maxFollowed - 2, []string{started, resumed}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var mu sync.Mutex
@@ -228,8 +231,8 @@ func TestWhatAFunctionTellsItselfTakesNoWayOverTheBroker(t *testing.T) {
 			s.OnType("issues", func(context.Context, event.Event) ([]event.Event, error) {
 				return of([]string{requested, started}, nil)
 			})
-			s.OnType(requested, func(context.Context, event.Event) ([]event.Event, error) { return of([]string{finished}, nil) })
-			s.OnType(finished, func(context.Context, event.Event) ([]event.Event, error) { handled++; return of(c.finished()) })
+			s.OnType(requested, func(context.Context, event.Event) ([]event.Event, error) { return of([]string{c.last}, nil) })
+			s.OnType(c.last, func(context.Context, event.Event) ([]event.Event, error) { handled++; return of(c.emits()) })
 			srv := httptest.NewServer(s.Handler())
 			defer srv.Close()
 			if resp, said := post(t, srv.URL, "issues", "{}"); resp.StatusCode != http.StatusAccepted {

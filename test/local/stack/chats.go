@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -116,6 +117,9 @@ func (s *Stack) link(ctx context.Context, db *store.DB, p fakechat.Person) error
 		{Channel: approval.Slack, Account: fmt.Sprintf("U%d", p.ID), Name: p.Name},
 	} {
 		code, err := db.LinkCode(ctx, p.Name)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil // no member of the projects here, and so without a say
+		}
 		if err != nil {
 			return err
 		}
