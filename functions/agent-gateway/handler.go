@@ -26,6 +26,7 @@ import (
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/tool"
 )
 
 // Bounds of what an agent may send.
@@ -35,7 +36,6 @@ const (
 	maxLarge    = 3        // messages of that size at a time, each of another run
 	maxLines    = 1000     // in one call
 	maxLine     = 16 << 10 // bytes; longer ones are cut
-	maxProgress = 100      // characters
 	maxSummary  = 64 << 10 // bytes
 	maxFiles    = 3000     // changed files kept of a report
 )
@@ -163,8 +163,8 @@ func (h *handler) ReportProgress(ctx context.Context, req *agentapi.ReportProgre
 	if err := needActive(run); err != nil {
 		return nil, err
 	}
-	if n := utf8.RuneCountInString(req.GetText()); n > maxProgress {
-		return nil, invalid("progress has %d characters, at most %d are shown", n, maxProgress)
+	if n := utf8.RuneCountInString(req.GetText()); n > tool.MaxProgress {
+		return nil, invalid("progress has %d characters, at most %d are shown", n, tool.MaxProgress)
 	}
 	return &agentapi.ReportProgressResponse{}, h.db.SetProgress(ctx, run.ID, plain.Cut(req.GetText(), maxLine))
 }

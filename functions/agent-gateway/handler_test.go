@@ -29,6 +29,7 @@ import (
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/tool"
 	"codexk8s.dev/test/local/pg/pgtest"
 )
 
@@ -218,7 +219,7 @@ func TestHeartbeatAndProgressAreSeen(t *testing.T) {
 	if progress != "reads price.go" || !fresh {
 		t.Errorf("progress %q, fresh %v", progress, fresh)
 	}
-	_, err = a.ReportProgress(t.Context(), &agentapi.ReportProgressRequest{Text: strings.Repeat("ä", maxProgress+1)})
+	_, err = a.ReportProgress(t.Context(), &agentapi.ReportProgressRequest{Text: strings.Repeat("ä", tool.MaxProgress+1)})
 	if connect.CodeOf(err) != connect.CodeInvalidArgument {
 		t.Errorf("too long a progress: %v", err)
 	}

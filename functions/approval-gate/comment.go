@@ -11,6 +11,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/approval/words"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
@@ -83,10 +84,7 @@ const severalOpen = "several_open"
 
 // ask says so to the person.
 func (s *step) ask(v events.ApprovalVoted, meant []approval.Ticket) {
-	text := "Several requests are open here. Say which one you mean:"
-	if meant[0].Terms.Lang == "ru" {
-		text = "Здесь открыто несколько запросов. Укажите, какой вы имеете в виду:"
-	}
+	text := words.In(meant[0].Terms.Lang).SeveralOpen
 	for _, t := range meant {
 		text += fmt.Sprintf("\n/%s %s  %s", v.Choice, approval.ShortDigest(t.Request), t.Request.Title)
 	}

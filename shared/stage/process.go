@@ -19,7 +19,7 @@
 //	                  an answer        for people, money, a limit
 //
 // Every state but the final ones may become failed or cancelled, and each that began a
-// Job timed_out. A report may overtake the news of its Job: starting, too, succeeds.
+// Job timed_out. A report may overtake other news of its Job: starting and waiting, too, may succeed.
 // starting and running hold a pod, and so a place; waiting holds none once its Job has
 // ended, and its time does not count. What comes late, or tells of an earlier Job,
 // changes nothing.

@@ -1,9 +1,8 @@
 // Package tool is what an agent may have the platform do while it works. An agent calls these tools by MCP, at
 // agent-gateway; whoever runs the agent, the Codex CLI or our own loop, they are the same.
 //
-// Here stands which tools there are, what each takes, which of them a run sees, and what a call leads to: an Outcome,
-// which agent-gateway carries out. A tool that a run does not see is as good as none: it is absent from the list, and
-// refused when it is called all the same.
+// Here stands which tools there are, what each takes, and what a call leads to: an Outcome, which agent-gateway carries
+// out. Every run has all of them, since none does more than to tell people, to ask them, or to read what its issue shows.
 //
 // Whatever an agent wants that is not its own to decide becomes a request to people (package approval). The agent is told
 // that it waits, its pod ends, and its conversation goes on with the answer. The same asked again is the same request.
@@ -160,14 +159,14 @@ func statusReport(_ Run, arguments json.RawMessage) (Outcome, error) {
 		return Outcome{}, err
 	}
 	line := strings.Join(strings.Fields(a.Text), " ")
-	if n := len([]rune(line)); n == 0 || n > maxProgress {
-		return Outcome{}, fmt.Errorf("text: it has %d characters, want 1 to %d", n, maxProgress)
+	if n := len([]rune(line)); n == 0 || n > MaxProgress {
+		return Outcome{}, fmt.Errorf("text: it has %d characters, want 1 to %d", n, MaxProgress)
 	}
 	return Outcome{Progress: line}, nil
 }
 
-// maxProgress is how many characters of a line of progress are shown.
-const maxProgress = 100
+// MaxProgress is how many characters of a line of progress are shown.
+const MaxProgress = 100
 
 // ask seals a request of the run.
 func (r Run) ask(q approval.Request) (Outcome, error) {

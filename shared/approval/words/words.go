@@ -20,6 +20,8 @@ type Words struct {
 	// Why a vote does not count, by the reason.
 	Refused map[string]string
 
+	SeveralOpen string // above a list of commands, when one could mean several requests
+
 	Reminder  string // the title, and the time by which it must be decided
 	Escalated string // the same, for the next step of a ladder
 
