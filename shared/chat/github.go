@@ -33,7 +33,7 @@ func githubMarkdown(l layout) string {
 		}
 	}
 	if l.outcome != "" {
-		b.WriteString("\n**" + l.words.votes + "**: " + codeSpan(l.outcome) + "\n")
+		b.WriteString("\n" + codeSpan(l.outcome) + "\n")
 	}
 	b.WriteString("\n" + l.foot + "\n")
 	if len(l.buttons) > 0 {

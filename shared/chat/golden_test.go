@@ -16,13 +16,14 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
 )
 
 var update = flag.Bool("update", false, "write what the channels show into testdata")
 
-// TestWhatPeopleRead holds every channel to what it shows of a message: the files have the message, and for each channel its text,
-// the markup with links in it, and the buttons.
+// TestWhatPeopleRead holds every channel to what it shows of a message: the files have the message, the comment on GitHub in
+// its Markdown, and for each other channel its text, the markup with links in it, and the buttons.
 func TestWhatPeopleRead(t *testing.T) {
 	files, err := filepath.Glob("testdata/messages/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -39,7 +40,7 @@ func TestWhatPeopleRead(t *testing.T) {
 			if err := json.Unmarshal(archive.Files[0].Data, &m); err != nil {
 				t.Fatal(err)
 			}
-			got := []txtar.File{archive.Files[0]}
+			got := []txtar.File{archive.Files[0], {Name: approval.GitHub, Data: []byte(chat.GitHubComment(m) + "\n")}}
 			for _, name := range slices.Sorted(maps.Keys(w.channels)) {
 				got = append(got, txtar.File{Name: name, Data: []byte(w.shown(name, m))})
 			}
