@@ -1,6 +1,5 @@
-// Package migrations holds the schema: SQL files named NNN_sentence.sql, applied
-// in order, forward only. Each works with the release before it still running,
-// so a roll-out needs no downtime.
+// Package migrations holds the schema: SQL files named NNN_sentence.sql, applied in order, forward only. Each works
+// with the release before it still running, so a roll-out needs no downtime.
 package migrations
 
 import (
@@ -33,10 +32,9 @@ func Latest() (version int64) {
 	return version
 }
 
-// Up applies what is missing to the database of that URL and returns the version of
-// the schema afterwards. Any number may start at once: one works under an advisory
-// lock of the session, the others wait for it (five minutes at most) and find nothing
-// to do.
+// Up applies what is missing to the database of that URL and returns the version of the schema afterwards. Any number
+// may start at once: one works under an advisory lock of the session, the others wait for it (five minutes at most) and
+// find nothing to do.
 func Up(ctx context.Context, url string) (version int64, err error) {
 	db, err := sql.Open("pgx", url)
 	if err != nil {

@@ -27,9 +27,8 @@ var errLaterJob = errors.New("a later agent of this run exists already")
 // tryAgain is when to come back for something that is on its way out.
 const tryAgain = 5 * time.Second
 
-// launch brings the run's objects about. A *agentpod.Refusal says that they can't
-// be, errLaterJob that they needn't; any other error is temporary, and a *agentpod.Delay
-// one that people are told of.
+// launch brings the run's objects about. A *agentpod.Refusal says that they can't be, errLaterJob that they needn't;
+// any other error is temporary, and a *agentpod.Delay one that people are told of.
 func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 	token, err := runtoken.Mint(h.key, runtoken.Claims{
 		RunID:          r.RunID,
@@ -100,8 +99,7 @@ func (h *handler) reuse(ctx context.Context, r events.AgentRequested, o agentpod
 	return h.cluster.Update(ctx, gvr.Namespaces, ns)
 }
 
-// clearName makes room for the Job: one that has ended goes. errJobExists if the Job is
-// the requested one.
+// clearName makes room for the Job: one that has ended goes. errJobExists if the Job is the requested one.
 func (h *handler) clearName(ctx context.Context, r events.AgentRequested) error {
 	jobs, err := h.agents(ctx, r.Namespace)
 	if err != nil {
@@ -147,8 +145,7 @@ func (h *handler) replace(ctx context.Context, job *batchv1.Job, r events.AgentR
 	return h.cluster.Delete(ctx, gvr.Jobs, job, metav1.DeletePropagationBackground)
 }
 
-// stop deletes a Job, which ends its pod with the grace period that the agent needs to
-// save its session.
+// stop deletes a Job, which ends its pod with the grace period that the agent needs to save its session.
 func (h *handler) stop(ctx context.Context, job *batchv1.Job, cause string) error {
 	// Marked, so that run-observer doesn't take the deletion for somebody else's.
 	if err := h.cluster.Annotate(ctx, h.resource(job), job, agentpod.AnnotationStopped, cause); err != nil {
@@ -159,9 +156,8 @@ func (h *handler) stop(ctx context.Context, job *batchv1.Job, cause string) erro
 	return h.cluster.Delete(ctx, h.resource(job), job, metav1.DeletePropagationForeground)
 }
 
-// furnish puts everything but the Job into the namespace, side by side. The
-// namespace is ours, so an object that is there is one of ours and is overwritten:
-// it may hold the token and the limits of an earlier run.
+// furnish puts everything but the Job into the namespace, side by side. The namespace is ours, so an object that is
+// there is one of ours and is overwritten: it may hold the token and the limits of an earlier run.
 //
 // A RoleBinding waits for its Role: who binds a Role must hold its rights, so the API
 // server reads it, and finds none if it comes later.

@@ -1,21 +1,18 @@
-// Command agent-launcher puts a run's namespace and Job on Kubernetes, stops the
-// Job, and removes what has expired. It decides nothing: what a run looks like,
-// and when a namespace may go, is shared/agentpod.
+// Command agent-launcher puts a run's namespace and Job on Kubernetes, stops the Job, and removes what has expired. It
+// decides nothing: what a run looks like, and when a namespace may go, is shared/agentpod.
 //
 //	agent.requested       namespace → everything else at once →        agent.started, or agent.failed
 //	                      the project's services, if any → Job       agent.delayed, while what was before is on its way out
 //	agent.stop.requested  mark the Job as stopped by us → delete it
 //	environment.expired   guards → delete the namespace                environment.removed
 //
-// It acts first and then records (store.Step), so an act may be repeated: names
-// come from the run, "already exists" and "not found" are success when the object
-// is the run's. What Kubernetes will never accept becomes agent.failed with what it
-// said; what it can't do now is an error, and the event comes again.
+// It acts first and then records (store.Step), so an act may be repeated: names come from the run, "already exists" and
+// "not found" are success when the object is the run's. What Kubernetes will never accept becomes agent.failed with
+// what it said; what it can't do now is an error, and the event comes again.
 //
-// The Job comes last, when the network policies are there, and its first container
-// proves that they hold: no agent ever runs in an open namespace. That is three round
-// trips from the event to the Job. Where the project wants it, a Sandbox of agent-sandbox
-// stands in the Job's place, under the same name and rules.
+// The Job comes last, when the network policies are there, and its first container proves that they hold: no agent ever
+// runs in an open namespace. That is three round trips from the event to the Job. Where the project wants it, a Sandbox
+// of agent-sandbox stands in the Job's place, under the same name and rules.
 package main
 
 import (

@@ -13,9 +13,8 @@ import (
 	"codexk8s.dev/shared/kube/gvr"
 )
 
-// agents are what holds the agent's name in a namespace: a Job, and where agent-sandbox
-// is set up a Sandbox, as the Job that it comes to. Both, if the project's setting
-// changed between two runs of an issue.
+// agents are what holds the agent's name in a namespace: a Job, and where agent-sandbox is set up a Sandbox, as the Job
+// that it comes to. Both, if the project's setting changed between two runs of an issue.
 func (h *handler) agents(ctx context.Context, namespace string) ([]*batchv1.Job, error) {
 	var all []*batchv1.Job
 	job, err := kube.Get[batchv1.Job](ctx, h.cluster, gvr.Jobs, namespace, agentpod.JobName)
@@ -55,8 +54,7 @@ func (h *handler) resource(job *batchv1.Job) schema.GroupVersionResource {
 	return gvr.Jobs
 }
 
-// sandboxRefused says what to do where the API server doesn't know Sandboxes, or not
-// from us.
+// sandboxRefused says what to do where the API server doesn't know Sandboxes, or not from us.
 func sandboxRefused(err error) error {
 	// An API server has no words of its own for a resource that is not defined.
 	unknown := apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)

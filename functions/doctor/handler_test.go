@@ -64,8 +64,7 @@ func TestAWellPlatform(t *testing.T) {
 	}
 }
 
-// TestWhatCanBeWrong breaks a well platform in one way at a time: each is found, and
-// nothing else.
+// TestWhatCanBeWrong breaks a well platform in one way at a time: each is found, and nothing else.
 func TestWhatCanBeWrong(t *testing.T) {
 	run := `INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 1, 'acme/shop');
 		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, started_at, waiting_for)

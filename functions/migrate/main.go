@@ -1,7 +1,6 @@
-// Command migrate brings the database up to this release, before the functions:
-// the schema, and then the projects of a file, if there is one. It may be run as
-// often as one likes and by many at once; a run that finds nothing to do changes
-// nothing.
+// Command migrate brings the database up to this release, before the functions: the schema, and then the projects of a
+// file, if there is one. It may be run as often as one likes and by many at once; a run that finds nothing to do
+// changes nothing.
 //
 // The file adds and changes. It removes nothing: what is no longer in it stays,
 // because runs and their history refer to it.

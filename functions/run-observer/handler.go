@@ -29,8 +29,7 @@ import (
 const startingRounds = 3
 
 const (
-	// startingPause is how soon a Job is looked at again whose start, or whose pods, are
-	// not known yet.
+	// startingPause is how soon a Job is looked at again whose start, or whose pods, are not known yet.
 	startingPause = 3 * time.Second
 	// refusedPatience is how old a Job without a pod may be to be looked at again soon.
 	refusedPatience = 30 * time.Second
@@ -57,10 +56,9 @@ func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.runCheck)
 }
 
-// jobChanged hears of a Job, or of a Sandbox's pod; the data is the object as it is now,
-// or last was. That is a hint, for it is in no log of ours and an agent's pod could make
-// it up: what is told comes from the cluster, and from the database where the cluster
-// has nothing to show.
+// jobChanged hears of a Job, or of a Sandbox's pod; the data is the object as it is now, or last was. That is a hint,
+// for it is in no log of ours and an agent's pod could make it up: what is told comes from the cluster, and from the
+// database where the cluster has nothing to show.
 func (h *handler) jobChanged(ctx context.Context, e event.Event) ([]event.Event, error) {
 	told, quiet, err := newsIn(e.Data())
 	if err != nil {

@@ -16,10 +16,9 @@ import (
 // live after its last request. What takes longer is found by the next check.
 const watchFor = 45 * time.Second
 
-// watch follows the pods of a Job that starts, after the answer, until something runs in
-// them: their Job says nothing of an image that can't be pulled or a container that can't
-// be made. A source that tells of pods would tell of each step of every good start too,
-// and one that tells of Kubernetes' events can't choose the bad ones.
+// watch follows the pods of a Job that starts, after the answer, until something runs in them: their Job says nothing
+// of an image that can't be pulled or a container that can't be made. A source that tells of pods would tell of each
+// step of every good start too, and one that tells of Kubernetes' events can't choose the bad ones.
 func (h *handler) watch(ctx context.Context, job agent) {
 	if _, busy := h.starting.LoadOrStore(job.UID, true); busy || job.sandbox != nil {
 		return // a Sandbox's pods are told of by themselves

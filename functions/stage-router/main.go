@@ -1,10 +1,9 @@
 // Command stage-router is the decider: it hears what happens on GitHub and to the
 // agents, and decides what each issue's run does next.
 //
-// It holds no rule of its own. Each event is one transaction: load the work item,
-// ask stage.Decide, save. Admission is the same over a project: load its active
-// runs, ask stage.Admit, save. Events about an issue lock the issue, events about
-// places lock the project, and no step holds both.
+// It holds no rule of its own. Each event is one transaction: load the work item, ask stage.Decide, save. Admission is
+// the same over a project: load its active runs, ask stage.Admit, save. Events about an issue lock the issue, events
+// about places lock the project, and no step holds both.
 package main
 
 import (

@@ -13,8 +13,7 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// labels looks for open issues that bear a trigger label and have no run for it, or
-// one that runs on in spite of it.
+// labels looks for open issues that bear a trigger label and have no run for it, or one that runs on in spite of it.
 func (c *comparison) labels(ctx context.Context) error {
 	process := c.repository.Process
 	labels := []string{process.Labels.Abort}

@@ -1,5 +1,4 @@
-// Command timekeeper makes sure that nothing is lost. A tick wakes it every few
-// minutes; then it
+// Command timekeeper makes sure that nothing is lost. A tick wakes it every few minutes; then it
 //
 //   - sends what is due: timers, and events that a function has not recorded in
 //     time, until after twelve such deliveries they become dead letters;
@@ -10,11 +9,10 @@
 //   - seals the audit;
 //   - sets the backlog gauges, because the functions concerned may be scaled to zero.
 //
-// It is also the Broker's dead-letter sink. A refusal for good (400, 413, 422) is
-// kept for a person to look at and replay (functions/doctor), until its event is handled after all; a
-// delivery that failed otherwise stays outstanding and is sent again, because the
-// outage will end. A function that knows until when it can't, as with a rate limit,
-// has said so (store.Postpone): the event rests until then.
+// It is also the Broker's dead-letter sink. A refusal for good (400, 413, 422) is kept for a person to look at and
+// replay (functions/doctor), until its event is handled after all; a delivery that failed otherwise stays outstanding
+// and is sent again, because the outage will end. A function that knows until when it can't, as with a rate limit, has
+// said so (store.Postpone): the event rests until then.
 package main
 
 import (

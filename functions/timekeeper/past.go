@@ -14,10 +14,9 @@ import (
 	"codexk8s.dev/shared/webhook"
 )
 
-// past tells why a lost delivery holds no more: what comes so late is acted upon only
-// if GitHub shows it still. A label that was taken off since, an issue that is open
-// again, a review of what is closed by now are history. "" says that it may hold; then
-// the order of GitHub's times, which stage-router keeps, decides.
+// past tells why a lost delivery holds no more: what comes so late is acted upon only if GitHub shows it still. A label
+// that was taken off since, an issue that is open again, a review of what is closed by now are history. "" says that it
+// may hold; then the order of GitHub's times, which stage-router keeps, decides.
 func (h *handler) past(ctx context.Context, d webhook.Delivery, payload []byte, now time.Time) (why string, err error) {
 	closes := d.Action == "closed" || d.Action == "reopened"
 	label, review := labelOf(d, payload), reviewOf(d, payload)

@@ -1,23 +1,18 @@
-// Command webhook-adapter is the platform's ear. It takes deliveries of GitHub
-// (POST /github) and CloudEvents of other systems (POST /events), and says that
-// it has them only once Postgres does.
+// Command webhook-adapter is the platform's ear. It takes deliveries of GitHub (POST /github) and CloudEvents of other
+// systems (POST /events), and says that it has them only once Postgres does.
 //
 //	request → genuine? → readable? → queue → one commit for all that wait → answer
 //	                                                         └→ Broker, in the background
 //
-// Once a request is answered 202 its event is in the log for good. It is sent to
-// the Broker in the background. When that fails, or this process dies right after
-// the commit, its rows in pending stay and timekeeper sends it. So webhooks are
-// taken while the Broker is down, which matters: GitHub does not try again.
+// Once a request is answered 202 its event is in the log for good. It is sent to the Broker in the background. When
+// that fails, or this process dies right after the commit, its rows in pending stay and timekeeper sends it. So
+// webhooks are taken while the Broker is down, which matters: GitHub does not try again.
 //
-// A commit costs the same for one delivery as for a hundred, nearly all of it
-// waiting for the disk. So one goroutine commits, and takes each time whatever
-// has gathered while it was waiting, and in a burst waits some milliseconds for
-// those that it has just answered: alone a delivery waits for nobody, in a burst
-// the price is shared.
+// A commit costs the same for one delivery as for a hundred, nearly all of it waiting for the disk. So one goroutine
+// commits, and takes each time whatever has gathered while it was waiting, and in a burst waits some milliseconds for
+// those that it has just answered: alone a delivery waits for nobody, in a burst the price is shared.
 //
-// Everything that is genuine is kept. What no function consumes (a ping, a star)
-// is kept as ignored.
+// Everything that is genuine is kept. What no function consumes (a ping, a star) is kept as ignored.
 package main
 
 import (

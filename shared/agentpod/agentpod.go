@@ -1,6 +1,5 @@
-// Package agentpod is what a run looks like on Kubernetes: the objects of a run,
-// the outcome of its Job, and the guards under which its namespace may go.
-// It decides; agent-launcher and run-observer talk to the cluster.
+// Package agentpod is what a run looks like on Kubernetes: the objects of a run, the outcome of its Job, and the guards
+// under which its namespace may go. It decides; agent-launcher and run-observer talk to the cluster.
 //
 // The runs of an issue live one after the other in the issue's own namespace, whose
 // name stage.Namespace gives, and their pods are not trusted:
@@ -18,15 +17,12 @@
 //	Knative Service  one for each of the project's services, if the role is full-env;
 //	                 with a NetworkPolicy ingress-services, and room in the quota
 //
-// Every object carries the labels in [LabelManagedBy] and below, so that each can
-// be told from what somebody else put there. When the issue's next run comes (a
-// revise, or the next Job of a run that had been waiting) the names stay, labels say
-// whose the objects are now, and the lease begins anew: the expiry of the former run
-// finds a namespace that is not expired. As there is one Job of that name, two agents
-// never work on one issue's branch at a time.
+// Every object carries the labels in [LabelManagedBy] and below, so that each can be told from what somebody else put
+// there. When the issue's next run comes (a revise, or the next Job of a run that had been waiting) the names stay,
+// labels say whose the objects are now, and the lease begins anew: the expiry of the former run finds a namespace that
+// is not expired. As there is one Job of that name, two agents never work on one issue's branch at a time.
 //
-// Names are fixed because they are the idempotency of agent-launcher: doing the
-// same run twice meets "already exists".
+// Names are fixed because they are the idempotency of agent-launcher: doing the same run twice meets "already exists".
 package agentpod
 
 import (
@@ -42,8 +38,7 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// Labels, on every object and on the agent's pods. ApiServerSource selects on
-// the first one.
+// Labels, on every object and on the agent's pods. ApiServerSource selects on the first one.
 const (
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 	labelName      = "app.kubernetes.io/name"
@@ -99,9 +94,8 @@ func refuse(reason, format string, args ...any) *Refusal {
 	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
-// labelValue makes a valid label value out of s: letters, digits, "-", "_" and
-// ".", at most 63 characters, alphanumeric at both ends. A value that had to
-// change ends in eight digits of a hash, so that two different values stay different.
+// labelValue makes a valid label value out of s: letters, digits, "-", "_" and ".", at most 63 characters, alphanumeric
+// at both ends. A value that had to change ends in eight digits of a hash, so that two different values stay different.
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 func labelValue(s string) string {
 	const limit, suffix = 63, 9
@@ -134,8 +128,7 @@ func BelongsTo(o metav1.Object, runID string) bool {
 	return madeByUs(o) && runID != "" && o.GetLabels()[LabelRun] == labelValue(runID)
 }
 
-// Attempt is the object's attempt: 0 for the run's first Job and for an object
-// that doesn't say.
+// Attempt is the object's attempt: 0 for the run's first Job and for an object that doesn't say.
 func Attempt(o metav1.Object) int {
 	n, err := strconv.Atoi(o.GetAnnotations()[annotationAttempt])
 	if err != nil || n < 0 {

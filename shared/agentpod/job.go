@@ -45,14 +45,12 @@ func job(meta metav1.ObjectMeta, r events.AgentRequested, p Platform, s Size, no
 			BackoffLimit:            &backoffLimit,
 			ActiveDeadlineSeconds:   &deadline,
 			TTLSecondsAfterFinished: &ttl,
-			// A successor starts when its predecessor is really gone, so two
-			// agents never push to the same branch.
+			// A successor starts when its predecessor is really gone, so two agents never push to the same branch.
 			PodReplacementPolicy: &replacement,
 			PodFailurePolicy: &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{
 				{
-					// The cluster's doing (drain, preemption, eviction) isn't the
-					// agent's failure. This comes first: a pod that is told to go
-					// may end with any code.
+					// The cluster's doing (drain, preemption, eviction) isn't the agent's failure. This comes first: a
+					// pod that is told to go may end with any code.
 					Action:          batchv1.PodFailurePolicyActionIgnore,
 					OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
 				},
@@ -133,8 +131,7 @@ func podSpec(r events.AgentRequested, p Platform, s Size) corev1.PodSpec {
 				{Name: "home", MountPath: homeDir},
 				{Name: "tmp", MountPath: tmpDir},
 			},
-			// The runner's last words, also where it wrote none: the message that
-			// a person sees when an agent fails.
+			// The runner's last words, also where it wrote none: the message that a person sees when an agent fails.
 			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		}},
 	}

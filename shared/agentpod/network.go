@@ -26,16 +26,14 @@ var private = []netip.Prefix{
 	netip.MustParsePrefix("fe80::/10"),
 }
 
-// policies is the namespace's whole network: nothing comes in, and what goes out
-// is DNS, our gateways and Git hosting. Policies add up, so each allows one thing
-// and can be read (and deleted) alone.
+// policies is the namespace's whole network: nothing comes in, and what goes out is DNS, our gateways and Git hosting.
+// Policies add up, so each allows one thing and can be read (and deleted) alone.
 func policies(meta func(string) metav1.ObjectMeta, p Platform) []*networkingv1.NetworkPolicy {
 	egress := func(name string, to []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort) *networkingv1.NetworkPolicy {
 		return &networkingv1.NetworkPolicy{
 			ObjectMeta: meta(name),
 			Spec: networkingv1.NetworkPolicySpec{
-				// Every pod of the namespace: also one that the agent's own
-				// project might run beside it.
+				// Every pod of the namespace: also one that the agent's own project might run beside it.
 				PodSelector: metav1.LabelSelector{},
 				PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress},
 				Egress:      []networkingv1.NetworkPolicyEgressRule{{To: to, Ports: ports}},

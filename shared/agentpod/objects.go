@@ -26,9 +26,8 @@ type Object struct {
 	}
 }
 
-// Objects are all objects of a run. They are created in this order: the namespace
-// first, the support in any order or at once, and the services and the Job when all
-// of that is there, so that no pod ever runs without its network policy.
+// Objects are all objects of a run. They are created in this order: the namespace first, the support in any order or at
+// once, and the services and the Job when all of that is there, so that no pod ever runs without its network policy.
 type Objects struct {
 	Namespace Object
 	Support   []Object
@@ -93,9 +92,8 @@ func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Ob
 	return o, nil
 }
 
-// AgentRules is all that an agent's account may do, in its own namespace.
-// agent-launcher must hold the same rules, for Kubernetes lets nobody grant what
-// they don't have: config/200-agent-launcher.yaml repeats them, held by a test.
+// AgentRules is all that an agent's account may do, in its own namespace. agent-launcher must hold the same rules, for
+// Kubernetes lets nobody grant what they don't have: config/200-agent-launcher.yaml repeats them, held by a test.
 func AgentRules() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{{
 		APIGroups: []string{""},
@@ -124,9 +122,8 @@ func namespace(r events.AgentRequested) *corev1.Namespace {
 	return ns
 }
 
-// quota holds two of the agent's pods: while one is terminating, its successor
-// already counts. Services that would open the namespace to the outside, and
-// volumes that outlive it, are not to be had.
+// quota holds two of the agent's pods: while one is terminating, its successor already counts. Services that would open
+// the namespace to the outside, and volumes that outlive it, are not to be had.
 func quota(meta metav1.ObjectMeta, s Size) *corev1.ResourceQuota {
 	return &corev1.ResourceQuota{
 		ObjectMeta: meta,

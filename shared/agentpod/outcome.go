@@ -35,9 +35,8 @@ func failed(cause, format string, args ...any) Outcome {
 	return Outcome{State: Failed, Reason: cause, Message: fmt.Sprintf(format, args...)}
 }
 
-// Ended reports whether the Job has ended, from its conditions alone, and so
-// whether the pods need to be read for the reason. FailureTarget and
-// SuccessCriteriaMet are not the end: pods of the Job are still terminating.
+// Ended reports whether the Job has ended, from its conditions alone, and so whether the pods need to be read for the
+// reason. FailureTarget and SuccessCriteriaMet are not the end: pods of the Job are still terminating.
 func Ended(job *batchv1.Job) bool {
 	return hasCondition(job, batchv1.JobComplete) != nil || hasCondition(job, batchv1.JobFailed) != nil
 }
@@ -52,10 +51,9 @@ func EndedAt(job *batchv1.Job) time.Time {
 	return time.Time{}
 }
 
-// AtWork reports whether all is well with the Job as far as its own status can tell: its
-// controller has not begun, or its pod is ready. It is not ready while it starts; and when
-// its agent has ended and a sidecar runs on. A Job that has begun and has no pod was
-// refused one, or waits for the next.
+// AtWork reports whether all is well with the Job as far as its own status can tell: its controller has not begun, or
+// its pod is ready. It is not ready while it starts; and when its agent has ended and a sidecar runs on. A Job that has
+// begun and has no pod was refused one, or waits for the next.
 func AtWork(job *batchv1.Job) bool {
 	begun := job.Status.StartTime != nil
 	ready := job.Status.Active > 0 && job.Status.Ready != nil && *job.Status.Ready > 0
@@ -65,9 +63,8 @@ func AtWork(job *batchv1.Job) bool {
 // JobSucceeded reports whether the Job is complete.
 func JobSucceeded(job *batchv1.Job) bool { return hasCondition(job, batchv1.JobComplete) != nil }
 
-// Judge tells the outcome of a Job from the Job, its pods and the warnings that
-// Kubernetes recorded in its namespace. Pods and warnings may be missing (they
-// live shorter than Jobs): the reason is then less precise, the state is not.
+// Judge tells the outcome of a Job from the Job, its pods and the warnings that Kubernetes recorded in its namespace.
+// Pods and warnings may be missing (they live shorter than Jobs): the reason is then less precise, the state is not.
 //
 // now is the time by the API server's clock, which stamped all of them.
 func Judge(job *batchv1.Job, pods []corev1.Pod, warnings []corev1.Event, now time.Time) Outcome {

@@ -18,18 +18,16 @@ type Platform struct {
 	GatewayURL string // agent-gateway: the agent's AGENT_GATEWAY_URL
 	LLMURL     string // llm-caller, ends in /v1: the agent's LLM_URL
 
-	// Gateways is where a call of GatewayURL or LLMURL leaves the pod for. Knative
-	// resolves a cluster-local Service to its ingress gateway, so these are the
-	// ingress's pods, and not those of agent-gateway and llm-caller.
+	// Gateways is where a call of GatewayURL or LLMURL leaves the pod for. Knative resolves a cluster-local Service to
+	// its ingress gateway, so these are the ingress's pods, and not those of agent-gateway and llm-caller.
 	Gateways []Peer
 	// GatewayPorts are ports of those pods, not of their Service: policies apply
 	// after the Service's address was translated.
 	GatewayPorts []int32
 	DNS          []Peer
 
-	// GitCIDRs is where the agent may clone from and push to. Private and
-	// link-local addresses are carved out of a range that contains them; a range
-	// that lies wholly inside them (a Git server of one's own) is taken as it is.
+	// GitCIDRs is where the agent may clone from and push to. Private and link-local addresses are carved out of a
+	// range that contains them; a range that lies wholly inside them (a Git server of one's own) is taken as it is.
 	GitCIDRs []netip.Prefix
 	GitPorts []int32
 
@@ -47,8 +45,7 @@ type Platform struct {
 	Grace  time.Duration // from SIGTERM to SIGKILL: time to save the session
 }
 
-// Size is what one agent's container may use at most; it requests a quarter of
-// the CPU and half of the memory.
+// Size is what one agent's container may use at most; it requests a quarter of the CPU and half of the memory.
 type Size struct{ CPU, Memory resource.Quantity }
 
 // A Peer is pods in a namespace (all of them without Labels), or an address range.
@@ -80,8 +77,7 @@ func DefaultPlatform() Platform {
 	}
 }
 
-// Validate says what is missing or would make a policy that lets the agent
-// reach what it must not.
+// Validate says what is missing or would make a policy that lets the agent reach what it must not.
 func (p Platform) Validate() error {
 	if p.Image == "" || p.GatewayURL == "" || p.LLMURL == "" {
 		return fmt.Errorf("the agent's image %q, the URL of agent-gateway %q or that of llm-caller %q is missing", p.Image, p.GatewayURL, p.LLMURL)

@@ -11,9 +11,8 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// probeName is the init container that checks that the network policies are
-// enforced: an agent starts only where it can't reach what it must not. A policy
-// does nothing until a network plug-in enforces it, and some clusters have none.
+// probeName is the init container that checks that the network policies are enforced: an agent starts only where it
+// can't reach what it must not. A policy does nothing until a network plug-in enforces it, and some clusters have none.
 const probeName = "probe"
 
 // metadata is where clouds keep the credentials of the machine that a pod is on.

@@ -12,9 +12,8 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// Removable says whether a namespace may be deleted, given the Jobs in it: nil,
-// or a *Refusal. All guards must hold: our label, our name prefix, an expiry
-// that has passed, and no Job of ours that still runs. What can't be read (an
+// Removable says whether a namespace may be deleted, given the Jobs in it: nil, or a *Refusal. All guards must hold:
+// our label, our name prefix, an expiry that has passed, and no Job of ours that still runs. What can't be read (an
 // expiry that is no time) is kept.
 func Removable(ns *corev1.Namespace, jobs []batchv1.Job, now time.Time) error {
 	if !strings.HasPrefix(ns.Name, NamespacePrefix) {
@@ -51,10 +50,9 @@ const removalPatience = 3 * time.Minute
 // leaveMargin is what a pod's end may take beyond its grace period.
 const leaveMargin = 10 * time.Second
 
-// Departing says what is to be done about a namespace that is being removed and stands in a
-// run's way: nil, it will be gone soon; a *Delay that names what is still in it; or a *Refusal
-// that names what holds it up, which only a person can take away. now is the time by the API
-// server's clock.
+// Departing says what is to be done about a namespace that is being removed and stands in a run's way: nil, it will be
+// gone soon; a *Delay that names what is still in it; or a *Refusal that names what holds it up, which only a person
+// can take away. now is the time by the API server's clock.
 // https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/namespace-v1/#NamespaceStatus
 func Departing(ns *corev1.Namespace, now time.Time) error {
 	since := ns.DeletionTimestamp
@@ -120,11 +118,10 @@ const (
 // FateOf compares the Job that has the name with the one requested, whose run is
 // not over. A Job that is not ours is a *Refusal.
 //
-// An issue has one active run. So a Job of another run of it has had its time, also
-// where its pod still works: after its report it is about to exit, or it was told to
-// stop, or it hangs. And of one run only the last Job counts. If that has ended and
-// the run has not, nobody knows any more what came of it, as after a restore of the
-// database: it is done again.
+// An issue has one active run. So a Job of another run of it has had its time, also where its pod still works: after
+// its report it is about to exit, or it was told to stop, or it hangs. And of one run only the last Job counts. If that
+// has ended and the run has not, nobody knows any more what came of it, as after a restore of the database: it is done
+// again.
 func FateOf(existing *batchv1.Job, r events.AgentRequested) (Fate, error) {
 	if !madeByUs(existing) {
 		return Keep, refuse(reason.JobTaken, "namespace %s has a Job %s that is not the platform's", existing.Namespace, existing.Name)

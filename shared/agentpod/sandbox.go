@@ -14,9 +14,8 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// AgentSandbox is the project's setting with which kubernetes-sigs/agent-sandbox
-// makes the agent's pod, in place of a Job: for clusters whose isolation, audit or
-// billing hangs on Sandboxes.
+// AgentSandbox is the project's setting with which kubernetes-sigs/agent-sandbox makes the agent's pod, in place of a
+// Job: for clusters whose isolation, audit or billing hangs on Sandboxes.
 //
 // The pod is the Job's to the letter. What a Job does besides, a Sandbox does not:
 // a pod that fails stays failed, and there is no second try. A pod that is deleted, as

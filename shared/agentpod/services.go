@@ -29,8 +29,7 @@ import (
 // so that what is read back tells nothing.
 const annotationSpec = "codexk8s.dev/spec"
 
-// knativeServing is where the activator, which holds the calls to a service at zero
-// pods, and the autoscaler are.
+// knativeServing is where the activator, which holds the calls to a service at zero pods, and the autoscaler are.
 const knativeServing = "knative-serving"
 
 // perPod is what a pod of a service costs beside its own container: Knative's
@@ -42,9 +41,8 @@ var perPod = corev1.ResourceList{
 	corev1.ResourceLimitsMemory:   resource.MustParse("1Gi"),
 }
 
-// addServices gives a run of a full-env role its project's services: Knative
-// Services, room for their pods, a way to them and back, and their addresses in the
-// agent's environment.
+// addServices gives a run of a full-env role its project's services: Knative Services, room for their pods, a way to
+// them and back, and their addresses in the agent's environment.
 func addServices(o *Objects, r events.AgentRequested, p Platform, meta func(string) metav1.ObjectMeta) error {
 	if len(r.Services) == 0 {
 		return nil
@@ -63,9 +61,8 @@ func addServices(o *Objects, r events.AgentRequested, p Platform, meta func(stri
 		makeRoom(quota.Spec.Hard, s, size)
 	}
 	for _, object := range o.Support {
-		// Git hosting is for the agent. A project's services get names, and each
-		// other by way of the ingress: nothing that they do needs the internet, and
-		// the agent, which may send them anything, must not get more through them.
+		// Git hosting is for the agent. A project's services get names, and each other by way of the ingress: nothing
+		// that they do needs the internet, and the agent, which may send them anything, must not get more through them.
 		if policy, ok := object.Value.(*networkingv1.NetworkPolicy); ok && policy.Name == "egress-git" {
 			policy.Spec.PodSelector = ofServices(metav1.LabelSelectorOpDoesNotExist)
 		}
@@ -176,9 +173,8 @@ func makeRoom(hard corev1.ResourceList, s events.Service, size Size) {
 	}
 }
 
-// ingressToServices lets in whoever brings a call to a service: Knative's ingress
-// when the service is awake, the activator when it isn't, the autoscaler, which asks
-// for the load. The agent itself goes by the ingress as well.
+// ingressToServices lets in whoever brings a call to a service: Knative's ingress when the service is awake, the
+// activator when it isn't, the autoscaler, which asks for the load. The agent itself goes by the ingress as well.
 func ingressToServices(meta metav1.ObjectMeta, p Platform) *networkingv1.NetworkPolicy {
 	from := p.Gateways
 	if !slices.ContainsFunc(from, func(g Peer) bool { return g.Namespace == knativeServing && len(g.Labels) == 0 }) {
@@ -204,9 +200,8 @@ func resourceQuota(objects []Object) *corev1.ResourceQuota {
 	return objects[i].Value.(*corev1.ResourceQuota)
 }
 
-// RenewService brings a service that exists to what is asked for: it is left over
-// from this event's first delivery, or from the run before. false means that nothing
-// is to be done; an object that is not ours is a *Refusal.
+// RenewService brings a service that exists to what is asked for: it is left over from this event's first delivery, or
+// from the run before. false means that nothing is to be done; an object that is not ours is a *Refusal.
 func RenewService(existing, asked *servingv1.Service) (changed bool, err error) {
 	if !madeByUs(existing) {
 		return false, refuse(reason.ServiceTaken, "namespace %s has a Knative Service %s that is not the platform's; rename it in the project's services", existing.Namespace, existing.Name)

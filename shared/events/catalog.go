@@ -12,9 +12,8 @@ const (
 	TypeResourceDeleted = "dev.knative.apiserver.resource.delete"
 )
 
-// Catalog says which function consumes which event types. It is the single
-// source: the Triggers in eventing/, the routes of each function and the
-// receipts that timekeeper waits for are held against it.
+// Catalog says which function consumes which event types. It is the single source: the Triggers in eventing/, the
+// routes of each function and the receipts that timekeeper waits for are held against it.
 var Catalog = map[string][]string{
 	"stage-router": {
 		GitHubType("issues"),

@@ -1,10 +1,8 @@
-// Package events is the vocabulary of the platform: every event that travels
-// through the Broker, who consumes it (the Catalog), and the rules of the
-// CloudEvents envelope.
+// Package events is the vocabulary of the platform: every event that travels through the Broker, who consumes it (the
+// Catalog), and the rules of the CloudEvents envelope.
 //
-// An event is a CloudEvent 1.0. Its type lives on its payload, its id is derived
-// from its cause, so a decision taken twice emits the same event twice and every
-// consumer recognises the second one. The envelope carries, beside the
+// An event is a CloudEvent 1.0. Its type lives on its payload, its id is derived from its cause, so a decision taken
+// twice emits the same event twice and every consumer recognises the second one. The envelope carries, beside the
 // attributes of the specification, these extensions:
 //
 //	correlationid  the work item, "owner/repo#12": the same for everything an issue causes
@@ -12,8 +10,7 @@
 //	partitionkey   equal to correlationid, so that a durable broker keeps an issue's events together
 //	traceparent    W3C trace context, so that one trace spans webhook to pull request
 //
-// Events that other systems send keep their own names. GitHub's are those of
-// Knative's GitHubSource: see GitHubType.
+// Events that other systems send keep their own names. GitHub's are those of Knative's GitHubSource: see GitHubType.
 package events
 
 import (
@@ -83,9 +80,8 @@ type Decision struct {
 	Audit []Record
 }
 
-// New gives a draft its envelope. The id is derived from the cause's id, the
-// emitting function, the type and n, the draft's place among those of the same
-// decision, so that repeating a decision repeats its ids.
+// New gives a draft its envelope. The id is derived from the cause's id, the emitting function, the type and n, the
+// draft's place among those of the same decision, so that repeating a decision repeats its ids.
 func New(cause event.Event, function string, n int, d Draft) (event.Event, error) {
 	e := event.New(event.CloudEventsVersionV1)
 	p := d.Payload
@@ -153,9 +149,8 @@ func setExtension(e *event.Event, name, value string) {
 }
 
 // Decode reads the event's data into a payload of type P.
-// It refuses an event of another type and data that does not fit, naming both;
-// unknown fields are allowed, so that a newer release may add some. Its texts are fit to
-// be kept: see plain.Unmarshal.
+// It refuses an event of another type and data that does not fit, naming both; unknown fields are allowed, so that a
+// newer release may add some. Its texts are fit to be kept: see plain.Unmarshal.
 func Decode[P Payload](e event.Event) (P, error) {
 	var p P
 	if e.Type() != p.EventType() {

@@ -1,7 +1,6 @@
 package events
 
-// GitHubLookupRequested asks for one file of a repository, for a run that can't go
-// on without it.
+// GitHubLookupRequested asks for one file of a repository, for a run that can't go on without it.
 type GitHubLookupRequested struct {
 	RunRef
 	Attempt int    `json:"attempt,omitempty"` // of the run, as in AgentRequested

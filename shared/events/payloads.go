@@ -29,8 +29,7 @@ const (
 	KindDiscussion Kind = "discussion" // answers in comments; no label starts one yet
 )
 
-// RunRequested says that a person's intent was accepted as a run; it now waits
-// for a place in its project.
+// RunRequested says that a person's intent was accepted as a run; it now waits for a place in its project.
 type RunRequested struct {
 	RunRef
 	Stage       string `json:"stage"` // "dev"

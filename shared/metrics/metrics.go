@@ -1,15 +1,12 @@
-// Package metrics is the one table of what the platform measures. The functions
-// record through it, and the dashboard and the alerts in config/observability are
-// generated from it (test/observability), so that neither can name a metric that
-// nobody exports.
+// Package metrics is the one table of what the platform measures. The functions record through it, and the dashboard
+// and the alerts in config/observability are generated from it (test/observability), so that neither can name a metric
+// that nobody exports.
 //
-// Names follow OpenTelemetry's conventions and become Prometheus names by its
-// rules: "codexk8s.delivery.duration" in "s" is codexk8s_delivery_duration_seconds.
-// Every label has few values, whoever sends what: never an id, a repository, a
-// person, or text from outside.
+// Names follow OpenTelemetry's conventions and become Prometheus names by its rules: "codexk8s.delivery.duration" in
+// "s" is codexk8s_delivery_duration_seconds. Every label has few values, whoever sends what: never an id, a repository,
+// a person, or text from outside.
 //
-// The instruments belong to OpenTelemetry's global provider, which does nothing
-// until package serve has set one.
+// The instruments belong to OpenTelemetry's global provider, which does nothing until package serve has set one.
 //
 // Functions sleep when idle, so what must be known at any time (runs, receipts,
 // dead letters) is a gauge that timekeeper sets on every tick; counters and
@@ -121,8 +118,7 @@ var all []Metric
 // All is the table.
 func All() []Metric { return all }
 
-// Prometheus is the metric's name there, without the endings of a histogram's
-// series (_bucket, _count, _sum).
+// Prometheus is the metric's name there, without the endings of a histogram's series (_bucket, _count, _sum).
 // https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/#otlp-metric-points-to-prometheus
 func (m Metric) Prometheus() string {
 	name := strings.ReplaceAll(m.Name, ".", "_")

@@ -44,8 +44,7 @@ func (s *Server) OnType(eventType string, h func(context.Context, event.Event) (
 	s.handlers[eventType] = h
 }
 
-// Types are the event types that the function handles, sorted: its routes, to be held
-// against the Catalog.
+// Types are the event types that the function handles, sorted: its routes, to be held against the Catalog.
 func (s *Server) Types() []string { return slices.Sorted(maps.Keys(s.handlers)) }
 
 // receive takes one CloudEvent from the Broker: decode, handle, send, answer.

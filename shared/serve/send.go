@@ -47,9 +47,8 @@ func (s *sink) override(config string) error {
 	return nil
 }
 
-// Send sends events to the Broker, side by side, and returns when all have an
-// answer. The first failure is returned: the events are stored, so the caller
-// reports it and is called again.
+// Send sends events to the Broker, side by side, and returns when all have an answer. The first failure is returned:
+// the events are stored, so the caller reports it and is called again.
 func (s *Server) Send(ctx context.Context, es ...event.Event) error {
 	if len(es) == 0 {
 		return nil
@@ -103,8 +102,7 @@ type sweeper struct {
 // query, so that timers are exact to about a second while anything happens.
 const sweepEvery = time.Second
 
-// SendDue makes the function, after each delivery and at most once a second,
-// send the events that due returns.
+// SendDue makes the function, after each delivery and at most once a second, send the events that due returns.
 func (s *Server) SendDue(due func(ctx context.Context, limit int) ([]event.Event, error)) {
 	s.sweep = &sweeper{due: due}
 }

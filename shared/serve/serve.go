@@ -1,6 +1,5 @@
-// Package serve is what every function's main needs: its environment, an HTTP
-// server that receives CloudEvents and answers by the platform's rules, a sender
-// to the Broker, health, graceful drain, logs, traces and metrics.
+// Package serve is what every function's main needs: its environment, an HTTP server that receives CloudEvents and
+// answers by the platform's rules, a sender to the Broker, health, graceful drain, logs, traces and metrics.
 //
 // A function is
 //
@@ -12,18 +11,16 @@
 //		return nil
 //	}
 //
-// An event handler returns the events to send, which it has stored already, and
-// an error whose kind decides the answer (see answer). What the function itself hears is
-// handled at once and waits for no way over the Broker (see follow). The answer to a Broker
-// never has a body or ce-* headers when it is a success: Knative would take the
-// first for a failure and the second for a new event.
+// An event handler returns the events to send, which it has stored already, and an error whose kind decides the answer
+// (see answer). What the function itself hears is handled at once and waits for no way over the Broker (see follow).
+// The answer to a Broker never has a body or ce-* headers when it is a success: Knative would take the first for a
+// failure and the second for a new event.
 //
 // What is sent is read before anybody knows whether the event is one of the log. So large
 // bodies are read one at a time, and slow ones not to their end (Bodies).
 //
-// The server speaks HTTP/1.1 and HTTP/2 without TLS on $PORT. GET /healthz says
-// that the process lives, GET /readyz that it takes requests. On SIGTERM it
-// fails its probes, waits until no request has come for a moment, finishes what
+// The server speaks HTTP/1.1 and HTTP/2 without TLS on $PORT. GET /healthz says that the process lives, GET /readyz
+// that it takes requests. On SIGTERM it fails its probes, waits until no request has come for a moment, finishes what
 // is in flight and what runs in the background (Go), and exits.
 package serve
 

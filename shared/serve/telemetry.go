@@ -23,10 +23,9 @@ import (
 	"codexk8s.dev/shared/metrics"
 )
 
-// telemetry is OpenTelemetry as Knative configures it: off unless
-// K_OBSERVABILITY_CONFIG says otherwise. What is measured stands in package
-// metrics. A function sleeps when idle, so nobody can count on scraping it: OTLP
-// pushes, and shutdown, the last thing of a drain, sends what is left.
+// telemetry is OpenTelemetry as Knative configures it: off unless K_OBSERVABILITY_CONFIG says otherwise. What is
+// measured stands in package metrics. A function sleeps when idle, so nobody can count on scraping it: OTLP pushes, and
+// shutdown, the last thing of a drain, sends what is left.
 type telemetry struct {
 	tracer   trace.Tracer
 	shutdown func(context.Context) error
@@ -74,9 +73,8 @@ func openTelemetry(ctx context.Context, function, config string) (*telemetry, er
 	}, nil
 }
 
-// nameResource says whose traces and metrics they are, by the variables that
-// OpenTelemetry's SDK reads; what the operator has set stays. Two pods of a function
-// must not write the same series, hence the pod's name.
+// nameResource says whose traces and metrics they are, by the variables that OpenTelemetry's SDK reads; what the
+// operator has set stays. Two pods of a function must not write the same series, hence the pod's name.
 // https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
 func nameResource(function string) error {
 	pod, _ := os.Hostname()
@@ -94,9 +92,8 @@ func nameResource(function string) error {
 	return nil
 }
 
-// receiving opens the span of a delivery as a child of the event's own trace
-// context (CloudEvents' distributed-tracing extension), and puts the new context
-// on the event, so that what it causes continues the trace.
+// receiving opens the span of a delivery as a child of the event's own trace context (CloudEvents' distributed-tracing
+// extension), and puts the new context on the event, so that what it causes continues the trace.
 func (t *telemetry) receiving(ctx context.Context, e *event.Event) (context.Context, func(error)) {
 	propagator := propagation.TraceContext{}
 	carrier := propagation.MapCarrier{"traceparent": events.Extension(*e, events.ExtTraceparent)}

@@ -87,9 +87,8 @@ func (d *decision) jobEnded(in events.AgentFinished) {
 	}
 }
 
-// again starts the run's next Job, once. An agent exits with success only when its
-// report was taken, so the database has lost it: it was restored from a backup. The
-// agent finds the commit that it pushed for this run, and reports that.
+// again starts the run's next Job, once. An agent exits with success only when its report was taken, so the database
+// has lost it: it was restored from a backup. The agent finds the commit that it pushed for this run, and reports that.
 func (d *decision) again() {
 	run := d.item.Run
 	run.to(Starting)
@@ -137,8 +136,7 @@ func (d *decision) deadline() {
 	d.stop(TimedOut, reason.Deadline, fmt.Sprintf("The run used up its %s.", d.p.Stage(d.item.Run.Stage).Timeout))
 }
 
-// check looks after a run that should show progress. run-observer hears the same
-// event and asks the cluster.
+// check looks after a run that should show progress. run-observer hears the same event and asks the cluster.
 func (d *decision) check(in events.RunCheck) {
 	d.catchUp()
 	switch {

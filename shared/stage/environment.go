@@ -22,9 +22,8 @@ const (
 // mode is that of a role in a project.
 func mode(s project.Settings, r Role) string { return cmp.Or(s.Modes[r.Name], r.Mode, CodeOnly) }
 
-// begin is what gets an admitted run its agent: the request for it, or for a
-// full-env role first the project's list of services. The list is read from the
-// base branch, never from the agent's own, which an agent could write.
+// begin is what gets an admitted run its agent: the request for it, or for a full-env role first the project's list of
+// services. The list is read from the base branch, never from the agent's own, which an agent could write.
 func begin(s project.Settings, q Place, deadline, now time.Time) []events.Draft {
 	ref := q.ref()
 	if mode(s, q.Process.Role(q.Role)) == FullEnv {
@@ -50,9 +49,8 @@ func agentRequest(s project.Settings, ref events.RunRef, r Run, services []event
 	}
 }
 
-// lookedUp goes on with a run that waits for its list of services. No file is no
-// services; one that can't be read or is wrong ends the run, for an agent that
-// tests against half an environment finds out the wrong things.
+// lookedUp goes on with a run that waits for its list of services. No file is no services; one that can't be read or is
+// wrong ends the run, for an agent that tests against half an environment finds out the wrong things.
 func (d *decision) lookedUp(in events.GitHubLookedUp) {
 	if d.ofEarlierJob("github.looked_up", in.Attempt) {
 		return

@@ -26,10 +26,9 @@ const (
 	TimedOut  State = "timed_out"
 )
 
-// transitions is the state machine of a run, as the package's comment draws it. No
-// order of events is assumed: an agent's report or question may overtake the news that
-// its Job was created. A Job may follow on another one while the run is Starting. A run
-// that has its answers may have asked more than was known, and one that waits may report.
+// transitions is the state machine of a run, as the package's comment draws it. No order of events is assumed: an
+// agent's report or question may overtake the news that its Job was created. A Job may follow on another one while the
+// run is Starting. A run that has its answers may have asked more than was known, and one that waits may report.
 var transitions = map[State][]State{
 	Requested: {Queued, Starting, Failed, Cancelled},
 	Queued:    {Starting, Waiting, Failed, Cancelled},
@@ -71,10 +70,9 @@ func (r *Run) to(s State) bool {
 // Item is a work item: a GitHub issue, its pull request and the runs that matter
 // to a decision. It is the aggregate: one decision at a time changes it.
 //
-// Events come in any order, so what GitHub says is ordered by GitHub's own times:
-// UpdatedAt of the issue, Pull.UpdatedAt of the pull request, ActedAt of what people
-// ask for. Of equal times, which GitHub gives to the second, the one that arrives
-// last counts. What bears no time is taken as it comes.
+// Events come in any order, so what GitHub says is ordered by GitHub's own times: UpdatedAt of the issue,
+// Pull.UpdatedAt of the pull request, ActedAt of what people ask for. Of equal times, which GitHub gives to the second,
+// the one that arrives last counts. What bears no time is taken as it comes.
 type Item struct {
 	Repository     string // "owner/name" as GitHub spells it now
 	RepositoryKey  string // under which the platform keeps it, whatever its name; "" = by the name

@@ -16,9 +16,8 @@ type Trigger struct {
 	Abort bool
 }
 
-// Trigger reads a label, whose name has no case. ok is false when the label starts
-// nothing; known is false when it looks like a trigger (it has the prefix) but no
-// stage owns it.
+// Trigger reads a label, whose name has no case. ok is false when the label starts nothing; known is false when it
+// looks like a trigger (it has the prefix) but no stage owns it.
 func (p *Process) Trigger(label string) (t Trigger, known, ok bool) {
 	if !p.IsTrigger(label) {
 		return Trigger{}, false, false
@@ -36,8 +35,7 @@ func (p *Process) Trigger(label string) (t Trigger, known, ok bool) {
 	return Trigger{}, false, true
 }
 
-// IsTrigger reports whether the label has the prefix of those that start
-// something. Only people may set such a label.
+// IsTrigger reports whether the label has the prefix of those that start something. Only people may set such a label.
 func (p *Process) IsTrigger(label string) bool {
 	return strings.HasPrefix(fold(label), fold(p.Labels.Trigger))
 }

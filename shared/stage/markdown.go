@@ -25,10 +25,9 @@ var (
 	mention = regexp.MustCompile(`(^|\W)@(\w)`)
 )
 
-// quote shows what somebody else wrote, at most room characters of it: as a
-// quotation, so that whatever it leaves open (a fence, a list, a table) ends with it;
-// without HTML, which would not; and without calling anybody. What does not fit is cut
-// from the middle, since the beginning says what it is and the end what came of it.
+// quote shows what somebody else wrote, at most room characters of it: as a quotation, so that whatever it leaves open
+// (a fence, a list, a table) ends with it; without HTML, which would not; and without calling anybody. What does not
+// fit is cut from the middle, since the beginning says what it is and the end what came of it.
 func quote(text string, room int) string {
 	text = strings.Map(printable, strings.ReplaceAll(text, "\r\n", "\n"))
 	shown := quotation(text)

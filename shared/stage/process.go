@@ -1,11 +1,10 @@
 // Package stage decides what happens to an issue: which label starts which stage,
 // who may do that, what a run does next, and what GitHub is told.
 //
-// Everything here is pure. The process (labels, stages, roles) is data, read and
-// checked by Parse. Hear makes an Input of an event, which says what it Needs to be
-// loaded. Decide takes a work item with that, the input and the time, and returns the
-// work item as it is from then on, the events to emit and the audit to keep. Admit
-// decides which waiting runs of a project may start.
+// Everything here is pure. The process (labels, stages, roles) is data, read and checked by Parse. Hear makes an Input
+// of an event, which says what it Needs to be loaded. Decide takes a work item with that, the input and the time, and
+// returns the work item as it is from then on, the events to emit and the audit to keep. Admit decides which waiting
+// runs of a project may start.
 //
 // A run goes this way; State.May holds it to that:
 //
@@ -18,11 +17,10 @@
 //	               └─────────────── waiting ─────────────┘
 //	                  an answer        for people, money, a limit
 //
-// Every state but the final ones may become failed or cancelled, and each that began a
-// Job timed_out. A report may overtake other news of its Job: starting and waiting, too, may succeed.
-// starting and running hold a pod, and so a place; waiting holds none once its Job has
-// ended, and its time does not count. What comes late, or tells of an earlier Job,
-// changes nothing.
+// Every state but the final ones may become failed or cancelled, and each that began a Job timed_out. A report may
+// overtake other news of its Job: starting and waiting, too, may succeed. starting and running hold a pod, and so a
+// place; waiting holds none once its Job has ended, and its time does not count. What comes late, or tells of an
+// earlier Job, changes nothing.
 package stage
 
 import (

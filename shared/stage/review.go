@@ -101,8 +101,7 @@ func (d *decision) isToldOfReview(in Reviewed, cause string) bool {
 	return in.State == "changes_requested" && d.mayAct(in.Sender)
 }
 
-// dismissed takes an approval back. GitHub counts the last review of a person, so
-// their earlier ones go with it.
+// dismissed takes an approval back. GitHub counts the last review of a person, so their earlier ones go with it.
 func (d *decision) dismissed(in Reviewed) {
 	d.approvals(in.Sender, "review_dismissed", func() {
 		var kept []Approval
@@ -156,9 +155,8 @@ func (d *decision) pullRequestChanged(in PullRequestChanged) {
 	}
 }
 
-// seePull takes over what GitHub says of the item's pull request, unless something
-// newer is known. It reports whether it is the item's: the first of the branch that
-// we hear of, or the next one when that is closed.
+// seePull takes over what GitHub says of the item's pull request, unless something newer is known. It reports whether
+// it is the item's: the first of the branch that we hear of, or the next one when that is closed.
 func (d *decision) seePull(in PullRequest) (ours bool) {
 	closed := in.Merged || in.State == "closed"
 	switch {

@@ -6,8 +6,7 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// shown is what GitHub shall show of a work item: a projection of its state, and
-// nothing else.
+// shown is what GitHub shall show of a work item: a projection of its state, and nothing else.
 type shown struct {
 	comment         string
 	on, off         []string // of the labels that tell of the state, on issue and pull request
@@ -53,8 +52,7 @@ func (s *shown) takeOff(labels ...string) {
 	}
 }
 
-// differs reports whether there is something to be changed on GitHub. A trigger that
-// has come off needs no telling.
+// differs reports whether there is something to be changed on GitHub. A trigger that has come off needs no telling.
 func (s shown) differs(from shown) bool {
 	return s.comment != from.comment || !slices.Equal(s.on, from.on) || s.withPullRequest != from.withPullRequest ||
 		!subset(s.answered, from.answered) || !subset(s.answeredPull, from.answeredPull)

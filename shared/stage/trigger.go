@@ -69,9 +69,8 @@ func (d *decision) answer(in Labeled, known, ours bool) {
 	}
 }
 
-// isTold says who gets an answer to a label that starts nothing: whoever belongs to
-// the project, about a label of ours. Strangers, programs and the labels of other
-// systems get none, and what GitHub has repeated is no new question.
+// isTold says who gets an answer to a label that starts nothing: whoever belongs to the project, about a label of ours.
+// Strangers, programs and the labels of other systems get none, and what GitHub has repeated is no new question.
 func (d *decision) isTold(in Labeled, cause string, known bool) bool {
 	switch {
 	case cause == reason.LabelOff, d.item.active() && (cause == reason.IntentKnown || cause == reason.OlderAct),

@@ -18,8 +18,7 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// An Arrival is an event from outside that has to be kept before anybody may
-// call it received.
+// An Arrival is an event from outside that has to be kept before anybody may call it received.
 type Arrival struct {
 	Event  event.Event
 	Actor  string          // for the audit, "github:alice" or "source:ci"
@@ -80,17 +79,15 @@ func (a Arrival) key() arrivalKey {
 	return arrivalKey{a.Event.Source(), a.Event.ID()}
 }
 
-// Receive stores arrivals in one transaction, which is one statement and one round
-// trip however many there are, and returns what became of each, in their order.
-// It has committed when it returns without an error; with an error nothing is known
-// of the commit, and calling again is safe.
+// Receive stores arrivals in one transaction, which is one statement and one round trip however many there are, and
+// returns what became of each, in their order. It has committed when it returns without an error; with an error nothing
+// is known of the commit, and calling again is safe.
 //
 // Several instances may receive the same arrivals at once: one stores each.
 func (db *DB) Receive(ctx context.Context, arrivals []Arrival) ([]Outcome, error) {
 	outcomes := make([]Outcome, len(arrivals))
-	// The first of each key is stored, and of each event, should it come both as a
-	// delivery and otherwise. Sorted, so that two instances take their locks on the
-	// unique indexes in the same order and can't deadlock.
+	// The first of each key is stored, and of each event, should it come both as a delivery and otherwise. Sorted, so
+	// that two instances take their locks on the unique indexes in the same order and can't deadlock.
 	seen := make(map[arrivalKey]bool, 2*len(arrivals))
 	order := make([]int, 0, len(arrivals))
 	for i, a := range arrivals {
@@ -127,8 +124,7 @@ func (db *DB) Receive(ctx context.Context, arrivals []Arrival) ([]Outcome, error
 	return outcomes, nil
 }
 
-// insertArrivals stores those arrivals whose positions are in order, and reports
-// by position which were new.
+// insertArrivals stores those arrivals whose positions are in order, and reports by position which were new.
 func (db *DB) insertArrivals(ctx context.Context, arrivals []Arrival, order []int) (map[int]bool, error) {
 	c, now := arrivalColumns{}, db.Now()
 	var types []string

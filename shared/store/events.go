@@ -17,10 +17,9 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// AllowUnlogged lets events in that are not in the log: those of other systems whose
-// source begins with one of the prefixes, such as "https://github.com/acme/" where a
-// GitHubSource feeds the Broker instead of webhook-adapter. Whoever reaches the
-// function can forge them. Types of ours are never let in this way.
+// AllowUnlogged lets events in that are not in the log: those of other systems whose source begins with one of the
+// prefixes, such as "https://github.com/acme/" where a GitHubSource feeds the Broker instead of webhook-adapter.
+// Whoever reaches the function can forge them. Types of ours are never let in this way.
 func (db *DB) AllowUnlogged(prefixes []string) error {
 	for _, p := range prefixes {
 		if u, err := url.Parse(p); err != nil || u.Scheme == "" || u.Host == "" {

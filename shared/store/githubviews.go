@@ -11,14 +11,12 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// A GitHubView is what GitHub shows of one work item as far as we put it there: the
-// status comment, and parts of any name, each with the version of the work item that
-// it shows. Whoever has it is alone with the work item, so that a comment is created
-// once and an older state never lands on top of a newer one.
+// A GitHubView is what GitHub shows of one work item as far as we put it there: the status comment, and parts of any
+// name, each with the version of the work item that it shows. Whoever has it is alone with the work item, so that a
+// comment is created once and an older state never lands on top of a newer one.
 //
-// The lock is that of the row, and is held while GitHub is called: a lease could run
-// out under a slow call, the row's lock can't. It holds a connection of the pool: who
-// has a view asks the DB for nothing else.
+// The lock is that of the row, and is held while GitHub is called: a lease could run out under a slow call, the row's
+// lock can't. It holds a connection of the pool: who has a view asks the DB for nothing else.
 type GitHubView struct {
 	CommentID int64 // 0 = none yet
 

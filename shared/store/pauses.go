@@ -9,8 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// PauseGitHub keeps every instance from using the credential until then. A pause
-// that is longer already stays.
+// PauseGitHub keeps every instance from using the credential until then. A pause that is longer already stays.
 func (db *DB) PauseGitHub(ctx context.Context, credential string, until time.Time, reason string) error {
 	_, err := db.pool.Exec(ctx, `
 		INSERT INTO github_pauses AS p (credential, until, reason)

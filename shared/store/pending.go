@@ -12,9 +12,8 @@ import (
 // grace is how long an event that was just sent may be under way before it counts as lost.
 const grace = time.Minute
 
-// Due hands out events whose time has come: timers, and events that a consumer
-// has not recorded in time. Each is handed to one caller, and again later with
-// growing distance (one minute, doubling, an hour at most) until it is recorded.
+// Due hands out events whose time has come: timers, and events that a consumer has not recorded in time. Each is handed
+// to one caller, and again later with growing distance (one minute, doubling, an hour at most) until it is recorded.
 func (db *DB) Due(ctx context.Context, limit int) ([]event.Event, error) {
 	rows, err := db.pool.Query(ctx, `
 		WITH due AS (

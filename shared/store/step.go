@@ -23,11 +23,10 @@ type Tx struct {
 // Now is the time of the transaction's start by the function's clock, UTC.
 func (tx *Tx) Now() time.Time { return tx.now }
 
-// Step handles one event for this function, once. It locks the aggregate (a work
-// item, "project/<id>", a run id), and calls decide unless the inbox has the
-// event already. It returns the events to send: those of the decision that are
-// due, or on a redelivery those of the first time that nobody has received yet.
-// An event that is not in the log is rejected: not_in_log.
+// Step handles one event for this function, once. It locks the aggregate (a work item, "project/<id>", a run id), and
+// calls decide unless the inbox has the event already. It returns the events to send: those of the decision that are
+// due, or on a redelivery those of the first time that nobody has received yet. An event that is not in the log is
+// rejected: not_in_log.
 //
 // An error of decide rolls everything back and is returned as it is. But after ErrChanged decide is called again, with what
 // is there by then: two steps of different aggregates may meet in one run.
@@ -104,9 +103,8 @@ func (c Cause) event() event.Event {
 	return e
 }
 
-// Emit stores what an edge has to say about something outside. The same cause a second
-// time stores no event twice and returns the same events again: the inbox of whoever
-// had them already recognises them.
+// Emit stores what an edge has to say about something outside. The same cause a second time stores no event twice and
+// returns the same events again: the inbox of whoever had them already recognises them.
 func (db *DB) Emit(ctx context.Context, cause Cause, correlation string, save func(context.Context, *Tx) (events.Decision, error)) ([]event.Event, error) {
 	var emitted []event.Event
 	err := db.inTx(ctx, func(tx *Tx) error {
@@ -147,9 +145,8 @@ func (db *DB) inTx(ctx context.Context, f func(*Tx) error) error {
 	return nil
 }
 
-// receive locks the aggregate, writes the receipt and looks the event up in the log
-// (unless it need not be there), in one round trip. It reports whether this is the
-// first time that the function sees the event.
+// receive locks the aggregate, writes the receipt and looks the event up in the log (unless it need not be there), in
+// one round trip. It reports whether this is the first time that the function sees the event.
 func (tx *Tx) receive(ctx context.Context, e event.Event, aggregate string, logged bool) (fresh bool, err error) {
 	var b pgx.Batch
 	b.Queue(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, aggregate)
@@ -177,9 +174,8 @@ func (tx *Tx) receive(ctx context.Context, e event.Event, aggregate string, logg
 	return fresh, nil
 }
 
-// Handled reports whether the function has recorded the event: whoever acts before
-// Step, at a cost or for good, asks first. An event that is not in the log is
-// rejected: not_in_log.
+// Handled reports whether the function has recorded the event: whoever acts before Step, at a cost or for good, asks
+// first. An event that is not in the log is rejected: not_in_log.
 func (db *DB) Handled(ctx context.Context, e event.Event) (bool, error) {
 	var handled, logged bool
 	var b pgx.Batch

@@ -1,32 +1,25 @@
 // Package store is the platform's memory in Postgres: the log of events and who
 // has still to handle them, the audit, and one file per aggregate.
 //
-// A decider handles an event in one transaction, Step: lock the aggregate; if
-// the inbox has (function, event), return what was emitted then; else load,
-// decide, save, append audit, store the new events; commit. A doer first acts,
-// in a way that can be repeated, and then records with Step what came of it.
+// A decider handles an event in one transaction, Step: lock the aggregate; if the inbox has (function, event), return
+// what was emitted then; else load, decide, save, append audit, store the new events; commit. A doer first acts, in a
+// way that can be repeated, and then records with Step what came of it.
 //
-// Every stored event has one row in pending per function that the Catalog names
-// as its consumer. The consumer's Step deletes the row; whatever is left past
-// its due_at was lost or is a timer, and Due hands it out to be sent. So the
-// Broker may forget everything, and the cost of looking is that of what is
-// outstanding, never of history.
+// Every stored event has one row in pending per function that the Catalog names as its consumer. The consumer's Step
+// deletes the row; whatever is left past its due_at was lost or is a timer, and Due hands it out to be sent. So the
+// Broker may forget everything, and the cost of looking is that of what is outstanding, never of history.
 //
-// The log is also what tells our events from forged ones. All Services of a cluster
-// share the address of its ingress, so no network policy keeps a pod that may call
-// one function from calling another, and Knative's Broker proves nothing to whom it
-// delivers. So Step and Handled refuse what is not in the log with the same type and
-// the same data: whoever can write there holds the database's credentials.
+// The log is also what tells our events from forged ones. All Services of a cluster share the address of its ingress,
+// so no network policy keeps a pod that may call one function from calling another, and Knative's Broker proves nothing
+// to whom it delivers. So Step and Handled refuse what is not in the log with the same type and the same data: whoever
+// can write there holds the database's credentials.
 //
-// Time has one source, the clock of the function's process (Now, SetClock). What is
-// due, late or over is compared with it, by the store and by the handler alike, and it
-// stamps every row that is compared later. No statement asks Postgres for the time, so
-// there are no two clocks in one decision; a column's DEFAULT now() is for people and
-// for rows of earlier releases. Clocks of several nodes differ by what NTP leaves, which
-// is far below every bound here.
+// Time has one source, the clock of the function's process (Now, SetClock). What is due, late or over is compared with
+// it, by the store and by the handler alike, and it stamps every row that is compared later. No statement asks Postgres
+// for the time, so there are no two clocks in one decision; a column's DEFAULT now() is for people and for rows of
+// earlier releases. Clocks of several nodes differ by what NTP leaves, which is far below every bound here.
 //
-// A transaction's closure sees only the transaction (Tx). The SQL stands at its
-// call site.
+// A transaction's closure sees only the transaction (Tx). The SQL stands at its call site.
 package store
 
 import (

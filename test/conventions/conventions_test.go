@@ -1,6 +1,5 @@
-// Package conventions_test keeps the rules of the house that a compiler does not:
-// package comments, who may import whom, what lies at the top level, and that the
-// README and ko.yaml say what the sources say.
+// Package conventions_test keeps the rules of the house that a compiler does not: package comments, who may import
+// whom, what lies at the top level, and that the README and ko.yaml say what the sources say.
 package conventions_test
 
 import (

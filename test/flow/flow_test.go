@@ -1,6 +1,5 @@
-// Package flow_test plays the deciders over scripts, in one goroutine and without
-// I/O. Each file in testdata is a specification: what happens, and all that the
-// platform emits and audits because of it.
+// Package flow_test plays the deciders over scripts, in one goroutine and without I/O. Each file in testdata is a
+// specification: what happens, and all that the platform emits and audits because of it.
 //
 // A script has one act a line; the answer is compared with the file's want
 // section, and written there by go test -update. Acts:

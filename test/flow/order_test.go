@@ -10,10 +10,9 @@ import (
 	"codexk8s.dev/shared/stage"
 )
 
-// No order of events is assumed: whatever happens, in any order and twice, an
-// issue has one active run at most, an intent one run, and a final state stays.
-// What GitHub shows is true at any time: one state, and none of a pull request that
-// is closed or a draft.
+// No order of events is assumed: whatever happens, in any order and twice, an issue has one active run at most, an
+// intent one run, and a final state stays. What GitHub shows is true at any time: one state, and none of a pull request
+// that is closed or a draft.
 func TestAnyOrderKeepsTheInvariants(t *testing.T) {
 	acts := []string{
 		"label %s run:dev alice", "label %s run:dev:revise alice", "label %s run:abort alice", "label %s run:dev mallory",

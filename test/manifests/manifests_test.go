@@ -313,8 +313,7 @@ func TestJobsAreLikeEachOther(t *testing.T) {
 	}
 }
 
-// TestRights: agent-launcher holds what it grants, nobody reads Secrets, and no
-// rule has a wildcard.
+// TestRights: agent-launcher holds what it grants, nobody reads Secrets, and no rule has a wildcard.
 func TestRights(t *testing.T) {
 	tree := load(t)
 	roles := tree.clusterRoles

@@ -43,9 +43,8 @@ func kustomizations(t *testing.T) map[string]kustomization {
 	return all
 }
 
-// TestKustomizationsListTheirFolders: ko applies whatever is in a folder, kustomize
-// what its file lists; both must be the same. A patch's name ends in .patch, so that
-// it can't be taken for a manifest.
+// TestKustomizationsListTheirFolders: ko applies whatever is in a folder, kustomize what its file lists; both must be
+// the same. A patch's name ends in .patch, so that it can't be taken for a manifest.
 func TestKustomizationsListTheirFolders(t *testing.T) {
 	for dir, k := range kustomizations(t) {
 		want := "Component"

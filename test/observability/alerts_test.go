@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// tick covers two of timekeeper's ticks, which set the gauges: in between its pod is
-// gone, and so is what it pushed.
+// tick covers two of timekeeper's ticks, which set the gauges: in between its pod is gone, and so is what it pushed.
 const tick = "12m"
 
 // An alert is one rule. Means and Do are its runbook, and its row in config/observability/README.md.

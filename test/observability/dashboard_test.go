@@ -10,8 +10,7 @@ import (
 
 type object = map[string]any
 
-// rows of the dashboard: metrics by the beginning of their names. A metric that
-// fits in none is in the last.
+// rows of the dashboard: metrics by the beginning of their names. A metric that fits in none is in the last.
 var rows = []struct{ title, prefix string }{
 	{"Runs", "codexk8s.run"},
 	{"Events", "codexk8s.delivery|codexk8s.receipts|codexk8s.dead_letters"},
@@ -22,8 +21,7 @@ var rows = []struct{ title, prefix string }{
 	{"Other", ""},
 }
 
-// dashboard is Grafana's JSON of one panel per counter and gauge, and two per
-// histogram, three beside each other.
+// dashboard is Grafana's JSON of one panel per counter and gauge, and two per histogram, three beside each other.
 func dashboard() (string, error) {
 	var panels []object
 	done := map[string]bool{}

@@ -1,7 +1,6 @@
-// Package observability_test generates config/observability from shared/metrics,
-// and keeps the two together: the files are what the table says, each query names
-// only metrics and labels that are exported, each metric is recorded somewhere, and
-// each alert has its line in config/observability/README.md.
+// Package observability_test generates config/observability from shared/metrics, and keeps the two together: the files
+// are what the table says, each query names only metrics and labels that are exported, each metric is recorded
+// somewhere, and each alert has its line in config/observability/README.md.
 //
 //	go test ./test/observability -update     writes the files
 package observability_test

@@ -201,8 +201,7 @@ func (s *Server) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Close stops serving, records webhooks that are still queued as failed, and saves. A temporary directory is
-// removed.
+// Close stops serving, records webhooks that are still queued as failed, and saves. A temporary directory is removed.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
