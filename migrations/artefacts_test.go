@@ -20,8 +20,8 @@ const (
 	oldPull   = `UPDATE work_items SET pull_request = $2 WHERE issue = $1`
 )
 
-// TestWhatRunsHaveMadeIsKnown: what was reported before the upgrade, each by its first run; and whichever release takes a
-// report after it, the other one finds the pull request.
+// TestWhatRunsHaveMadeIsKnown: what was reported before the upgrade, each by its first run; and whichever release takes
+// a report after it, the other one finds the pull request.
 func TestWhatRunsHaveMadeIsKnown(t *testing.T) {
 	url, exec := before(t, 19)
 	exec(oldReport, working, 7)

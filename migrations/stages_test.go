@@ -71,8 +71,8 @@ func before(t *testing.T, version int64) (url string, exec func(string, ...any))
 	return url, exec
 }
 
-// TestRunsInFlightGoOn: a run of the release before is the same run for this one, with what it may do and what its agent
-// has said; and what either of the two saves, the other one finds.
+// TestRunsInFlightGoOn: a run of the release before is the same run for this one, with what it may do and what its
+// agent has said; and what either of the two saves, the other one finds.
 func TestRunsInFlightGoOn(t *testing.T) {
 	url, exec := before(t, 14)
 	if _, err := migrations.Up(t.Context(), url); err != nil {
@@ -118,8 +118,8 @@ func TestRunsInFlightGoOn(t *testing.T) {
 	exec(`UPDATE runs SET state = 'failed', finished_at = now() WHERE id = $1`, working)
 }
 
-// TestEventsHaveAnOrder: those that were there by when they were stored, whatever their names; those that come after them,
-// of either release, above.
+// TestEventsHaveAnOrder: those that were there by when they were stored, whatever their names; those that come after
+// them, of either release, above.
 func TestEventsHaveAnOrder(t *testing.T) {
 	url, exec := before(t, 14)
 	noon := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)

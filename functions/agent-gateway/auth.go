@@ -42,8 +42,8 @@ func runOf(ctx context.Context) store.AgentRun {
 	return run
 }
 
-// admit lets nobody's message into memory whose token is not ours, and of one run one large message at a time and a few calls:
-// Connect calls authenticate when it has read the whole.
+// admit lets nobody's message into memory whose token is not ours, and of one run one large message at a time and a few
+// calls: Connect calls authenticate when it has read the whole.
 func (h *handler) admit(session http.Handler, bodies *serve.Bodies) http.Handler {
 	errorsOf := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -58,7 +58,8 @@ func (h *handler) admit(session http.Handler, bodies *serve.Bodies) http.Handler
 	})
 }
 
-// authenticate finds out whose agent calls, for every procedure, and makes of every error one that the agent can act on.
+// authenticate finds out whose agent calls, for every procedure, and makes of every error one that the agent can act
+// on.
 func (h *handler) authenticate(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 		run, err := h.gate.Caller(ctx, req.Header().Get("Authorization"))

@@ -36,8 +36,8 @@ func TestWhoIsNotTheAgentIsRefused(t *testing.T) {
 	}
 }
 
-// A message is read by whose token is ours, and of one run one large message at a time: whoever sends megabytes holds neither
-// the function's memory nor another run's turn.
+// A message is read by whose token is ours, and of one run one large message at a time: whoever sends megabytes holds
+// neither the function's memory nor another run's turn.
 func TestMessagesAreReadOfWhomWeKnow(t *testing.T) {
 	f := setup(t)
 	// begin sends the head of a large message and no more, and returns what is answered within that time; "" = nothing.

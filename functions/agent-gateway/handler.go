@@ -89,7 +89,8 @@ func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRe
 }
 
 // writeScope is what the run's pull request may change: as of its request, and for a run of the release before what its
-// stage may change now. If the process no longer knows that stage it may change nothing, since nobody can say what it was.
+// stage may change now. If the process no longer knows that stage it may change nothing, since nobody can say what it
+// was.
 func (h *handler) writeScope(run store.AgentRun) []string {
 	if run.Grant != nil {
 		return run.Grant.Write
@@ -102,7 +103,8 @@ func (h *handler) writeScope(run store.AgentRun) []string {
 	return []string{".codexk8s-nothing"}
 }
 
-// reviewOf is what a revise answers. The remarks on lines of the diff are for the agent to read: a review may have many.
+// reviewOf is what a revise answers. The remarks on lines of the diff are for the agent to read: a review may have
+// many.
 func reviewOf(r *stage.Review) *agentapi.Review {
 	if r == nil {
 		return nil
@@ -113,7 +115,8 @@ func reviewOf(r *stage.Review) *agentapi.Review {
 // commit is the name of one.
 var commit = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
-// Heartbeat notes that the agent lives and what it began upon, and tells it to stop when its run is over or waits for somebody: a waiting run holds no pod.
+// Heartbeat notes that the agent lives and what it began upon, and tells it to stop when its run is over or waits for
+// somebody: a waiting run holds no pod.
 func (h *handler) Heartbeat(ctx context.Context, req *agentapi.HeartbeatRequest) (*agentapi.HeartbeatResponse, error) {
 	run := runOf(ctx)
 	if runauth.AtWork(run) == nil {
@@ -215,8 +218,8 @@ func (h *handler) claim(ctx context.Context, run store.AgentRun) error {
 	return err
 }
 
-// permissions are to read, for who has no more than the run token; and to write, for the pod that has claimed the run. Runs
-// that nobody has claimed have a runner of an earlier release, which knows of no claim.
+// permissions are to read, for who has no more than the run token; and to write, for the pod that has claimed the run.
+// Runs that nobody has claimed have a runner of an earlier release, which knows of no claim.
 func (h *handler) permissions(ctx context.Context, run store.AgentRun) (*gh.InstallationPermissions, error) {
 	if podOf(ctx) == nil {
 		claimed, err := h.db.RunClaimed(ctx, run.ID)
@@ -232,8 +235,8 @@ func (h *handler) permissions(ctx context.Context, run store.AgentRun) (*gh.Inst
 	return github.AgentPermissions(), err
 }
 
-// GetGitCredential fetches a token for the run's one repository. "x-access-token" is the user name that GitHub documents for
-// installation tokens; with other tokens any name will do.
+// GetGitCredential fetches a token for the run's one repository. "x-access-token" is the user name that GitHub
+// documents for installation tokens; with other tokens any name will do.
 func (h *handler) GetGitCredential(ctx context.Context, _ *agentapi.GetGitCredentialRequest) (*agentapi.GetGitCredentialResponse, error) {
 	run := runOf(ctx)
 	if err := needActive(run); err != nil {
@@ -258,8 +261,8 @@ func (h *handler) GetGitCredential(ctx context.Context, _ *agentapi.GetGitCreden
 	return &agentapi.GetGitCredentialResponse{Username: "x-access-token", Password: token.Value, ExpiresAt: timestamppb.New(expires)}, nil
 }
 
-// Report stores the run's result and tells the platform. Who reports again, for whatever the run's state is by then, hears the first
-// result.
+// Report stores the run's result and tells the platform. Who reports again, for whatever the run's state is by then,
+// hears the first result.
 func (h *handler) Report(ctx context.Context, req *agentapi.ReportRequest) (*agentapi.ReportResponse, error) {
 	run := runOf(ctx)
 	if err := needActive(run); err != nil {

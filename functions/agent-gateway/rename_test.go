@@ -12,8 +12,8 @@ import (
 	fakegithub "codexk8s.dev/test/fakes/github"
 )
 
-// TestACredentialOutlivesARename: GitHub gives no token by a former name. The run asks by the repository's number, and where
-// that is not known, for the number first.
+// TestACredentialOutlivesARename: GitHub gives no token by a former name. The run asks by the repository's number, and
+// where that is not known, for the number first.
 func TestACredentialOutlivesARename(t *testing.T) {
 	hub, err := fakegithub.New(fakegithub.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

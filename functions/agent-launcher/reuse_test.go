@@ -72,7 +72,8 @@ func TestRenewedLease(t *testing.T) {
 		strings.ReplaceAll(removedA, runA, runB))
 }
 
-// Of a run that is over, only its Job's end may be missing when its namespace expires: that is soon, and asked for soon.
+// Of a run that is over, only its Job's end may be missing when its namespace expires: that is soon, and asked for
+// soon.
 func TestExpiryBeforeTheJobsEnd(t *testing.T) {
 	for name, test := range map[string]struct {
 		over time.Duration // since when the run is, as the namespace expires

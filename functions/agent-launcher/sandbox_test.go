@@ -111,8 +111,8 @@ func TestSandboxIsStopped(t *testing.T) {
 	}
 }
 
-// The next Job of a run and the next run of an issue find the Sandbox of the one before, or, where the project's setting
-// has changed, its Job.
+// The next Job of a run and the next run of an issue find the Sandbox of the one before, or, where the project's
+// setting has changed, its Job.
 func TestFormerSandboxMakesWay(t *testing.T) {
 	for name, c := range map[string]struct {
 		first, next events.AgentRequested

@@ -37,8 +37,8 @@ func (g *fakeGateway) tools() http.Handler {
 
 const asked = "3a1f9b52-0000-5000-8000-000000000001"
 
-// An agent that asks gives its pod back without a report, and the next pod goes on in the same conversation with the answer,
-// whichever pod is lost on the way.
+// An agent that asks gives its pod back without a report, and the next pod goes on in the same conversation with the
+// answer, whichever pod is lost on the way.
 func TestARunThatAsksGoesOnInTheSameConversation(t *testing.T) {
 	t.Parallel()
 	for _, engine := range []string{"builtin", "codex"} {

@@ -10,8 +10,8 @@
 // the model through this process and nothing else (model); the token stays where they cannot read it (process); every
 // process of theirs is gone before their work is looked at and before a credential that may write exists (process).
 //
-// When the agent asks people, by a tool of the gateway, the engine is ended, the session saved, and nothing reported. The
-// run's next pod goes on in the same conversation, with what they have decided for a message.
+// When the agent asks people, by a tool of the gateway, the engine is ended, the session saved, and nothing reported.
+// The run's next pod goes on in the same conversation, with what they have decided for a message.
 //
 // It may be killed at any point and started again elsewhere. Three things outside the pod say how far it got: the
 // session snapshot (conversation, uncommitted changes, whether the engine had finished), the pushed commit (it
@@ -30,8 +30,8 @@
 //
 // Called as "agent-runner probe" it is the pod's first container instead, and finds out whether the pod is isolated.
 //
-// The exit code tells the Job what to do: 0 the run's result is reported, the run waits, or the platform asked to stop; 42 it can
-// never work (no retry); 143 terminated by SIGTERM with the session saved; any other code: try again.
+// The exit code tells the Job what to do: 0 the run's result is reported, the run waits, or the platform asked to stop;
+// 42 it can never work (no retry); 143 terminated by SIGTERM with the session saved; any other code: try again.
 package main
 
 import (

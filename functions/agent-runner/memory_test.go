@@ -23,7 +23,8 @@ func (w *world) peak(command string) int64 {
 
 // Files of any size pass by in pieces, whether they are kept, pushed or refused.
 //
-// It is not parallel to others: Linux counts a parent's memory, here the tests', as the child's until that executes a program.
+// It is not parallel to others: Linux counts a parent's memory, here the tests', as the child's until that executes a
+// program.
 func TestMemoryDoesNotGrowWithFiles(t *testing.T) {
 	least := newWorld(t, "builtin").peak("true")
 	for command, outcome := range map[string]string{

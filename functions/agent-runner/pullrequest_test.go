@@ -8,8 +8,8 @@ import (
 	fakegithub "codexk8s.dev/test/fakes/github"
 )
 
-// TestGitHubsTroublesPass: the model's work is paid and pushed by the time that the pull request is opened, so that no answer
-// that passes may end the run.
+// TestGitHubsTroublesPass: the model's work is paid and pushed by the time that the pull request is opened, so that no
+// answer that passes may end the run.
 func TestGitHubsTroublesPass(t *testing.T) {
 	t.Parallel()
 	refusal := func(method string, status int, message string, errors ...any) fakegithub.Fault {

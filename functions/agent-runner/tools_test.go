@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestTheModelIsOfferedWhatTheProjectAllows holds that the real CLI asks for no web search of its own accord, and for one when
-// the project allows it.
+// TestTheModelIsOfferedWhatTheProjectAllows holds that the real CLI asks for no web search of its own accord, and for
+// one when the project allows it.
 func TestTheModelIsOfferedWhatTheProjectAllows(t *testing.T) {
 	t.Parallel()
 	for _, allowed := range [][]string{nil, {"web_search"}} {

@@ -51,8 +51,8 @@ const (
 	testRun   = "7d4f7f0a-3c55-4d0e-9d5c-5a1f4f9f0a01"
 )
 
-// world is everything outside of the pod: the gateway, GitHub with its Git server, and the model. before is told each step
-// that crosses the border before it is carried out, after when it was and the answer is about to go back.
+// world is everything outside of the pod: the gateway, GitHub with its Git server, and the model. before is told each
+// step that crosses the border before it is carried out, after when it was and the answer is about to go back.
 type world struct {
 	t       *testing.T
 	github  *fakegithub.Server
@@ -129,8 +129,8 @@ func newWorld(t *testing.T, engine string) *world {
 	return w
 }
 
-// serve puts a handler on a socket, with the hooks round it. A step is "gateway LoadSnapshot", "github POST /path?query",
-// "model POST /v1/responses".
+// serve puts a handler on a socket, with the hooks round it. A step is "gateway LoadSnapshot", "github POST
+// /path?query", "model POST /v1/responses".
 func (w *world) serve(name string, h http.Handler) string {
 	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		step := name + " " + r.Method + " " + r.URL.RequestURI()
@@ -207,8 +207,8 @@ func (w *world) exit(cmd *exec.Cmd) int {
 	return cmd.ProcessState.ExitCode()
 }
 
-// executable writes a file that is to be executed. No child may be begun meanwhile: it would hold the file open for writing, and
-// nobody can execute such a file (https://go.dev/issue/22315).
+// executable writes a file that is to be executed. No child may be begun meanwhile: it would hold the file open for
+// writing, and nobody can execute such a file (https://go.dev/issue/22315).
 func executable(t *testing.T, path string, data []byte) {
 	t.Helper()
 	syscall.ForkLock.RLock()

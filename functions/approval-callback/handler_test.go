@@ -30,8 +30,8 @@ const (
 
 var ref = events.RunRef{RunID: runID, Project: "demo", Repository: "acme/demo", RepositoryID: 77, Issue: 1}
 
-// A fixture is a request that is shown in the fake chats, and the function that they call. ann is linked and may decide, bob
-// is linked and may not, eve is linked to nobody.
+// A fixture is a request that is shown in the fake chats, and the function that they call. ann is linked and may
+// decide, bob is linked and may not, eve is linked to nobody.
 type fixture struct {
 	*testing.T
 	fake     *fakechat.Server

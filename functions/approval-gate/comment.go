@@ -18,8 +18,8 @@ import (
 	"codexk8s.dev/shared/webhook"
 )
 
-// commented hears a comment on GitHub. A vote is a new comment of a person that begins with a command; what is edited into
-// or out of one later changes nothing, as nobody can see when it was read.
+// commented hears a comment on GitHub. A vote is a new comment of a person that begins with a command; what is edited
+// into or out of one later changes nothing, as nobody can see when it was read.
 func (h *handler) commented(ctx context.Context, e event.Event) ([]event.Event, error) {
 	c, err := webhook.CommentFrom(e.Data())
 	if err != nil {
@@ -123,8 +123,8 @@ type command struct {
 
 var commandForm = regexp.MustCompile(`(?is)^/(approve|deny|answer)(?:[ \t]+([0-9a-f]{12}))?(?:\s+(.*))?$`)
 
-// readCommand reads "/approve", "/deny reason" and "/answer 2", each with the request's short digest behind the command where
-// several are open. A quoted command is none: its line begins with ">".
+// readCommand reads "/approve", "/deny reason" and "/answer 2", each with the request's short digest behind the command
+// where several are open. A quoted command is none: its line begins with ">".
 func readCommand(body string) (command, bool) {
 	m := commandForm.FindStringSubmatch(strings.TrimSpace(body))
 	if m == nil {

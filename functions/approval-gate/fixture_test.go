@@ -22,7 +22,8 @@ import (
 
 const runID = "7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8"
 
-// A fixture is a project with one run that asks, its people, and the function. alice's run it is, bob may decide, eve has no role.
+// A fixture is a project with one run that asks, its people, and the function. alice's run it is, bob may decide, eve
+// has no role.
 type fixture struct {
 	testing.TB
 	db     *store.DB

@@ -1,11 +1,11 @@
 // Command approval-gate is the decider of what people are asked: approvals and questions of agents.
 //
-// It holds no rule of its own. Each event is one transaction: load the request, ask approval.Decide, save. What it emits is
-// the wanted state of the messages (approval.changed), the end of the request (approval.decided, once), the next timer
-// (approval.due), and what to say to whoever's vote does not count (approval.refused).
+// It holds no rule of its own. Each event is one transaction: load the request, ask approval.Decide, save. What it
+// emits is the wanted state of the messages (approval.changed), the end of the request (approval.decided, once), the
+// next timer (approval.due), and what to say to whoever's vote does not count (approval.refused).
 //
-// A request is held by its row. What opens requests of a run, and what ends them all with it, also takes turns by the run:
-// a request that is asked while its run ends is withdrawn, whichever is heard first.
+// A request is held by its row. What opens requests of a run, and what ends them all with it, also takes turns by the
+// run: a request that is asked while its run ends is withdrawn, whichever is heard first.
 //
 // Comments on GitHub are a channel that needs no function between: /approve, /deny and /answer.
 package main

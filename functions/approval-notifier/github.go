@@ -11,8 +11,8 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// comment wants the request as a comment on its issue, and a reminder as another one, which people are notified of. What
-// github-caller makes of it stands in the audit.
+// comment wants the request as a comment on its issue, and a reminder as another one, which people are notified of.
+// What github-caller makes of it stands in the audit.
 func (h *handler) comment(c events.ApprovalChanged, at events.ApprovalTarget) []events.Draft {
 	m := c.Message
 	emit := []events.Draft{

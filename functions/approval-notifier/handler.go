@@ -62,15 +62,15 @@ func (h *handler) changed(ctx context.Context, e event.Event, c events.ApprovalC
 		return events.Decision{}, failed
 	})
 	if err != nil && len(said) > 0 {
-		// The event comes again for the other places. What is to be said of these need not wait for that; should it get lost,
-		// timekeeper sends it.
+		// The event comes again for the other places. What is to be said of these need not wait for that; should it get
+		// lost, timekeeper sends it.
 		_ = h.send(ctx, said...)
 	}
 	return append(said, emitted...), err
 }
 
-// showAll has every place show the message, side by side. It returns what was emitted, and the errors of those places that
-// are to be tried again.
+// showAll has every place show the message, side by side. It returns what was emitted, and the errors of those places
+// that are to be tried again.
 func (h *handler) showAll(ctx context.Context, e event.Event, c events.ApprovalChanged) (said []event.Event, failed error) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -92,7 +92,8 @@ func (h *handler) showAll(ctx context.Context, e event.Event, c events.ApprovalC
 	return said, failed
 }
 
-// places are the targets with none left that stands for others. "all" is every channel that is connected and has a chat.
+// places are the targets with none left that stands for others. "all" is every channel that is connected and has a
+// chat.
 func (h *handler) places(targets []events.ApprovalTarget) (places []events.ApprovalTarget) {
 	add := func(at events.ApprovalTarget) {
 		if !slices.Contains(places, at) {
@@ -150,8 +151,8 @@ func (h *handler) show(ctx context.Context, c events.ApprovalChanged, at events.
 	return append(votes, events.Now(events.ApprovalDelivered{RequestID: m.RequestID, Version: m.Version, ApprovalTarget: at})), nil
 }
 
-// bring brings a place's message to the event's version, and sends the reminder if there is one. It reports whether that
-// version is what is shown, and returns the vote of an approver that decided at once.
+// bring brings a place's message to the event's version, and sends the reminder if there is one. It reports whether
+// that version is what is shown, and returns the vote of an approver that decided at once.
 func (h *handler) bring(ctx context.Context, channel chat.Channel, c events.ApprovalChanged, at events.ApprovalTarget) (shown bool, votes []events.Draft, err error) {
 	held, err := h.db.ChatMessage(ctx, c.Message.RequestID, at)
 	if err != nil {
@@ -182,7 +183,8 @@ type place struct {
 	votes   []events.Draft
 }
 
-// write posts the message or edits it. One that people have removed is posted anew, and so is one whose chat goes on elsewhere.
+// write posts the message or edits it. One that people have removed is posted anew, and so is one whose chat goes on
+// elsewhere.
 func (p *place) write(ctx context.Context, m events.ApprovalMessage) error {
 	if p.Ref != nil {
 		ref, err := p.ref()

@@ -1,16 +1,16 @@
-// Command approval-notifier is the platform's voice in chats and trackers: it makes every place show what approval-gate wants
-// to be shown of a request. It decides nothing.
+// Command approval-notifier is the platform's voice in chats and trackers: it makes every place show what approval-gate
+// wants to be shown of a request. It decides nothing.
 //
 //	approval.changed ─► for each place at once: post │ edit │ nothing ─► approval.delivered │ approval.undeliverable
 //
-// An event says what a message shall say as of one version. It may come twice, late, or to two instances at once, so each
-// place's message is a row (store.ChatMessage) that is held while its channel is called and knows the version that it shows;
-// what is older is dropped. Places don't wait for each other: what one has said is recorded at once, and only those that
-// have not worked yet are tried again. A place that has not worked for some time is told to be undeliverable, so that another
-// one stands in, and is tried on.
+// An event says what a message shall say as of one version. It may come twice, late, or to two instances at once, so
+// each place's message is a row (store.ChatMessage) that is held while its channel is called and knows the version that
+// it shows; what is older is dropped. Places don't wait for each other: what one has said is recorded at once, and only
+// those that have not worked yet are tried again. A place that has not worked for some time is told to be
+// undeliverable, so that another one stands in, and is tried on.
 //
-// The row is written before the message is. Should the process die after a message was posted and before that was recorded,
-// it is posted once more: two messages, of which the second is kept current, and whose buttons mean the same.
+// The row is written before the message is. Should the process die after a message was posted and before that was
+// recorded, it is posted once more: two messages, of which the second is kept current, and whose buttons mean the same.
 //
 // On GitHub only github-caller writes: there a message is a wanted comment.
 package main

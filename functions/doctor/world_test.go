@@ -86,7 +86,8 @@ func (w *world) install() {
 	}
 }
 
-// put creates an object with its status; a Knative one becomes ready. A kind that the API server doesn't play is left out.
+// put creates an object with its status; a Knative one becomes ready. A kind that the API server doesn't play is left
+// out.
 func (w *world) put(document string) {
 	w.Helper()
 	o := &unstructured.Unstructured{}

@@ -58,8 +58,9 @@ func (h *handler) changeRequested(ctx context.Context, e event.Event, p events.G
 	})
 }
 
-// moot reports whether nobody has to do anything about what did not work, in any part: the issue was deleted or locked, the
-// repository archived, the App suspended. Then the event is handled, as far as GitHub lets it; the reason is the first part's.
+// moot reports whether nobody has to do anything about what did not work, in any part: the issue was deleted or locked,
+// the repository archived, the App suspended. Then the event is handled, as far as GitHub lets it; the reason is the
+// first part's.
 func moot(err error) (reason string, void bool) {
 	parts, many := err.(interface{ Unwrap() []error })
 	if !many {
@@ -82,8 +83,8 @@ func refusal(p events.GitHubChangeRequested, reason string, err error) events.Re
 	return events.Record{Actor: "function:github-caller", Action: "github.refused", Run: p.RunID, Reason: reason, Detail: err.Error()}
 }
 
-// act brings every part to its state. All parts are tried: a commit that was force-pushed away must not keep the comment
-// from telling about it.
+// act brings every part to its state. All parts are tried: a commit that was force-pushed away must not keep the
+// comment from telling about it.
 func (h *handler) act(ctx context.Context, c *change) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, actFor)
 	defer cancel()
@@ -94,9 +95,9 @@ func (h *handler) act(ctx context.Context, c *change) (err error) {
 	return h.noteLimit(ctx, c.client, h.show(ctx, c))
 }
 
-// show takes the work item for itself and shows what is to be seen of it, in the order in which people look. Its view holds
-// a connection to Postgres while GitHub is called, so nothing here asks for a second one: as many at once as there are
-// connections would wait for each other.
+// show takes the work item for itself and shows what is to be seen of it, in the order in which people look. Its view
+// holds a connection to Postgres while GitHub is called, so nothing here asks for a second one: as many at once as
+// there are connections would wait for each other.
 func (h *handler) show(ctx context.Context, c *change) (err error) {
 	if c.view, err = h.db.GitHubView(ctx, c.home.Key, c.Issue); err != nil {
 		return err
@@ -110,8 +111,8 @@ func (h *handler) show(ctx context.Context, c *change) (err error) {
 	return c.failed.err()
 }
 
-// base looks up which commit a run that was just asked for goes by, before its agent begins. That there is no such branch
-// the agent finds out and says.
+// base looks up which commit a run that was just asked for goes by, before its agent begins. That there is no such
+// branch the agent finds out and says.
 func (h *handler) base(ctx context.Context, c *change) error {
 	if c.Base == "" || c.RunID == "" {
 		return nil

@@ -34,8 +34,8 @@ func (f *fixture) exec(sql string, args ...any) {
 	f.sql.Do(sql, args...)
 }
 
-// TestAChangeUnderAFormerNameReachesTheRepository: what was asked for before a rename is done after it, whether the rename
-// is known here or GitHub alone knows, and goes to nobody who has taken over the name.
+// TestAChangeUnderAFormerNameReachesTheRepository: what was asked for before a rename is done after it, whether the
+// rename is known here or GitHub alone knows, and goes to nobody who has taken over the name.
 func TestAChangeUnderAFormerNameReachesTheRepository(t *testing.T) {
 	f := setup(t)
 	url, number := f.instance(), f.bind()
@@ -100,8 +100,8 @@ func TestARunKeepsTheCommitOfItsBase(t *testing.T) {
 	}
 }
 
-// TestAChangeNeedsOneConnection: while one is held with the work item, no second one is asked for. As many changes at once as
-// there are connections would wait for each other.
+// TestAChangeNeedsOneConnection: while one is held with the work item, no second one is asked for. As many changes at
+// once as there are connections would wait for each other.
 func TestAChangeNeedsOneConnection(t *testing.T) {
 	f := setup(t)
 	f.dbURL += map[bool]string{true: "&", false: "?"}[strings.Contains(f.dbURL, "?")] + "pool_max_conns=1"

@@ -93,8 +93,8 @@ func TestTenAtOnceEndWell(t *testing.T) {
 	}
 }
 
-// TestNumbersOutliveTheFile: what GitHub's numbers were found to be stays when the file is read again, a repository's new
-// name is no second one, and a number in the file says who is meant.
+// TestNumbersOutliveTheFile: what GitHub's numbers were found to be stays when the file is read again, a repository's
+// new name is no second one, and a number in the file says who is meant.
 func TestNumbersOutliveTheFile(t *testing.T) {
 	e := env{DatabaseURL: pgtest.URL(t)}
 	read := func(file string, want ...string) {
@@ -125,8 +125,8 @@ func TestNumbersOutliveTheFile(t *testing.T) {
 	}
 }
 
-// TestOneRepositoryUnderTwoNamesIsRefused: only the number tells that a present and a former name are one repository, which
-// the last of the two projects would get.
+// TestOneRepositoryUnderTwoNamesIsRefused: only the number tells that a present and a former name are one repository,
+// which the last of the two projects would get.
 func TestOneRepositoryUnderTwoNamesIsRefused(t *testing.T) {
 	e := env{DatabaseURL: pgtest.URL(t), ProjectsFile: write(t, "projects: [{id: a, repositories: [acme/demo]}]")}
 	if err := run(t.Context(), e); err != nil {
@@ -147,8 +147,9 @@ func TestOneRepositoryUnderTwoNamesIsRefused(t *testing.T) {
 	}
 }
 
-// TestAProcessIsReadWithItsLines: a project's own process is checked like the installation's, each fault with its line of the
-// projects file. One that is as before is no new version, and one that is left out makes way for the installation's.
+// TestAProcessIsReadWithItsLines: a project's own process is checked like the installation's, each fault with its line
+// of the projects file. One that is as before is no new version, and one that is left out makes way for the
+// installation's.
 func TestAProcessIsReadWithItsLines(t *testing.T) {
 	e := env{DatabaseURL: pgtest.URL(t)}
 	const head = "projects:\n  - id: shop\n    process: |\n"

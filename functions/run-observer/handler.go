@@ -170,8 +170,9 @@ func (h *handler) recorded(ctx context.Context, e event.Event, run events.RunRef
 	if _, err := uuid.Parse(run.RunID); err != nil {
 		return nil, events.Malformed(fmt.Errorf("event %s: run id %q is no UUID", e.ID(), run.RunID))
 	}
-	// This is not db.Act, which would name what is found after this event. It is found by other ways too, and named after
-	// the Job, so that it is told once: stored before the receipt, and looking twice does no harm. But the event must be ours.
+	// This is not db.Act, which would name what is found after this event. It is found by other ways too, and named
+	// after the Job, so that it is told once: stored before the receipt, and looking twice does no harm. But the event
+	// must be ours.
 	if _, err := h.db.Handled(ctx, e); err != nil {
 		return nil, err
 	}

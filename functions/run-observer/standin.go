@@ -27,9 +27,9 @@ type relief struct {
 	ends *time.Timer // nil before the first time
 }
 
-// standIn hears of the Jobs of all runs, after the answer and for a moment, in place of the ApiServerSource: a namespace
-// that comes or goes has it rolled over, and its next adapter tells of nothing that it finds. The outcome of another run
-// may fall into that time. What is told by both is one event.
+// standIn hears of the Jobs of all runs, after the answer and for a moment, in place of the ApiServerSource: a
+// namespace that comes or goes has it rolled over, and its next adapter tells of nothing that it finds. The outcome of
+// another run may fall into that time. What is told by both is one event.
 func (h *handler) standIn() {
 	h.relief.Lock()
 	defer h.relief.Unlock()
@@ -77,7 +77,8 @@ func (h *handler) overhear(ctx context.Context, job *batchv1.Job) (more bool) {
 	return true
 }
 
-// mayBeLost reports whether a Job shows something that was told of lately, or should have been. As one starts it is looked at anyway.
+// mayBeLost reports whether a Job shows something that was told of lately, or should have been. As one starts it is
+// looked at anyway.
 func (h *handler) mayBeLost(job *batchv1.Job) bool {
 	now := h.cluster.Now()
 	if agentpod.Ended(job) {

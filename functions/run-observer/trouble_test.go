@@ -37,7 +37,8 @@ func waits(reason, message string) corev1.PodStatus {
 	}}}}
 }
 
-// A pod that is refused shows in its Job: the controller has begun, and there is none. What it said of that may come a moment later.
+// A pod that is refused shows in its Job: the controller has begun, and there is none. What it said of that may come a
+// moment later.
 func TestARefusedPodIsToldAtOnce(t *testing.T) {
 	f := setup(t)
 	f.run("starting")

@@ -172,8 +172,8 @@ func TestABrokerThatIsDownIsToldAgain(t *testing.T) {
 	}
 }
 
-// TestOneDeliveryLeadsFromTheLabelToTheRequestForAnAgent: nobody but the function hears that a run was requested, so its
-// admission takes no way over the Broker.
+// TestOneDeliveryLeadsFromTheLabelToTheRequestForAnAgent: nobody but the function hears that a run was requested, so
+// its admission takes no way over the Broker.
 func TestOneDeliveryLeadsFromTheLabelToTheRequestForAnAgent(t *testing.T) {
 	f := setup(t)
 	f.deliver("guid-1", "issues", fmt.Sprintf(labeled, "alice"))

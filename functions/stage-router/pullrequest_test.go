@@ -44,7 +44,8 @@ func review(id int, state, commit string) string {
 	return fmt.Sprintf(`,"review":{"id":%d,"state":%q,"commit_id":%q,"body":"Please.","user":{"login":"alice","id":9,"type":"User"}}`, id, state, commit)
 }
 
-// shown is what GitHub was last asked to show: labels of the issue, those of the pull request, and the comment's last line.
+// shown is what GitHub was last asked to show: labels of the issue, those of the pull request, and the comment's last
+// line.
 func (f *fixture) shown() string {
 	f.Helper()
 	var data []byte

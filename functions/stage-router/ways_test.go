@@ -95,8 +95,8 @@ func TestTheWaysOfGitHubsIssues(t *testing.T) {
 	}
 }
 
-// TestATimeThatNoClockShowsIsNone: an event of the year 9999 would make all later ones old, and its run would go on whatever
-// people do.
+// TestATimeThatNoClockShowsIsNone: an event of the year 9999 would make all later ones old, and its run would go on
+// whatever people do.
 func TestATimeThatNoClockShowsIsNone(t *testing.T) {
 	for name, stop := range map[string]struct{ action, label, state string }{
 		"aborted": {"labeled", "run:abort", `"open"`}, "closed": {"closed", "", `"closed"`},

@@ -24,8 +24,8 @@ const (
 	compareFor = 3 * time.Minute
 )
 
-// compare holds GitHub against what arrived: the App's own hook, and each repository that has waited long enough. A rate
-// limit ends the pass.
+// compare holds GitHub against what arrived: the App's own hook, and each repository that has waited long enough. A
+// rate limit ends the pass.
 func (h *handler) compare(ctx context.Context, now time.Time) error {
 	if h.clients == nil || !h.comparing.TryLock() {
 		return nil
@@ -139,7 +139,8 @@ type comparison struct {
 	now         time.Time
 }
 
-// hook takes in what GitHub sent to the repository's own hook and we never got. It returns the hook's id, 0 without one.
+// hook takes in what GitHub sent to the repository's own hook and we never got. It returns the hook's id, 0 without
+// one.
 func (c *comparison) hook(ctx context.Context, r store.BoundRepository) (int64, error) {
 	hook := r.HookID
 	if hook == 0 {
@@ -163,7 +164,8 @@ func (c *comparison) hook(ctx context.Context, r store.BoundRepository) (int64, 
 	return hook, err
 }
 
-// findHook looks for our webhook: one whose deliveries came before, or else the only one that goes to the adapter's path.
+// findHook looks for our webhook: one whose deliveries came before, or else the only one that goes to the adapter's
+// path.
 func (c *comparison) findHook(ctx context.Context) (int64, error) {
 	hooks, err := c.hooks(ctx)
 	var refused *github.Refused

@@ -57,9 +57,10 @@ func (h *handler) bury(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// keep makes sure that an event whose delivery failed for a while is outstanding. Whatever a function of ours sent is so
-// already. One of a GitHubSource that feeds the Broker is not, as nobody stored it before it was sent. Knative's other
-// events leave no receipt and tell of the moment only: a tick is followed by the next, and run.check asks the cluster.
+// keep makes sure that an event whose delivery failed for a while is outstanding. Whatever a function of ours sent is
+// so already. One of a GitHubSource that feeds the Broker is not, as nobody stored it before it was sent. Knative's
+// other events leave no receipt and tell of the moment only: a tick is followed by the next, and run.check asks the
+// cluster.
 func (h *handler) keep(ctx context.Context, e event.Event) error {
 	if !h.db.MayBeUnlogged(e) {
 		return nil

@@ -34,7 +34,8 @@ func TestNumbersAreAskedForOnceAndNamesFollow(t *testing.T) {
 	f.want("one work item", f.lines(`SELECT DISTINCT work_item FROM audit WHERE action = 'label.observed'`), []string{fmt.Sprintf("acme/api#%d", n)})
 }
 
-// In a database that knows names only, both names of a renamed repository are bound, and a run is under way by the new one.
+// In a database that knows names only, both names of a renamed repository are bound, and a run is under way by the new
+// one.
 func TestAFormerNameTakesNothingFromThePresentOne(t *testing.T) {
 	f := setup(t)
 	hub, token, _ := f.hub()

@@ -83,7 +83,8 @@ func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string) e
 	return c.send(ctx, emitted...)
 }
 
-// lastEvent finds when and by whom the label was set (labeled) or taken off (unlabeled) last; nil when GitHub no longer knows.
+// lastEvent finds when and by whom the label was set (labeled) or taken off (unlabeled) last; nil when GitHub no longer
+// knows.
 func lastEvent(ctx context.Context, client *github.Client, owner, name string, issue int, what, label string) (last *gh.IssueEvent, err error) {
 	opts := &gh.ListOptions{PerPage: 100}
 	for {

@@ -67,9 +67,9 @@ func (h *handler) past(ctx context.Context, d webhook.Delivery, payload []byte, 
 	return "", nil
 }
 
-// tookOff reports whether it was the platform itself that took the label off: it had answered. That nothing is known of it
-// here means that the database was restored from before, and the run comes back by its label. With a person's token for a
-// credential, what that person takes off looks the same.
+// tookOff reports whether it was the platform itself that took the label off: it had answered. That nothing is known of
+// it here means that the database was restored from before, and the run comes back by its label. With a person's token
+// for a credential, what that person takes off looks the same.
 func (h *handler) tookOff(ctx context.Context, client *github.Client, owner, name string, issue int, label string) (ours bool, err error) {
 	us, err := h.clients.Login(ctx)
 	if err != nil {

@@ -19,8 +19,8 @@ const (
 	maxBatch = 256
 	// maxBatchBytes bounds what one statement carries to Postgres, whose own limit is 1 GiB.
 	maxBatchBytes = 32 << 20
-	// gatherFor is how long a commit waits at most for those whom the last one answered. In bursts of sixteen it halves what
-	// Postgres takes for each, and the answers come sooner for it (BenchmarkWebhook).
+	// gatherFor is how long a commit waits at most for those whom the last one answered. In bursts of sixteen it halves
+	// what Postgres takes for each, and the answers come sooner for it (BenchmarkWebhook).
 	gatherFor = 5 * time.Millisecond
 	// commitFor is how long a commit is tried. GitHub gives up after ten seconds.
 	// https://docs.github.com/en/webhooks/using-webhooks/best-practices-for-using-webhooks#respond-within-10-seconds
@@ -114,8 +114,9 @@ func (c *committer) run() {
 	}
 }
 
-// gather takes what is queued now. After a commit of several it waits a moment for as many again: in a burst whoever was just
-// answered sends the next, and a commit of the first of them alone would cost nearly what the commit of all does.
+// gather takes what is queued now. After a commit of several it waits a moment for as many again: in a burst whoever
+// was just answered sends the next, and a commit of the first of them alone would cost nearly what the commit of all
+// does.
 func (c *committer) gather(first *ticket) []*ticket {
 	batch, count, size := []*ticket{first}, len(first.arrivals), first.size()
 	late := time.After(c.gatherFor)

@@ -90,8 +90,8 @@ func TestWhatGathersDuringACommitSharesTheNext(t *testing.T) {
 	}
 }
 
-// Whoever was answered by a commit sends the next about then: the next commit waits for as many, and no more; alone it waits for
-// nobody.
+// Whoever was answered by a commit sends the next about then: the next commit waits for as many, and no more; alone it
+// waits for nobody.
 func TestACommitWaitsForThoseWhomTheLastOneAnswered(t *testing.T) {
 	r := &recorder{go1: make(chan struct{})}
 	c := newCommitter(r.receive, func(event.Event) {})

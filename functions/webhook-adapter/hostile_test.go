@@ -57,8 +57,9 @@ func with(header map[string]string, name, value string) map[string]string {
 	return header
 }
 
-// Who holds a body that GitHub once signed can send it under another id, as the signature covers the body alone. It is taken, since
-// GitHub itself tells of one event in several ways; what it means is for stage-router to say, by the moment it tells of.
+// Who holds a body that GitHub once signed can send it under another id, as the signature covers the body alone. It is
+// taken, since GitHub itself tells of one event in several ways; what it means is for stage-router to say, by the
+// moment it tells of.
 func TestASignatureCoversTheBodyAlone(t *testing.T) {
 	f := setup(t)
 	body := []byte(labeled)

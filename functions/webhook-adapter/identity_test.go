@@ -13,8 +13,8 @@ import (
 	"codexk8s.dev/shared/webhook"
 )
 
-// timekeeper stores a delivery that never came as GitHub's list shows it. When somebody has it delivered once more, from
-// whichever hook, its bytes are others and it says the same.
+// timekeeper stores a delivery that never came as GitHub's list shows it. When somebody has it delivered once more,
+// from whichever hook, its bytes are others and it says the same.
 func TestTheRealBytesOfWhatWasTakenFromGitHubsList(t *testing.T) {
 	f := setup(t)
 	const listed = `{"sender": {"login": "bob"}, "repository": {"full_name": "Acme/api"}, "issue": {"number": 12, "title": "a \u0026 b"}, "action": "opened"}`

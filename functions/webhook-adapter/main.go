@@ -34,8 +34,8 @@ type env struct {
 
 func main() { serve.Main("webhook-adapter", run) }
 
-// init lets the heap, a few megabytes here, grow fivefold between collections: it saves a third of the processor time of
-// an acknowledgement. The soft limit takes that back when large payloads fill it. Go's own variables come first.
+// init lets the heap, a few megabytes here, grow fivefold between collections: it saves a third of the processor time
+// of an acknowledgement. The soft limit takes that back when large payloads fill it. Go's own variables come first.
 func init() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)

@@ -40,8 +40,8 @@ type source struct {
 	tokens, secrets webhook.Secrets
 }
 
-// loadSources reads the list; no path, no sources. A mistake anywhere in it is an error: a source that was silently left
-// out would lose its events.
+// loadSources reads the list; no path, no sources. A mistake anywhere in it is an error: a source that was silently
+// left out would lose its events.
 func loadSources(path string) ([]source, error) {
 	if path == "" {
 		return nil, nil

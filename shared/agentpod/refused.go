@@ -2,7 +2,8 @@ package agentpod
 
 import "codexk8s.dev/shared/reason"
 
-// RefusedObject is what a person can do about an object of the run that the API server will never accept. told are its words.
+// RefusedObject is what a person can do about an object of the run that the API server will never accept. told are its
+// words.
 func RefusedObject(told string) *Refusal {
 	if IsQuota(told) {
 		return refuse(reason.QuotaExceeded, "There is no quota left for this run: %s. Wait for other runs to end, or raise the quota.", told)

@@ -80,8 +80,8 @@ func Departing(ns *corev1.Namespace, now time.Time) error {
 	return nil
 }
 
-// Lingering says why a Job that was told to stop stands in the way of the next one for longer than its pod may take to
-// end: a *Delay, or nil. now is the time by the API server's clock.
+// Lingering says why a Job that was told to stop stands in the way of the next one for longer than its pod may
+// take to end: a *Delay, or nil. now is the time by the API server's clock.
 func Lingering(job *batchv1.Job, grace time.Duration, now time.Time) error {
 	since := job.DeletionTimestamp
 	if since == nil || now.Sub(since.Time) <= grace+leaveMargin {

@@ -26,8 +26,8 @@ func sandboxed(t *testing.T, r events.AgentRequested, version string) agentpod.O
 	return o
 }
 
-// The Sandbox stands in the Job's place: all else of the run is the same, and its pod is the Job's, but that the deadline
-// is the pod's own, and its label tells who made it.
+// The Sandbox stands in the Job's place: all else of the run is the same, and its pod is the Job's, but that the
+// deadline is the pod's own, and its label tells who made it.
 func TestSandbox(t *testing.T) {
 	r := request()
 	r.Runtime, r.Attempt = "gvisor", 1

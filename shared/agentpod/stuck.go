@@ -232,7 +232,8 @@ func latest(warnings []corev1.Event, now time.Time, of func(corev1.Event) bool) 
 	return last
 }
 
-// saidAt is when an event was recorded last; which of its times are set depends on who did. One that does not say is of now.
+// saidAt is when an event was recorded last; which of its times are set depends on who did. One that does not say is of
+// now.
 func saidAt(e corev1.Event, now time.Time) time.Time {
 	at := e.CreationTimestamp.Time
 	for _, t := range []metav1.Time{e.FirstTimestamp, e.LastTimestamp, metav1.Time(e.EventTime)} {

@@ -79,8 +79,8 @@ func refused(age time.Duration, message string) corev1.Event {
 	return said("job-uid", age, "FailedCreate", "Error creating: "+message)
 }
 
-// TestJudgePods: pods as clusters have them. Each has its true reason, with the words of whoever knows, as soon as it can't
-// come right by itself, and not before.
+// TestJudgePods: pods as clusters have them. Each has its true reason, with the words of whoever knows, as soon as it
+// can't come right by itself, and not before.
 func TestJudgePods(t *testing.T) {
 	const (
 		timedOut = `Internal error occurred: failed calling webhook "mutate.example": failed to call webhook: Post "https://hook": context deadline exceeded`

@@ -1,10 +1,10 @@
-// Package approval decides what becomes of what people are asked: may an agent's tool run, may a label be set, which of these
-// ways shall it be. An approval and a question are one thing, a request.
+// Package approval decides what becomes of what people are asked: may an agent's tool run, may a label be set, which of
+// these ways shall it be. An approval and a question are one thing, a request.
 //
-// Whoever asks makes a Request and seals it: Seal checks it and binds it to a digest of what is asked. The policy, which is
-// data, says by the action and the agent's role who may decide, how many must, by when, and where they are told. Decide takes
-// the ticket (the request with all that has come of it), what has happened, and the time; it returns the ticket as it is from
-// then on and what to emit. It calls nobody: what it must know of people comes with the input.
+// Whoever asks makes a Request and seals it: Seal checks it and binds it to a digest of what is asked. The policy,
+// which is data, says by the action and the agent's role who may decide, how many must, by when, and where they are
+// told. Decide takes the ticket (the request with all that has come of it), what has happened, and the time; it returns
+// the ticket as it is from then on and what to emit. It calls nobody: what it must know of people comes with the input.
 //
 // A ticket goes this way, and what is final stays:
 //
@@ -17,8 +17,8 @@
 //
 // A ticket stays requested as long as quiet hours keep it from being told. Who knows of it may decide it all the same.
 //
-// A vote that does not count has a reason of its own, for the audit, and words for the person who cast it. Nobody is told more
-// than that the request is not theirs who has no part in it.
+// A vote that does not count has a reason of its own, for the audit, and words for the person who cast it. Nobody is
+// told more than that the request is not theirs who has no part in it.
 //
 // The package is pure.
 package approval
@@ -125,7 +125,8 @@ type Outcome struct {
 	At     time.Time `json:"at"`
 }
 
-// Supersedes reports whether r asks the same as old of another state of the world, so that nobody should answer old any more.
+// Supersedes reports whether r asks the same as old of another state of the world, so that nobody should answer old any
+// more.
 func Supersedes(r, old Request) bool {
 	return r.RunID == old.RunID && r.ID != old.ID && r.Kind == old.Kind && r.Action == old.Action &&
 		slices.Equal(r.Arguments, old.Arguments) && (r.Kind != events.KindQuestion || r.Title == old.Title)

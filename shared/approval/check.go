@@ -26,9 +26,9 @@ var (
 	allowedLangs = []string{"", "en", "ru"}
 )
 
-// Check notes in the file all that is wrong with the policy, which stands there at the path: what has the wrong form, and what
-// could never be, such as a quorum of more people than are named. agents are the roles of agents that there are; nil if the
-// file does not say.
+// Check notes in the file all that is wrong with the policy, which stands there at the path: what has the wrong form,
+// and what could never be, such as a quorum of more people than are named. agents are the roles of agents that there
+// are; nil if the file does not say.
 func (p *Policy) Check(f *yamlfile.File, agents []string, path ...any) {
 	c := checker{f: f, p: p, agents: agents, path: path}
 	if !slices.Contains(allowedLangs, p.Lang) {

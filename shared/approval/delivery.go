@@ -40,8 +40,8 @@ func (in Undeliverable) decide(d *decision) error {
 	return nil
 }
 
-// at is what is known of a place. A target that stands for several, or for the one of the channel's own, has its places told
-// by the events.
+// at is what is known of a place. A target that stands for several, or for the one of the channel's own, has its places
+// told by the events.
 func (t *Ticket) at(target Target) *Place {
 	t.place([]Target{target})
 	return &t.Places[slices.IndexFunc(t.Places, func(p Place) bool { return p.Target == target })]

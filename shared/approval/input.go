@@ -2,8 +2,8 @@ package approval
 
 import "codexk8s.dev/shared/events"
 
-// An Input is something that happened to a request, with what must be known to decide about it. Its kinds stand in this file,
-// and nobody else can add one.
+// An Input is something that happened to a request, with what must be known to decide about it. Its kinds stand in this
+// file, and nobody else can add one.
 type Input interface{ decide(d *decision) error }
 
 type (

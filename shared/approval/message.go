@@ -11,9 +11,9 @@ import (
 	"codexk8s.dev/shared/plain"
 )
 
-// Message is what all channels show of the ticket. It is rendered by us of what will be done, so it can't say another thing
-// than the arguments do: characters without a visible form are spelt out, and a value that could be taken for something else,
-// such as several lines or the number in quotes, stands as JSON.
+// Message is what all channels show of the ticket. It is rendered by us of what will be done, so it can't say another
+// thing than the arguments do: characters without a visible form are spelt out, and a value that could be taken for
+// something else, such as several lines or the number in quotes, stands as JSON.
 func (t Ticket) Message() Message {
 	r, w := t.Request, t.words()
 	m := Message{

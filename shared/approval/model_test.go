@@ -16,10 +16,10 @@ import (
 
 var sequences = flag.Int("sequences", 20_000, "how many random lives of a request TestNeverWrong plays, each of up to 24 steps")
 
-// TestNeverWrong plays random lives: clicks of people who may and who may not, told twice, lost, late and in another order,
-// edited, buttons of other requests, timers old and lost, a clock that jumps, places that fail, runs that end. Whatever comes, a
-// request is decided once, by enough people and by none who may not, never after a no that vetoes, never too late, and it ends.
-// A life that fails is told by its number, from which it can be played again.
+// TestNeverWrong plays random lives: clicks of people who may and who may not, told twice, lost, late and in another
+// order, edited, buttons of other requests, timers old and lost, a clock that jumps, places that fail, runs that end.
+// Whatever comes, a request is decided once, by enough people and by none who may not, never after a no that vetoes,
+// never too late, and it ends. A life that fails is told by its number, from which it can be played again.
 func TestNeverWrong(t *testing.T) {
 	const workers = 4
 	var all sync.WaitGroup

@@ -73,8 +73,8 @@ const (
 	ExpiryDeny   = "deny"   // that is a no
 )
 
-// Terms are a policy's rule as it holds for one request, with nothing left to look up: teams are their logins, channels their
-// targets, dates are times.
+// Terms are a policy's rule as it holds for one request, with nothing left to look up: teams are their logins, channels
+// their targets, dates are times.
 type Terms struct {
 	Lang     string          `json:"lang"` // en or ru
 	Who      Who             `json:"who"`

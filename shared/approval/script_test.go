@@ -22,8 +22,8 @@ import (
 
 var update = flag.Bool("update", false, "write the want sections")
 
-// TestScripts plays the scripts in testdata. Each is a specification: a policy, what happens, and all that is emitted and
-// audited because of it. It begins on Monday, 2 November 2026, 12:00 UTC, with a run of alice's. Acts, one a line:
+// TestScripts plays the scripts in testdata. Each is a specification: a policy, what happens, and all that is emitted
+// and audited because of it. It begins on Monday, 2 November 2026, 12:00 UTC, with a run of alice's. Acts, one a line:
 //
 //	member LOGIN ROLE|bot
 //	ask ACTION [JSON] [head=SHA] [role=ROLE] [over]       over: the run is over already

@@ -26,8 +26,8 @@ const (
 	maxURL      = 500
 )
 
-// Seal checks what shall be asked, brings its arguments into canonical form, and sets ID and Digest. Its error is for the
-// agent that asks: it says what is wrong with which field. What is sealed twice is the same.
+// Seal checks what shall be asked, brings its arguments into canonical form, and sets ID and Digest. Its error is for
+// the agent that asks: it says what is wrong with which field. What is sealed twice is the same.
 func Seal(r Request) (Request, error) {
 	if len(r.Arguments) > 0 {
 		canonical, err := Canonical(r.Arguments)

@@ -10,9 +10,9 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// For returns the terms for requests of an action by agents of a role: of the first rule that fits, the first policy's before
-// the next one's, so a project's goes before the process's. Without one it is nil: nobody can allow the action, so it is not
-// to be offered either. Language, zone, quiet hours and deputies are of the first policy that has some.
+// For returns the terms for requests of an action by agents of a role: of the first rule that fits, the first policy's
+// before the next one's, so a project's goes before the process's. Without one it is nil: nobody can allow the action,
+// so it is not to be offered either. Language, zone, quiet hours and deputies are of the first policy that has some.
 func For(action, role string, policies ...*Policy) *Terms {
 	var whole Policy
 	var from *Policy

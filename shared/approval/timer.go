@@ -130,7 +130,8 @@ func (t Terms) loud(at time.Time) time.Time {
 	return at
 }
 
-// until is the end of the quiet time in which at lies, by its own clock; zero = it lies in none. Another one may follow at once.
+// until is the end of the quiet time in which at lies, by its own clock; zero = it lies in none. Another one may follow
+// at once.
 func (q Quiet) until(at time.Time) time.Time {
 	midnight := func(days int) time.Time {
 		return time.Date(at.Year(), at.Month(), at.Day()+days, 0, 0, 0, 0, at.Location())

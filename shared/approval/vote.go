@@ -121,7 +121,8 @@ func (d *decision) answer(c Cast) string {
 	return c.Vote.Text
 }
 
-// dropLost takes out the votes of those who may not decide any more. That of a deputy was for the days in which it was cast.
+// dropLost takes out the votes of those who may not decide any more. That of a deputy was for the days in which it was
+// cast.
 func (d *decision) dropLost(newest Cast, members []Person) {
 	d.t.Votes = slices.DeleteFunc(d.t.Votes, func(c Cast) bool {
 		p := Person{GitHubAccount: events.GitHubAccount{Login: c.Who, ID: c.ID}}

@@ -11,11 +11,11 @@ import (
 
 // Ref is where a message stands.
 type Ref struct {
-	// Chat is Telegram's chat id, with the topic ("-100123/45"); Slack's or Mattermost's channel id; Jira's issue key; the
-	// name of an HTTP approver.
+	// Chat is Telegram's chat id, with the topic ("-100123/45"); Slack's or Mattermost's channel id; Jira's issue key;
+	// the name of an HTTP approver.
 	Chat string `json:"chat"`
-	// Message is Telegram's message id, Slack's ts, Mattermost's post id, Jira's comment id ("" = the issue itself), or the
-	// id of the attempt at an HTTP approver.
+	// Message is Telegram's message id, Slack's ts, Mattermost's post id, Jira's comment id ("" = the issue itself), or
+	// the id of the attempt at an HTTP approver.
 	Message string `json:"message,omitempty"`
 }
 

@@ -23,15 +23,15 @@ const callTime = 10 * time.Second
 // maxAnswer bounds how much of an answer is read, in bytes.
 const maxAnswer = 1 << 20
 
-// NewClient returns the HTTP client for the services that the platform's operator has connected. It follows no redirects,
-// which would carry a credential elsewhere.
+// NewClient returns the HTTP client for the services that the platform's operator has connected. It follows no
+// redirects, which would carry a credential elsewhere.
 func NewClient() *http.Client {
 	return &http.Client{Timeout: callTime, CheckRedirect: stay}
 }
 
-// NewGuardedClient returns the HTTP client for addresses that users configure. It connects only to the Internet and to what
-// the operator allows, and looks at the address it dials, not at the name, which may mean another one a moment later. It
-// uses no proxy, since that would do the dialling.
+// NewGuardedClient returns the HTTP client for addresses that users configure. It connects only to the Internet and to
+// what the operator allows, and looks at the address it dials, not at the name, which may mean another one a moment
+// later. It uses no proxy, since that would do the dialling.
 func NewGuardedClient(allowed []netip.Prefix) *http.Client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
 		return outside(address, allowed)

@@ -21,7 +21,8 @@ type Channel interface {
 	Tell(ctx context.Context, cb Callback, words string) error
 }
 
-// Settings connect channels: one whose token is empty is not connected. Lists of secrets are as webhook.ParseSecrets reads them.
+// Settings connect channels: one whose token is empty is not connected. Lists of secrets are as webhook.ParseSecrets
+// reads them.
 type Settings struct {
 	Keys string // of our own, for the buttons
 

@@ -1,4 +1,5 @@
-// Package chat shows requests for approval in chats and trackers, and reads what people do there: one file for each channel.
+// Package chat shows requests for approval in chats and trackers, and reads what people do there: one file for each
+// channel.
 //
 // A channel has these methods, and nothing else is known of it outside:
 //
@@ -13,16 +14,17 @@
 //
 // # What people see
 //
-// Every message is laid out once (layout), then written in the channel's own markup. Titles and heads are ours; all else may
-// have been written by an agent or a stranger. Such text stands where the channel knows no markup (code, plain text nodes),
-// invisible characters are spelt out, a link shows the host that it leads to. So nobody forges a line, a mention, a link or
-// a button. What does not fit into the channel's limits is cut, the longest texts first, and the message says where all of it is.
+// Every message is laid out once (layout), then written in the channel's own markup. Titles and heads are ours; all
+// else may have been written by an agent or a stranger. Such text stands where the channel knows no markup (code, plain
+// text nodes), invisible characters are spelt out, a link shows the host that it leads to. So nobody forges a line, a
+// mention, a link or a button. What does not fit into the channel's limits is cut, the longest texts first, and the
+// message says where all of it is.
 //
 // # What buttons carry
 //
-// A button carries a tag: the request, the digest under which it was shown, the choice, and a MAC of all that under our own
-// secret (Signer). A client that makes up the data of a click, as those of Telegram can, gets nowhere, nothing has to be looked
-// up to know what was clicked, and a function that was just started can do it.
+// A button carries a tag: the request, the digest under which it was shown, the choice, and a MAC of all that under our
+// own secret (Signer). A client that makes up the data of a click, as those of Telegram can, gets nowhere, nothing has
+// to be looked up to know what was clicked, and a function that was just started can do it.
 //
 // # Errors
 //

@@ -9,8 +9,8 @@ import (
 // githubText is GitHub's limit of a comment, less some for what its writer adds, in characters.
 const githubText = 65_000
 
-// GitHubComment is a request as a comment on its issue, in GitHub's Markdown: github-caller writes it. What others have written
-// stands in code, where GitHub looks for no mention, link, image or HTML.
+// GitHubComment is a request as a comment on its issue, in GitHub's Markdown: github-caller writes it. What others have
+// written stands in code, where GitHub looks for no mention, link, image or HTML.
 func GitHubComment(m events.ApprovalMessage) string {
 	l := lay(m)
 	l.fit(githubText-length(githubMarkdown(l.bare()))-32*len(l.sections), githubText)

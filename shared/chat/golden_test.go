@@ -22,8 +22,8 @@ import (
 
 var update = flag.Bool("update", false, "write what the channels show into testdata")
 
-// TestWhatPeopleRead holds every channel to what it shows of a message: the files have the message, the comment on GitHub in
-// its Markdown, and for each other channel its text, the markup with links in it, and the buttons.
+// TestWhatPeopleRead holds every channel to what it shows of a message: the files have the message, the comment on
+// GitHub in its Markdown, and for each other channel its text, the markup with links in it, and the buttons.
 func TestWhatPeopleRead(t *testing.T) {
 	files, err := filepath.Glob("testdata/messages/*.txtar")
 	if err != nil || len(files) == 0 {

@@ -138,7 +138,8 @@ func TestApproverTroubles(t *testing.T) {
 	sorted(t, err, &chat.Refused{Channel: "http", Reason: chat.Unfitting})
 }
 
-// TestApproverInside: no address that a user configures leads into our networks, by number, by name or by redirect, unless allowed.
+// TestApproverInside: no address that a user configures leads into our networks, by number, by name or by redirect,
+// unless allowed.
 func TestApproverInside(t *testing.T) {
 	hit := false
 	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hit = true }))

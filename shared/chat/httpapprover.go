@@ -17,8 +17,8 @@ import (
 	"codexk8s.dev/shared/webhook"
 )
 
-// HTTP is any number of approvers and executors that speak the contract of telegram-approver (POST /approve, for approvals) and
-// telegram-executor (POST /execute, for questions). A target is the name of one.
+// HTTP is any number of approvers and executors that speak the contract of telegram-approver (POST /approve, for
+// approvals) and telegram-executor (POST /execute, for questions). A target is the name of one.
 //
 // What is special about the contract, and how it is met:
 //

@@ -14,9 +14,9 @@ import (
 	"codexk8s.dev/shared/webhook"
 )
 
-// Jira is a site of Jira Cloud. A target is the key of an issue, "OPS-12", which gets a comment, or of a project, "OPS" or
-// "OPS/Approval", in which an issue is made (of the type Task, or the one named). People decide with a comment (/approve, /deny
-// reason, /answer 2) or, of an issue of ours, by a transition.
+// Jira is a site of Jira Cloud. A target is the key of an issue, "OPS-12", which gets a comment, or of a project, "OPS"
+// or "OPS/Approval", in which an issue is made (of the type Task, or the one named). People decide with a comment
+// (/approve, /deny reason, /answer 2) or, of an issue of ours, by a transition.
 // https://developer.atlassian.com/cloud/jira/platform/rest/v3/
 type Jira struct {
 	API      string          // of the site, "https://acme.atlassian.net"

@@ -16,7 +16,8 @@ import (
 	"codexk8s.dev/shared/webhook"
 )
 
-// jiraWindow is for how long Jira tries to deliver a webhook, with room to spare: five times, up to a quarter of an hour apart.
+// jiraWindow is for how long Jira tries to deliver a webhook, with room to spare: five times, up to a quarter of an
+// hour apart.
 // https://developer.atlassian.com/cloud/jira/platform/webhooks/
 const jiraWindow = 24 * time.Hour
 
@@ -48,8 +49,9 @@ type jiraEvent struct {
 	} `json:"changelog"`
 }
 
-// Read takes a new comment with a command, or a transition. Edited and deleted comments say nothing. A vote has no request's id:
-// whoever keeps the references knows which request its issue (Ref.Chat) is about, and Vote.Digest tells several apart.
+// Read takes a new comment with a command, or a transition. Edited and deleted comments say nothing. A vote has no
+// request's id: whoever keeps the references knows which request its issue (Ref.Chat) is about, and Vote.Digest tells
+// several apart.
 func (c *Jira) Read(r *http.Request, body []byte, now time.Time) (Callback, error) {
 	if err := bounded(body); err != nil {
 		return Callback{}, err

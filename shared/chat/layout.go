@@ -8,8 +8,8 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// A layout is what a message says, in order, before it is written in a channel's markup. All texts are readable, none is
-// escaped.
+// A layout is what a message says, in order, before it is written in a channel's markup. All texts are readable, none
+// is escaped.
 type layout struct {
 	words    words
 	head     string // ours: what it is, or how it ended

@@ -10,8 +10,8 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// TestLongMessagesAreCut: whatever is asked, every channel takes it, says that it was cut and where all of it is, and keeps the
-// buttons and the head of every part. The fakes refuse what is too long.
+// TestLongMessagesAreCut: whatever is asked, every channel takes it, says that it was cut and where all of it is, and
+// keeps the buttons and the head of every part. The fakes refuse what is too long.
 func TestLongMessagesAreCut(t *testing.T) {
 	for what, text := range map[string]string{
 		"words": "lorem ipsum dolor ", "markup": "<&>*_`[", "emoji": "👩‍👩‍👧", "unseen": "\u202e", "fences": "```\n",

@@ -16,9 +16,9 @@ import (
 
 // Mattermost is a bot. A target is a channel's id, 26 letters and digits.
 //
-// Mattermost signs nothing. What a button carries (its context) is kept by the server and shown to no client, so its tag, which
-// we sign, proves that the server sent it. What a dialog carries (its state) goes through the client. So that is bound to
-// the person who clicked, to the message and to an hour.
+// Mattermost signs nothing. What a button carries (its context) is kept by the server and shown to no client, so its
+// tag, which we sign, proves that the server sent it. What a dialog carries (its state) goes through the client. So
+// that is bound to the person who clicked, to the message and to an hour.
 // https://developers.mattermost.com/integrate/plugins/interactive-messages/
 type Mattermost struct {
 	API      string          // base URL of the server, without /api/v4
@@ -123,7 +123,8 @@ func (c *Mattermost) props(m events.ApprovalMessage) (object, error) {
 	return object{"attachments": []object{{"fallback": l.head + ": " + l.title, "text": mattermostText(l), "actions": actions}}}, nil
 }
 
-// mattermostText writes a layout in Markdown. What others wrote stands in code, where Mattermost looks for no mention or link.
+// mattermostText writes a layout in Markdown. What others wrote stands in code, where Mattermost looks for no mention
+// or link.
 func mattermostText(l layout) string {
 	var b strings.Builder
 	b.WriteString("**" + l.head + "**\n" + codeSpan(l.title))
@@ -200,7 +201,8 @@ func (c *Mattermost) call(ctx context.Context, method, path string, body object)
 	return mattermostAnswer{}, mattermostFailure(a, answered)
 }
 
-// mattermostFailure sorts an error by its status and its id. https://developers.mattermost.com/api-documentation/#/#errors
+// mattermostFailure sorts an error by its status and its id.
+// https://developers.mattermost.com/api-documentation/#/#errors
 func mattermostFailure(a answer, e mattermostAnswer) error {
 	words := fmt.Sprintf("%d %s %s", a.status, oneLine(e.ID, 100), oneLine(e.Message, 200))
 	reason := map[int]string{401: Unauthorized, 403: Unauthorized, 404: NotFound, 413: TooLarge}[a.status]

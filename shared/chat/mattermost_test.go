@@ -58,7 +58,8 @@ func TestMattermostClick(t *testing.T) {
 	sorted(t, c.Edit(ctx(t), chat.Ref{Chat: mattermostChannel, Message: "gone"}, secretSync()), &chat.Refused{Channel: "mattermost", Reason: chat.NotFound})
 }
 
-// TestMattermostDialog: a dialog's state goes through the client, so it is good for its own person, message and hour alone.
+// TestMattermostDialog: a dialog's state goes through the client, so it is good for its own person, message and hour
+// alone.
 func TestMattermostDialog(t *testing.T) {
 	w := newWorld(t)
 	w.shown(approval.Mattermost, secretSync())

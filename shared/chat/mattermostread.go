@@ -86,7 +86,8 @@ func (c *Mattermost) readDialog(in mattermostCallback, ref Ref, by events.Voter,
 	return cb, nil
 }
 
-// mattermostTold answers with words in a field; those of a dialog are an error, which keeps it open, so good news are not told.
+// mattermostTold answers with words in a field; those of a dialog are an error, which keeps it open, so good news are
+// not told.
 func mattermostTold(field string) func(string, bool) Response {
 	return func(words string, counted bool) Response {
 		if words == "" || field == "error" && counted {

@@ -16,7 +16,8 @@ import (
 // SlackURL is Slack's own Web API.
 const SlackURL = "https://slack.com/api"
 
-// Slack is an App in a workspace. A target is the id of a channel, "C0123ABC", or of a person, "U0123ABC", to whom it is sent directly.
+// Slack is an App in a workspace. A target is the id of a channel, "C0123ABC", or of a person, "U0123ABC", to whom it
+// is sent directly.
 // https://docs.slack.dev/reference/methods/chat.postMessage
 type Slack struct {
 	API     string          // base URL
@@ -89,7 +90,8 @@ func (c *Slack) Ask(ctx context.Context, cb Callback) error {
 	return nil
 }
 
-// Tell says something to the person who clicked, who alone sees it. It needs no token, so it works where chat.update can't.
+// Tell says something to the person who clicked, who alone sees it. It needs no token, so it works where chat.update
+// can't.
 // https://docs.slack.dev/interactivity/handling-user-interaction#message_responses
 func (c *Slack) Tell(ctx context.Context, cb Callback, words string) error {
 	if words == "" || cb.back == "" {

@@ -8,18 +8,19 @@ import (
 )
 
 const (
-	// slackBlock is the most that a text of a block may have, in characters: https://docs.slack.dev/reference/block-kit/blocks/section-block
+	// slackBlock is the most that a text of a block may have, in characters:
+	// https://docs.slack.dev/reference/block-kit/blocks/section-block
 	slackBlock = 3000
-	// slackMessage is less than the length from which Slack refuses all blocks together (msg_blocks_too_long). It documents none;
-	// messages of 9,600 characters were seen to pass, of 11,300 to fail.
+	// slackMessage is less than the length from which Slack refuses all blocks together (msg_blocks_too_long). It
+	// documents none; messages of 9,600 characters were seen to pass, of 11,300 to fail.
 	slackMessage = 8000
 	slackHeader  = 150
 	slackButton  = 75
 	slackField   = "words"
 )
 
-// message is a request as blocks. What others wrote stands in rich text, whose elements Slack shows as they are: it looks for
-// no mrkdwn, mention or link in them. https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
+// message is a request as blocks. What others wrote stands in rich text, whose elements Slack shows as they are: it
+// looks for no mrkdwn, mention or link in them. https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
 func (c *Slack) message(m events.ApprovalMessage) (object, error) {
 	t, err := tagOf(m)
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"codexk8s.dev/shared/plain"
 )
 
-// slackWindow is how old or new a request's timestamp may be: https://docs.slack.dev/authentication/verifying-requests-from-slack
+// slackWindow is how old or new a request's timestamp may be:
+// https://docs.slack.dev/authentication/verifying-requests-from-slack
 const slackWindow = 5 * time.Minute
 
 // slackPayload is what we read of block_actions and view_submission.
@@ -48,8 +49,8 @@ type slackPayload struct {
 	} `json:"view"`
 }
 
-// Read takes an interaction, a click or a modal that was sent, or the slash command by which a code comes. The clock is for
-// the timestamp, against replays. Slack wants the answer within three seconds.
+// Read takes an interaction, a click or a modal that was sent, or the slash command by which a code comes. The clock is
+// for the timestamp, against replays. Slack wants the answer within three seconds.
 func (c *Slack) Read(r *http.Request, body []byte, now time.Time) (Callback, error) {
 	if err := bounded(body); err != nil {
 		return Callback{}, err

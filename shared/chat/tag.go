@@ -83,8 +83,8 @@ func (t tag) bytes() []byte {
 
 var errUnknownTag = errors.New("what was clicked is none of our buttons, or of a secret that is no longer in use")
 
-// seal writes a tag as 48 characters that fit everywhere: of base64url, Telegram takes 64 bytes. The MAC is under the first
-// key; it holds for one channel, and with what the tag is bound to, such as the person who may use it.
+// seal writes a tag as 48 characters that fit everywhere: of base64url, Telegram takes 64 bytes. The MAC is under the
+// first key; it holds for one channel, and with what the tag is bound to, such as the person who may use it.
 func seal(keys webhook.Secrets, channel, bound string, t tag) string {
 	plain := t.bytes()
 	return base64.RawURLEncoding.EncodeToString(append(plain, mac(keys[0], channel, bound, plain)...))

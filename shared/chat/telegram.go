@@ -18,7 +18,8 @@ import (
 // TelegramURL is Telegram's own Bot API.
 const TelegramURL = "https://api.telegram.org"
 
-// Telegram is a bot. A target is a chat's id, "-1001234567890", with a topic "-1001234567890/42", or a public name "@releases".
+// Telegram is a bot. A target is a chat's id, "-1001234567890", with a topic "-1001234567890/42", or a public name
+// "@releases".
 // https://core.telegram.org/bots/api
 type Telegram struct {
 	API     string          // base URL
@@ -192,7 +193,8 @@ func (c *Telegram) call(ctx context.Context, method string, body object) (telegr
 // errUnmodified is Telegram's for an edit that changes nothing: what was wanted is there.
 var errUnmodified = errors.New("the message shows this already")
 
-// failure sorts what Telegram says. Its codes are few; the words tell the cases apart, as Telegram has had them for years.
+// failure sorts what Telegram says. Its codes are few; the words tell the cases apart, as Telegram has had them for
+// years.
 func (a telegramAnswer) failure(method string) error {
 	words := strings.ToLower(a.Description)
 	refused := func(reason string) error {

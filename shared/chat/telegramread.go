@@ -17,7 +17,8 @@ import (
 // telegramKeeps is how long Telegram tries to deliver an update: https://core.telegram.org/bots/api#getting-updates
 const telegramKeeps = 24 * time.Hour
 
-// telegramUpdate is what we read of https://core.telegram.org/bots/api#update. Edited messages are not asked for and not read.
+// telegramUpdate is what we read of https://core.telegram.org/bots/api#update. Edited messages are not asked for and
+// not read.
 type telegramUpdate struct {
 	ID      int64            `json:"update_id"`
 	Message *telegramMessage `json:"message"`
@@ -134,8 +135,8 @@ func (c *Telegram) readMessage(m telegramMessage, now time.Time) Callback {
 	return cb
 }
 
-// readReply takes the words that somebody answered a message of Ask with. What the message says is ours: Telegram shows us
-// what we sent.
+// readReply takes the words that somebody answered a message of Ask with. What the message says is ours: Telegram shows
+// us what we sent.
 func (c *Telegram) readReply(cb *Callback, m telegramMessage) {
 	t, err := open(c.Keys, approval.Telegram, cb.Ref.Chat, sealed.FindString(m.ReplyTo.Text))
 	if err != nil || !t.asks() {

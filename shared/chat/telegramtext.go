@@ -9,7 +9,8 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// message is the text and the buttons of a request. HTML has the fewest characters to escape of Telegram's three markups:
+// message is the text and the buttons of a request. HTML has the fewest characters to escape of Telegram's three
+// markups:
 // https://core.telegram.org/bots/api#html-style
 func (c *Telegram) message(m events.ApprovalMessage) (object, error) {
 	t, err := tagOf(m)
@@ -31,8 +32,8 @@ func (c *Telegram) message(m events.ApprovalMessage) (object, error) {
 	}, nil
 }
 
-// telegramHTML writes a layout. In code Telegram looks for no mention, link, command or hashtag; elsewhere it does, so there
-// defuse breaks them.
+// telegramHTML writes a layout. In code Telegram looks for no mention, link, command or hashtag; elsewhere it does, so
+// there defuse breaks them.
 func telegramHTML(l layout) string {
 	var b strings.Builder
 	bold := func(s string) { b.WriteString("<b>" + escapeHTML(defuse(s)) + "</b>") }

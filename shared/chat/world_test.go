@@ -29,7 +29,8 @@ type channel interface {
 	Tell(ctx context.Context, cb chat.Callback, words string) error
 }
 
-// world is the channels before the fakes, and a callback edge that does what approval-callback does, without a database.
+// world is the channels before the fakes, and a callback edge that does what approval-callback does, without a
+// database.
 type world struct {
 	t        *testing.T
 	fake     *fakechat.Server

@@ -37,7 +37,8 @@ type ApprovalRequested struct {
 	Role  string `json:"role"`  // of the agent, by which the policy is chosen
 	// Action is by what the policy is chosen: "tool:secret_sync", "label:run:qa", "step:deploy", "question".
 	Action string `json:"action"`
-	// Title says what is asked, for people, in one line: for an approval in the platform's words, for a question in the agent's.
+	// Title says what is asked, for people, in one line: for an approval in the platform's words, for a question in the
+	// agent's.
 	Title string `json:"title"`
 	// Arguments are with what the action will be done, a JSON object in canonical form. They hold no secret.
 	Arguments json.RawMessage `json:"arguments,omitempty"`
@@ -51,7 +52,8 @@ type ApprovalRequested struct {
 
 	HeadSHA  string `json:"headSha,omitempty"`  // the commit that the agent worked on
 	IssueURL string `json:"issueUrl,omitempty"` // https
-	// Digest is the SHA-256 of what is asked, hexadecimal: action, arguments, repository, head; of a question its text and options, too.
+	// Digest is the SHA-256 of what is asked, hexadecimal: action, arguments, repository, head; of a question its text
+	// and options, too.
 	Digest string `json:"digest"`
 
 	RequestedBy GitHubAccount `json:"requestedBy"` // whose run it is
@@ -138,7 +140,8 @@ type ApprovalReminder struct {
 	Text   string `json:"text"`   // plain, in the message's language
 }
 
-// ApprovalMessage is what all channels show of a request, each within its limits. Its texts are plain: a channel escapes them.
+// ApprovalMessage is what all channels show of a request, each within its limits. Its texts are plain: a channel
+// escapes them.
 type ApprovalMessage struct {
 	RequestID string        `json:"requestId"`
 	Digest    string        `json:"digest"`  // the first twelve digits of the request's

@@ -243,8 +243,8 @@ func (l LabelObserved) EventSubject() string { return WorkItem(l.Repository, l.I
 // Correlation is the work item.
 func (l LabelObserved) Correlation() string { return l.EventSubject() }
 
-// LLMRequested asks for one model answer outside an agent pod. Nothing emits it yet: a discussion, whose answers are comments
-// and need no checkout, will be the first.
+// LLMRequested asks for one model answer outside an agent pod. Nothing emits it yet: a discussion, whose answers are
+// comments and need no checkout, will be the first.
 type LLMRequested struct {
 	RequestID string       `json:"requestId"`
 	Model     string       `json:"model"`

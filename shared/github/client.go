@@ -52,8 +52,8 @@ type Clients struct {
 // Client calls GitHub with one credential.
 type Client struct {
 	*gh.Client
-	// Credential names who calls, without being a secret, "installation:123", "app:7" or "token:<hash>". Limits are GitHub's per credential, so
-	// pauses are kept under it.
+	// Credential names who calls, without being a secret, "installation:123", "app:7" or "token:<hash>". Limits are
+	// GitHub's per credential, so pauses are kept under it.
 	Credential string
 }
 
@@ -205,8 +205,8 @@ func (cs *Clients) installation(ctx context.Context, repository string) (int64, 
 	return found.GetID(), nil
 }
 
-// installationTransport makes a transport with an AppsTransport of its own: ghinstallation writes to the one it is given
-// whenever it fetches a token, so sharing it between installations is a data race.
+// installationTransport makes a transport with an AppsTransport of its own: ghinstallation writes to the one it is
+// given whenever it fetches a token, so sharing it between installations is a data race.
 func (cs *Clients) installationTransport(id int64) (*ghinstallation.Transport, error) {
 	tr, err := ghinstallation.New(cs.transport, cs.config.AppID, id, cs.config.AppKey)
 	if err != nil {
@@ -255,10 +255,10 @@ func ReadPermissions() *gh.InstallationPermissions {
 	}
 }
 
-// Token fetches a fresh token for one repository with just these permissions; GitHub lets it live for an hour. id is the
-// repository's number, which GitHub takes whatever the repository is called by now; it refuses an old name. With 0 the
-// number is asked for first. With a plain token configured that token is returned as it is, with whatever rights it has:
-// fit for trying out, an App for real.
+// Token fetches a fresh token for one repository with just these permissions; GitHub lets it live for an hour. id is
+// the repository's number, which GitHub takes whatever the repository is called by now; it refuses an old name. With 0
+// the number is asked for first. With a plain token configured that token is returned as it is, with whatever rights it
+// has: fit for trying out, an App for real.
 func (cs *Clients) Token(ctx context.Context, repository string, id int64, permissions *gh.InstallationPermissions) (Token, error) {
 	if cs.plain != nil {
 		return Token{Value: cs.config.Token}, nil

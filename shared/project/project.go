@@ -12,8 +12,8 @@
 //	      version: 1
 //	      ...
 //
-// A login or a repository counts by GitHub's number from its first sight on. "bob@583231" says which account is meant where
-// somebody else has the name by now, and "acme/shop@1296269" which repository.
+// A login or a repository counts by GitHub's number from its first sight on. "bob@583231" says which account is meant
+// where somebody else has the name by now, and "acme/shop@1296269" which repository.
 //
 // The package is pure. All that is wrong comes in one error, each fault with its line.
 package project
@@ -196,7 +196,8 @@ func (c *checker) settings(s Settings, path ...any) {
 	}
 }
 
-// name reads "name@number", the form that says which of GitHub's accounts or repositories is meant by the name, or a name alone.
+// name reads "name@number", the form that says which of GitHub's accounts or repositories is meant by the name, or a
+// name alone.
 func (c *checker) name(pattern *regexp.Regexp, what, text string, path ...any) Name {
 	text = strings.ToLower(text)
 	if !pattern.MatchString(text) {

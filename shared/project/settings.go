@@ -13,8 +13,8 @@ const (
 	DropHidden = "drop"
 )
 
-// Settings are a project's own choices; a zero value leaves the process's. They are stored as JSON. config/README.md has a
-// row for each.
+// Settings are a project's own choices; a zero value leaves the process's. They are stored as JSON. config/README.md
+// has a row for each.
 type Settings struct {
 	Engine       string `yaml:"engine" json:"engine,omitempty"`             // codex or builtin
 	Model        string `yaml:"model" json:"model,omitempty"`               // the default model

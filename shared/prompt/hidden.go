@@ -33,8 +33,8 @@ var hiddenMarkup = regexp.MustCompile(`(?is)<!--.*?(?:-->|\z)` +
 	"|(?:^|\n)[ \t>]*(?:```+|~~~+)[^\\s`]*[ \t]+[^\n`]+" +
 	`|\\(?:phantom|[hv]phantom|color\{white\}|textcolor\{white\})\{[^}]*\}`)
 
-// reveal marks what a person does not see: [hidden from people: …] around passages, \u{…} in place of characters without
-// a visible form. It returns the passages and runs of characters too. Text that is no UTF-8 is repaired.
+// reveal marks what a person does not see: [hidden from people: …] around passages, \u{…} in place of characters
+// without a visible form. It returns the passages and runs of characters too. Text that is no UTF-8 is repaired.
 func reveal(s string) (text string, hidden []string) {
 	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n")
 	s, hidden = plain.SpellOut(s)
@@ -156,7 +156,8 @@ func hiddenIn(in Input) []string {
 	return Hidden(texts...)
 }
 
-// Hidden lists what people do not see of the texts when GitHub shows them, each passage once and cut to maxPassage characters.
+// Hidden lists what people do not see of the texts when GitHub shows them, each passage once and cut to maxPassage
+// characters.
 func Hidden(texts ...string) (all []string) {
 	for _, text := range texts {
 		_, hidden := reveal(text)

@@ -23,9 +23,10 @@ const (
 	bodyPatience = 5 * time.Second
 )
 
-// Bodies bounds what the bodies of requests take of memory and of time, before anybody knows whether they deserve it: every
-// pod reaches the cluster's functions, an agent's too. Small ones are read at once. Of larger ones only so many are held at
-// a time, and of one sender one; so a sender who is known keeps no other from his turn. Nor does he by many requests.
+// Bodies bounds what the bodies of requests take of memory and of time, before anybody knows whether they deserve it:
+// every pod reaches the cluster's functions, an agent's too. Small ones are read at once. Of larger ones only so many
+// are held at a time, and of one sender one; so a sender who is known keeps no other from his turn. Nor does he by many
+// requests.
 type Bodies struct {
 	slots   chan struct{}
 	mu      sync.Mutex
@@ -48,8 +49,8 @@ func NewBodies(large int) *Bodies {
 // ErrBusy says that a request found no room. The sender may come again.
 var ErrBusy = errors.New("other requests are being read, try again")
 
-// Guard puts the bounds on r's body until leave is called, when nothing holds it any more. Reading it may end with ErrBusy, or
-// with os.ErrDeadlineExceeded. sender is "" where nobody knows who it is.
+// Guard puts the bounds on r's body until leave is called, when nothing holds it any more. Reading it may end with
+// ErrBusy, or with os.ErrDeadlineExceeded. sender is "" where nobody knows who it is.
 func (b *Bodies) Guard(w http.ResponseWriter, r *http.Request, sender string) (leave func()) {
 	g := &guardedBody{ReadCloser: r.Body, bodies: b, sender: sender, control: http.NewResponseController(w), announced: r.ContentLength}
 	g.refused = !b.begin(sender)
@@ -155,7 +156,8 @@ func (g *guardedBody) leave() {
 	}
 }
 
-// laterBody gives an error of reading a body its kind: it may come whole the next time. Any other is the sender's fault.
+// laterBody gives an error of reading a body its kind: it may come whole the next time. Any other is the sender's
+// fault.
 func laterBody(err error) error {
 	switch {
 	case errors.Is(err, ErrBusy):

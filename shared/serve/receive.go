@@ -68,8 +68,8 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) {
 	s.sweep.pass(s)
 }
 
-// Postpone makes the function note, with postpone, until when it can't handle an event: see [events.RetryAt]. The Broker
-// retries for seconds, but a rate limit may last an hour, and until then the event need not be sent again.
+// Postpone makes the function note, with postpone, until when it can't handle an event: see [events.RetryAt]. The
+// Broker retries for seconds, but a rate limit may last an hour, and until then the event need not be sent again.
 func (s *Server) Postpone(postpone func(ctx context.Context, e event.Event, until time.Time) error) {
 	s.postpone = postpone
 }
@@ -129,8 +129,8 @@ func (s *Server) isWokenBy(eventType string) bool {
 const maxFollowed = 16
 
 // follow handles at once what the function has emitted for itself: it is stored, so a way over the Broker would only
-// take time. It returns what is to be sent: what others hear, too, and what could not be handled, which comes again by the
-// Broker. The receipt keeps it single if both ways come through.
+// take time. It returns what is to be sent: what others hear, too, and what could not be handled, which comes again by
+// the Broker. The receipt keeps it single if both ways come through.
 func (s *Server) follow(ctx context.Context, emitted []event.Event) (send []event.Event) {
 	for n := 0; len(emitted) > 0; n++ {
 		e := emitted[0]

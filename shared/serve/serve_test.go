@@ -187,8 +187,8 @@ func TestARefusedSendIsTheCallersFailure(t *testing.T) {
 	}
 }
 
-// TestWhatAFunctionTellsItselfTakesNoWayOverTheBroker: it is handled in the same request, and what that leads to is sent;
-// what can't be handled goes to the Broker, which brings it again, and an endless talk with itself ends there.
+// TestWhatAFunctionTellsItselfTakesNoWayOverTheBroker: it is handled in the same request, and what that leads to is
+// sent; what can't be handled goes to the Broker, which brings it again, and an endless talk with itself ends there.
 func TestWhatAFunctionTellsItselfTakesNoWayOverTheBroker(t *testing.T) {
 	requested, resumed := events.RunRequested{}.EventType(), events.RunResumed{}.EventType()
 	finished, started := events.RunFinished{}.EventType(), events.AgentStopRequested{}.EventType()

@@ -38,8 +38,8 @@ func noTelemetry() *telemetry {
 	}
 }
 
-// openTelemetry starts the exporters that the JSON config asks for; "" is off. Its shape is Knative's observability.Config,
-// which itself would link and register the handlers of net/http/pprof.
+// openTelemetry starts the exporters that the JSON config asks for; "" is off. Its shape is Knative's
+// observability.Config, which itself would link and register the handlers of net/http/pprof.
 func openTelemetry(ctx context.Context, function, config string) (*telemetry, error) {
 	if config == "" {
 		return noTelemetry(), nil

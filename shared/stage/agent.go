@@ -119,8 +119,8 @@ func (d *decision) failed(cause, message string) {
 		d.audit(platform, "agent.failed.late", "run_"+string(d.item.Run.State), "%s: %s", cause, message)
 		return
 	}
-	// A Job that can't begin (no image, no quota, no room) would go on trying until its deadline, and hold what it asked
-	// for. One that has ended is left alone.
+	// A Job that can't begin (no image, no quota, no room) would go on trying until its deadline, and hold what it
+	// asked for. One that has ended is left alone.
 	d.stop(Failed, cause, message)
 }
 

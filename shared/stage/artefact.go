@@ -18,8 +18,8 @@ type Artefact struct {
 // madePullRequest is the artefact whose value is the number of a pull request.
 const madePullRequest = "pull_request"
 
-// made keeps what the item's run has reported, if its stage makes such a thing. It takes the place of what the stage had of
-// that name.
+// made keeps what the item's run has reported, if its stage makes such a thing. It takes the place of what the stage
+// had of that name.
 func (d *decision) made(name, value string) {
 	run := d.item.Run
 	if !slices.Contains(d.p.Stage(run.Stage).Makes, name) {
@@ -54,13 +54,15 @@ func (i *Item) makers() (stages []string) {
 	return stages
 }
 
-// revises reports whether there is a pull request that a revise of the stage could go on with: not one that only others have made.
+// revises reports whether there is a pull request that a revise of the stage could go on with: not one that only others
+// have made.
 func (i *Item) revises(stage string) bool {
 	by := i.makers()
 	return i.PullRequest != 0 && (len(by) == 0 || slices.Contains(by, stage))
 }
 
-// reviewedStage is the one whose work a review of the pull request is about: that of the newest run, unless only others have made it.
+// reviewedStage is the one whose work a review of the pull request is about: that of the newest run, unless only others
+// have made it.
 func (i *Item) reviewedStage() string {
 	by := i.makers()
 	switch {

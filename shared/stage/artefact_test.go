@@ -9,7 +9,8 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// What a run reports is kept by the name that its stage has for it; the next one takes its place, and keeps what others made.
+// What a run reports is kept by the name that its stage has for it; the next one takes its place, and keeps what others
+// made.
 func TestWhatARunHasMade(t *testing.T) {
 	now, p := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC), Default()
 	p.Stages = append(p.Stages, Stage{Name: "plan", Makes: []string{"plan"}})

@@ -119,8 +119,8 @@ func edited(p *Process, r *Run) string {
 // maxHidden bounds how many passages are shown that the page does not show.
 const maxHidden = 20
 
-// hidden shows what of the task's text is not to be seen on the page, to whoever stands for it, and says what the
-// agent gets of it.
+// hidden shows what of the task's text is not to be seen on the page, to whoever stands for it, and says what
+// the agent gets of it.
 func hidden(p *Process, i Item) string {
 	var b strings.Builder
 	passages := i.Run.Task.Hidden

@@ -14,7 +14,8 @@ import (
 	"codexk8s.dev/shared/webhook"
 )
 
-// A Subject is what an event is about, as the event names it. Where the platform keeps that is for the store to find out.
+// A Subject is what an event is about, as the event names it. Where the platform keeps that is for the store to find
+// out.
 type Subject struct {
 	Repository   string // "owner/name", as it was called then
 	RepositoryID int64  // GitHub's number; 0 = not said
@@ -46,8 +47,8 @@ var hears = map[string]func(event.Event) (Subject, Input, error){
 // Hears are the types of the events about work items, sorted.
 func Hears() []string { return slices.Sorted(maps.Keys(hears)) }
 
-// Hear says what an event is about and what it is for a decision: nil where it means nothing to any run. It refuses data
-// that it can't read, and a type that is not among Hears.
+// Hear says what an event is about and what it is for a decision: nil where it means nothing to any run. It refuses
+// data that it can't read, and a type that is not among Hears.
 func Hear(e event.Event) (Subject, Input, error) {
 	hear, ok := hears[e.Type()]
 	if !ok {
@@ -158,8 +159,8 @@ func subject(r webhook.Repository, at time.Time, e event.Event) Subject {
 // agentBranch is the branch of an issue's agent.
 var agentBranch = regexp.MustCompile(`^codexk8s/issue-([1-9][0-9]{0,8})$`)
 
-// subjectOfPull knows a pull request of ours by its branch, and only when the branch lives in the repository itself, where
-// no stranger can push. Should it have been renamed, the store knows it by its number.
+// subjectOfPull knows a pull request of ours by its branch, and only when the branch lives in the repository itself,
+// where no stranger can push. Should it have been renamed, the store knows it by its number.
 func subjectOfPull(r webhook.Repository, p webhook.PullRequest, e event.Event) Subject {
 	about := subject(r, p.UpdatedAt, e)
 	about.Pull = int(p.Number)

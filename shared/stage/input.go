@@ -10,8 +10,8 @@ import (
 // An Input is something that happened, as a decision takes it. Hear makes it of an event. Its kinds stand in this file,
 // and nobody else can add one.
 type Input interface {
-	// Needs says what must be loaded for the decision. key and issue name the work item: the key of its repository, which
-	// outlives a rename, and the issue's number.
+	// Needs says what must be loaded for the decision. key and issue name the work item: the key of its repository,
+	// which outlives a rename, and the issue's number.
 	Needs(key string, issue int) Needs
 	decide(d *decision)
 }
@@ -127,8 +127,8 @@ type (
 	JobDelayed struct{ events.AgentDelayed }
 	// JobFailed says that the run's Job could not start, or ended badly.
 	JobFailed struct{ events.AgentFailed }
-	// JobEnded says that the run's Job completed. The agent reports or asks before it exits, so the report, if there ever
-	// will be one, is known by now, and so is what it waits for.
+	// JobEnded says that the run's Job completed. The agent reports or asks before it exits, so the report, if there
+	// ever will be one, is known by now, and so is what it waits for.
 	JobEnded struct{ events.AgentFinished }
 	// Reported is the agent's own word.
 	Reported struct{ events.AgentReported }

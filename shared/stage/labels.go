@@ -52,8 +52,8 @@ func (p *Process) triggers(labels []string) []string {
 	return slices.CompactFunc(ts, same)
 }
 
-// LabelOf is the label that starts the stage, or its revise. The other kinds have none of a stage's. That of a stage which
-// the process doesn't have is named after it: what a run shows is never without a name.
+// LabelOf is the label that starts the stage, or its revise. The other kinds have none of a stage's. That of a stage
+// which the process doesn't have is named after it: what a run shows is never without a name.
 func (p *Process) LabelOf(stage string, kind events.Kind) string {
 	label := cmp.Or(p.Stage(stage).Label, p.Labels.Trigger+stage)
 	if kind == events.KindRevise {
@@ -111,8 +111,8 @@ func (p *Process) effort(labels []string) (effort string, ok bool) {
 	return chosen, false
 }
 
-// GitHub keeps one label of a name, however it is spelled. fold gives all spellings one form, in lower case as far as it is
-// ASCII; they are those of strings.EqualFold, by which other functions compare.
+// GitHub keeps one label of a name, however it is spelled. fold gives all spellings one form, in lower case as far as
+// it is ASCII; they are those of strings.EqualFold, by which other functions compare.
 func fold(label string) string { return strings.Map(foldRune, label) }
 
 func foldRune(r rune) rune {

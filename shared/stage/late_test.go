@@ -53,8 +53,8 @@ func TestAnOldDeadline(t *testing.T) {
 	}
 }
 
-// A label that a program took off was answered, by a platform whose database is gone: it brings its run back. One that a
-// person took off starts nothing.
+// A label that a program took off was answered, by a platform whose database is gone: it brings its run back. One that
+// a person took off starts nothing.
 func TestWhoTookALateLabelOff(t *testing.T) {
 	p, noon := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	for _, program := range []bool{true, false} {

@@ -255,7 +255,8 @@ func TestARunIsBasedOnACommit(t *testing.T) {
 	}
 }
 
-// TestLabelsAreComparedAlikeEverywhere: github-caller and timekeeper compare with strings.EqualFold what is decided here.
+// TestLabelsAreComparedAlikeEverywhere: github-caller and timekeeper compare with strings.EqualFold what is decided
+// here.
 func TestLabelsAreComparedAlikeEverywhere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		letter := rapid.SampledFrom([]rune("aAkKsSiIéÉßẞσΣςﬁ:-\u212a\u017f\u0130\u0131\u00a0"))

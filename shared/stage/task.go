@@ -44,8 +44,8 @@ func (t *Task) compare(title, body, editor string) {
 	}
 }
 
-// approve takes the text, as whoever set the label saw it, for the task of the run to come. A revise goes by the
-// text of the run before, and so does a label on the pull request, which shows another text.
+// approve takes the text, as whoever set the label saw it, for the task of the run to come. A revise goes by
+// the text of the run before, and so does a label on the pull request, which shows another text.
 func (d *decision) approve(in Labeled, t Trigger) {
 	switch {
 	case d.item.Approved == nil && in.Pull != nil:

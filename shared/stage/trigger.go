@@ -227,7 +227,8 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 	return "", ""
 }
 
-// request makes a run of an accepted intent, with the item's approved text for a task. It waits for a place in its project.
+// request makes a run of an accepted intent, with the item's approved text for a task. It waits for a place in its
+// project.
 func (d *decision) request(t Trigger, by, intent string, review *Review) {
 	s := d.p.Stage(t.Stage)
 	settings := d.item.Project.Settings

@@ -79,7 +79,8 @@ func (r *Run) open() (open []Ask) {
 	return open
 }
 
-// waitsFor is what has to come before the run goes on. Where it has asked for both, a decision is what people hear of first.
+// waitsFor is what has to come before the run goes on. Where it has asked for both, a decision is what people hear of
+// first.
 func (r *Run) waitsFor() WaitingFor {
 	if slices.ContainsFunc(r.open(), func(a Ask) bool { return a.Kind == events.KindApproval }) {
 		return ForApproval
@@ -87,8 +88,8 @@ func (r *Run) waitsFor() WaitingFor {
 	return ForAnswer
 }
 
-// catchUp hears of what the agent has asked and no event has told of yet. It comes before all that would take the silence
-// of a run that waits for its end.
+// catchUp hears of what the agent has asked and no event has told of yet. It comes before all that would take the
+// silence of a run that waits for its end.
 func (d *decision) catchUp() {
 	for _, in := range d.item.Asked {
 		if d.item.Run.ask(in.ID) == nil {
@@ -133,8 +134,8 @@ func (d *decision) pause(since time.Time) {
 	d.later(endWithin, events.RunCheck{RunRef: d.item.Ref(), Namespace: run.Namespace, Attempt: run.Attempt})
 }
 
-// jobOver notes that a run that waits holds nothing any more. However the Job ended, its session is saved or what it did
-// last is done again.
+// jobOver notes that a run that waits holds nothing any more. However the Job ended, its session is saved or what it
+// did last is done again.
 func (d *decision) jobOver(how string) {
 	run := d.item.Run
 	if run.JobOver {
@@ -149,7 +150,8 @@ func (d *decision) jobOver(how string) {
 	d.goOn()
 }
 
-// jobLingers stops the Job of a run that waits, should it not have ended by itself. The next one starts when it is gone.
+// jobLingers stops the Job of a run that waits, should it not have ended by itself. The next one starts when it is
+// gone.
 func (d *decision) jobLingers() {
 	run := d.item.Run
 	if run.JobOver || d.now.Sub(run.PausedAt) < endWithin {
@@ -185,8 +187,8 @@ func (d *decision) decided(in events.ApprovalDecided) {
 	d.goOn()
 }
 
-// goOn lets a run that has all its answers wait for a place, as a new one does: waiting held none. The place is given by
-// the time of the request, so a run that was begun goes before those that came after it, and the limits hold.
+// goOn lets a run that has all its answers wait for a place, as a new one does: waiting held none. The place is given
+// by the time of the request, so a run that was begun goes before those that came after it, and the limits hold.
 func (d *decision) goOn() {
 	run := d.item.Run
 	if !run.JobOver || len(run.open()) > 0 || !run.to(Queued) {

@@ -112,8 +112,8 @@ func (db *DB) Heartbeat(ctx context.Context, runID string) error {
 // three heartbeats.
 const podSilence = 45 * time.Second
 
-// ClaimRun makes the pod with that secret's hash the run's own, or notes that it lives when it is. It reports false while
-// the run is another pod's.
+// ClaimRun makes the pod with that secret's hash the run's own, or notes that it lives when it is. It reports false
+// while the run is another pod's.
 func (db *DB) ClaimRun(ctx context.Context, runID string, pod []byte) (bool, error) {
 	now := db.Now()
 	tag, err := db.pool.Exec(ctx, `
@@ -140,8 +140,8 @@ func (db *DB) RunClaimed(ctx context.Context, runID string) (claimed bool, err e
 	return claimed, nil
 }
 
-// KeepBase notes the commit that the run goes by, once and for all: what its agent's pod says (pod), or what was looked up
-// before any pod has begun. It reports whether that is now its commit.
+// KeepBase notes the commit that the run goes by, once and for all: what its agent's pod says (pod), or what was looked
+// up before any pod has begun. It reports whether that is now its commit.
 func (db *DB) KeepBase(ctx context.Context, runID, commit string, pod bool) (bool, error) {
 	tag, err := db.pool.Exec(ctx, `
 		UPDATE runs

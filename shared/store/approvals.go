@@ -13,8 +13,8 @@ import (
 	"codexk8s.dev/shared/project"
 )
 
-// Ticket reads a request and holds its row until the transaction ends, so that one decision is taken at a time. It is the
-// zero Ticket when nobody has asked that, or when id is no UUID.
+// Ticket reads a request and holds its row until the transaction ends, so that one decision is taken at a time. It is
+// the zero Ticket when nobody has asked that, or when id is no UUID.
 func (tx *Tx) Ticket(ctx context.Context, id string) (t approval.Ticket, err error) {
 	err = optional(tx.QueryRow(ctx, `
 		SELECT ticket
@@ -60,7 +60,8 @@ func (tx *Tx) OpenTickets(ctx context.Context, runID string) ([]approval.Ticket,
 	return tickets, nil
 }
 
-// OpenRequests reads the requests of a work item that are not decided, the oldest first. Only its one active run can have some.
+// OpenRequests reads the requests of a work item that are not decided, the oldest first. Only its one active run can
+// have some.
 func (db *DB) OpenRequests(ctx context.Context, repository Repository, issue int) ([]approval.Ticket, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT a.ticket
@@ -112,8 +113,8 @@ func (tx *Tx) Voted(ctx context.Context, t approval.Ticket, v events.ApprovalVot
 	return in, err
 }
 
-// SaveTicket writes a request back, or for the first time. ErrChanged if it was decided otherwise meanwhile: what is final
-// stays, whatever a caller believes.
+// SaveTicket writes a request back, or for the first time. ErrChanged if it was decided otherwise meanwhile: what is
+// final stays, whatever a caller believes.
 func (tx *Tx) SaveTicket(ctx context.Context, t approval.Ticket) error {
 	var decided time.Time
 	if t.Outcome != nil {

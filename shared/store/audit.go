@@ -64,8 +64,8 @@ func sealOf(previous []byte, rows []auditRow) ([]byte, error) {
 // longestTx is more than any transaction of ours takes: Knative ends a request after five minutes at most.
 const longestTx = 15 * time.Minute
 
-// A Seal is a link of the chain. Who holds the database's password can cut off the newest links together with their rows,
-// and what is left is a whole chain: so the last link is told outside of the database, to be compared.
+// A Seal is a link of the chain. Who holds the database's password can cut off the newest links together with their
+// rows, and what is left is a whole chain: so the last link is told outside of the database, to be compared.
 type Seal struct {
 	Batch int64 // counts the links from 1; 0 = there is none
 	Rows  int
@@ -73,7 +73,8 @@ type Seal struct {
 }
 
 // SealAudit adds one link to the chain: a hash over up to limit rows that no seal covers yet, and over the hash before.
-// It returns the link, without rows when there was nothing to seal. Rows of transactions that may not have ended wait: one with a lower seq could follow.
+// It returns the link, without rows when there was nothing to seal. Rows of transactions that may not have ended wait:
+// one with a lower seq could follow.
 //
 // What a seal reached is not looked at again once another seal has come longestTx later: each seq up to there was given
 // out before the first, so its transaction had ended by the second, which took what was left.
@@ -154,8 +155,8 @@ func (tx *Tx) seal(ctx context.Context, batch []auditRow) (Seal, error) {
 // ErrAuditChanged says that rows of the audit are not what was sealed.
 var ErrAuditChanged = errors.New("the audit was changed")
 
-// VerifyAudit computes the chain of seals anew. It returns the last link that is right, with the number of all rows up to it, and an error that
-// names the first batch whose rows are not what was sealed.
+// VerifyAudit computes the chain of seals anew. It returns the last link that is right, with the number of all rows up
+// to it, and an error that names the first batch whose rows are not what was sealed.
 func (db *DB) VerifyAudit(ctx context.Context) (last Seal, err error) {
 	type link struct {
 		Batch          int64

@@ -117,7 +117,8 @@ func TestManySealAndWriteAtOnce(t *testing.T) {
 	}
 }
 
-// A row whose transaction is still open is sealed when it has ended, in a later batch, though rows after it were sealed before.
+// A row whose transaction is still open is sealed when it has ended, in a later batch, though rows after it were sealed
+// before.
 func TestASealWaitsForOpenTransactions(t *testing.T) {
 	w := newWorld(t)
 	db := w.as("timekeeper")

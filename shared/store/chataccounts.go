@@ -22,8 +22,8 @@ import (
 const CodeFor = 15 * time.Minute
 
 // LinkCode makes a one-time code by which the member with that login says which account of a channel is theirs: whoever
-// sends the code from an account has it linked. Only the code's hash is kept. ErrNotFound when no member has the login, or
-// GitHub's number of it is not known.
+// sends the code from an account has it linked. Only the code's hash is kept. ErrNotFound when no member has the login,
+// or GitHub's number of it is not known.
 func (db *DB) LinkCode(ctx context.Context, login string) (code string, err error) {
 	code = rand.Text() // 130 bits
 	hash := sha256.Sum256([]byte(code))
@@ -87,8 +87,8 @@ func (db *DB) LinkAccount(ctx context.Context, code string, by events.Voter) (wh
 	return who, err
 }
 
-// Voter finds out who voted on a request of the project, and who else is in it. who is nil for an account that is linked
-// to nobody. On GitHub the account is the person; an HTTP approver stands for itself.
+// Voter finds out who voted on a request of the project, and who else is in it. who is nil for an account that is
+// linked to nobody. On GitHub the account is the person; an HTTP approver stands for itself.
 func (tx *Tx) Voter(ctx context.Context, v events.Voter, project string) (who *approval.Person, members []approval.Person, err error) {
 	var linked events.GitHubAccount
 	var b pgx.Batch

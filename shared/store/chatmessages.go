@@ -11,12 +11,12 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// A ChatMessage is what one place shows of a request. Whoever has it is alone with it, so that the message is posted once
-// and an older version never lands on top of a newer one. As with GitHubView the lock is that of the row, and it is held
-// while the channel is called.
+// A ChatMessage is what one place shows of a request. Whoever has it is alone with it, so that the message is posted
+// once and an older version never lands on top of a newer one. As with GitHubView the lock is that of the row, and it
+// is held while the channel is called.
 //
-// The row is there before the channel is called: one without a Ref says that a message may be out there of which we know
-// no more, because the process died between its posting and Close.
+// The row is there before the channel is called: one without a Ref says that a message may be out there of which we
+// know no more, because the process died between its posting and Close.
 type ChatMessage struct {
 	Version  int64           // that is shown; 0 = nothing is
 	Reminded int             // how many reminders were sent
@@ -28,7 +28,8 @@ type ChatMessage struct {
 	at      events.ApprovalTarget
 }
 
-// ChatMessage waits until nobody else has the place's message, and takes it; ErrLocked if that takes too long. Close gives it back.
+// ChatMessage waits until nobody else has the place's message, and takes it; ErrLocked if that takes too long. Close
+// gives it back.
 func (db *DB) ChatMessage(ctx context.Context, request string, at events.ApprovalTarget) (*ChatMessage, error) {
 	_, err := db.pool.Exec(ctx, `
 		INSERT INTO chat_messages (request, channel, target, changed_at)
@@ -85,8 +86,8 @@ func (m *ChatMessage) Close(ctx context.Context) error {
 	return nil
 }
 
-// ShownElsewhere reports whether an act came from a chat in which the request was never shown. While a message is on its way
-// nobody knows in which chat it will be.
+// ShownElsewhere reports whether an act came from a chat in which the request was never shown. While a message is on
+// its way nobody knows in which chat it will be.
 func (tx *Tx) ShownElsewhere(ctx context.Context, request string, by events.Voter) (elsewhere bool, err error) {
 	if by.Chat == "" {
 		return false, nil

@@ -10,7 +10,8 @@ import (
 	"codexk8s.dev/test/local/pg/pgtest"
 )
 
-// Of many pods that come at once with the token of one run, one may write; another only when that one has fallen silent.
+// Of many pods that come at once with the token of one run, one may write; another only when that one has fallen
+// silent.
 func TestOnePodClaimsARun(t *testing.T) {
 	w := newWorld(t)
 	w.run(runA, "running", 12)

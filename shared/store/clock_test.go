@@ -9,8 +9,8 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// TestOneClock: by the clock that the store was handed, of whatever day, a timer is stored as one, sent when its time has
-// come and not before, and everything that is counted by time agrees.
+// TestOneClock: by the clock that the store was handed, of whatever day, a timer is stored as one, sent when its time
+// has come and not before, and everything that is counted by time agrees.
 func TestOneClock(t *testing.T) {
 	for name, day := range map[string]time.Time{
 		"long ago": time.Date(2009, 1, 2, 3, 4, 5, 6000, time.UTC), "far ahead": time.Date(2121, 12, 31, 23, 59, 59, 0, time.UTC),

@@ -137,8 +137,8 @@ func (db *DB) CloseDeadLetters(ctx context.Context) (closed int, err error) {
 	return int(ct.RowsAffected()), nil
 }
 
-// DeadLetters reads up to limit dead letters whose events are not handled yet, those that nobody has replayed first, each
-// newest first.
+// DeadLetters reads up to limit dead letters whose events are not handled yet, those that nobody has replayed first,
+// each newest first.
 func (db *DB) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT function, source, id, type, code, error, envelope, died_at, replayed_at

@@ -55,7 +55,8 @@ func TestADeadLetterIsOfWhoeverHasNotHandledIt(t *testing.T) {
 	}
 }
 
-// A replay makes a function handle the event again, though it may have a receipt, and the letter is closed by the receipt.
+// A replay makes a function handle the event again, though it may have a receipt, and the letter is closed by the
+// receipt.
 func TestAReplayedLetterIsHandledAndCloses(t *testing.T) {
 	w := newWorld(t)
 	doctor, observer, e := w.as("doctor"), w.as("run-observer"), w.owed("run-observer", "1", events.RunCheck{RunRef: refA})
@@ -93,8 +94,8 @@ func TestAReplayedLetterIsHandledAndCloses(t *testing.T) {
 	}
 }
 
-// An event that nobody records is sent again and again, with its full time after the last delivery, and then buried: once,
-// however many look.
+// An event that nobody records is sent again and again, with its full time after the last delivery, and then buried:
+// once, however many look.
 func TestWhatIsNeverRecordedIsGivenUp(t *testing.T) {
 	w := newWorld(t)
 	keeper := w.as("timekeeper")

@@ -93,7 +93,8 @@ func TestReceiveTellsWhatBecameOfEach(t *testing.T) {
 	}
 }
 
-// GitHubSource may have brought the event to a consumer before the hook's own delivery comes: then nobody owes a receipt.
+// GitHubSource may have brought the event to a consumer before the hook's own delivery comes: then nobody owes a
+// receipt.
 func TestReceiveOfWhatWasHandledAlready(t *testing.T) {
 	dbs, sql := instances(t, 1)
 	db := dbs[0]
@@ -179,7 +180,8 @@ func TestALongerPauseStays(t *testing.T) {
 	}
 }
 
-// TestPayloadsAreCompressedFast holds that a large payload is packed with lz4, which costs a third of pglz, wherever Postgres has it.
+// TestPayloadsAreCompressedFast holds that a large payload is packed with lz4, which costs a third of pglz, wherever
+// Postgres has it.
 func TestPayloadsAreCompressedFast(t *testing.T) {
 	sql := pgtest.Open(t, pgtest.New(t))
 	var offered bool
@@ -199,8 +201,8 @@ func TestPayloadsAreCompressedFast(t *testing.T) {
 	}
 }
 
-// TestAnOrdinaryPayloadStaysWithItsRow holds that what is left of an issue's payload when it is packed, some 3 KB, is not cut into
-// rows of another table with another index.
+// TestAnOrdinaryPayloadStaysWithItsRow holds that what is left of an issue's payload when it is packed, some 3 KB, is
+// not cut into rows of another table with another index.
 func TestAnOrdinaryPayloadStaysWithItsRow(t *testing.T) {
 	dbs, sql := instances(t, 1)
 	payload := `"`

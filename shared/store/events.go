@@ -149,9 +149,9 @@ func scanEvent(row pgx.CollectableRow) (event.Event, error) {
 	return e, nil
 }
 
-// emittedBy returns what this function emitted for the cause, or for what it told itself because of it, and somebody has
-// still to receive: what a redelivery sends again. Timers end the chain, so it stays as short as one delivery made it.
-// That a cause has an id is said for the index, which is of those alone.
+// emittedBy returns what this function emitted for the cause, or for what it told itself because of it, and somebody
+// has still to receive: what a redelivery sends again. Timers end the chain, so it stays as short as one delivery made
+// it. That a cause has an id is said for the index, which is of those alone.
 func (tx *Tx) emittedBy(ctx context.Context, cause event.Event) ([]event.Event, error) {
 	rows, err := tx.Query(ctx, `
 		WITH RECURSIVE emitted AS (

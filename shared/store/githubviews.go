@@ -34,7 +34,8 @@ var ErrLocked = errors.New("another instance is at the same work item")
 // lockWait is how long to wait for another instance before ErrLocked.
 const lockWait = 5 * time.Second
 
-// GitHubView waits until nobody else has the work item's view, and takes it. Close gives it back. repository is the key.
+// GitHubView waits until nobody else has the work item's view, and takes it. Close gives it back. repository is the
+// key.
 func (db *DB) GitHubView(ctx context.Context, repository string, issue int) (*GitHubView, error) {
 	tx, err := db.pool.Begin(ctx)
 	if err != nil {
@@ -68,8 +69,8 @@ func (v *GitHubView) lock(ctx context.Context) error {
 	return err
 }
 
-// alone sends a batch that waits for a row as long as another instance has it: for lockWait at most, then ErrLocked. What is
-// given up so takes its connection along, and Postgres stops waiting.
+// alone sends a batch that waits for a row as long as another instance has it: for lockWait at most, then ErrLocked.
+// What is given up so takes its connection along, and Postgres stops waiting.
 func alone(ctx context.Context, tx pgx.Tx, b *pgx.Batch) error {
 	wait, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()

@@ -45,7 +45,8 @@ type Account struct {
 }
 
 // Repository finds a repository by its number, else by its name: that of its binding, as long as its number is not
-// known; where GitHub's number is not given, any name that it has had here. One that is bound to no project has its name for a key.
+// known; where GitHub's number is not given, any name that it has had here. One that is bound to no project has its
+// name for a key.
 func (db *DB) Repository(ctx context.Context, id int64, name string) (Repository, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT `+repositoryColumns+`
@@ -166,8 +167,9 @@ func (tx *Tx) SeeRepository(ctx context.Context, r Repository, s Sighting) (Repo
 	return r, learnt, nil
 }
 
-// KeepRepository is SeeRepository for whoever has asked GitHub for r, not been told. A former name leads to a repository
-// that may be bound by its number or its present name already: then that one is it, with all that hangs on it.
+// KeepRepository is SeeRepository for whoever has asked GitHub for r, not been told. A former name leads to a
+// repository that may be bound by its number or its present name already: then that one is it, with all that hangs on
+// it.
 func (db *DB) KeepRepository(ctx context.Context, r Repository, s Sighting) (Repository, error) {
 	present, err := db.Repository(ctx, s.ID, s.Name)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// A bound repository keeps its key through every name, and its number from its first sight; an older name does not come back.
+// A bound repository keeps its key through every name, and its number from its first sight; an older name does not come
+// back.
 func TestARepositoryKeepsItsKey(t *testing.T) {
 	w := newWorld(t)
 	db := w.as("timekeeper")

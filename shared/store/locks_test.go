@@ -24,8 +24,8 @@ func numbered(t *testing.T) *project.File {
 	return f
 }
 
-// A step sees the repository and then the account for the first time, and a file gives both their numbers meanwhile, the
-// account's first: one waits for the other before it has locked anything.
+// A step sees the repository and then the account for the first time, and a file gives both their numbers meanwhile,
+// the account's first: one waits for the other before it has locked anything.
 func TestAStepAndAFileLockInOneOrder(t *testing.T) {
 	w := newWorld(t)
 	w.sql.Do(`INSERT INTO members (project_id, login, role) VALUES ('*', 'ann', 'owner'), ('shop', 'ann', 'reader')`)
@@ -72,8 +72,9 @@ func (w *world) decide(db *store.DB, id string, about stage.Subject, in stage.In
 	})
 }
 
-// Work items and their project, the agents' own statements and the projects file all meet in the rows of runs, repositories
-// and members. Whoever meets another waits or is told that the row was changed; none is ever the victim of a deadlock.
+// Work items and their project, the agents' own statements and the projects file all meet in the rows of runs,
+// repositories and members. Whoever meets another waits or is told that the row was changed; none is ever the victim of
+// a deadlock.
 func TestWhatMeetsInARowNeverDeadlocks(t *testing.T) {
 	const issues = 8
 	w := newWorld(t)

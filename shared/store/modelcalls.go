@@ -11,8 +11,8 @@ import (
 	"codexk8s.dev/shared/plain"
 )
 
-// A ModelCall is one call of a model. It is saved before it is made, with Status 0, and again at its end. One that stays
-// at 0 was cut off by the end of its process: nobody knows what it took.
+// A ModelCall is one call of a model. It is saved before it is made, with Status 0, and again at its end. One that
+// stays at 0 was cut off by the end of its process: nobody knows what it took.
 type ModelCall struct {
 	ID       string // UUID
 	RunID    string // UUID; "" = not for a run

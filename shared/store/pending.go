@@ -45,9 +45,9 @@ func (db *DB) Due(ctx context.Context, limit int) ([]event.Event, error) {
 	return es, nil
 }
 
-// Postpone notes that this function will not be able to handle the event before a time, as with a rate limit: until then
-// Due does not hand it out. It never makes an event due sooner, so whoever asks for a minute again and again still gets
-// the growing distance.
+// Postpone notes that this function will not be able to handle the event before a time, as with a rate limit: until
+// then Due does not hand it out. It never makes an event due sooner, so whoever asks for a minute again and again still
+// gets the growing distance.
 func (db *DB) Postpone(ctx context.Context, e event.Event, until time.Time) error {
 	_, err := db.pool.Exec(ctx, `
 		UPDATE pending

@@ -17,8 +17,8 @@ import (
 	"codexk8s.dev/test/local/pg/pgtest"
 )
 
-// growing are the tables that grow with what the platform has done. All others have the size of what is outstanding, or of
-// what people have set up.
+// growing are the tables that grow with what the platform has done. All others have the size of what is outstanding, or
+// of what people have set up.
 var growing = []string{
 	"events", "inbox", "deliveries", "audit", "audit_seals", "audit_sealed", "dead_letters", "actions",
 	"work_items", "runs", "run_logs", "run_reports", "run_asks", "artefacts", "sessions", "conversations", "llm_calls", "github_comments", "approvals", "chat_messages",
@@ -28,8 +28,8 @@ var growing = []string{
 var wholly = []string{"DB.UnsealedAudit"}
 
 // TestNoStatementReadsHistory explains every statement of the package, found in its source, on tables with a long past:
-// none may read a growing table from end to end. The plans are those without arguments, which Postgres goes over to when
-// a statement comes again and again.
+// none may read a growing table from end to end. The plans are those without arguments, which Postgres goes over to
+// when a statement comes again and again.
 func TestNoStatementReadsHistory(t *testing.T) {
 	db := pgtest.Open(t, pgtest.New(t))
 	db.Do(longPast)

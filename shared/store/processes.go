@@ -14,12 +14,12 @@ import (
 	"codexk8s.dev/shared/stage"
 )
 
-// UseProcess hands in the installation's process, by which the projects go that have none of their own. Without it that is
-// the built-in one.
+// UseProcess hands in the installation's process, by which the projects go that have none of their own. Without it that
+// is the built-in one.
 func (db *DB) UseProcess(p *stage.Process) { db.processes.own = func() *stage.Process { return p } }
 
-// processes are those that this instance has read, by hash. A process comes with the row that refers to it, its text only
-// the first time.
+// processes are those that this instance has read, by hash. A process comes with the row that refers to it, its text
+// only the first time.
 type processes struct {
 	own func() *stage.Process // the installation's
 
@@ -58,8 +58,8 @@ func (ps *processes) get(hash, text string) (*stage.Process, error) {
 	return p, err
 }
 
-// ofProject is the process of a project whose own has that hash, "" = it has none. One that another release has checked,
-// and this one does not understand, is told as the fault of the installation's.
+// ofProject is the process of a project whose own has that hash, "" = it has none. One that another release has
+// checked, and this one does not understand, is told as the fault of the installation's.
 func (ps *processes) ofProject(hash, text string) *stage.Process {
 	if hash == "" {
 		return ps.own()
@@ -86,8 +86,8 @@ func (ps *processes) ofRun(grant *stage.Grant, text string) *stage.Process {
 	return p
 }
 
-// inForce is the process of its own that the project of r has, NULL where it has none. What it selects from is joined as
-// p, and its text is left out if its hash is among $2, which are processes.known.
+// inForce is the process of its own that the project of r has, NULL where it has none. What it selects from is joined
+// as p, and its text is left out if its hash is among $2, which are processes.known.
 const inForce = `
 	LEFT JOIN LATERAL (
 		SELECT v.hash, CASE WHEN v.hash = ANY ($2) THEN NULL ELSE t.text END AS text
@@ -107,7 +107,8 @@ func (tx *Tx) queueProcess(b *pgx.Batch, p *stage.Process) {
 	`, p.Hash, p.Text, tx.now)
 }
 
-// process makes the text of the projects file the project's process, "" the installation's, if it is another one than now.
+// process makes the text of the projects file the project's process, "" the installation's, if it is another one than
+// now.
 func (s *saving) process(ctx context.Context, id string, text project.Block) error {
 	var hash string
 	if text.Text != "" {

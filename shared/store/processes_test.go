@@ -81,8 +81,8 @@ func (w *world) processes(db *store.DB) (got [3]string) {
 	return got
 }
 
-// A run goes by the process that it was requested by, for an instance that has read it and for one that has not, whatever
-// the project goes by meanwhile.
+// A run goes by the process that it was requested by, for an instance that has read it and for one that has not,
+// whatever the project goes by meanwhile.
 func TestARunKeepsItsProcess(t *testing.T) {
 	w := newWorld(t)
 	own, later := variant("7m"), variant("8m")

@@ -17,9 +17,9 @@ import (
 // everywhere is the project id of members of the whole platform.
 const everywhere = "*"
 
-// SaveProjects brings projects, repositories and members to what the file says, in one transaction. It adds and changes;
-// what is not in the file stays, because runs and their history refer to it. The error names the lines that are wrong and
-// that project.Parse can't know to be.
+// SaveProjects brings projects, repositories and members to what the file says, in one transaction. It adds and
+// changes; what is not in the file stays, because runs and their history refer to it. The error names the lines that
+// are wrong and that project.Parse can't know to be.
 func (db *DB) SaveProjects(ctx context.Context, f *project.File) error {
 	return db.keep(ctx, func(tx *Tx) ([]events.Record, error) {
 		// A step that sees a repository and an account for the first time locks their rows in this order, and another
@@ -82,9 +82,9 @@ func (s *saving) project(ctx context.Context, p project.Project) error {
 	return nil
 }
 
-// repository binds the repository of that number, else the one that is called so now, else the one that was bound by this
-// name. A number that is given for a name which another repository has here makes a second one. Two names in the file may
-// be one repository, which only its number tells: it is bound once, and so named once.
+// repository binds the repository of that number, else the one that is called so now, else the one that was bound by
+// this name. A number that is given for a name which another repository has here makes a second one. Two names in the
+// file may be one repository, which only its number tells: it is bound once, and so named once.
 func (s *saving) repository(ctx context.Context, id string, r project.Name) error {
 	key, number, err := s.bind(ctx, id, r)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"codexk8s.dev/shared/project"
 )
 
-// What the file says is added and changed; what it leaves out stays, and so do the numbers that were learnt. A file with a
-// fault that only the database can know changes nothing.
+// What the file says is added and changed; what it leaves out stays, and so do the numbers that were learnt. A file
+// with a fault that only the database can know changes nothing.
 func TestTheFileAddsAndChanges(t *testing.T) {
 	w := newWorld(t)
 	db := w.as("migrate")

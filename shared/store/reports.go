@@ -12,8 +12,8 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// SaveReport stores the agent's final word, unless it has spoken, and its event agent.reported in the same transaction. It returns the
-// report that counts, which is the first one, and the events to send.
+// SaveReport stores the agent's final word, unless it has spoken, and its event agent.reported in the same transaction.
+// It returns the report that counts, which is the first one, and the events to send.
 func (db *DB) SaveReport(ctx context.Context, report events.AgentReported) (events.AgentReported, []event.Event, error) {
 	first := report
 	cause := Cause{events.Source(db.function) + "/report", report.RunID} // one report per run, so one event per run

@@ -25,8 +25,8 @@ const (
 	shortLine    = 1 << 10 // bytes, to which they are cut
 )
 
-// AppendLogs stores lines; a number that is stored already stays as it is, so the same call twice stores once. It returns one more
-// than the highest number stored, which is where a restarted agent goes on.
+// AppendLogs stores lines; a number that is stored already stays as it is, so the same call twice stores once. It
+// returns one more than the highest number stored, which is where a restarted agent goes on.
 func (db *DB) AppendLogs(ctx context.Context, runID string, lines []LogLine) (next int64, err error) {
 	seqs, ats := make([]int64, 0, len(lines)), make([]time.Time, 0, len(lines))
 	streams, texts := make([]string, 0, len(lines)), make([]string, 0, len(lines))
@@ -61,8 +61,8 @@ func (db *DB) AppendLogs(ctx context.Context, runID string, lines []LogLine) (ne
 	return next, nil
 }
 
-// Logs reads up to limit lines of a run's log from number from on, in order. Tests read what agents have written by it, and
-// the console will.
+// Logs reads up to limit lines of a run's log from number from on, in order. Tests read what agents have written by it,
+// and the console will.
 func (db *DB) Logs(ctx context.Context, runID string, from int64, limit int) ([]LogLine, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT seq, at, stream, line

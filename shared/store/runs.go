@@ -36,7 +36,8 @@ func (tx *Tx) queueRun(b *pgx.Batch, id string, item *stage.Item) {
 	`, tx.processes.known(), item.RepositoryKey, item.Issue).QueryRow(scan)
 }
 
-// processText is that of the process by which a run was requested; NULL where $1, which are processes.known, has its hash.
+// processText is that of the process by which a run was requested; NULL where $1, which are processes.known, has its
+// hash.
 const processText = `(SELECT text FROM processes WHERE hash = granted ->> 'process' AND hash <> ALL ($1))`
 
 const runColumns = `id::text, project_id, stage, coalesce(kind, CASE WHEN revise THEN 'revise' ELSE 'work' END), role, state, reason, message, engine, model, reasoning,

@@ -36,7 +36,8 @@ func (w *world) queue(n int) {
 	}
 }
 
-// Ten finished runs want to give their places on at the same time: under the project's lock no more are taken than there are.
+// Ten finished runs want to give their places on at the same time: under the project's lock no more are taken than
+// there are.
 func TestPlacesAreNeverGivenTwice(t *testing.T) {
 	w := newWorld(t)
 	w.queue(6)

@@ -28,8 +28,8 @@ func (tx *Tx) Now() time.Time { return tx.now }
 // due, or on a redelivery those of the first time that nobody has received yet. An event that is not in the log is
 // rejected: not_in_log.
 //
-// An error of decide rolls everything back and is returned as it is. But after ErrChanged decide is called again, with what
-// is there by then: two steps of different aggregates may meet in one run.
+// An error of decide rolls everything back and is returned as it is. But after ErrChanged decide is called again, with
+// what is there by then: two steps of different aggregates may meet in one run.
 func (db *DB) Step(ctx context.Context, cause event.Event, aggregate string,
 	decide func(context.Context, *Tx) (events.Decision, error)) (emitted []event.Event, err error) {
 	for range maxTries {

@@ -75,7 +75,8 @@ func Open(ctx context.Context, function, dsn string) (*DB, error) {
 // poolSizeSet reports whether the operator chose the pool's size.
 func poolSizeSet(url string) bool { return strings.Contains(url, "pool_max_conns") }
 
-// Address is where the Postgres of a DSN listens, host:port; "" for a Unix socket, which is in no pod's reach, or for no DSN.
+// Address is where the Postgres of a DSN listens, host:port; "" for a Unix socket, which is in no pod's reach, or for
+// no DSN.
 func Address(dsn string) string {
 	c, err := pgconn.ParseConfig(dsn)
 	if err != nil || strings.HasPrefix(c.Host, "/") {

@@ -13,8 +13,8 @@ import (
 	"codexk8s.dev/test/local/pg/pgtest"
 )
 
-// TestTheDataOrTheWeather asks the real driver and the real Postgres for each failure, as its errors are told apart by their words
-// and codes.
+// TestTheDataOrTheWeather asks the real driver and the real Postgres for each failure, as its errors are told apart by
+// their words and codes.
 func TestTheDataOrTheWeather(t *testing.T) {
 	db := pgtest.Open(t, pgtest.New(t))
 	random := make([]byte, 6000) // nothing that Postgres could press into an index

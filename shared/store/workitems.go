@@ -29,8 +29,8 @@ type Home struct {
 func (h Home) Key() string { return events.WorkItem(h.Repository.Key, h.Issue) }
 
 // Home finds the work item that an event is about: that of its run, whatever the event calls its repository; else by
-// number or name of the repository, and a pull request by its number where its branch does not tell. A run that does not
-// exist has the home that it names.
+// number or name of the repository, and a pull request by its number where its branch does not tell. A run that does
+// not exist has the home that it names.
 func (db *DB) Home(ctx context.Context, about stage.Subject) (Home, error) {
 	if about.Run != "" {
 		r, err := db.RepositoryOfRun(ctx, about.Run)
@@ -135,8 +135,8 @@ func queueProject(b *pgx.Batch, sender stage.Person, item *stage.Item) {
 	})
 }
 
-// SaveItem writes back the work item that was loaded as before, with its run and what its runs have made. ErrChanged says
-// that the run's state is another by now.
+// SaveItem writes back the work item that was loaded as before, with its run and what its runs have made. ErrChanged
+// says that the run's state is another by now.
 func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 	var b pgx.Batch
 	was := before.Run

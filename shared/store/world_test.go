@@ -93,7 +93,8 @@ func (w *world) owed(function, id string, p events.Payload) event.Event {
 	return e
 }
 
-// state counts what the database has: receipts, events that functions emitted, receipts that are owed, lines of the audit.
+// state counts what the database has: receipts, events that functions emitted, receipts that are owed, lines of the
+// audit.
 func (w *world) state() string {
 	w.Helper()
 	return pgtest.One[string](w.sql, `

@@ -2,13 +2,15 @@
 // agent-gateway; whoever runs the agent, the Codex CLI or our own loop, they are the same.
 //
 // Here stands which tools there are, what each takes, and what a call leads to: an Outcome, which agent-gateway carries
-// out. Every run has all of them, since none does more than to tell people, to ask them, or to read what its issue shows.
+// out. Every run has all of them, since none does more than to tell people, to ask them, or to read what its issue
+// shows.
 //
-// Whatever an agent wants that is not its own to decide becomes a request to people (package approval). The agent is told
-// that it waits, its pod ends, and its conversation goes on with the answer. The same asked again is the same request.
+// Whatever an agent wants that is not its own to decide becomes a request to people (package approval). The agent is
+// told that it waits, its pod ends, and its conversation goes on with the answer. The same asked again is the same
+// request.
 //
-// What an agent sends is not trusted. Arguments are read strictly; an error says which of them is wrong and how it would be
-// right, for the model that reads it.
+// What an agent sends is not trusted. Arguments are read strictly; an error says which of them is wrong and how it
+// would be right, for the model that reads it.
 //
 // The package is pure.
 package tool

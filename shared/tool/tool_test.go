@@ -26,7 +26,8 @@ func call(t *testing.T, name, arguments string) (tool.Outcome, error) {
 	return tool.Outcome{}, nil
 }
 
-// What is asked is the run's own, under the action by which a policy is chosen, and the same asked again is one request.
+// What is asked is the run's own, under the action by which a policy is chosen, and the same asked again is one
+// request.
 func TestWhatACallLeadsTo(t *testing.T) {
 	first, err := call(t, "request_approval", `{"action":"delete_data","justification":"The task says so.","arguments":{"b":1,"a":2}}`)
 	if err != nil || first.Ask == nil {

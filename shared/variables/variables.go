@@ -1,9 +1,10 @@
-// Package variables is the one way from the environment into a program's env struct (github.com/kelseyhightower/envconfig).
+// Package variables is the one way from the environment into a program's env struct
+// (github.com/kelseyhightower/envconfig).
 //
-// Values come out of files: a Secret made with --from-file, an editor on Windows, a line copied from a web page. So what
-// stands round a value (blanks, line ends, a byte order mark) is no part of it, CRLF is a line end, and the elements of a
-// list are separated by commas or by line ends, with blanks round them or without. No setting of ours means anything by
-// such characters.
+// Values come out of files: a Secret made with --from-file, an editor on Windows, a line copied from a web page. So
+// what stands round a value (blanks, line ends, a byte order mark) is no part of it, CRLF is a line end, and the
+// elements of a list are separated by commas or by line ends, with blanks round them or without. No setting of ours
+// means anything by such characters.
 package variables
 
 import (
@@ -15,8 +16,8 @@ import (
 	"github.com/kelseyhightower/envconfig"
 )
 
-// Read fills the struct that p points to. A required variable that is set but empty is refused like one that is not set; every
-// error names its variable.
+// Read fills the struct that p points to. A required variable that is set but empty is refused like one that is not
+// set; every error names its variable.
 func Read(p any) error {
 	if err := each(reflect.TypeOf(p).Elem(), tidy); err != nil {
 		return err

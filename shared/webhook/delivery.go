@@ -63,10 +63,10 @@ func (d Delivery) CloudEvent(payload []byte, received time.Time) event.Event {
 }
 
 // SamePayload reports whether two payloads under one GUID tell of the same event, though their bytes differ. A GUID is
-// an event's, not a delivery's: the hooks of a repository, of an organisation and of an App send it, each with what
-// it may see beside the event itself. And the deliveries API returns a payload that was written anew. So two payloads are
-// the same where all that we read of them is, in an event that we read; and in any other where they differ by nothing but
-// by what a hook adds.
+// an event's, not a delivery's: the hooks of a repository, of an organisation and of an App send it, each with what it
+// may see beside the event itself. And the deliveries API returns a payload that was written anew. So two payloads are
+// the same where all that we read of them is, in an event that we read; and in any other where they differ by nothing
+// but by what a hook adds.
 // https://docs.github.com/en/rest/apps/webhooks#get-a-delivery-for-an-app-webhook (guid)
 // https://docs.github.com/en/webhooks/webhook-events-and-payloads#webhook-payload-object-common-properties
 func SamePayload(a, b []byte) bool {
@@ -217,8 +217,8 @@ func isDeliveryID(s string) bool {
 	return true
 }
 
-// IsName holds for the names GitHub allows for an owner or a repository; they go into a URI, where dots alone would mean
-// another place.
+// IsName holds for the names GitHub allows for an owner or a repository; they go into a URI, where dots alone would
+// mean another place.
 func IsName(s string) bool {
 	if s == "" || len(s) > 100 || s == "." || s == ".." {
 		return false
@@ -232,8 +232,8 @@ func IsName(s string) bool {
 	return true
 }
 
-// attribute keeps what becomes a CloudEvent's attribute, and so a header of HTTP: short, and printable. GitHub's actions
-// and logins are, and the labels that start something; for anything else there is nothing to filter by.
+// attribute keeps what becomes a CloudEvent's attribute, and so a header of HTTP: short, and printable. GitHub's
+// actions and logins are, and the labels that start something; for anything else there is nothing to filter by.
 func attribute(s string) string {
 	if !isDeliveryID(s) {
 		return ""

@@ -299,8 +299,8 @@ type comment struct {
 }
 
 // timestamp is a time that may be absent, null, in seconds (some of GitHub's are) or unreadable: a delivery must not be
-// refused for the sake of a date that only orders things. One far from now is unreadable too: after it, nothing would count
-// as newer.
+// refused for the sake of a date that only orders things. One far from now is unreadable too: after it, nothing would
+// count as newer.
 type timestamp struct{ time.Time }
 
 // lastYear is the last one of a time that can be meant.

@@ -136,8 +136,8 @@ var decoders = map[string]func([]byte) error{
 	"issue_comment":       func(p []byte) error { _, err := CommentFrom(p); return err },
 }
 
-// Every real payload decodes, and so does each when any one of its fields is missing, at any of the upper levels, unless
-// that field is one of the few that nothing can be done without.
+// Every real payload decodes, and so does each when any one of its fields is missing, at any of the upper levels,
+// unless that field is one of the few that nothing can be done without.
 func TestDecodeEveryExampleOfGitHub(t *testing.T) {
 	t.Parallel()
 	necessary := []string{

@@ -36,11 +36,11 @@ type Secrets [][]byte
 // shortest is the length from which a piece between commas is taken for a secret of its own, beside longer ones.
 const shortest = 8
 
-// ParseSecrets reads secrets from one setting: one on each line, which is exact, or all on one line, separated by commas. As
-// a comma may also be part of a secret, a single line counts as a whole too; and it is not taken to pieces where only
-// some of them are shorter than 8 characters, since nobody else must be able to guess what was never meant as a secret.
-// Blanks around each are dropped. It refuses a setting without a single secret, because an empty key would accept what
-// anybody signs with an empty key.
+// ParseSecrets reads secrets from one setting: one on each line, which is exact, or all on one line, separated by
+// commas. As a comma may also be part of a secret, a single line counts as a whole too; and it is not taken to pieces
+// where only some of them are shorter than 8 characters, since nobody else must be able to guess what was never meant
+// as a secret. Blanks around each are dropped. It refuses a setting without a single secret, because an empty key would
+// accept what anybody signs with an empty key.
 func ParseSecrets(setting string) (Secrets, error) {
 	var secrets Secrets
 	add := func(s string) {

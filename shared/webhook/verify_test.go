@@ -79,7 +79,8 @@ func TestParseSecrets(t *testing.T) {
 	}
 }
 
-// A signature made with one of the secrets is accepted, and nothing else is: in particular no header that a fuzzer finds.
+// A signature made with one of the secrets is accepted, and nothing else is: in particular no header that a fuzzer
+// finds.
 func FuzzVerify(f *testing.F) {
 	f.Add("sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", []byte("Hello, World!"))
 	f.Add("sha1=00", []byte("{}"))

@@ -25,7 +25,8 @@ import (
 	"codexk8s.dev/test/local/stack"
 )
 
-// TestABackupBringsEverythingBack does what config/observability/README.md says under "Backup and restore" to a platform at work:
+// TestABackupBringsEverythingBack does what config/observability/README.md says under "Backup and restore" to a
+// platform at work:
 //
 //	issue 1   finished before the backup
 //	issue 2   at work at the backup, finished afterwards
@@ -33,8 +34,8 @@ import (
 //	issue 4   labelled after the backup, its agent at work all the while
 //	issue 5   labelled while there is no database
 //
-// All end as if nothing had happened. What the restored database doesn't know comes from GitHub's list of deliveries and
-// from what the agents have pushed.
+// All end as if nothing had happened. What the restored database doesn't know comes from GitHub's list of deliveries
+// and from what the agents have pushed.
 func TestABackupBringsEverythingBack(t *testing.T) {
 	w := start(t, 5, 1)
 	normal := model.Behaviour{}
@@ -203,8 +204,8 @@ func (w *world) restore(file string) {
 	w.db.Reset()
 }
 
-// forgottenNamespaces are those whose run the doctor does not find in the database, sorted. What it says of Knative does
-// not count: its API is not played here.
+// forgottenNamespaces are those whose run the doctor does not find in the database, sorted. What it says of Knative
+// does not count: its API is not played here.
 func (w *world) forgottenNamespaces() (found []string) {
 	w.t.Helper()
 	const doctor = "codexk8s.dev/functions/doctor"

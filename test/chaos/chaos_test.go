@@ -204,8 +204,8 @@ func (w *world) verifyAudit() {
 	})
 }
 
-// everyWebhookIsKnown: what GitHub could not deliver is fetched, as far as a function hears of its kind. The last of them
-// may be lost after the last comparison, on issues that are already as they should be. What webhook-adapter
+// everyWebhookIsKnown: what GitHub could not deliver is fetched, as far as a function hears of its kind. The last of
+// them may be lost after the last comparison, on issues that are already as they should be. What webhook-adapter
 // accepted is known without one: that is what its answer says.
 func (w *world) everyWebhookIsKnown() {
 	w.t.Helper()

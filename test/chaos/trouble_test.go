@@ -33,8 +33,8 @@ func (w *world) killFunctions(ctx context.Context, r *rand.Rand) {
 	}
 }
 
-// killAtWork waits until the function has a request in hand and some random milliseconds more, and kills it in the midst
-// of that, which it reports. One that has had nothing to do for a second is killed idle.
+// killAtWork waits until the function has a request in hand and some random milliseconds more, and kills it in the
+// midst of that, which it reports. One that has had nothing to do for a second is killed idle.
 func (w *world) killAtWork(ctx context.Context, name string, r *rand.Rand) bool {
 	service, err := w.stack.Platform.Service(name)
 	if err != nil {

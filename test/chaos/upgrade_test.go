@@ -27,8 +27,9 @@ import (
 
 var from = flag.String("from", "HEAD~1", "the release to upgrade from, and to go back to: a revision of this repository")
 
-// TestAnUpgradeAndTheWayBackLoseAndDoubleNothing does what config/observability/README.md says under "Upgrade and rollback", to a platform at
-// work: the manifests and programs of an earlier revision first, then those of this tree, then the earlier ones again.
+// TestAnUpgradeAndTheWayBackLoseAndDoubleNothing does what config/observability/README.md says under "Upgrade and
+// rollback", to a platform at work: the manifests and programs of an earlier revision first, then those of this tree,
+// then the earlier ones again.
 //
 //	earlier release   one issue in review, two agents at work, one run queued
 //	migrations        its functions go on with the new schema: one run is stopped, the queued one begins
@@ -228,9 +229,9 @@ func (r *releases) services() (names []string) {
 	return slices.Compact(names)
 }
 
-// install puts a program in the other's place; one that runs stays what it is, also when it starts itself by its own path
-// once more, as a pod keeps its image: the place is a link. agent-launcher's image is told of the agents' image, so the two
-// come together.
+// install puts a program in the other's place; one that runs stays what it is, also when it starts itself by its own
+// path once more, as a pod keeps its image: the place is a link. agent-launcher's image is told of the agents' image,
+// so the two come together.
 func (r *releases) install(t *testing.T, programs, name string) {
 	t.Helper()
 	names := []string{name}

@@ -64,8 +64,8 @@ func TestAJobThatIsRemovedWhenItHasEndedIsNoTrouble(t *testing.T) {
 	}
 }
 
-// endsBadly labels an issue whose run Kubernetes will warn of, waits until the issue says so, and prints how long after the
-// warning that is. No check had to ask: those come minutes later.
+// endsBadly labels an issue whose run Kubernetes will warn of, waits until the issue says so, and prints how long after
+// the warning that is. No check had to ask: those come minutes later.
 func (w *world) endsBadly(t *testing.T, repo, warning, reason, words string) {
 	t.Helper()
 	warned := w.warnings(t, warning)

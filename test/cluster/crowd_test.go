@@ -16,8 +16,8 @@ import (
 // crowdRepositories share the issues of a crowd, as GitHub sends the webhooks of one repository one after the other.
 const crowdRepositories = 4
 
-// crowd is many issues that a reader of the project labels. Each label is one webhook, one decision (no), and one comment that says
-// why: effects to be counted, without a pod for each.
+// crowd is many issues that a reader of the project labels. Each label is one webhook, one decision (no), and one
+// comment that says why: effects to be counted, without a pod for each.
 type crowd struct {
 	repos []string
 	size  int

@@ -29,8 +29,8 @@ import (
 // overlays are the shipped ones, besides which the test's own is deployed.
 const overlays = "try try-volume full-env agent-sandbox"
 
-// prepareNamespace does what config/README.md asks of an operator before make deploy: namespace, Secrets, projects. What a
-// kept deployment has already stays.
+// prepareNamespace does what config/README.md asks of an operator before make deploy: namespace, Secrets, projects.
+// What a kept deployment has already stays.
 func (w *world) prepareNamespace(ctx context.Context) error {
 	if _, err := w.kubectl(ctx, "apply", "-f", filepath.Join(w.root, "config", "100-namespace.yaml")); err != nil {
 		return err
@@ -68,8 +68,8 @@ func (w *world) prepareNamespace(ctx context.Context) error {
 // roomFor is how many CPUs a cluster needs for Knative, the functions and a few agents as they ask for them.
 const roomFor = 4
 
-// prepareKnative lets Knative ask for less on a small cluster: there its own requests leave no room for an agent and the
-// functions beside it, and pods wait for each other.
+// prepareKnative lets Knative ask for less on a small cluster: there its own requests leave no room for an agent and
+// the functions beside it, and pods wait for each other.
 func (w *world) prepareKnative(ctx context.Context) error {
 	nodes, err := list[corev1.Node](ctx, w, "v1/nodes", "", "")
 	if err != nil {
@@ -142,8 +142,8 @@ const volumeName = "codexk8s-test-postgres"
 
 func (w *world) volumeDir() string { return filepath.Join(w.state, "postgres") }
 
-// removeLeftovers takes away what an earlier start left that was interrupted: its volume leads to a folder that is gone or
-// not ours, and can't be changed. A deployment that this start goes on with (KEEP) has our folder, and stays.
+// removeLeftovers takes away what an earlier start left that was interrupted: its volume leads to a folder that is gone
+// or not ours, and can't be changed. A deployment that this start goes on with (KEEP) has our folder, and stays.
 func (w *world) removeLeftovers(ctx context.Context) error {
 	volume, err := get[corev1.PersistentVolume](ctx, w, "v1/persistentvolumes", "", volumeName)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// TestAJobFollowsItsLabelQuickly measures 100 issues one after the other, with the functions warm: from the label to the
-// moment when a watch reports the Job. Each run is aborted then; what its agent does is another test's.
+// TestAJobFollowsItsLabelQuickly measures 100 issues one after the other, with the functions warm: from the label to
+// the moment when a watch reports the Job. Each run is aborted then; what its agent does is another test's.
 func TestAJobFollowsItsLabelQuickly(t *testing.T) {
 	const issues, warmUp = 100, 3
 	repo := it.repo("latency")
@@ -70,8 +70,8 @@ func TestAnIdlePlatformHoldsNoFunction(t *testing.T) {
 	}
 }
 
-// memory is the working set of the platform's pods and of each namespace, as the kubelets count it; those of a small test
-// cluster may not count, and say 0.
+// memory is the working set of the platform's pods and of each namespace, as the kubelets count it; those of a small
+// test cluster may not count, and say 0.
 func (w *world) memory(t *testing.T) string {
 	t.Helper()
 	pods, spaces := map[string]float64{}, map[string]float64{}

@@ -133,8 +133,8 @@ func (w *world) forgesNothing(t *testing.T, pod corev1.Pod) {
 	}
 }
 
-// TestARunsNamespaceGoesWhenItExpiresAndOneThatIsNotOursNever lets a run's time pass, and has the platform's own log ask
-// for the removal of two namespaces that only look like a run's.
+// TestARunsNamespaceGoesWhenItExpiresAndOneThatIsNotOursNever lets a run's time pass, and has the platform's own log
+// ask for the removal of two namespaces that only look like a run's.
 func TestARunsNamespaceGoesWhenItExpiresAndOneThatIsNotOursNever(t *testing.T) {
 	ctx, repo := t.Context(), it.repo("expired")
 	issue := it.newIssue(t, repo, stack.IssueTitle, "")

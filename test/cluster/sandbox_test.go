@@ -59,8 +59,8 @@ func (w *world) removeSandboxes(dir string) {
 	}
 }
 
-// TestAnAgentWorksInASandboxInPlaceOfAJob plays the whole story in a project that wants Sandboxes, and then one in which
-// somebody deletes the Sandbox: the platform hears of that at once, not by a check.
+// TestAnAgentWorksInASandboxInPlaceOfAJob plays the whole story in a project that wants Sandboxes, and then one in
+// which somebody deletes the Sandbox: the platform hears of that at once, not by a check.
 func TestAnAgentWorksInASandboxInPlaceOfAJob(t *testing.T) {
 	repo := it.repo("sandbox")
 	issue := it.newIssue(t, repo, stack.IssueTitle, "Add `greetings/french.txt` beside the English one.")

@@ -25,8 +25,8 @@ import (
 	"codexk8s.dev/test/local/stack"
 )
 
-// TestASidecarThatRunsOnIsStopped has the cluster put a container into the agent's pod, as a mesh does where somebody lets
-// it. Its agent ends, the container does not, and the Job would never be complete.
+// TestASidecarThatRunsOnIsStopped has the cluster put a container into the agent's pod, as a mesh does where somebody
+// lets it. Its agent ends, the container does not, and the Job would never be complete.
 func TestASidecarThatRunsOnIsStopped(t *testing.T) {
 	repo := it.repo("lingering")
 	it.injects(t, repo, corev1.Container{

@@ -33,8 +33,8 @@ func (l *timeline) add(at time.Time, what string) {
 	l.entries = append(l.entries, entry{at, what})
 }
 
-// once adds what was not there yet. Of Kubernetes any time counts, as watches tell of every small change; what is stored
-// twice at different times are two events.
+// once adds what was not there yet. Of Kubernetes any time counts, as watches tell of every small change; what is
+// stored twice at different times are two events.
 func (l *timeline) once(at time.Time, what string) {
 	l.mu.Lock()
 	known := slices.ContainsFunc(l.entries, func(e entry) bool {

@@ -14,8 +14,9 @@ import (
 var sqlClock = regexp.MustCompile(`(?i)\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(\s*\)|` +
 	`\b(current_(timestamp|date|time)|localtimestamp|localtime)\b|'now'`)
 
-// TestOneClock keeps the rule of shared/store's package comment: what is due is decided by the one clock that a function
-// was handed, never by that of Postgres, nor by time.Now beside it. A stopwatch and a connection's deadline are no decisions.
+// TestOneClock keeps the rule of shared/store's package comment: what is due is decided by the one clock that a
+// function was handed, never by that of Postgres, nor by time.Now beside it. A stopwatch and a connection's deadline
+// are no decisions.
 func TestOneClock(t *testing.T) {
 	withStore := map[string]bool{"shared/store": true}
 	all := sources(t)
@@ -42,8 +43,8 @@ func TestOneClock(t *testing.T) {
 	}
 }
 
-// wallClock finds the uses of the process's clock that may decide something. Those that may not are a value named start or
-// started, from which time is only measured; a connection's deadline; and the store's own default.
+// wallClock finds the uses of the process's clock that may decide something. Those that may not are a value named start
+// or started, from which time is only measured; a connection's deadline; and the store's own default.
 func wallClock(file *ast.File) (found []string) {
 	harmless := map[ast.Node]bool{}
 	mark := func(n ast.Node) {

@@ -127,7 +127,8 @@ func TestEveryPackageOfSharedHasItsKind(t *testing.T) {
 	}
 }
 
-// TestReasonsAreTheCatalogues: a reason is written down once. Words that are a reason and something else, too, are left out.
+// TestReasonsAreTheCatalogues: a reason is written down once. Words that are a reason and something else, too, are left
+// out.
 func TestReasonsAreTheCatalogues(t *testing.T) {
 	ambiguous := []string{"pull_request", "invalid_request"} // an event of GitHub, an error of the model's API
 	known := map[string]bool{reason.ReportLost: true}
@@ -209,8 +210,8 @@ func impure(path string) bool {
 	return path != "net/netip" && path != "net/url" && slices.Contains([]string{"net", "os", "context", "database"}, first)
 }
 
-// TestEnvironment: config/README.md lists exactly the variables that the sources read, with their defaults. What is read by
-// os.Getenv has its default, if any, elsewhere in the code.
+// TestEnvironment: config/README.md lists exactly the variables that the sources read, with their defaults. What is
+// read by os.Getenv has its default, if any, elsewhere in the code.
 func TestEnvironment(t *testing.T) {
 	want, plain := map[string]string{}, map[string]bool{}
 	for _, s := range sources(t) {
@@ -340,8 +341,9 @@ func TestKo(t *testing.T) {
 	}
 }
 
-// unneeded are packages that no program of ours has a use for, though others would bring them along. Each adds a megabyte
-// or more to every function, and one that looks up methods by name keeps the linker from leaving out any method at all.
+// unneeded are packages that no program of ours has a use for, though others would bring them along. Each adds a
+// megabyte or more to every function, and one that looks up methods by name keeps the linker from leaving out any
+// method at all.
 var unneeded = []string{"expvar", "html/template", "github.com/prometheus/client_golang/prometheus", "k8s.io/client-go/kubernetes"}
 
 // TestProgramsLinkWhatTheyNeed: built as ko builds them.

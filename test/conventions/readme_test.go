@@ -65,7 +65,8 @@ func anchors(page string) []string {
 	return found
 }
 
-// TestFunctionsAreListed: the first page names each folder of functions/ once, and the reference says what the Catalog says.
+// TestFunctionsAreListed: the first page names each folder of functions/ once, and the reference says what the Catalog
+// says.
 func TestFunctionsAreListed(t *testing.T) {
 	var got []string
 	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| [^|]+ \\|$").FindAllStringSubmatch(section(t, "README.md", "Functions"), -1) {

@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// rooms are the packages below functions/<name>/internal, and which of their neighbours each imports. The function's package
-// comment draws the same. Every room is wired by its main, and no arrow runs back.
+// rooms are the packages below functions/<name>/internal, and which of their neighbours each imports. The function's
+// package comment draws the same. Every room is wired by its main, and no arrow runs back.
 var rooms = map[string]map[string][]string{
 	"agent-runner": {
 		"checkout": nil,

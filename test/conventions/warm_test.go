@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestWarmCompilesAsKoDoes: for ko.yaml's platforms or those of KO_FLAGS, without cgo, with ko.yaml's flags, and no program
-// among what is compiled. Only then are ko's own builds found in the cache.
+// TestWarmCompilesAsKoDoes: for ko.yaml's platforms or those of KO_FLAGS, without cgo, with ko.yaml's flags, and no
+// program among what is compiled. Only then are ko's own builds found in the cache.
 func TestWarmCompilesAsKoDoes(t *testing.T) {
 	dir := t.TempDir()
 	log, compiler := filepath.Join(dir, "log"), filepath.Join(dir, "go")

@@ -21,8 +21,8 @@ import (
 
 const askingRun = "7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8"
 
-// TestPeopleDecideInChats: what a run asks stands in every chat and on the issue, a click in one of them decides it, once, and all of
-// them show who did. All functions start from zero on their first event.
+// TestPeopleDecideInChats: what a run asks stands in every chat and on the issue, a click in one of them decides it,
+// once, and all of them show who did. All functions start from zero on their first event.
 func TestPeopleDecideInChats(t *testing.T) {
 	s, err := stack.Start(t.Context(), stack.Options{})
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"codexk8s.dev/test/local/stack"
 )
 
-// TestAnAgentAsksAndAClickAnswers: Codex asks by its tool, the run waits without a pod, somebody clicks an answer in a chat, and
-// the same conversation goes on with it to its pull request.
+// TestAnAgentAsksAndAClickAnswers: Codex asks by its tool, the run waits without a pod, somebody clicks an answer in a
+// chat, and the same conversation goes on with it to its pull request.
 func TestAnAgentAsksAndAClickAnswers(t *testing.T) {
 	codex, err := stack.FindCodex()
 	if err != nil || codex == "" {

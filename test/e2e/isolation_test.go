@@ -13,8 +13,8 @@ import (
 	"codexk8s.dev/test/local/stack"
 )
 
-// TestARunThatIsNotIsolatedFailsClosed: agents are processes here, in the machine's own network, so the probe finds what
-// no agent may reach. The agent never starts.
+// TestARunThatIsNotIsolatedFailsClosed: agents are processes here, in the machine's own network, so the probe finds
+// what no agent may reach. The agent never starts.
 func TestARunThatIsNotIsolatedFailsClosed(t *testing.T) {
 	s, err := stack.Start(t.Context(), stack.Options{Change: func(o *local.Options) {
 		o.Env["agent-launcher"]["ISOLATION_PROBE"] = "required"

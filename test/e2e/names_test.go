@@ -13,8 +13,8 @@ import (
 	"codexk8s.dev/test/local/stack"
 )
 
-// TestARunInFlightOutlivesTheUpgradeFromNames: while an agent is at work the database is as a release left it that knew names
-// only. The run ends well, its review and its approval are heard, and the numbers are known in the end.
+// TestARunInFlightOutlivesTheUpgradeFromNames: while an agent is at work the database is as a release left it that knew
+// names only. The run ends well, its review and its approval are heard, and the numbers are known in the end.
 func TestARunInFlightOutlivesTheUpgradeFromNames(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errors.New("5 minutes are over"))
 	defer cancel()

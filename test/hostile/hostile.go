@@ -1,7 +1,7 @@
-// Package hostile asks of a function what it does with well-formed input that was made to hurt: each text, number, list and
-// object of a template gives way in turn to a zero byte, half a surrogate, a number that no int holds, a megabyte, null, an
-// object, the same key twice. Whatever comes, the answer is 2xx, 400 or 422, and nothing waits after it: a 5xx would be
-// delivered again for half a day, and the same would happen each time.
+// Package hostile asks of a function what it does with well-formed input that was made to hurt: each text, number, list
+// and object of a template gives way in turn to a zero byte, half a surrogate, a number that no int holds, a megabyte,
+// null, an object, the same key twice. Whatever comes, the answer is 2xx, 400 or 422, and nothing waits after it: a 5xx
+// would be delivered again for half a day, and the same would happen each time.
 //
 // What is tried is chosen by a seed, which is printed: the same seed tries the same.
 //
@@ -141,8 +141,8 @@ func encode(node any) []byte {
 	return b.Bytes()
 }
 
-// Try does something with every case of a template, and says how often which status was the answer. do returns it, with its body;
-// refusals are those statuses below 500 that it may have, beside 400 and 422.
+// Try does something with every case of a template, and says how often which status was the answer. do returns it, with
+// its body; refusals are those statuses below 500 that it may have, beside 400 and 422.
 func Try(t *testing.T, template string, do func(Case) (status int, said string), refusals ...int) {
 	t.Helper()
 	answered := map[int]int{}
@@ -170,8 +170,8 @@ type Function struct {
 
 const source = "https://hostile.example/"
 
-// Hear delivers every case of each template, which is the data of an event of that type, as the Broker does: logged before, and
-// buried after a refusal. In the end nothing may be pending.
+// Hear delivers every case of each template, which is the data of an event of that type, as the Broker does: logged
+// before, and buried after a refusal. In the end nothing may be pending.
 func (f Function) Hear(t *testing.T, templates map[string]string) {
 	n := 0
 	for _, eventType := range slices.Sorted(maps.Keys(templates)) {
@@ -199,8 +199,8 @@ func isLogged(eventType string) bool {
 	return !strings.HasPrefix(eventType, "dev.knative.apiserver.") && eventType != events.TypePing
 }
 
-// forge posts what anybody could who reaches the function's address, as every pod does that may call one of the platform's
-// Services: an event that nobody stored, and one that was stored with other data.
+// forge posts what anybody could who reaches the function's address, as every pod does that may call one of the
+// platform's Services: an event that nobody stored, and one that was stored with other data.
 func (f Function) forge(t *testing.T, eventType, data string) {
 	t.Helper()
 	id := "stored, " + eventType

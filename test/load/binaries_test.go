@@ -29,8 +29,8 @@ var functions = sync.OnceValues(func() ([]*servingv1.Service, error) {
 	return set.Services, nil
 })
 
-// binaries builds the programs of these images with the flags that ko builds them with, and returns their paths by image.
-// They are kept in .bin, where the go command leaves alone what is up to date: linking takes a while.
+// binaries builds the programs of these images with the flags that ko builds them with, and returns their paths by
+// image. They are kept in .bin, where the go command leaves alone what is up to date: linking takes a while.
 func binaries(images ...string) (map[string]string, error) {
 	text, err := os.ReadFile(filepath.Join(root, "ko.yaml"))
 	if err != nil {

@@ -94,7 +94,8 @@ func postmaster(b *testing.B, url string) process {
 	return process{pid: pid}
 }
 
-// processorTimes are what the processes and their children, living and dead, have used, from Linux's /proc; elsewhere 0.
+// processorTimes are what the processes and their children, living and dead, have used, from Linux's /proc; elsewhere
+// 0.
 func processorTimes(b *testing.B, ps []process) []time.Duration {
 	b.Helper()
 	times := make([]time.Duration, len(ps))

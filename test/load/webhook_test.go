@@ -30,10 +30,10 @@ const (
 	secret      = "load"
 )
 
-// BenchmarkWebhook delivers GitHub's issues.labeled payload over 16 connections to the real webhook-adapter binary, with
-// a Postgres that truly syncs to disk and a Broker that takes each event, and in turns to a hook that stores and sends
-// nothing, the machine being the same for both at any time. Every acknowledgement is checked, and in the end the rows are
-// counted. It reports
+// BenchmarkWebhook delivers GitHub's issues.labeled payload over 16 connections to the real webhook-adapter binary,
+// with a Postgres that truly syncs to disk and a Broker that takes each event, and in turns to a hook that stores and
+// sends nothing, the machine being the same for both at any time. Every acknowledgement is checked, and in the end the
+// rows are counted. It reports
 //
 //	acks/s       durable acknowledgements per second, until the Broker has the last event too
 //	of-hook      the same as a share of the hook's

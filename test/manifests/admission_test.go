@@ -14,8 +14,8 @@ import (
 	"codexk8s.dev/shared/agentpod"
 )
 
-// TestAdmission: agent-launcher's rights hold in the whole cluster, the policy narrows them; a hole in what it applies to
-// would be silent. What its expressions say is tried on a cluster (test/cluster).
+// TestAdmission: agent-launcher's rights hold in the whole cluster, the policy narrows them; a hole in what it applies
+// to would be silent. What its expressions say is tried on a cluster (test/cluster).
 func TestAdmission(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(root, "config/260-admission.yaml"))
 	if err != nil {

@@ -1,7 +1,8 @@
-// Package contract has the public contract between the platform and HTTP approvers and executors, version 1, as an OpenAPI 3.1
-// document: what an adapter is sent, what it may answer, what it calls back, and who repeats what.
+// Package contract has the public contract between the platform and HTTP approvers and executors, version 1, as an
+// OpenAPI 3.1 document: what an adapter is sent, what it may answer, what it calls back, and who repeats what.
 //
-// The document is the contract, so what it promises changes only by adding. Its examples are held against its own schemas.
+// The document is the contract, so what it promises changes only by adding. Its examples are held against its own
+// schemas.
 package contract
 
 import _ "embed"

@@ -1,5 +1,6 @@
-// Package words has what the platform says to people about what becomes of requests, in English and in Russian: a sentence for
-// each way in which one ends or a vote does not count, and how they are reminded. Buttons and headings stand with the channels.
+// Package words has what the platform says to people about what becomes of requests, in English and in Russian: a
+// sentence for each way in which one ends or a vote does not count, and how they are reminded. Buttons and headings
+// stand with the channels.
 //
 // Texts are plain: a channel escapes them. %s and %d stand in both languages in the same order, as a test says.
 //

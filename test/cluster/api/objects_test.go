@@ -106,8 +106,8 @@ func tried(t *testing.T, pod *corev1.Pod) error {
 	return create(t, admin, agentpod.Object{Resource: schema.GroupVersionResource{Version: "v1", Resource: "pods"}, Value: pod}, true)
 }
 
-// TestAgentLauncherTouchesNoNamespaceButThoseOfRuns: its rights hold in the whole cluster, and the admission policy takes
-// back what is not a run's.
+// TestAgentLauncherTouchesNoNamespaceButThoseOfRuns: its rights hold in the whole cluster, and the admission policy
+// takes back what is not a run's.
 func TestAgentLauncherTouchesNoNamespaceButThoseOfRuns(t *testing.T) {
 	launcher, o := as(t, "agent-launcher"), newRun(t)
 	trial := metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}

@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// The fake approver and executor do what telegram-approver and telegram-executor do: they keep what they are asked in memory, call
-// back once, and do not try again.
+// The fake approver and executor do what telegram-approver and telegram-executor do: they keep what they are asked in
+// memory, call back once, and do not try again.
 
 func (s *Server) approverRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /approver/approve", s.ask((*Server).approve))

@@ -1,6 +1,6 @@
-// Package fakechat plays Telegram, Slack, Mattermost, Jira and an HTTP approver with executor, for tests and for trying the
-// platform out without an account: on one real socket, each under its own path, in its own wire format. It refuses what the
-// real ones refuse, in their words.
+// Package fakechat plays Telegram, Slack, Mattermost, Jira and an HTTP approver with executor, for tests and for trying
+// the platform out without an account: on one real socket, each under its own path, in its own wire format. It refuses
+// what the real ones refuse, in their words.
 //
 //	/telegram/bot<token>/sendMessage   Bot API
 //	/slack/api/chat.postMessage        Web API
@@ -8,12 +8,12 @@
 //	/jira/rest/api/3/issue             REST API v3
 //	/approver/approve                  the contract of telegram-approver and telegram-executor
 //
-// What was sent is kept in memory as posts. A person's acts (Click, Reply, Fill) make the callback that the real service makes,
-// signed as it signs it, and return what came back. They are methods for tests; in a browser, at /, one sees the posts as
-// people see them and does the same with buttons.
+// What was sent is kept in memory as posts. A person's acts (Click, Reply, Fill) make the callback that the real
+// service makes, signed as it signs it, and return what came back. They are methods for tests; in a browser, at /, one
+// sees the posts as people see them and does the same with buttons.
 //
-// Trouble makes the next calls fail as they do in real life: a limit, a bot that was blocked or kicked, a group that moved,
-// a service that is down.
+// Trouble makes the next calls fail as they do in real life: a limit, a bot that was blocked or kicked, a group that
+// moved, a service that is down.
 package fakechat
 
 import (
@@ -59,7 +59,8 @@ type Person struct {
 	ID   int64  // Telegram's; U<ID> at Slack, and so on
 }
 
-// Token is the credential that all of them want: Telegram's bot token, Slack's and Mattermost's bearer, Jira's password.
+// Token is the credential that all of them want: Telegram's bot token, Slack's and Mattermost's bearer, Jira's
+// password.
 const Token = "4242:fake-token"
 
 // Server is the fakes. Its methods may be called by several goroutines at once.

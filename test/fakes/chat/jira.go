@@ -16,8 +16,8 @@ import (
 	"unicode/utf8"
 )
 
-// The fake Jira: every project is there, and every issue below 100 of it. A post is a comment, or a new issue, whose buttons are its
-// transitions. https://developer.atlassian.com/cloud/jira/platform/rest/v3/
+// The fake Jira: every project is there, and every issue below 100 of it. A post is a comment, or a new issue, whose
+// buttons are its transitions. https://developer.atlassian.com/cloud/jira/platform/rest/v3/
 
 func (s *Server) jiraRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /jira/rest/api/3/issue", s.jira(func(in jiraCall, p *Post, _ *http.Request) error {

@@ -18,7 +18,8 @@ import (
 	"github.com/yuin/goldmark/renderer/html"
 )
 
-// The fake Mattermost: every channel whose id has 26 letters and digits is there. https://developers.mattermost.com/api-documentation/
+// The fake Mattermost: every channel whose id has 26 letters and digits is there.
+// https://developers.mattermost.com/api-documentation/
 
 func (s *Server) mattermostRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /mattermost/api/v4/posts", s.mattermost(func(s *Server, r *http.Request, in mattermostCall) (int, object) {

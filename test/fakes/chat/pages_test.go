@@ -12,7 +12,8 @@ import (
 	fakechat "codexk8s.dev/test/fakes/chat"
 )
 
-// TestAPersonUsesThePages: what was sent is seen, a button calls back as the person that one acts as, and what the answer says is shown.
+// TestAPersonUsesThePages: what was sent is seen, a button calls back as the person that one acts as, and what the
+// answer says is shown.
 func TestAPersonUsesThePages(t *testing.T) {
 	var heard string
 	edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

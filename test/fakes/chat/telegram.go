@@ -319,7 +319,8 @@ func (s *Server) telegramReply(ctx context.Context, chat, to, text string, who P
 	return s.telegramUpdate(ctx, update, who)
 }
 
-// telegramUpdate calls the webhook, and does what its answer asks for: https://core.telegram.org/bots/api#making-requests-when-getting-updates
+// telegramUpdate calls the webhook, and does what its answer asks for:
+// https://core.telegram.org/bots/api#making-requests-when-getting-updates
 func (s *Server) telegramUpdate(ctx context.Context, update object, who Person) (Result, error) {
 	body, err := json.Marshal(update)
 	if err != nil {

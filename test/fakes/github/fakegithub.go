@@ -20,8 +20,9 @@
 //
 // # Webhooks
 //
-// A change builds its payload while the mutex is held, then leaves it in the queue of each subscribed hook. One goroutine per
-// hook sends in order, with GitHub's ten seconds of patience and, like GitHub, without any retry of its own; see
+// A change builds its payload while the mutex is held, then leaves it in the queue of each subscribed hook. One
+// goroutine per hook sends in order, with GitHub's ten seconds of patience and, like GitHub, without any retry of its
+// own; see
 // https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries. The attempts are listed, read
 // and repeated through the deliveries API. Flush waits until all queues are empty.
 //
@@ -29,8 +30,8 @@
 //
 // The methods in person.go do what a person does in the web interface; the readers in readers.go return values for
 // assertions; Writes tells in order what anybody has changed. The same can be done in a browser, whose pages stand at
-// GitHub's own addresses and offer every action as a form and as a curl command, and with curl: every user created
-// gets the token "<login>-token". Under /_fake/ are the switches that GitHub does not have: rate limits and outages for the
+// GitHub's own addresses and offer every action as a form and as a curl command, and with curl: every user created gets
+// the token "<login>-token". Under /_fake/ are the switches that GitHub does not have: rate limits and outages for the
 // next requests, the list of writes, waiting for webhooks.
 package fakegithub
 

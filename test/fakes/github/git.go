@@ -136,7 +136,8 @@ func (s *Server) spool(r *http.Request) (func(), error) {
 	return done, nil
 }
 
-// gitAccess finds the repository and whether the request may read or write it, with the refusals that Git clients print.
+// gitAccess finds the repository and whether the request may read or write it, with the refusals that Git clients
+// print.
 func (s *Server) gitAccess(r *http.Request, name string, write bool) (*repository, string, *apiError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,8 +184,8 @@ func (s *Server) pushLock(r *repository) *sync.Mutex {
 	return lock.(*sync.Mutex)
 }
 
-// pushed runs act, which may move branches of r, and then does what GitHub does after a push: brings the pull requests up to date
-// and tells the hooks. One at a time per repository. The mutex must not be held.
+// pushed runs act, which may move branches of r, and then does what GitHub does after a push: brings the pull requests
+// up to date and tells the hooks. One at a time per repository. The mutex must not be held.
 func (s *Server) pushed(r *repository, by *User, act func() error) error {
 	lock := s.pushLock(r)
 	lock.Lock()

@@ -190,8 +190,8 @@ type gitCommit struct {
 	parents, added, removed, changed []string
 }
 
-// log lists the commits of new that neither old nor (for a new branch) the default branch has, oldest first, at most 20 as in a push
-// payload of GitHub's events API.
+// log lists the commits of new that neither old nor (for a new branch) the default branch has, oldest first, at most 20
+// as in a push payload of GitHub's events API.
 func (g gitRepo) log(exclude, sha string) ([]gitCommit, error) {
 	args := []string{"log", "--max-count=20", "--reverse", "--name-status", "--no-renames", "--format=%x01%H%x02%T%x02%P%x02%an%x02%ae%x02%ct%x02%B%x02", sha}
 	if exclude != "" {

@@ -27,7 +27,8 @@ func (s *Server) git(r *repository) gitRepo {
 	return gitRepo{filepath.Join(s.dir, "repositories", strings.ToLower(r.Owner), strings.ToLower(r.Name)+".git")}
 }
 
-// gitEnv keeps the configuration of the person at this machine out, and lets the server, run as any user, read its repositories.
+// gitEnv keeps the configuration of the person at this machine out, and lets the server, run as any user, read its
+// repositories.
 func gitEnv() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "LC_ALL=C",

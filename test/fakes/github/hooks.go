@@ -52,7 +52,8 @@ func (h *hook) wants(event string) bool {
 	return h.Active && h.URL != "" && (event == "ping" || slices.Contains(h.Events, "*") || slices.Contains(h.Events, event))
 }
 
-// hook finds the hook that the path names: one of a repository, or the App's, which GitHub shows to the App itself only.
+// hook finds the hook that the path names: one of a repository, or the App's, which GitHub shows to the App itself
+// only.
 // https://docs.github.com/en/rest/apps/webhooks
 func (s *Server) hook(c *call) (*hook, error) {
 	if c.repo == nil {

@@ -26,14 +26,16 @@ type usage struct {
 
 // Fault makes the next requests fail.
 type Fault struct {
-	// Kind is "primary" (the hourly limit: X-RateLimit-Remaining 0 and X-RateLimit-Reset), "secondary" (the limit
-	// on bursts: Retry-After), "outage" (a 502 with an HTML page) or "refusal" (Status, Message and Errors as they are given).
+	// Kind is "primary" (the hourly limit: X-RateLimit-Remaining 0 and X-RateLimit-Reset), "secondary" (the limit on
+	// bursts: Retry-After), "outage" (a 502 with an HTML page) or "refusal" (Status, Message and Errors as they are
+	// given).
 	Kind string `json:"kind"`
 	// Requests is how many requests fail; 0 = 1.
 	Requests int `json:"requests"`
 	// RetryAfter is how many seconds the client is told to wait; 0 = 60.
 	RetryAfter int `json:"retry_after"`
-	// Status is 403 (0 means that; the only one go-github v66 takes for a limit) or 429 for limits, 500 to 504 for outages.
+	// Status is 403 (0 means that; the only one go-github v66 takes for a limit) or 429 for limits, 500 to 504 for
+	// outages.
 	Status int `json:"status"`
 	// Message and Errors are what a refusal says.
 	Message string `json:"message"`
@@ -74,8 +76,8 @@ func (s *Server) ClearFaults() {
 	s.faults = nil
 }
 
-// fault answers the error that the next request gets, or nil; Git requests are meant only by faults whose Path says so. The
-// mutex must be held.
+// fault answers the error that the next request gets, or nil; Git requests are meant only by faults whose Path says so.
+// The mutex must be held.
 func (s *Server) fault(method, path string, git bool) error {
 	if strings.HasSuffix(path, "/rate_limit") {
 		return nil

@@ -15,9 +15,9 @@ import (
 	"codexk8s.dev/test/fakes/look"
 )
 
-// The pages are for people: repositories, issues and pull requests, at the addresses that GitHub has for them. Whoever looks is asked
-// for no password, since the server is one's own. What a page offers to do is a call of the REST API (see action), so the
-// pages know no rule of their own.
+// The pages are for people: repositories, issues and pull requests, at the addresses that GitHub has for them. Whoever
+// looks is asked for no password, since the server is one's own. What a page offers to do is a call of the REST API
+// (see action), so the pages know no rule of their own.
 
 //go:embed pages
 var pageFiles embed.FS
@@ -141,7 +141,8 @@ func (s *Server) people() []string {
 	return out
 }
 
-// actor is the account that the cookie names, else the first that administers a repository, else the owner of one. The mutex must be held.
+// actor is the account that the cookie names, else the first that administers a repository, else the owner of one. The
+// mutex must be held.
 func (s *Server) actor(r *http.Request) string {
 	people := s.people()
 	if c, err := r.Cookie("as"); err == nil && slices.Contains(people, c.Value) {

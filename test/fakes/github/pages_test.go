@@ -63,8 +63,8 @@ func TestWhatGitHubRefusesIsShown(t *testing.T) {
 	}
 }
 
-// TestNumbersLeadOn: what a text calls #2 is a link to it, wherever a person would take it for one, and the address of an
-// issue that is a pull request leads there.
+// TestNumbersLeadOn: what a text calls #2 is a link to it, wherever a person would take it for one, and the address of
+// an issue that is a pull request leads there.
 func TestNumbersLeadOn(t *testing.T) {
 	s := open(t, Options{})
 	withPull(t, s)

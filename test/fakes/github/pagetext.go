@@ -51,7 +51,8 @@ type references struct{}
 
 var reference = regexp.MustCompile(`(?:^|[^\p{L}\p{N}&#/])(#([1-9][0-9]{0,8}))\b`)
 
-// Transform works on the finished tree, since a parser that looks at each # would cut character references like &#64; in two.
+// Transform works on the finished tree, since a parser that looks at each # would cut character references like &#64;
+// in two.
 func (references) Transform(document *ast.Document, source text.Reader, about parser.Context) {
 	var words []*ast.Text
 	_ = ast.Walk(document, func(n ast.Node, entering bool) (ast.WalkStatus, error) { // never an error

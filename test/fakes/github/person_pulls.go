@@ -101,8 +101,8 @@ func (s *Server) onReview(repo string, n int, review int64, login string, least 
 	})
 }
 
-// SetDraft converts a pull request to a draft, or declares a draft ready for review. GitHub offers both in its pages and
-// in GraphQL, not in REST.
+// SetDraft converts a pull request to a draft, or declares a draft ready for review. GitHub offers both in its pages
+// and in GraphQL, not in REST.
 func (s *Server) SetDraft(repo string, n int, draft bool, user string) error {
 	return s.onIssue(repo, n, user, onPullsWrite, func(r *repository, is *Issue, by *User) error {
 		if is.Pull == nil || is.State != "open" {

@@ -135,7 +135,8 @@ func TestABaseIsChangedByREST(t *testing.T) {
 	refused(t, err, http.StatusUnprocessableEntity, "base")
 }
 
-// TestABranchThatGoesClosesItsPullRequests: the head's as well as the base's, and neither can be opened again without it.
+// TestABranchThatGoesClosesItsPullRequests: the head's as well as the base's, and neither can be opened again without
+// it.
 func TestABranchThatGoesClosesItsPullRequests(t *testing.T) {
 	for _, branch := range []string{"codexk8s/issue-1", "develop"} {
 		l := newLife(t)

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Pull is what makes an issue a pull request. Head and Base are branches of the repository itself: there are no forks here.
+// Pull is what makes an issue a pull request. Head and Base are branches of the repository itself: there are no forks
+// here.
 type Pull struct {
 	Head           string     `json:"head"`
 	HeadSHA        string     `json:"head_sha"`

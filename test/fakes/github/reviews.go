@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Review is a review of a pull request. State is as the REST API writes it: APPROVED, CHANGES_REQUESTED, COMMENTED, PENDING or DISMISSED.
+// Review is a review of a pull request. State is as the REST API writes it: APPROVED, CHANGES_REQUESTED, COMMENTED,
+// PENDING or DISMISSED.
 type Review struct {
 	ID          int64      `json:"id"`
 	Pull        int        `json:"pull"`

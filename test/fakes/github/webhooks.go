@@ -105,7 +105,8 @@ func (s *Server) emitComment(r *repository, m *Comment, action string, by *User,
 	s.emit(r, "issue_comment", action, by, o)
 }
 
-// emitReview writes the state in lower case and when the review last changed, as webhooks, unlike the REST API, have it.
+// emitReview writes the state in lower case and when the review last changed, as webhooks, unlike the REST API, have
+// it.
 func (s *Server) emitReview(r *repository, is *Issue, v *Review, action string, by *User, extra object) {
 	o := s.reviewObject(r, v)
 	o["state"], o["body"], o["updated_at"] = strings.ToLower(v.State), orNull(v.Body), v.UpdatedAt
@@ -118,8 +119,8 @@ func (s *Server) emitRemark(r *repository, is *Issue, m *ReviewComment, by *User
 	s.emit(r, "pull_request_review_comment", "created", by, object{"comment": s.remarkObject(r, m), "pull_request": s.pullObject(r, is, false)})
 }
 
-// emitPush reports a branch that moved, came or went. The repository of a push differs from that of other events: times are numbers,
-// the URL is the page, the owner has a name.
+// emitPush reports a branch that moved, came or went. The repository of a push differs from that of other events: times
+// are numbers, the URL is the page, the owner has a name.
 func (s *Server) emitPush(r *repository, ch refChange, by *User) {
 	repo := s.repositoryObject(r)
 	repo["created_at"], repo["pushed_at"], repo["url"] = r.CreatedAt.Unix(), r.PushedAt.Unix(), s.web("/%s", r.fullName())

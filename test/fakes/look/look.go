@@ -1,5 +1,5 @@
-// Package look is what the pages of all fakes have in common: the style, the script that keeps a page current, the headers, and who
-// may act on them.
+// Package look is what the pages of all fakes have in common: the style, the script that keeps a page current, the
+// headers, and who may act on them.
 package look
 
 import (
@@ -42,8 +42,8 @@ func Write(w http.ResponseWriter, status int, page []byte) {
 	_, _ = w.Write(page) // the browser may have gone
 }
 
-// OwnBrowser refuses who may not act on pages without a token: another machine, and a page of somebody else whose name leads
-// here. The base is the server's own URL.
+// OwnBrowser refuses who may not act on pages without a token: another machine, and a page of somebody else whose name
+// leads here. The base is the server's own URL.
 func OwnBrowser(r *http.Request, base string) error {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 // the issue, runs the repository's tests, and says so. On a revision it writes the file again so that every review is
 // answered in it.
 //
-// An issue with a line like "Ask first: Which words? Bonjour | Salut" has it ask that, where it is offered the tool, and go by
-// the answer.
+// An issue with a line like "Ask first: Which words? Bonjour | Salut" has it ask that, where it is offered the tool,
+// and go by the answer.
 //
 // An issue like "Add a greeting in French" gets a greeting, greetings/french.txt; every other one gets a page of
 // Markdown that repeats what was asked.

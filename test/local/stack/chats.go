@@ -81,8 +81,8 @@ func (s *Stack) Callbacks() string {
 	return s.Platform.URL("approval-callback")
 }
 
-// connectChats has the fake chats call the platform, and links the accounts of the demonstration's people to their users as
-// each of them would with a code. The stranger stays one.
+// connectChats has the fake chats call the platform, and links the accounts of the demonstration's people to their
+// users as each of them would with a code. The stranger stays one.
 func (s *Stack) connectChats(ctx context.Context) error {
 	if s.Chat == nil {
 		return nil

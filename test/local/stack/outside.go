@@ -25,7 +25,8 @@ import (
 type Outside struct {
 	DatabaseURL string `envconfig:"DATABASE_URL"` // Postgres, instead of one of its own below the state directory
 
-	// A cluster in which agents run. Its pods need an image and must reach the two gateways, which stay on this machine.
+	// A cluster in which agents run. Its pods need an image and must reach the two gateways, which stay on this
+	// machine.
 	Kubeconfig    string `envconfig:"KUBECONFIG"`        // file that names a cluster in which agents run, instead of this machine
 	AgentImage    string `envconfig:"AGENT_IMAGE"`       // with KUBECONFIG: of agent-runner
 	GatewayURL    string `envconfig:"AGENT_GATEWAY_URL"` // with KUBECONFIG: of agent-gateway on this machine, as pods reach it
@@ -60,8 +61,8 @@ type Outside struct {
 	Engine string `envconfig:"AGENT_ENGINE"` // of the demonstration's agents, codex or builtin; empty = codex where there is one
 }
 
-// FromEnvironment reads the credentials. An incomplete set is an error that says what is missing: guessing would mean to
-// work with the wrong system.
+// FromEnvironment reads the credentials. An incomplete set is an error that says what is missing: guessing would mean
+// to work with the wrong system.
 func FromEnvironment() (Outside, error) {
 	var o Outside
 	if err := envconfig.Process("", &o); err != nil {
@@ -106,7 +107,8 @@ func FromEnvironment() (Outside, error) {
 	return o, nil
 }
 
-// databaseAnswers connects to the database of DATABASE_URL, if one is given: what is wrong with it is said before anything is built.
+// databaseAnswers connects to the database of DATABASE_URL, if one is given: what is wrong with it is said before
+// anything is built.
 func (o Outside) databaseAnswers(ctx context.Context) error {
 	if o.DatabaseURL == "" {
 		return nil

@@ -105,7 +105,8 @@ type Stack struct {
 // Start starts everything. After an error nothing is left running.
 func Start(ctx context.Context, o Options) (_ *Stack, err error) {
 	s := &Stack{options: o, Dir: o.Dir, Engine: "builtin"}
-	// What the image of a real cluster holds is not known here; the recipe in functions/agent-runner/image brings the CLI.
+	// What the image of a real cluster holds is not known here; the recipe in functions/agent-runner/image brings the
+	// CLI.
 	if o.Codex != "" || o.Outside.Kubeconfig != "" {
 		s.Engine = "codex"
 	}
@@ -172,7 +173,8 @@ func (s *Stack) startPlatform(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the manifests: %w", err)
 	}
-	// One place for every run: linking is what takes long, and the go command leaves a program alone that is up to date.
+	// One place for every run: linking is what takes long, and the go command leaves a program alone that is up to
+	// date.
 	binaries := filepath.Join(s.root, ".bin")
 	if _, err := build.Images(ctx, s.root, binaries, set.Images(), false); err != nil {
 		return err

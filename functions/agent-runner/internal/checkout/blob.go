@@ -192,8 +192,8 @@ type blob struct {
 // errUnsteady says that a file has not the size that it had a moment ago.
 var errUnsteady = errors.New("the file is being written")
 
-// store writes size bytes of in as a loose object (https://git-scm.com/docs/gitformat-loose and gitrepository-layout), as
-// they pass by. git hash-object would do for one file; a process for each of ten thousand would not.
+// store writes size bytes of in as a loose object (https://git-scm.com/docs/gitformat-loose and gitrepository-layout),
+// as they pass by. git hash-object would do for one file; a process for each of ten thousand would not.
 func (w *walk) store(in io.Reader, size int64) (blob, error) {
 	b := blob{watcher: watcher{find: w.Secrets}}
 	temporary, err := os.CreateTemp(filepath.Join(w.GitDir, "objects"), "new-")

@@ -30,8 +30,8 @@ func Credential(cloneURL, user, password string) []string {
 	return []string{credentialURLVariable + "=" + cloneURL, credentialUserVariable + "=" + user, credentialPasswordVariable + "=" + password}
 }
 
-// Help is the credential helper. It answers "get" for the run's own repository, also where the server has moved it, and is silent otherwise,
-// so that neither a submodule nor a redirect to another host is given the token.
+// Help is the credential helper. It answers "get" for the run's own repository, also where the server has moved it, and
+// is silent otherwise, so that neither a submodule nor a redirect to another host is given the token.
 func Help(ctx context.Context, args []string, in io.Reader, out io.Writer) int {
 	if len(args) != 1 || args[0] != "get" {
 		return 0 // "store" and "erase": we keep nothing

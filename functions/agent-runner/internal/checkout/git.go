@@ -154,8 +154,8 @@ func (r *Repository) line(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// agentGit runs git in the agent's clone, by the agent's settings: only to set it up, and to look for hints. It talks to
-// no server, whatever is set, as for objects that a clone is to fetch when they are needed.
+// agentGit runs git in the agent's clone, by the agent's settings: only to set it up, and to look for hints. It talks
+// to no server, whatever is set, as for objects that a clone is to fetch when they are needed.
 func (r *Repository) agentGit(ctx context.Context, args ...string) (string, error) {
 	return r.text(ctx, r.process(ctx, r.Dir, r.environ("GIT_ALLOW_PROTOCOL=none"), args...))
 }

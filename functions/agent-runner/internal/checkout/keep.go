@@ -69,8 +69,8 @@ func (r *Repository) Keep(ctx context.Context, work *Work, room int64) (Kept, er
 // ErrOtherHistory says that the server's branches have not the commit that kept work is made on.
 var ErrOtherHistory = errors.New("the branch was rewritten since")
 
-// Restore brings kept work back into a clone that no agent has touched: at the commit that it was made on, as files that
-// are not committed.
+// Restore brings kept work back into a clone that no agent has touched: at the commit that it was made on, as files
+// that are not committed.
 func (r *Repository) Restore(ctx context.Context, head string, k Kept) error {
 	if !r.Has(ctx, head) {
 		return ErrOtherHistory

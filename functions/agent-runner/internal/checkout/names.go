@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Shown writes a path for people: as it is when it is printable UTF-8, else in double quotes with escapes as git shows it
-// (https://git-scm.com/docs/git-config, core.quotePath).
+// Shown writes a path for people: as it is when it is printable UTF-8, else in double quotes with escapes as git shows
+// it (https://git-scm.com/docs/git-config, core.quotePath).
 func Shown(path string) string {
 	plain := utf8.ValidString(path)
 	for _, c := range path {

@@ -32,8 +32,8 @@ var (
 	ErrDeleted  = errors.New("the branch was deleted on the server")
 )
 
-// Push puts the commit on the server's branch, if that is where it was. When it has moved meanwhile, the commit is redone
-// once on top of what is there. It returns the commit that the branch is at. Errors are ErrConflict, ErrDeleted,
+// Push puts the commit on the server's branch, if that is where it was. When it has moved meanwhile, the commit is
+// redone once on top of what is there. It returns the commit that the branch is at. Errors are ErrConflict, ErrDeleted,
 // *Refused, those of Open, or temporary.
 func (r *Repository) Push(ctx context.Context, baseBranch, commit string) (string, error) {
 	err := r.pushOnce(ctx, commit, r.Branch)

@@ -17,9 +17,9 @@ const (
 	keptBranch = "refs/kept/branch"
 )
 
-// Renew leaves of the own directory the packs that the server sent, byte for byte, and writes settings and refs anew. The
-// agent runs under our user id, so it could have put anything there: a setting that starts a program, an object under
-// the name of another. It is called when the agent's processes have ended, before git runs again.
+// Renew leaves of the own directory the packs that the server sent, byte for byte, and writes settings and refs anew.
+// The agent runs under our user id, so it could have put anything there: a setting that starts a program, an object
+// under the name of another. It is called when the agent's processes have ended, before git runs again.
 func (r *Repository) Renew() error {
 	// What was stored while the agent worked goes as well, and is read again.
 	clear(r.known)

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// plants stores a tree with an evil file beside the agent's own work, under the name of the tree that its work will have.
+// plants stores a tree with an evil file beside the agent's own work, under the name of the tree that its work will
+// have.
 const plants = french + `git add -A; good=$(git write-tree); echo evil >src/price.go; git add -A; evil=$(git write-tree); git checkout -q HEAD src/price.go
 	cp -r .git/objects/?? ../git/objects/; cd ../git/objects; at() { echo $1 | sed 's,^..,&/,'; }; cp -f $(at $evil) $(at $good)`
 

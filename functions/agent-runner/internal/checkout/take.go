@@ -166,8 +166,8 @@ func (r *Repository) attributes(ctx context.Context, paths []string) (map[string
 	return held, nil
 }
 
-// tree stores the head's tree with the changes made. It is made from the lists in memory alone, so what is in it is what
-// was checked, whatever stands in the agent's reach on disk.
+// tree stores the head's tree with the changes made. It is made from the lists in memory alone, so what is in it is
+// what was checked, whatever stands in the agent's reach on disk.
 func (r *Repository) tree(ctx context.Context, changes map[string]change) (string, error) {
 	all := maps.Clone(r.files)
 	for name, c := range changes {

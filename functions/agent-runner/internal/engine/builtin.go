@@ -210,8 +210,8 @@ func (b *builtin) call(ctx context.Context, name, arguments string) toolAnswer {
 	return toolAnswer{text: text}
 }
 
-// shortened is the history with the oldest results and arguments of tools left out until it fits. Calls themselves stay,
-// as the API demands, and so does what people and the model said.
+// shortened is the history with the oldest results and arguments of tools left out until it fits. Calls themselves
+// stay, as the API demands, and so does what people and the model said.
 func shortened(messages []openai.ChatCompletionMessage) []openai.ChatCompletionMessage {
 	total := 0
 	for _, m := range messages {

@@ -22,8 +22,8 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/process"
 )
 
-// toolbox does what the builtin engine's model asks for, inside the workspace. The file tools go through an os.Root, which follows
-// no link out of it. Every failure is an answer that the model can act on.
+// toolbox does what the builtin engine's model asks for, inside the workspace. The file tools go through an os.Root,
+// which follows no link out of it. Every failure is an answer that the model can act on.
 type toolbox struct {
 	root *os.Root
 	dir  string

@@ -20,9 +20,9 @@ import (
 
 // codex is the engine that runs the Codex CLI, one process per message.
 //
-// The CLI speaks the Responses API to the run's line, with the line's key. Its memory is one file, the rollout, which it
-// appends to as it goes; that file in an empty CODEX_HOME is all that `exec resume` needs. The pod is the sandbox, so
-// the CLI's own is off.
+// The CLI speaks the Responses API to the run's line, with the line's key. Its memory is one file, the rollout, which
+// it appends to as it goes; that file in an empty CODEX_HOME is all that `exec resume` needs. The pod is the sandbox,
+// so the CLI's own is off.
 type codex struct {
 	Options
 

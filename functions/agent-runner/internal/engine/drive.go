@@ -16,7 +16,8 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// Bounds of going on after a failure. A model that is busy or away is waited for by time (RETRY_FOR), these are for the rest.
+// Bounds of going on after a failure. A model that is busy or away is waited for by time (RETRY_FOR), these are for the
+// rest.
 const (
 	maxCrashes = 3 // times that an engine may end without a word of the model's, as when it is killed
 	maxAnew    = 3 // conversations begun anew because the model refused the one before
@@ -111,8 +112,8 @@ func (d *Driver) pause() time.Duration {
 	return min(d.Pause<<min(d.pauses-1, 8), maxPause)
 }
 
-// waitFor goes on later, as long as the model has not been failing for longer than RetryFor. A time that the model itself
-// names is waited for until the run's deadline.
+// waitFor goes on later, as long as the model has not been failing for longer than RetryFor. A time that the model
+// itself names is waited for until the run's deadline.
 func (d *Driver) waitFor(said *llm.Failure, since time.Time) (string, time.Duration, error) {
 	wait := max(d.pause(), said.RetryAfter)
 	named := said.RetryAfter > d.RetryFor && time.Now().Add(wait).Before(d.Deadline)
@@ -135,8 +136,8 @@ func blamesRequest(f *llm.Failure) bool {
 // codes are words that a machine has for an error. Nothing else of the model's answer goes into a prompt.
 var codes = regexp.MustCompile(`\A[a-z0-9_]{1,64}\z`)
 
-// beginAnew leaves a conversation that the model refuses: it would refuse it for ever, in every later run too. A new one
-// is told the task and that work has been done. When that is refused at once, the conversation is not to blame.
+// beginAnew leaves a conversation that the model refuses: it would refuse it for ever, in every later run too. A new
+// one is told the task and that work has been done. When that is refused at once, the conversation is not to blame.
 func (d *Driver) beginAnew(said *llm.Failure) (string, time.Duration, error) {
 	d.Engine.Forget()
 	if !d.Resumed && d.answered == d.begun || d.anew >= maxAnew {

@@ -1,4 +1,5 @@
-// Package engine is what does the thinking: the Codex CLI or a tool loop of our own, and what drives either over failures.
+// Package engine is what does the thinking: the Codex CLI or a tool loop of our own, and what drives either over
+// failures.
 //
 //	Driver ──message──▶ codex ──process──▶ CLI ──key──▶ model.Line ──▶ LLM_URL
 //	               └──▶ builtin ──────────────────────▶ model.Line ──▶ LLM_URL
@@ -27,7 +28,8 @@ type Engine interface {
 	Run(ctx context.Context, message string) (string, error)
 	// Forget leaves the conversation: the next run begins a new one.
 	Forget()
-	// Conversation is the present state, to be given to Resume elsewhere. It may be called while Run works. Empty before the start.
+	// Conversation is the present state, to be given to Resume elsewhere. It may be called while Run works. Empty
+	// before the start.
 	Conversation() (Conversation, error)
 }
 

@@ -52,8 +52,8 @@ type Line struct {
 	answered int          // calls that went well
 }
 
-// NewLine returns the line to the models' server at address, LLM_URL, and to the tools of the gateway, AGENT_GATEWAY_URL. It
-// tries a request again for at most retryFor.
+// NewLine returns the line to the models' server at address, LLM_URL, and to the tools of the gateway,
+// AGENT_GATEWAY_URL. It tries a request again for at most retryFor.
 func NewLine(address, gateway, token string, retryFor time.Duration) (*Line, error) {
 	base, err := url.Parse(strings.TrimRight(address, "/"))
 	if err != nil || base.Host == "" {
@@ -231,7 +231,8 @@ type watched struct {
 	told   bool
 }
 
-// maxEvent bounds what is kept of an event. One that tells of a failure may repeat the instructions and tools of its request.
+// maxEvent bounds what is kept of an event. One that tells of a failure may repeat the instructions and tools of its
+// request.
 const maxEvent = 4 << 20
 
 func (w *watched) Read(p []byte) (int, error) {
@@ -261,8 +262,8 @@ func (w *watched) Close() error {
 	return w.ReadCloser.Close()
 }
 
-// failureIn is the failure that a whole answer with status 200 tells of, as gateways make one when what is behind them fails;
-// nil where there is none.
+// failureIn is the failure that a whole answer with status 200 tells of, as gateways make one when what is behind them
+// fails; nil where there is none.
 func failureIn(answer []byte) *llm.Failure {
 	var whole struct {
 		Error struct {

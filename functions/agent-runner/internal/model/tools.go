@@ -15,8 +15,9 @@ import (
 	"codexk8s.dev/shared/agentapi"
 )
 
-// tools is the line's other end: the platform's tools, which the Codex CLI calls through the line and the builtin engine
-// directly. Every call may be repeated, so one that got no answer is. An answer may say that the run waits for people.
+// tools is the line's other end: the platform's tools, which the Codex CLI calls through the line and the builtin
+// engine directly. Every call may be repeated, so one that got no answer is. An answer may say that the run waits for
+// people.
 type tools struct{ *Line }
 
 // RoundTrip sends a call with the run token.
@@ -59,8 +60,8 @@ func (t tools) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// wait notes that the run waits for people. What the engine is doing beside that it may finish: it is paused when it turns
-// to the model again, and then its conversation holds what the tools have answered.
+// wait notes that the run waits for people. What the engine is doing beside that it may finish: it is paused when it
+// turns to the model again, and then its conversation holds what the tools have answered.
 func (l *Line) wait() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,7 +104,8 @@ func (l *Line) ListTools(ctx context.Context) ([]Tool, error) {
 	return list.Tools, err
 }
 
-// CallTool calls one of the platform's tools; arguments is a JSON object. What the tool says is text, also when it refuses.
+// CallTool calls one of the platform's tools; arguments is a JSON object. What the tool says is text, also when it
+// refuses.
 func (l *Line) CallTool(ctx context.Context, name string, arguments json.RawMessage) (string, error) {
 	var result struct {
 		Content []struct {

@@ -28,8 +28,9 @@ const (
 // Isolation is what a pod must not reach, and what it must.
 //
 // Reached means that a connection came about. Refused is not reached: a plugin may turn connections away rather than
-// let them time out. An ingress has one address for all Services behind it, so which of them an agent may use is for the
-// functions to say, not for the network: they let in who has a run token, and events that are in the platform's log.
+// let them time out. An ingress has one address for all Services behind it, so which of them an agent may use is for
+// the functions to say, not for the network: they let in who has a run token, and events that are in the platform's
+// log.
 type Isolation struct {
 	Forbidden        []string // host:port
 	Needed           []string // URLs

@@ -1,5 +1,6 @@
-// Package process keeps the agent's processes in their place. They have the same user as this program and are not trusted:
-// they can read neither its memory (guard) nor the run token (TakeToken), and none outlives the agent's work (EndAgent).
+// Package process keeps the agent's processes in their place. They have the same user as this program and are not
+// trusted: they can read neither its memory (guard) nor the run token (TakeToken), and none outlives the agent's work
+// (EndAgent).
 package process
 
 import (

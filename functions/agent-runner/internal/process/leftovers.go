@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// endTimeout is how long the agent's processes may take to settle, and to die: as long as the kernel needs to free their
-// memory.
+// endTimeout is how long the agent's processes may take to settle, and to die: as long as the kernel needs to free
+// their memory.
 const endTimeout = 10 * time.Second
 
 // EndAgent ends every process that the agent left running: a server, a watcher, whatever it forgot or hid. The agent's
-// work is the files below dir as they were when it finished, so new ones that such a process made since are removed, but for
-// those that keep names.
+// work is the files below dir as they were when it finished, so new ones that such a process made since are removed,
+// but for those that keep names.
 func EndAgent(dir string, keep func(path string) bool) error {
 	left, err := Descendants(os.Getpid())
 	if err != nil {

@@ -20,8 +20,8 @@ func OwnGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// guard closes this process to others of its user: they can neither trace it nor read its memory, environment or
-// open files (https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html). And it makes this process the parent of
+// guard closes this process to others of its user: they can neither trace it nor read its memory, environment or open
+// files (https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html). And it makes this process the parent of
 // every orphan among its Descendants, so that none is out of sight of endAll.
 func guard() error {
 	return errors.Join(unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0), unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
@@ -109,8 +109,8 @@ func look(pid int) (stat, bool) {
 	return stat{parent, fields[0][0], string(fields[11]), string(fields[12])}, err == nil
 }
 
-// settle gives what outlives the agent time to take away files that it makes for a moment: so many turns of theirs, since
-// on a busy machine a process may wait for one longer than any time that we would name. most bounds it.
+// settle gives what outlives the agent time to take away files that it makes for a moment: so many turns of theirs,
+// since on a busy machine a process may wait for one longer than any time that we would name. most bounds it.
 func settle(most time.Duration) error {
 	const turns, apart = 25, 20 * time.Millisecond
 	was := map[int]stat{}

@@ -11,12 +11,13 @@ import (
 	"syscall"
 )
 
-// The run token's place is this process's memory. A pod gives it by the environment, and Linux shows to every process of
-// the same user, as the agent's commands are, what environment a process was started with, whatever it does to it
+// The run token's place is this process's memory. A pod gives it by the environment, and Linux shows to every process
+// of the same user, as the agent's commands are, what environment a process was started with, whatever it does to it
 // later (https://man7.org/linux/man-pages/man5/proc_pid_environ.5.html). So the program executes itself once more,
 // without the token in its environment; the new life reads it from a pipe, which is empty and closed then. In both
 // lives the process is closed to others of its user (guard), so neither its memory nor its files can be read. No child
-// is given the token: the CLI asks the model through us (package model), and Git is handed a credential (package checkout).
+// is given the token: the CLI asks the model through us (package model), and Git is handed a credential (package
+// checkout).
 const (
 	TokenVariable = "RUN_TOKEN"
 	tokenPipe     = "AGENT_RUNNER_TOKEN_FD" // number of the pipe in the second life

@@ -20,8 +20,8 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// Requests finds, opens and updates the run's pull request. GitHub itself refuses a second open pull request for the same
-// head and base, and a restarted pod finds the first one by its head: so there is never a second.
+// Requests finds, opens and updates the run's pull request. GitHub itself refuses a second open pull request for the
+// same head and base, and a restarted pod finds the first one by its head: so there is never a second.
 type Requests struct {
 	gateway  agentapi.SessionServiceClient
 	secrets  *redact.Secrets
@@ -65,7 +65,8 @@ func (p *Requests) Find(ctx context.Context, branch string) (*gh.PullRequest, er
 	if err != nil {
 		return nil, fmt.Errorf("looking for the pull request of %s: %w", branch, err)
 	}
-	// GitHub ignores a head it cannot read and then lists everything, forks' branches of that name too; so look for ourselves.
+	// GitHub ignores a head it cannot read and then lists everything, forks' branches of that name too; so look for
+	// ourselves.
 	at := slices.IndexFunc(list, func(pr *gh.PullRequest) bool {
 		return pr.GetHead().GetRef() == branch && pr.GetHead().GetRepo().GetID() == pr.GetBase().GetRepo().GetID()
 	})
@@ -146,12 +147,12 @@ func all[T any](ctx context.Context, p *Requests, list func(gh.ListOptions) ([]T
 	}
 }
 
-// maxDoubts is how often a refusal that may be the credential's fault is met with a new one: 1, 2 and 4 seconds apart, as a
-// new token needs a moment to be known everywhere at GitHub.
+// maxDoubts is how often a refusal that may be the credential's fault is met with a new one: 1, 2 and 4 seconds apart,
+// as a new token needs a moment to be known everywhere at GitHub.
 const maxDoubts = 3
 
-// attempt calls GitHub until it answers, waiting as long as it asks us to when it limits the rate. What is worth another
-// try is for github.ClassifyError to say.
+// attempt calls GitHub until it answers, waiting as long as it asks us to when it limits the rate. What is worth
+// another try is for github.ClassifyError to say.
 // https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
 func attempt[T any](ctx context.Context, p *Requests, call func() (T, *gh.Response, error)) (T, error) {
 	doubts := 0

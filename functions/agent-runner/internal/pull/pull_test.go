@@ -13,8 +13,8 @@ import (
 	"codexk8s.dev/shared/github"
 )
 
-// TestThePullRequestOfTheBranchIsFoundOnAnyPage, and that of a fork, whose branch may have any name, is never taken for it:
-// GitHub ignores a head that it cannot read, and lists them all.
+// TestThePullRequestOfTheBranchIsFoundOnAnyPage, and that of a fork, whose branch may have any name, is never taken for
+// it: GitHub ignores a head that it cannot read, and lists them all.
 func TestThePullRequestOfTheBranchIsFoundOnAnyPage(t *testing.T) {
 	const branch = "codexk8s/issue-1"
 	pull := func(number int, ref, head string) string {
@@ -50,8 +50,8 @@ func TestThePullRequestOfTheBranchIsFoundOnAnyPage(t *testing.T) {
 	}
 }
 
-// A part of GitHub may not know the branch yet that was pushed a moment ago. That is no refusal of the run's work; one that
-// does not pass is.
+// A part of GitHub may not know the branch yet that was pushed a moment ago. That is no refusal of the run's work; one
+// that does not pass is.
 func TestAPullRequestOfWhatWasJustPushed(t *testing.T) {
 	const created, final = `{"number":7,"body":""}`, `{"message":"Validation Failed","errors":[{"resource":"PullRequest","code":"custom","message":"Base is protected"}]}`
 	for _, said := range []string{

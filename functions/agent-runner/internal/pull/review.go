@@ -14,8 +14,9 @@ import (
 // maxRemarks is how many of a review's comments the agent is told; a prompt holds no more.
 const maxRemarks = 300
 
-// Review completes what the assignment says of the review: GitHub sends a review's inline comments in events of their own, so they
-// are read here. Without a review in the assignment (the run was started by label) it is the newest one that asks for changes.
+// Review completes what the assignment says of the review: GitHub sends a review's inline comments in events of their
+// own, so they are read here. Without a review in the assignment (the run was started by label) it is the newest one
+// that asks for changes.
 func (p *Requests) Review(ctx context.Context, pull int, known *agentapi.Review) (*agentapi.Review, error) {
 	if known.GetId() == 0 && known.GetBody() == "" {
 		newest, err := p.newestReview(ctx, pull)
@@ -41,7 +42,8 @@ func (p *Requests) Review(ctx context.Context, pull int, known *agentapi.Review)
 	return known, nil
 }
 
-// insiders are the relations to a repository whose reviews are meant for the agent. Anybody may review a public pull request.
+// insiders are the relations to a repository whose reviews are meant for the agent. Anybody may review a public pull
+// request.
 // https://docs.github.com/graphql/reference/enums#commentauthorassociation
 var insiders = []string{"OWNER", "MEMBER", "COLLABORATOR"}
 

@@ -20,8 +20,8 @@ type form struct {
 	re    *regexp.Regexp
 	// holds looks closer at a match that ordinary text may have too; nil takes every match.
 	holds func(string) bool
-	// issued says that nothing but a token of its issuer looks like this, so that a file which has it is not pushed. The
-	// other forms are in test data and documentation everywhere.
+	// issued says that nothing but a token of its issuer looks like this, so that a file which has it is not pushed.
+	// The other forms are in test data and documentation everywhere.
 	issued bool
 }
 
@@ -68,7 +68,8 @@ var forms = []form{
 	{name: "password of a machine", marks: `login`, re: regexp.MustCompile(`\blogin[ \t]+\S+\s+password[ \t]+(\S+)`)},
 }
 
-// edged is an expression for a token after the edge of a word. The end of a color, an escape in JSON or in a URL is one.
+// edged is an expression for a token after the edge of a word. The end of a color, an escape in JSON or in a URL is
+// one.
 func edged(token string) *regexp.Regexp {
 	return regexp.MustCompile(`(?:\b|_|\x1b\[[0-9;]*m|\\[nrtbfv]|\\u[0-9a-fA-F]{4}|%[0-9A-Fa-f]{2})(` + token + `)`)
 }
@@ -92,7 +93,8 @@ func solid(s string) bool {
 		func(piece string) bool { return len(piece) >= 16 && random(piece) })
 }
 
-// machine says whether the value of a field is made by a machine: code and prose have names there, with a digit at most.
+// machine says whether the value of a field is made by a machine: code and prose have names there, with a digit at
+// most.
 func machine(s string) bool {
 	digits := 0
 	for _, c := range s {

@@ -60,8 +60,8 @@ func (r *Secrets) Clean(text string) string {
 	return text
 }
 
-// Stream cleans a text that comes in pieces, of which each ends with a line: a private key may begin in one and go on in
-// the next.
+// Stream cleans a text that comes in pieces, of which each ends with a line: a private key may begin in one and go on
+// in the next.
 type Stream struct {
 	Secrets *Secrets
 	inKey   bool

@@ -1,5 +1,5 @@
-// Package session is the run's memory outside of the pod: a snapshot with the engine's conversation and the agent's changed
-// files, saved while the engine works, from which another pod goes on.
+// Package session is the run's memory outside of the pod: a snapshot with the engine's conversation and the agent's
+// changed files, saved while the engine works, from which another pod goes on.
 package session
 
 import (

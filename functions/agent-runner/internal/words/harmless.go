@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Harmless takes out of an agent's text what acts by itself once it stands in a commit, a pull request or a comment, and
-// leaves the words. Who writes the issue may have told the agent what to say, so its text:
+// Harmless takes out of an agent's text what acts by itself once it stands in a commit, a pull request or a comment,
+// and leaves the words. Who writes the issue may have told the agent what to say, so its text:
 //
 //   - closes no issue (https://docs.github.com/issues/tracking-your-work-with-issues/using-issues/linking-a-pull-request-to-an-issue);
 //     ours does, by a line that is added after

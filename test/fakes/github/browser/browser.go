@@ -52,7 +52,8 @@ func (b Browser) read(resp *http.Response, err error) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// Press sends the form of a page whose button has this name, with what a person fills in, and answers the page that follows.
+// Press sends the form of a page whose button has this name, with what a person fills in, and answers the page that
+// follows.
 func (b Browser) Press(path, button string, fill map[string]string) string {
 	b.t.Helper()
 	_, page := b.Open(path)

@@ -113,7 +113,8 @@ var received struct {
 	events []string
 }
 
-// receive notes the event, answers dev.codexk8s.test.asked by sending dev.codexk8s.test.answered, and everything with 202.
+// receive notes the event, answers dev.codexk8s.test.asked by sending dev.codexk8s.test.answered, and everything with
+// 202.
 func receive(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Ce-Type") == "dev.codexk8s.test.asked" {
 		if err := answer(r.Header.Get("Ce-Id")); err != nil {
