@@ -50,7 +50,7 @@ func (h *handler) admit(session http.Handler, bodies *serve.Bodies) http.Handler
 		run, err := h.gate.Holder(r.Header.Get("Authorization"))
 		if err != nil {
 			slog.InfoContext(r.Context(), "agent's call refused", "path", r.URL.Path, "error", err)
-			_ = errorsOf.Write(w, r, refused(err)) // nobody is left to be told
+			_ = errorsOf.Write(w, r, coded(err)) // nobody is left to be told
 			return
 		}
 		defer bodies.Guard(w, r, run)()
@@ -69,11 +69,11 @@ func (h *handler) authenticate(next connect.UnaryFunc) connect.UnaryFunc {
 				return res, nil
 			}
 		}
-		err = refused(err)
+		err = coded(err)
 		procedure := req.Spec().Procedure[strings.LastIndexByte(req.Spec().Procedure, '/')+1:]
-		if coded := new(connect.Error); errors.As(err, &coded) {
-			slog.InfoContext(ctx, "agent's call refused", "call", procedure, "run", run.ID, "code", coded.Code().String(), "error", coded.Message())
-			return nil, coded
+		if answer := new(connect.Error); errors.As(err, &answer) {
+			slog.InfoContext(ctx, "agent's call refused", "call", procedure, "run", run.ID, "code", answer.Code().String(), "error", answer.Message())
+			return nil, answer
 		}
 		if events.Unstorable(err) {
 			slog.WarnContext(ctx, "agent's call holds what can't be stored", "call", procedure, "run", run.ID, "error", err)
@@ -85,8 +85,8 @@ func (h *handler) authenticate(next connect.UnaryFunc) connect.UnaryFunc {
 	}
 }
 
-// refused gives a refusal of an agent the code that says what it can do about it; other errors stay as they are.
-func refused(err error) error {
+// coded gives a refusal the code that tells the agent what it can do about it; other errors stay as they are.
+func coded(err error) error {
 	refusal := new(runauth.Refusal)
 	if !errors.As(err, &refusal) {
 		return err
@@ -100,4 +100,4 @@ var codes = map[runauth.Kind]connect.Code{
 }
 
 // needActive refuses a run that has ended.
-func needActive(run store.AgentRun) error { return refused(runauth.Active(run)) }
+func needActive(run store.AgentRun) error { return coded(runauth.Active(run)) }

@@ -247,10 +247,10 @@ func (h *handler) GetGitCredential(ctx context.Context, _ *agentapi.GetGitCreden
 		return nil, err
 	}
 	token, err := h.token(ctx, run.Repository, run.RepositoryID, permissions)
-	var refusal *github.Refused
+	var refused *github.Refused
 	switch {
-	case errors.As(err, &refusal):
-		return nil, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("GitHub gives no token for %s: %w; install the platform's App on it", run.Repository, refusal))
+	case errors.As(err, &refused):
+		return nil, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("GitHub gives no token for %s: %w; install the platform's App on it", run.Repository, refused))
 	case err != nil:
 		return nil, err
 	}

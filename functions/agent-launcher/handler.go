@@ -18,7 +18,6 @@ import (
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/kube"
 	"codexk8s.dev/shared/kube/gvr"
-	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
@@ -184,10 +183,7 @@ func (h *handler) once(ctx context.Context, e event.Event, run events.RunRef, ac
 		ctx, cancel := context.WithTimeout(ctx, actFor)
 		defer cancel()
 		d, err := act(ctx)
-		if err != nil && kube.Refused(err) {
-			return d, events.Reject(reason.KubernetesRefused, err)
-		}
-		return d, kube.Later(err, h.db.Now())
+		return d, kube.Classify(err, h.db.Now())
 	})
 }
 

@@ -27,8 +27,8 @@ var errLaterJob = errors.New("a later agent of this run exists already")
 // tryAgain is when to come back for something that is on its way out.
 const tryAgain = 5 * time.Second
 
-// launch brings the run's objects about. A *agentpod.Refusal says that they can't be, errLaterJob that they needn't;
-// any other error is temporary, and a *agentpod.Delay one that people are told of.
+// launch creates the run's objects. A *agentpod.Refusal says that Kubernetes will never accept them, errLaterJob that
+// they are no longer wanted; any other error is temporary, and people are told about a *agentpod.Delay.
 func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 	token, err := runtoken.Mint(h.key, runtoken.Claims{
 		RunID:          r.RunID,
@@ -46,9 +46,12 @@ func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 	}
 	err = h.cluster.Create(ctx, o.Namespace.Resource, o.Namespace.Value)
 	if apierrors.IsAlreadyExists(err) {
-		err = h.reuse(ctx, r, o)
-		if errors.Is(err, errJobExists) {
-			return nil
+		var ns *corev1.Namespace
+		if ns, err = h.reusable(ctx, r); err == nil {
+			err = h.clearName(ctx, r)
+		}
+		if err == nil {
+			err = h.renewLease(ctx, ns, o)
 		}
 	}
 	if err == nil {
@@ -60,36 +63,41 @@ func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 	if err == nil {
 		err = h.start(ctx, r, o)
 	}
+	if errors.Is(err, errJobExists) {
+		return nil
+	}
 	return refusalOf(err)
 }
 
-// errJobExists says that the run's Job exists already: nothing is left to do.
+// errJobExists says that the run's Job exists already, so nothing is left to do.
 var errJobExists = errors.New("the run's Job exists")
 
-// reuse makes a namespace that exists the run's: it is left over from this
-// event's first delivery, or serves the next run of its issue. Its lease begins anew.
-func (h *handler) reuse(ctx context.Context, r events.AgentRequested, o agentpod.Objects) error {
+// reusable reads the run's namespace, if the run may have it: it is left over from this event's first delivery, or from
+// the issue's previous run.
+func (h *handler) reusable(ctx context.Context, r events.AgentRequested) (*corev1.Namespace, error) {
 	ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, gvr.Namespaces, "", r.Namespace)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if ns == nil || ns.DeletionTimestamp != nil {
 		if ns != nil {
 			if err := agentpod.Departing(ns, h.cluster.Now()); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		return h.soon("namespace %s is being removed", r.Namespace)
+		return nil, h.soon("namespace %s is being removed", r.Namespace)
 	}
 	if err := agentpod.Reusable(ns, r); err != nil {
-		return err
+		return nil, err
 	}
 	if agentpod.BelongsTo(ns, r.RunID) && agentpod.Attempt(ns) > r.Attempt {
-		return errLaterJob
+		return nil, errLaterJob
 	}
-	if err := h.clearName(ctx, r); err != nil {
-		return err
-	}
+	return ns, nil
+}
+
+// renewLease makes an existing namespace the run's, and its time begins again.
+func (h *handler) renewLease(ctx context.Context, ns *corev1.Namespace, o agentpod.Objects) error {
 	before := ns.DeepCopy()
 	maps.Copy(ns.Labels, o.Namespace.Value.GetLabels())
 	maps.Copy(ns.Annotations, o.Namespace.Value.GetAnnotations())
@@ -99,50 +107,46 @@ func (h *handler) reuse(ctx context.Context, r events.AgentRequested, o agentpod
 	return h.cluster.Update(ctx, gvr.Namespaces, ns)
 }
 
-// clearName makes room for the Job: one that has ended goes. errJobExists if the Job is the requested one.
+// clearName makes room for the Job by removing one that has ended. errJobExists if it is the requested one.
 func (h *handler) clearName(ctx context.Context, r events.AgentRequested) error {
 	jobs, err := h.agents(ctx, r.Namespace)
 	if err != nil {
 		return err
 	}
 	for _, job := range jobs {
-		if err := h.replace(ctx, job, r); err != nil {
+		fate, err := agentpod.FateOf(job, r)
+		if err != nil {
+			return err
+		}
+		switch fate {
+		case agentpod.Keep:
+			return errJobExists
+		case agentpod.Late:
+			return errLaterJob
+		case agentpod.Stop:
+			if err := h.stop(ctx, job, "superseded"); err != nil {
+				return err
+			}
+			return h.soon("the former Job in namespace %s still ran and was told to stop", r.Namespace)
+		case agentpod.Leaving:
+			if err := agentpod.Lingering(job, h.platform.Grace, h.cluster.Now()); err != nil {
+				return err
+			}
+			return h.soon("the former Job in namespace %s is being stopped", r.Namespace)
+		}
+		if job.Kind == agentpod.SandboxKind {
+			// Its pod has the name of the next one's.
+			if err := h.cluster.Delete(ctx, h.resource(job), job, metav1.DeletePropagationForeground); err != nil {
+				return err
+			}
+			return h.soon("the former Sandbox in namespace %s is being removed", r.Namespace)
+		}
+		// Its pods have ended; Kubernetes collects them by itself.
+		if err := h.cluster.Delete(ctx, gvr.Jobs, job, metav1.DeletePropagationBackground); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (h *handler) replace(ctx context.Context, job *batchv1.Job, r events.AgentRequested) error {
-	what, err := agentpod.FateOf(job, r)
-	if err != nil {
-		return err
-	}
-	switch what {
-	case agentpod.Keep:
-		return errJobExists
-	case agentpod.Late:
-		return errLaterJob
-	case agentpod.Stop:
-		if err := h.stop(ctx, job, "superseded"); err != nil {
-			return err
-		}
-		return h.soon("the former Job in namespace %s still ran and was told to stop", r.Namespace)
-	case agentpod.Leaving:
-		if err := agentpod.Lingering(job, h.platform.Grace, h.cluster.Now()); err != nil {
-			return err
-		}
-		return h.soon("the former Job in namespace %s is being stopped", r.Namespace)
-	}
-	if job.Kind == agentpod.SandboxKind {
-		// Its pod has the name of the next one's.
-		if err := h.cluster.Delete(ctx, h.resource(job), job, metav1.DeletePropagationForeground); err != nil {
-			return err
-		}
-		return h.soon("the former Sandbox in namespace %s is being removed", r.Namespace)
-	}
-	// Its pods have ended; Kubernetes collects them by itself.
-	return h.cluster.Delete(ctx, gvr.Jobs, job, metav1.DeletePropagationBackground)
 }
 
 // stop deletes a Job, which ends its pod with the grace period that the agent needs to save its session.
@@ -200,14 +204,10 @@ func (h *handler) start(ctx context.Context, r events.AgentRequested, o agentpod
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	err = h.clearName(ctx, r)
-	switch {
-	case errors.Is(err, errJobExists):
-		return nil
-	case err == nil:
-		return h.soon("the former Job in namespace %s was still there", r.Namespace)
+	if err := h.clearName(ctx, r); err != nil {
+		return err
 	}
-	return err
+	return h.soon("the former Job in namespace %s was still there", r.Namespace)
 }
 
 func (h *handler) soon(format string, args ...any) error {

@@ -27,7 +27,7 @@ func (h *handler) commented(ctx context.Context, e event.Event) ([]event.Event, 
 	}
 	said, ok := readCommand(c.Body)
 	if !ok || c.Action != "created" || c.ViaApp || c.Author.Bot() || c.Author.ID == 0 || c.Author.ID != c.Sender.ID {
-		return h.note(ctx, e)
+		return h.db.Receipt(ctx, e)
 	}
 	home, err := h.db.Home(ctx, about(c))
 	if err != nil {
@@ -39,7 +39,7 @@ func (h *handler) commented(ctx context.Context, e event.Event) ([]event.Event, 
 	}
 	meant := slices.DeleteFunc(open, func(t approval.Ticket) bool { return !strings.HasPrefix(t.Request.Digest, said.digest) })
 	if len(meant) == 0 {
-		return h.note(ctx, e)
+		return h.db.Receipt(ctx, e)
 	}
 	return h.comment(ctx, e, c, said, meant)
 }
@@ -93,13 +93,6 @@ func (s *step) ask(v events.ApprovalVoted, meant []approval.Ticket) {
 	}))
 	s.out.Audit = append(s.out.Audit, events.Record{
 		Actor: "github:" + v.By.Name, Action: "vote.refused", Run: meant[0].Request.RunID, Reason: severalOpen, Detail: string(v.Choice),
-	})
-}
-
-// note records the receipt of a comment that is no vote.
-func (h *handler) note(ctx context.Context, e event.Event) ([]event.Event, error) {
-	return h.db.Step(ctx, e, e.Source()+" "+e.ID(), func(context.Context, *store.Tx) (events.Decision, error) {
-		return events.Decision{}, nil
 	})
 }
 

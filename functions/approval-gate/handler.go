@@ -62,21 +62,29 @@ func (h *handler) requested(ctx context.Context, e event.Event, r events.Approva
 }
 
 func (h *handler) voted(ctx context.Context, e event.Event, v events.ApprovalVoted) ([]event.Event, error) {
-	return h.one(ctx, e, v.RequestID, func(ctx context.Context, tx *store.Tx, t approval.Ticket) (approval.Input, error) {
-		return tx.Voted(ctx, t, v)
+	return h.step(ctx, e, "approval/"+v.RequestID, func(ctx context.Context, s *step) error {
+		t, err := s.tx.Ticket(ctx, v.RequestID)
+		if err != nil {
+			return err
+		}
+		in, err := s.tx.Voted(ctx, t, v)
+		if err != nil {
+			return err
+		}
+		return s.decide(ctx, t, in)
 	})
 }
 
 func (h *handler) due(ctx context.Context, e event.Event, d events.ApprovalDue) ([]event.Event, error) {
-	return h.one(ctx, e, d.RequestID, is(approval.Due{ApprovalDue: d}))
+	return h.one(ctx, e, d.RequestID, approval.Due{ApprovalDue: d})
 }
 
 func (h *handler) delivered(ctx context.Context, e event.Event, d events.ApprovalDelivered) ([]event.Event, error) {
-	return h.one(ctx, e, d.RequestID, is(approval.Delivered{ApprovalDelivered: d}))
+	return h.one(ctx, e, d.RequestID, approval.Delivered{ApprovalDelivered: d})
 }
 
 func (h *handler) undeliverable(ctx context.Context, e event.Event, u events.ApprovalUndeliverable) ([]event.Event, error) {
-	return h.one(ctx, e, u.RequestID, is(approval.Undeliverable{ApprovalUndeliverable: u}))
+	return h.one(ctx, e, u.RequestID, approval.Undeliverable{ApprovalUndeliverable: u})
 }
 
 // runFinished withdraws all that the run still asks.
@@ -98,21 +106,10 @@ func (h *handler) runFinished(ctx context.Context, e event.Event, r events.RunFi
 // ofRun names the lock of all requests of a run together.
 func ofRun(id string) string { return "approvals/" + id }
 
-// input makes the input of a request's decision out of what is known then.
-type input func(context.Context, *store.Tx, approval.Ticket) (approval.Input, error)
-
-func is(in approval.Input) input {
-	return func(context.Context, *store.Tx, approval.Ticket) (approval.Input, error) { return in, nil }
-}
-
 // one handles what is about one request: load, decide, save.
-func (h *handler) one(ctx context.Context, e event.Event, id string, in input) ([]event.Event, error) {
+func (h *handler) one(ctx context.Context, e event.Event, id string, in approval.Input) ([]event.Event, error) {
 	return h.step(ctx, e, "approval/"+id, func(ctx context.Context, s *step) error {
 		t, err := s.tx.Ticket(ctx, id)
-		if err != nil {
-			return err
-		}
-		in, err := in(ctx, s.tx, t)
 		if err != nil {
 			return err
 		}

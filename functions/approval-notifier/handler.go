@@ -132,11 +132,11 @@ func (h *handler) show(ctx context.Context, c events.ApprovalChanged, at events.
 	}
 	shown, votes, err := h.bring(ctx, channel, c, at)
 	var later *chat.Later
-	refusal, refused := chat.AsRefused(err)
+	no, refused := chat.AsRefused(err)
 	switch {
 	case refused:
-		metrics.ApprovalMessages.Add(ctx, 1, at.Channel, refusal.Reason)
-		return append(votes, undeliverable(m, at, refusal.Reason, err)), nil
+		metrics.ApprovalMessages.Add(ctx, 1, at.Channel, no.Reason)
+		return append(votes, undeliverable(m, at, no.Reason, err)), nil
 	case errors.As(err, &later):
 		return votes, events.RetryAt(h.db.Now().Add(later.After), err)
 	case errors.Is(err, store.ErrLocked):

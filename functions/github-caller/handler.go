@@ -52,7 +52,7 @@ func (h *handler) changeRequested(ctx context.Context, e event.Event, p events.G
 			Audit: []events.Record{changed},
 		}
 		if void {
-			d.Audit = append(d.Audit, refusal(p, why, err))
+			d.Audit = append(d.Audit, refused(p, why, err))
 		}
 		return d, nil
 	})
@@ -78,13 +78,13 @@ func moot(err error) (reason string, void bool) {
 	return reason, true
 }
 
-// refusal is the audit's line of what GitHub refused, with its words.
-func refusal(p events.GitHubChangeRequested, reason string, err error) events.Record {
+// refused is the audit's line about what GitHub refused, in its words.
+func refused(p events.GitHubChangeRequested, reason string, err error) events.Record {
 	return events.Record{Actor: "function:github-caller", Action: "github.refused", Run: p.RunID, Reason: reason, Detail: err.Error()}
 }
 
-// act brings every part to its state. All parts are tried: a commit that was force-pushed away must not keep the
-// comment from telling about it.
+// act locks the work item and brings every part to its state, in the order in which people look at them. All parts are
+// tried: a commit that was force-pushed away must not keep the comment from saying so.
 func (h *handler) act(ctx context.Context, c *change) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, actFor)
 	defer cancel()
@@ -92,13 +92,8 @@ func (h *handler) act(ctx context.Context, c *change) (err error) {
 		return err
 	}
 	c.try("base branch", func() error { return h.base(ctx, c) })
-	return h.noteLimit(ctx, c.client, h.show(ctx, c))
-}
-
-// show takes the work item for itself and shows what is to be seen of it, in the order in which people look. Its view
-// holds a connection to Postgres while GitHub is called, so nothing here asks for a second one: as many at once as
-// there are connections would wait for each other.
-func (h *handler) show(ctx context.Context, c *change) (err error) {
+	// The view holds a connection to Postgres while GitHub is called. So nothing below asks for a second one: if as
+	// many changes as there are connections did, they would wait for each other.
 	if c.view, err = h.db.GitHubView(ctx, c.home.Key, c.Issue); err != nil {
 		return err
 	}
@@ -148,10 +143,10 @@ func (h *handler) client(ctx context.Context, repository string) (*github.Client
 	return client, nil
 }
 
-// noteLimit writes down for all instances that err is a rate limit, if it is one.
+// noteLimit tells all instances that err is a rate limit, if it is one that the client met.
 func (h *handler) noteLimit(ctx context.Context, client *github.Client, err error) error {
 	var limited *github.RateLimited
-	if errors.As(err, &limited) {
+	if client != nil && errors.As(err, &limited) {
 		err = errors.Join(err, h.db.PauseGitHub(context.WithoutCancel(ctx), client.Credential, limited.Until, limited.Error()))
 	}
 	return err
@@ -161,15 +156,15 @@ func (h *handler) noteLimit(ctx context.Context, client *github.Client, err erro
 // refuses and somebody can mend, which also goes into the audit; anything else is tried again.
 func (h *handler) explain(ctx context.Context, e event.Event, c *change, err error) error {
 	var limited *github.RateLimited
-	var refused *github.Refused
+	var no *github.Refused
 	switch {
 	case errors.As(err, &limited):
-		return events.RetryAt(limited.Until, err)
+		return events.RetryAt(limited.Until, h.noteLimit(ctx, c.client, err))
 	case errors.Is(err, store.ErrLocked):
 		return events.RetryAt(h.db.Now().Add(2*time.Second), err)
-	case errors.As(err, &refused) && !temporary(err):
+	case errors.As(err, &no) && !temporary(err):
 		_, audit := h.db.Emit(ctx, store.Cause{Source: e.Source(), ID: e.ID()}, c.key(), func(context.Context, *store.Tx) (events.Decision, error) {
-			return events.Decision{Audit: []events.Record{refusal(c.GitHubChangeRequested, "github_refused", err)}}, nil
+			return events.Decision{Audit: []events.Record{refused(c.GitHubChangeRequested, "github_refused", err)}}, nil
 		})
 		if audit != nil {
 			return errors.Join(err, audit) // not refused before it is written down

@@ -87,16 +87,16 @@ func missing(err error) bool {
 
 // read takes the file over, if it is one that can be read; nil is a directory.
 func read(file *gh.RepositoryContent, found *events.GitHubLookedUp) error {
-	refuse := func(reason, format string, args ...any) {
+	unfit := func(reason, format string, args ...any) {
 		found.Reason, found.Message = reason, found.Path+" "+fmt.Sprintf(format, args...)
 	}
 	if file == nil || file.GetType() != "file" {
-		refuse("not_a_file", "is no file of the repository.")
+		unfit("not_a_file", "is no file of the repository.")
 		return nil
 	}
 	// Of a file above 1 MB GitHub sends the size alone.
 	if file.GetSize() > events.MaxContent {
-		refuse("too_large", "has %d bytes, at most %d are read.", file.GetSize(), events.MaxContent)
+		unfit("too_large", "has %d bytes, at most %d are read.", file.GetSize(), events.MaxContent)
 		return nil
 	}
 	text, err := file.GetContent()
@@ -104,7 +104,7 @@ func read(file *gh.RepositoryContent, found *events.GitHubLookedUp) error {
 		return fmt.Errorf("decoding %s as GitHub sent it: %w", found.Path, err)
 	}
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-		refuse("not_text", "is no text (UTF-8).")
+		unfit("not_text", "is no text (UTF-8).")
 		return nil
 	}
 	found.Found, found.Content, found.SHA = true, text, file.GetSHA()

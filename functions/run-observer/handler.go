@@ -72,7 +72,7 @@ func (h *handler) jobChanged(ctx context.Context, e event.Event) ([]event.Event,
 		return nil, nil // at work
 	}
 	emitted, err := h.look(ctx, run, told)
-	return emitted, h.sorted(err)
+	return emitted, kube.Classify(err, h.db.Now())
 }
 
 // lookAt tells what became of a Job that is there, if it is nothing good.
@@ -162,7 +162,44 @@ func (h *handler) agentStarted(ctx context.Context, e event.Event, a events.Agen
 
 // runCheck asks the cluster for the truth about a run that should be at work.
 func (h *handler) runCheck(ctx context.Context, e event.Event, c events.RunCheck) ([]event.Event, error) {
-	return h.recorded(ctx, e, c.RunRef, func(ctx context.Context) ([]event.Event, error) { return h.check(ctx, e, c) })
+	return h.recorded(ctx, e, c.RunRef, func(ctx context.Context) ([]event.Event, error) {
+		known, err := h.db.RunStatus(ctx, c.RunID)
+		if err != nil {
+			return nil, err
+		}
+		if known.State != "" && !known.State.HoldsPod() {
+			return nil, nil // it waits and holds no pod, or it is over
+		}
+		agents, err := h.agents(ctx, c.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		own := slices.IndexFunc(agents, ofRun(c.RunID))
+		if own < 0 {
+			if known.State == stage.Starting && c.Round < startingRounds {
+				return nil, nil
+			}
+			said, err := kube.List[corev1.Event](ctx, h.cluster, gvr.Events, c.Namespace, "")
+			if err != nil {
+				return nil, err
+			}
+			found, ended := agentpod.JudgeRemoved(said, known.Started)
+			if !ended {
+				found = gone(c.Namespace)
+			}
+			// No UID tells this Job from the run's others, so each check speaks for itself.
+			return h.tell(ctx, c.RunRef, c.Namespace, known.Attempt, e.ID(), verdict{Outcome: found})
+		}
+		job := agents[own]
+		if job.DeletionTimestamp != nil {
+			return nil, nil // its deletion will tell
+		}
+		found, err := h.judge(ctx, job)
+		if err != nil {
+			return nil, err
+		}
+		return h.tell(ctx, c.RunRef, c.Namespace, agentpod.Attempt(job), string(job.UID), found)
+	})
 }
 
 // recorded looks at the cluster because of an event of our log, and leaves its receipt.
@@ -178,59 +215,10 @@ func (h *handler) recorded(ctx context.Context, e event.Event, run events.RunRef
 	}
 	emitted, err := look(ctx)
 	if err != nil {
-		return nil, h.sorted(err)
+		return nil, kube.Classify(err, h.db.Now())
 	}
-	_, err = h.db.Step(ctx, e, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
-		return events.Decision{}, nil
-	})
+	_, err = h.db.Receipt(ctx, e)
 	return emitted, err
-}
-
-// sorted gives an error of the cluster its kind: refused for good, or later.
-func (h *handler) sorted(err error) error {
-	if err != nil && kube.Refused(err) {
-		return events.Reject(reason.KubernetesRefused, err)
-	}
-	return kube.Later(err, h.db.Now())
-}
-
-func (h *handler) check(ctx context.Context, e event.Event, c events.RunCheck) ([]event.Event, error) {
-	known, err := h.db.RunStatus(ctx, c.RunID)
-	if err != nil {
-		return nil, err
-	}
-	if known.State != "" && !known.State.HoldsPod() {
-		return nil, nil // it waits and holds no pod, or it is over
-	}
-	agents, err := h.agents(ctx, c.Namespace)
-	if err != nil {
-		return nil, err
-	}
-	own := slices.IndexFunc(agents, ofRun(c.RunID))
-	if own < 0 {
-		if known.State == stage.Starting && c.Round < startingRounds {
-			return nil, nil
-		}
-		said, err := kube.List[corev1.Event](ctx, h.cluster, gvr.Events, c.Namespace, "")
-		if err != nil {
-			return nil, err
-		}
-		found, ended := agentpod.JudgeRemoved(said, known.Started)
-		if !ended {
-			found = gone(c.Namespace)
-		}
-		// No UID tells this Job from the run's others, so each check speaks for itself.
-		return h.tell(ctx, c.RunRef, c.Namespace, known.Attempt, e.ID(), verdict{Outcome: found})
-	}
-	job := agents[own]
-	if job.DeletionTimestamp != nil {
-		return nil, nil // its deletion will tell
-	}
-	found, err := h.judge(ctx, job)
-	if err != nil {
-		return nil, err
-	}
-	return h.tell(ctx, c.RunRef, c.Namespace, agentpod.Attempt(job), string(job.UID), found)
 }
 
 // A verdict is an outcome, and more of the Job.

@@ -40,7 +40,7 @@ func (h *handler) heard(ctx context.Context, e event.Event) ([]event.Event, erro
 		in, home.Issue = stage.Stray(home.Repository.Process, in), about.Pull
 	}
 	if in == nil {
-		return h.note(ctx, e)
+		return h.db.Receipt(ctx, e)
 	}
 	return h.decide(ctx, e, home, in)
 }
@@ -68,14 +68,6 @@ func (h *handler) decide(ctx context.Context, e event.Event, home store.Home, in
 		measure(ctx, before, after)
 	}
 	return emitted, err
-}
-
-// note records the receipt of an event that means nothing to any run: without it
-// the event would count as lost, and be sent again.
-func (h *handler) note(ctx context.Context, e event.Event) ([]event.Event, error) {
-	return h.db.Step(ctx, e, e.Source()+" "+e.ID(), func(context.Context, *store.Tx) (events.Decision, error) {
-		return events.Decision{}, nil
-	})
 }
 
 func (h *handler) runRequested(ctx context.Context, e event.Event, r events.RunRequested) ([]event.Event, error) {

@@ -72,19 +72,21 @@ func (h *handler) due(name string, now time.Time) bool {
 	return true
 }
 
-// asking lets ask call GitHub, unless the credential is to pause; a limit that ask meets is noted.
-func (h *handler) asking(ctx context.Context, client *github.Client, now time.Time, ask func() error) error {
+// mayAsk is an error while the credential has to pause.
+func (h *handler) mayAsk(ctx context.Context, client *github.Client) error {
 	until, err := h.db.GitHubPause(ctx, client.Credential)
-	if err != nil {
-		return err
+	if err == nil && !until.IsZero() {
+		err = &github.RateLimited{Until: until}
 	}
-	if !until.IsZero() {
-		return &github.RateLimited{Until: until}
-	}
-	err = github.ClassifyError(ask(), now)
+	return err
+}
+
+// noteLimit tells all instances that err is a rate limit, if it is one.
+func (h *handler) noteLimit(ctx context.Context, client *github.Client, err error, now time.Time) error {
+	err = github.ClassifyError(err, now)
 	var limited *github.RateLimited
 	if errors.As(err, &limited) {
-		return errors.Join(err, h.db.PauseGitHub(context.WithoutCancel(ctx), client.Credential, limited.Until, limited.Error()))
+		err = errors.Join(err, h.db.PauseGitHub(context.WithoutCancel(ctx), client.Credential, limited.Until, limited.Error()))
 	}
 	return err
 }
@@ -95,9 +97,11 @@ func (h *handler) compareApp(ctx context.Context, app *github.Client, now time.T
 	if err != nil || now.Sub(until) < compareEvery || !h.due(app.Credential, now) {
 		return err
 	}
-	err = h.asking(ctx, app, now, func() error {
-		return h.takeMissing(ctx, hookLog{app.Apps.ListHookDeliveries, app.Apps.GetHookDelivery}, until, now)
-	})
+	if err := h.mayAsk(ctx, app); err != nil {
+		return err
+	}
+	err = h.takeMissing(ctx, hookLog{app.Apps.ListHookDeliveries, app.Apps.GetHookDelivery}, until, now)
+	err = h.noteLimit(ctx, app, err, now)
 	if err != nil && !github.Gone(err) { // gone: the App has no webhook
 		return err
 	}
@@ -106,25 +110,26 @@ func (h *handler) compareApp(ctx context.Context, app *github.Client, now time.T
 
 func (h *handler) compareOne(ctx context.Context, r store.BoundRepository, now time.Time) error {
 	client, err := h.clients.For(ctx, r.Name)
+	if err == nil {
+		err = h.mayAsk(ctx, client)
+	}
 	if err != nil {
 		return err
 	}
 	c := &comparison{handler: h, client: client, now: now}
+	err = c.accounts(ctx)
+	if err == nil {
+		err = c.whole(ctx, r.Repository)
+	}
 	var hook int64
-	err = h.asking(ctx, client, now, func() error {
-		if err := c.accounts(ctx); err != nil {
-			return err
-		}
-		if err := c.whole(ctx, r.Repository); err != nil {
-			return err
-		}
-		if hook, err = c.hook(ctx, r); err != nil {
-			return err
-		}
-		return c.labels(ctx)
-	})
+	if err == nil {
+		hook, err = c.hook(ctx, r)
+	}
+	if err == nil {
+		err = c.labels(ctx)
+	}
 	if err != nil {
-		return err
+		return h.noteLimit(ctx, client, err, now)
 	}
 	return h.db.Reconciled(ctx, r.Key, hook, now)
 }

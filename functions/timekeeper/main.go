@@ -9,10 +9,10 @@
 //   - seals the audit;
 //   - sets the backlog gauges, because the functions concerned may be scaled to zero.
 //
-// It is also the Broker's dead-letter sink. A refusal for good (400, 413, 422) is kept for a person to look at and
-// replay (functions/doctor), until its event is handled after all; a delivery that failed otherwise stays outstanding
-// and is sent again, because the outage will end. A function that knows until when it can't, as with a rate limit, has
-// said so (store.Postpone): the event rests until then.
+// It is also the Broker's dead-letter sink. What a function rejected for good (400, 413, 422) is kept for a person to
+// look at and replay (functions/doctor), until its event is handled after all; a delivery that failed otherwise stays
+// outstanding and is sent again, because the outage will end. A function that knows until when it can't, as with a rate
+// limit, has said so (store.Postpone): the event rests until then.
 package main
 
 import (

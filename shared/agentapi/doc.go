@@ -13,13 +13,13 @@
 //     secret in [PodHeader]
 package agentapi
 
-// WaitsHeader is set, to the run's id, in the answer to a tool call at /mcp by which the run waits for people: its pod is to
-// save the session and to end. What it asked, and what has become of that, is in the assignment of the next one.
+// WaitsHeader is set, to the run's id, in the answer to a tool call at /mcp by which the run waits for people: its pod
+// is to save the session and to end. What it asked, and what has become of that, is in the assignment of the next one.
 const WaitsHeader = "Codexk8s-Run-Waits"
 
 // PodHeader carries a secret that a pod makes for itself when it begins. The first one of a run claims it, with
 // GetAssignment and each Heartbeat, and from then on GetGitCredential gives a credential that may write to who sends
 // this secret, and one that may only read to who does not. Another pod can claim the run when the first has not been
-// heard of for a while; until then it is told UNAVAILABLE. A pod sends the secret when it wants to write, which is after
-// the agent's processes are gone.
+// heard of for a while; until then it is told UNAVAILABLE. A pod sends the secret when it wants to write, which is
+// after the agent's processes are gone.
 const PodHeader = "Codexk8s-Pod"

@@ -11,7 +11,7 @@ import (
 
 // Decide says what an input means for a ticket. It returns the ticket as it is from now on and what to emit and to
 // audit; of timers that is at most the next one. What comes twice or too late changes nothing, and the audit says why.
-// What is about a request that nobody has made is refused: unknown_request. So is a request that was not sealed:
+// What is about a request that nobody has made is rejected: unknown_request. So is a request that was not sealed:
 // not_sealed.
 func Decide(t Ticket, in Input, now time.Time) (Ticket, events.Decision, error) {
 	d := decision{t: t, now: now.UTC(), w: words.In(t.Terms.Lang)}

@@ -60,7 +60,7 @@ func secrets(setting string) webhook.Secrets {
 	return all
 }
 
-// AsRefused returns the refusal inside err, if any.
+// AsRefused returns the *Refused inside err, if any.
 func AsRefused(err error) (*Refused, bool) {
 	var r *Refused
 	return r, errors.As(err, &r)

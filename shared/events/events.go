@@ -149,7 +149,7 @@ func setExtension(e *event.Event, name, value string) {
 }
 
 // Decode reads the event's data into a payload of type P.
-// It refuses an event of another type and data that does not fit, naming both; unknown fields are allowed, so that a
+// It rejects an event of another type and data that does not fit, naming both; unknown fields are allowed, so that a
 // newer release may add some. Its texts are fit to be kept: see plain.Unmarshal.
 func Decode[P Payload](e event.Event) (P, error) {
 	var p P
@@ -178,7 +178,7 @@ func GitHubType(name string) string { return githubPrefix + name }
 // IsOurs reports whether the type is one that the platform itself emits.
 func IsOurs(eventType string) bool { return strings.HasPrefix(eventType, Prefix) }
 
-// A RejectedError refuses an event for good: redelivery would not help. The event goes
+// A RejectedError rejects an event for good: redelivery would not help. The event goes
 // to the dead letters, where a person may look at it and replay it.
 type RejectedError struct {
 	Reason    string // machine-readable
@@ -209,7 +209,7 @@ func (e *RetryLaterError) Unwrap() error { return e.err }
 // RetryAt wraps a temporary failure with the time from which to try again.
 func RetryAt(t time.Time, err error) error { return &RetryLaterError{Until: t, err: err} }
 
-// AsRejected returns the refusal inside err, if any.
+// AsRejected returns the rejection inside err, if any.
 func AsRejected(err error) (*RejectedError, bool) {
 	var r *RejectedError
 	return r, errors.As(err, &r)

@@ -1,8 +1,8 @@
 // Package kube is the platform's hand on a Kubernetes API: typed objects in and out over client-go's dynamic client,
 // which costs a function a quarter of the start-up time and half the size of the typed clientset.
 //
-// Nothing here retries: the Broker and timekeeper do. So each error has to say which kind it is: Refused for what the
-// API server will never accept, all else is worth another try, and Later adds when, if the server said so.
+// Nothing here retries: the Broker and timekeeper do. So each error has a kind (Classify): what the API server will
+// never accept is rejected, anything else is worth another try, at the time that the server named if it did.
 //
 // Rights: what each function may do stands in config/200-<function>.yaml.
 package kube
@@ -29,6 +29,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 )
 
 // timeout bounds one call: far above what a healthy API server needs, and well below the time that Knative gives a
@@ -264,8 +265,12 @@ func Message(err error) string {
 	return err.Error()
 }
 
-// Later passes a temporary error on, with the time of the next try if the API server named one.
-func Later(err error, now time.Time) error {
+// Classify gives an error the kind that decides what becomes of the event it was met for: rejected if the API server
+// will never accept the call, later if it said when to come back. Any other stays as it is.
+func Classify(err error, now time.Time) error {
+	if err != nil && Refused(err) {
+		return events.Reject(reason.KubernetesRefused, err)
+	}
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return err

@@ -117,7 +117,11 @@ func TestKindsOfErrors(t *testing.T) {
 			t.Errorf("%s: Refused = %v", name, got)
 		}
 		var later *events.RetryLaterError
-		errors.As(kube.Later(test.err, now), &later)
+		classified := kube.Classify(test.err, now)
+		if _, rejected := events.AsRejected(classified); rejected != test.refused {
+			t.Errorf("%s: rejected = %v", name, rejected)
+		}
+		errors.As(classified, &later)
 		switch {
 		case later == nil && !test.until.IsZero():
 			t.Errorf("%s: no time of the next try", name)

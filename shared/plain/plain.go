@@ -3,7 +3,7 @@
 //
 // It is used where text enters: for what is decoded from JSON (Unmarshal), and for single texts (Text, Cut). What was
 // received is kept byte for byte in the log of events all the same. What can't be made fit, such as a number out of
-// range, is refused for good: events.Unstorable.
+// range, is rejected for good: events.Unstorable.
 //
 // Where people read text of others to decide by it, SpellOut shows what they would not see.
 //

@@ -85,7 +85,7 @@ func (s *Server) noteLater(ctx context.Context, e event.Event, err error) {
 }
 
 // ReadEvent reads and validates the one CloudEvent of a request, in binary or
-// structured mode. Its errors are for the sender: a refusal that names the attribute.
+// structured mode. Its errors are for the sender: a rejection that names the attribute.
 func ReadEvent(r *http.Request) (event.Event, error) {
 	e, err := cehttp.NewEventFromHTTPRequest(r)
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *Server) follow(ctx context.Context, emitted []event.Event) (send []even
 //	handled          202, empty
 //	can't be read    400  → dead letter
 //	too large        413  → dead letter
-//	refused          422  → dead letter (events.Unstorable too)
+//	rejected         422  → dead letter (events.Unstorable too)
 //	later            503 with Retry-After → delivered again
 //	anything else    500  → delivered again
 //

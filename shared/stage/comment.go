@@ -215,6 +215,6 @@ func gone(p *Process, stage string) string {
 	return fmt.Sprintf("The project's process has no stage %s any more. These labels start something, or stop it: %s.", code(stage), quoted(p.known()))
 }
 
-func refusal(what, why string) string {
+func notStarted(what, why string) string {
 	return fmt.Sprintf("**Not started** (%s): %s", code(what), why)
 }

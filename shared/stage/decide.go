@@ -19,7 +19,7 @@ const silence = 15 * time.Minute
 
 // Decide says what an event means for a work item, which holds what the input needs. It returns the item as it is from
 // now on and what to emit and to audit. An event that comes late or twice changes nothing and says so in the audit. One
-// about a run that does not exist is refused: unknown_run.
+// about a run that does not exist is rejected: unknown_run.
 func Decide(item Item, in Input, now time.Time) (Item, events.Decision, error) {
 	if run := in.Needs(item.RepositoryKey, item.Issue).Run; run != "" && item.Run == nil {
 		return item, events.Decision{}, events.Reject("unknown_run", fmt.Errorf("run %s does not exist", run))

@@ -24,7 +24,7 @@ func (d *decision) reviewed(in Reviewed) {
 		return
 	}
 	t := Trigger{Stage: d.item.reviewedStage(), Kind: events.KindRevise}
-	cause, why := d.refuseReview(in, t)
+	cause, why := d.whyNoChange(in, t)
 	if d.mayAct(in.Sender) {
 		d.item.ActedAt = later(d.item.ActedAt, in.At)
 	}
@@ -45,8 +45,8 @@ func (d *decision) reviewed(in Reviewed) {
 	d.request(t, in.Sender.Login, reviewIntent(d.item.repository(), d.item.Issue, in.ID), &review)
 }
 
-// refuseReview gives the reason why a review changes nothing, for programs and for people.
-func (d *decision) refuseReview(in Reviewed, t Trigger) (cause, why string) {
+// whyNoChange gives the reason why a review changes nothing, for programs and for people.
+func (d *decision) whyNoChange(in Reviewed, t Trigger) (cause, why string) {
 	if cause, why := d.mayTrigger(in.Sender); cause != "" {
 		return cause, why
 	}

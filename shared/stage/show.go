@@ -95,4 +95,4 @@ func movedOn(before, now Item) bool {
 }
 
 // note leaves a word for people beside the state.
-func (d *decision) note(what, why string) { d.item.Note, d.noted = refusal(what, why), true }
+func (d *decision) note(what, why string) { d.item.Note, d.noted = notStarted(what, why), true }

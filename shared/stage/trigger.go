@@ -22,7 +22,7 @@ func (d *decision) labeled(in Labeled) {
 	if !ok {
 		return
 	}
-	cause, why := d.refuse(in, before, t, known, ours)
+	cause, why := d.whyNot(in, before, t, known, ours)
 	if d.mayAct(in.Sender) {
 		d.item.ActedAt = later(d.item.ActedAt, in.At)
 	}
@@ -57,7 +57,7 @@ func (d *decision) seeLabeled(in Labeled) bool {
 	return d.seePull(*in.Pull)
 }
 
-// answer notes that a trigger has had its effect, or its refusal, and comes off. One
+// answer notes that a trigger has had its effect, or a reason why not, and comes off. One
 // that no stage owns is somebody else's, as is another pull request of the branch.
 func (d *decision) answer(in Labeled, known, ours bool) {
 	switch {
@@ -84,8 +84,8 @@ func (d *decision) isTold(in Labeled, cause string, known bool) bool {
 	return known || d.mayAct(in.Sender)
 }
 
-// refuse gives the reason why a trigger label starts nothing, for programs and for people.
-func (d *decision) refuse(in Labeled, before Item, t Trigger, known, ours bool) (cause, why string) {
+// whyNot gives the reason why a trigger label starts nothing, for programs and for people.
+func (d *decision) whyNot(in Labeled, before Item, t Trigger, known, ours bool) (cause, why string) {
 	if cause, why := d.mayTrigger(in.Sender); cause != "" {
 		return cause, why
 	}

@@ -18,7 +18,7 @@ type DeadLetter struct {
 	Source     string          `json:"source"`
 	ID         string          `json:"id"`
 	Type       string          `json:"type"`
-	Code       int             `json:"code"` // HTTP status of the refusal; 0 = nobody refused, but no receipt came
+	Code       int             `json:"code"` // HTTP status of the rejection; 0 = nobody rejected it, but no receipt came
 	Error      string          `json:"error"`
 	Envelope   json.RawMessage `json:"envelope"` // the CloudEvent in JSON, without its data
 	DiedAt     time.Time       `json:"diedAt"`

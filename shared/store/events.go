@@ -35,7 +35,7 @@ func (db *DB) MayBeUnlogged(e event.Event) bool {
 	return !events.IsOurs(e.Type()) && slices.ContainsFunc(db.unlogged, func(p string) bool { return strings.HasPrefix(e.Source(), p) })
 }
 
-// notInLog refuses an event: sent by somebody who is not the platform, or changed on its way.
+// notInLog rejects an event: sent by somebody who is not the platform, or changed on its way.
 func notInLog(e event.Event) error {
 	return events.Reject("not_in_log", fmt.Errorf("event %s of type %s from %s is not in the platform's log of events as it came: it was forged, or sent past webhook-adapter", e.ID(), e.Type(), e.Source()))
 }

@@ -67,6 +67,12 @@ func (db *DB) step(ctx context.Context, cause event.Event, aggregate string,
 	return emitted, nil
 }
 
+// Receipt records that the function has seen an event that means nothing to it. Without it the event would count as
+// lost and be sent again.
+func (db *DB) Receipt(ctx context.Context, e event.Event) ([]event.Event, error) {
+	return db.Step(ctx, e, e.Source()+" "+e.ID(), func(context.Context, *Tx) (events.Decision, error) { return events.Decision{}, nil })
+}
+
 // recordFor bounds the recording of an act whose sender has hung up.
 const recordFor = 10 * time.Second
 

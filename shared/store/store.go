@@ -11,7 +11,7 @@
 //
 // The log is also what tells our events from forged ones. All Services of a cluster share the address of its ingress,
 // so no network policy keeps a pod that may call one function from calling another, and Knative's Broker proves nothing
-// to whom it delivers. So Step and Handled refuse what is not in the log with the same type and the same data: whoever
+// to whom it delivers. So Step and Handled reject what is not in the log with the same type and the same data: whoever
 // can write there holds the database's credentials.
 //
 // Time has one source, the clock of the function's process (Now, SetClock). What is due, late or over is compared with

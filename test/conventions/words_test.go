@@ -1,0 +1,78 @@
+package conventions_test
+
+import (
+	"go/ast"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// wordsForNo: what may be called by which word, by the type that says no (functions/README.md). An event is rejected, a
+// refusal is ours, and what somebody else denied us was refused.
+var wordsForNo = map[string]*regexp.Regexp{
+	"Refusal":       regexp.MustCompile(`(?i)refus(ed|es|e)$|reject|den(y|ied)`),
+	"Refused":       regexp.MustCompile(`(?i)refusal|reject|den(y|ied)`),
+	"RejectedError": regexp.MustCompile(`(?i)refus|den(y|ied)`),
+}
+
+// TestWordsForNo holds the names of variables and results against the type that they have.
+func TestWordsForNo(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.isTest() {
+			continue
+		}
+		hold := func(name *ast.Ident, typ ast.Expr) {
+			if wrong := wordsForNo[nameOf(typ)]; wrong != nil && wrong.MatchString(name.Name) {
+				t.Errorf("%s: %s is a %s: see the three words for no in functions/README.md", s.path, name.Name, nameOf(typ))
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.Field:
+				for _, name := range n.Names {
+					hold(name, n.Type)
+				}
+			case *ast.ValueSpec:
+				for _, name := range n.Names {
+					hold(name, n.Type)
+				}
+			case *ast.AssignStmt:
+				for i, name := range n.Lhs {
+					call, made := n.Rhs[min(i, len(n.Rhs)-1)].(*ast.CallExpr)
+					if ident, ok := name.(*ast.Ident); ok && made && nameOf(call.Fun) == "new" {
+						hold(ident, call.Args[0])
+					}
+				}
+			}
+			return true
+		})
+	}
+}
+
+// nameOf is the last name of a type, without its package and its star.
+func nameOf(typ ast.Expr) string {
+	switch typ := typ.(type) {
+	case *ast.StarExpr:
+		return nameOf(typ.X)
+	case *ast.SelectorExpr:
+		return typ.Sel.Name
+	case *ast.Ident:
+		return typ.Name
+	}
+	return ""
+}
+
+// TestWidth: a line of prose in a comment is no wider than 120 characters, unless it holds an address.
+func TestWidth(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, group := range s.file.Comments {
+			for _, c := range group.List {
+				prose := strings.HasPrefix(c.Text, "// ") && !strings.HasPrefix(c.Text, "//  ")
+				behind := len(group.List) == 1 && len([]rune(c.Text)) < 200 // a comment behind code is one line
+				if n := len([]rune(c.Text)); prose && !behind && n > 120 && !strings.Contains(c.Text, "://") && !ast.IsGenerated(s.file) {
+					t.Errorf("%s: a comment of %d characters: %.60s…", s.path, n, c.Text)
+				}
+			}
+		}
+	}
+}
