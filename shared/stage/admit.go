@@ -22,19 +22,19 @@ func (q Place) ref() events.RunRef {
 	return events.RunRef{RunID: q.ID, Project: q.Project, Repository: q.Repository, RepositoryID: q.RepositoryID, Issue: q.Issue}
 }
 
-// An Admission is what becomes of one run that waits for a place: it starts, or goes on waiting.
+// An Admission says what happens to one run that waits for a place: it starts, or keeps waiting.
 type Admission struct {
-	Place                  // as it is from now on: Starting with its deadline, or Queued
+	Place                  // as it is now: Starting with its deadline, or Queued
 	Was      State         // Requested or Queued
-	Waited   time.Duration // so far, since it was requested or had its answers
-	Reason   string        // why it waits on: role_full, project_full; "" = it starts
-	Position int           // among those of the project that wait on, from 1; 0 = it starts
+	Waited   time.Duration // since it was requested, or since it had its answers
+	Reason   string        // why it keeps waiting: role_full, project_full; "" = it starts
+	Position int           // in the project's queue, from 1; 0 = it starts
 	events.Decision
 }
 
-// Admit decides, over all active runs of one project, on each of those that wait
-// whether it may start, the oldest first. Each role has its limit, by the run's own
-// process, and the project has one for all; a run whose role is full holds nobody else up.
+// Admit goes through the active runs of one project and decides for each waiting one, oldest first, whether it may
+// start. Each role has a limit, set by the run's own process, and the project has one for all roles; a run whose role
+// is full holds up no other run.
 func Admit(s project.Settings, places []Place, now time.Time) []Admission {
 	busy, byRole := 0, map[string]int{}
 	var waiting []Place
@@ -74,7 +74,7 @@ func (a *Admission) start(s project.Settings, now time.Time) {
 	a.to(Starting)
 }
 
-// queue lets the run wait on, and says so in the audit the first time.
+// queue keeps the run waiting, and says so in the audit the first time.
 func (a *Admission) queue(reason string, limit int) {
 	a.Reason = reason
 	if a.to(Queued) {
@@ -85,8 +85,8 @@ func (a *Admission) queue(reason string, limit int) {
 	}
 }
 
-// Start turns an admitted run into the request for its agent, or for what must be
-// known before, with its timers. One that has waited has the time that it had left.
+// Start emits the request for an admitted run's agent, or for what must be known first, and its timers. A run that had
+// waited for people gets the time it had left.
 func Start(s project.Settings, q Place, now time.Time) (deadline time.Time, d events.Decision) {
 	deadline = now.Add(q.Process.Stage(q.Stage).Timeout)
 	if !q.PausedAt.IsZero() {

@@ -35,7 +35,7 @@ func (d *decision) started(in events.AgentStarted) {
 	d.audit(platform, "run.started", "", "Job %s/%s", in.Namespace, in.Job)
 }
 
-// delayed lets people see what the run's start waits for.
+// delayed shows people what the run's start is waiting for.
 func (d *decision) delayed(in events.AgentDelayed) {
 	run := d.item.Run
 	switch {
@@ -48,7 +48,7 @@ func (d *decision) delayed(in events.AgentDelayed) {
 	}
 }
 
-// reported ends the run by the agent's own word.
+// reported ends the run as its agent reported it.
 func (d *decision) reported(in events.AgentReported) {
 	if !d.item.active() {
 		d.audit("agent:"+in.RunID, "agent.reported.late", "run_"+string(d.item.Run.State), "outcome %s", in.Outcome)
@@ -87,8 +87,9 @@ func (d *decision) jobEnded(in events.AgentFinished) {
 	}
 }
 
-// again starts the run's next Job, once. An agent exits with success only when its report was taken, so the database
-// has lost it: it was restored from a backup. The agent finds the commit that it pushed for this run, and reports that.
+// again starts the run's next Job, once. An agent exits with success only after its report was accepted, so if there is
+// none the database was restored from a backup. The new agent finds the commit that was pushed for this run and reports
+// it.
 func (d *decision) again() {
 	run := d.item.Run
 	run.to(Starting)
@@ -119,8 +120,8 @@ func (d *decision) failed(cause, message string) {
 		d.audit(platform, "agent.failed.late", "run_"+string(d.item.Run.State), "%s: %s", cause, message)
 		return
 	}
-	// A Job that can't begin (no image, no quota, no room) would go on trying until its deadline, and hold what it
-	// asked for. One that has ended is left alone.
+	// A Job that can't begin (no image, no quota, no room) would keep trying until its deadline and hold the resources
+	// it asked for. One that has ended is left alone.
 	d.stop(Failed, cause, message)
 }
 
@@ -136,12 +137,12 @@ func (d *decision) deadline() {
 	d.stop(TimedOut, reason.Deadline, fmt.Sprintf("The run used up its %s.", d.p.Stage(d.item.Run.Stage).Timeout))
 }
 
-// check looks after a run that should show progress. run-observer hears the same event and asks the cluster.
+// check looks at a run that should have made progress. run-observer hears the same event and asks the cluster.
 func (d *decision) check(in events.RunCheck) {
 	d.catchUp()
 	switch {
 	case in.Attempt < d.item.Run.Attempt:
-		return // of an earlier Job: the run's present one has checks of its own
+		return // of an earlier Job: the current one has its own checks
 	case d.item.Run.State == Waiting:
 		d.jobLingers()
 		return
@@ -157,7 +158,7 @@ func (d *decision) check(in events.RunCheck) {
 	in.Round++
 	in.Silent = silent
 	if silent {
-		// What the cluster knows comes first: the Job may be over, and the news of it lost.
+		// Ask the cluster first: the Job may be over and the event about it lost.
 		d.later(checkEvery, in)
 		return
 	}

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// An Artefact is what a run has reported to have made, by a name that the process has among what its stage makes.
+// An Artefact is something that a run reported it made, under one of the names that the process lists for its stage.
 type Artefact struct {
 	Stage, Name  string
 	Value        string // the number of a pull request, the path of a file
 	Run          string // id of the run that reported it first
 	MadeAt       time.Time
-	SupersededAt time.Time // by a later one of its stage and name; zero = it holds
+	SupersededAt time.Time // by a later one of the same stage and name; zero = it is current
 }
 
 // madePullRequest is the artefact whose value is the number of a pull request.
 const madePullRequest = "pull_request"
 
-// made keeps what the item's run has reported, if its stage makes such a thing. It takes the place of what the stage
-// had of that name.
+// made keeps what the item's run reported, if its stage makes such a thing. It replaces the stage's previous artefact
+// of that name.
 func (d *decision) made(name, value string) {
 	run := d.item.Run
 	if !slices.Contains(d.p.Stage(run.Stage).Makes, name) {
@@ -43,8 +43,8 @@ func (d *decision) made(name, value string) {
 	d.item.Artefacts = all
 }
 
-// makers are the stages that have made the item's pull request, the latest last. There are none of one that no run has
-// reported: its run ended before it could, or is of the release before.
+// makers are the stages that made the item's pull request, the latest last. There are none if no run reported it,
+// because the run ended before it could or belongs to the previous release.
 func (i *Item) makers() (stages []string) {
 	for _, a := range i.Artefacts {
 		if a.Name == madePullRequest && a.Value == strconv.Itoa(i.PullRequest) {
@@ -54,15 +54,15 @@ func (i *Item) makers() (stages []string) {
 	return stages
 }
 
-// revises reports whether there is a pull request that a revise of the stage could go on with: not one that only others
-// have made.
+// revises reports whether there is a pull request that a revise of the stage can work on: not one that only other
+// stages made.
 func (i *Item) revises(stage string) bool {
 	by := i.makers()
 	return i.PullRequest != 0 && (len(by) == 0 || slices.Contains(by, stage))
 }
 
-// reviewedStage is the one whose work a review of the pull request is about: that of the newest run, unless only others
-// have made it.
+// reviewedStage is the stage whose work a review of the pull request is about: that of the newest run, unless only
+// other stages made it.
 func (i *Item) reviewedStage() string {
 	by := i.makers()
 	switch {

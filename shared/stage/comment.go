@@ -9,15 +9,15 @@ import (
 	"codexk8s.dev/shared/project"
 )
 
-// How much of the status comment others may fill, in characters. GitHub's limit is 65536 for all of it.
+// How much of the status comment may be other people's text, in characters. GitHub's limit is 65536 for the whole.
 const (
 	roomForMessage = 8_000
 	roomForSummary = 48_000
 )
 
-// Comment is the body of the item's one status comment, in GitHub's Markdown: what a
-// person was told last, where the run stands, what came of it, and what a person can
-// do next. It calls nobody: GitHub tells those who follow the issue by itself.
+// Comment is the body of the item's one status comment, in GitHub's Markdown: the last answer to a person, where the
+// run stands, its result, and what a person can do next. It mentions nobody: GitHub notifies those who follow the issue
+// by itself.
 func Comment(p *Process, i Item) string {
 	var b strings.Builder
 	if i.Note != "" {
@@ -56,7 +56,7 @@ func Comment(p *Process, i Item) string {
 	return b.String()
 }
 
-// waits says what has to come before the run goes on.
+// waits says what the run is waiting for.
 func waits(r *Run) string {
 	switch {
 	case len(r.open()) == 0:
@@ -67,10 +67,10 @@ func waits(r *Run) string {
 	return "an answer"
 }
 
-// maxAnswered bounds how many decided requests are shown, the newest ones.
+// maxAnswered is how many decided requests are shown at most, the newest ones.
 const maxAnswered = 10
 
-// asks shows what the run waits for, as long as it may go on, and what people have decided.
+// asks shows what the run waits for, as long as it may continue, and what people have decided.
 func asks(r *Run) string {
 	var open, answered []string
 	for _, a := range r.Asks {
@@ -98,7 +98,7 @@ func asks(r *Run) string {
 	return b.String()
 }
 
-// outcome is what has become of an ask, and by whom.
+// outcome is how an ask ended, and who decided.
 func outcome(a Ask) string {
 	words := string(a.Answer.Outcome)
 	if len(a.Answer.By) > 0 {
@@ -110,17 +110,17 @@ func outcome(a Ask) string {
 	return words
 }
 
-// edited says that the issue reads otherwise than the run's task, and how its present text becomes one.
+// edited says that the issue's text differs from the run's task, and how to make the present text the task.
 func edited(p *Process, r *Run) string {
 	return fmt.Sprintf("%s edited the issue later. That is not part of this run. To have it done, somebody with the right edits the issue, or sets `%s` when this run has ended.",
 		r.Task.Editor, p.LabelOf(r.Stage, events.KindWork))
 }
 
-// maxHidden bounds how many passages are shown that the issue's page does not show.
+// maxHidden is how many hidden passages are shown at most.
 const maxHidden = 20
 
-// hidden shows what of the task's text is not to be seen on the issue's page, to whoever stands for it, and says what
-// the agent gets of it.
+// hidden shows, to the person who approved the task, what the issue's page hides of its text, and says whether the
+// agent sees it.
 func hidden(p *Process, i Item) string {
 	var b strings.Builder
 	passages := i.Run.Task.Hidden
@@ -210,7 +210,7 @@ func next(p *Process, i Item) string {
 	return fmt.Sprintf("Review the pull request: *Request changes* starts `%s`, and so does the label.", revise)
 }
 
-// gone says that a stage is not in the process that holds now.
+// gone says that the current process has no such stage.
 func gone(p *Process, stage string) string {
 	return fmt.Sprintf("The project's process has no stage %s any more. These labels start something, or stop it: %s.", code(stage), quoted(p.known()))
 }

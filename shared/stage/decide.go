@@ -13,12 +13,12 @@ import (
 // checkEvery is how long a run may go without news before the cluster is asked.
 const checkEvery = 2 * time.Minute
 
-// silence is how long an agent may be silent before its run is given up. Its pod
-// may be moved to another node meanwhile, image pull included.
+// silence is how long an agent may be silent before its run is given up: long enough to move its pod to another node,
+// image pull included.
 const silence = 15 * time.Minute
 
-// Decide says what an event means for a work item, which holds what the input needs. It returns the item as it is from
-// now on and what to emit and to audit. An event that comes late or twice changes nothing and says so in the audit. One
+// Decide says what an event means for a work item, which holds what the input needs. It returns the new item, the
+// events to emit and the audit to keep. An event that comes late or twice changes nothing and says so in the audit. One
 // about a run that does not exist is rejected: unknown_run.
 func Decide(item Item, in Input, now time.Time) (Item, events.Decision, error) {
 	if run := in.Needs(item.RepositoryKey, item.Issue).Run; run != "" && item.Run == nil {
@@ -37,9 +37,9 @@ func Decide(item Item, in Input, now time.Time) (Item, events.Decision, error) {
 	return d.item, d.out, nil
 }
 
-// decision is one Decide under way.
+// decision is one Decide in progress.
 type decision struct {
-	p      *Process // whose rules hold
+	p      *Process // whose rules apply
 	item   Item
 	now    time.Time
 	noted  bool

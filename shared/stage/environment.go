@@ -13,17 +13,17 @@ import (
 
 // Modes of a role.
 const (
-	// CodeOnly: the agent has its checkout and nothing beside it. The default.
+	// CodeOnly: the agent has its checkout and nothing else. The default.
 	CodeOnly = "code-only"
-	// FullEnv: the project's services come up beside the agent.
+	// FullEnv: the project's services run next to the agent.
 	FullEnv = "full-env"
 )
 
-// mode is that of a role in a project.
+// mode is the role's mode in this project.
 func mode(s project.Settings, r Role) string { return cmp.Or(s.Modes[r.Name], r.Mode, CodeOnly) }
 
-// begin is what gets an admitted run its agent: the request for it, or for a full-env role first the project's list of
-// services. The list is read from the base branch, never from the agent's own, which an agent could write.
+// begin requests an admitted run's agent or, for a full-env role, first the project's list of services. The list is
+// read from the base branch, never from the agent's own, which an agent could write.
 func begin(s project.Settings, q Place, deadline, now time.Time) []events.Draft {
 	ref := q.ref()
 	if mode(s, q.Process.Role(q.Role)) == FullEnv {
@@ -36,7 +36,7 @@ func begin(s project.Settings, q Place, deadline, now time.Time) []events.Draft 
 	return agentRequest(s, ref, run, nil, now)
 }
 
-// agentRequest asks for the run's agent, and from then on for looking after it.
+// agentRequest asks for the run's agent and for the checks on it.
 func agentRequest(s project.Settings, ref events.RunRef, r Run, services []events.Service, now time.Time) []events.Draft {
 	role := r.Process.Role(r.Role)
 	return []events.Draft{
@@ -49,8 +49,8 @@ func agentRequest(s project.Settings, ref events.RunRef, r Run, services []event
 	}
 }
 
-// lookedUp goes on with a run that waits for its list of services. No file is no services; one that can't be read or is
-// wrong ends the run, for an agent that tests against half an environment finds out the wrong things.
+// lookedUp continues a run that waits for its list of services. No file means no services; one that can't be read or is
+// wrong ends the run, because tests against half an environment mislead the agent.
 func (d *decision) lookedUp(in events.GitHubLookedUp) {
 	if d.ofEarlierJob("github.looked_up", in.Attempt) {
 		return

@@ -14,19 +14,18 @@ import (
 	"codexk8s.dev/shared/webhook"
 )
 
-// A Subject is what an event is about, as the event names it. Where the platform keeps that is for the store to find
-// out.
+// A Subject is what an event is about, as the event names it. The store finds the work item for it.
 type Subject struct {
 	Repository   string // "owner/name", as it was called then
 	RepositoryID int64  // GitHub's number; 0 = not said
 	CloneURL     string
-	At           time.Time // of these names, by GitHub's clock where it told the time
-	Issue        int       // 0 = that whose pull request is Pull, if there is one
+	At           time.Time // of these names, by GitHub's clock where it gives a time
+	Issue        int       // 0 = the one whose pull request is Pull, if there is one
 	Pull         int
-	Run          string // id of the run that it is about, whose work item stays where it is, whatever its repository is called now
+	Run          string // id of the run it is about; its work item stays where it is even if the repository was renamed
 }
 
-// hears are the translations, by the type of the event.
+// hears are the translations by event type.
 var hears = map[string]func(event.Event) (Subject, Input, error){
 	events.GitHubType("issues"):              hearIssue,
 	events.GitHubType("pull_request"):        hearPullRequest,
@@ -44,11 +43,11 @@ var hears = map[string]func(event.Event) (Subject, Input, error){
 	events.ApprovalDecided{}.EventType():     ofRun(func(p events.ApprovalDecided) (events.RunRef, Input) { return p.RunRef, Decided{p} }),
 }
 
-// Hears are the types of the events about work items, sorted.
+// Hears are the types of events about work items, sorted.
 func Hears() []string { return slices.Sorted(maps.Keys(hears)) }
 
-// Hear says what an event is about and what it is for a decision: nil where it means nothing to any run. It refuses
-// data that it can't read, and a type that is not among Hears.
+// Hear says what an event is about and which input of a decision it is: nil if it means nothing to any run. It rejects
+// data that it can't read and types that are not in Hears.
 func Hear(e event.Event) (Subject, Input, error) {
 	hear, ok := hears[e.Type()]
 	if !ok {
@@ -57,8 +56,8 @@ func Hear(e event.Event) (Subject, Input, error) {
 	return hear(e)
 }
 
-// Stray is what remains of an input about a pull request that turned out to be no work item's: a trigger that somebody
-// set on it, to be answered there; else nil.
+// Stray is what remains of an input about a pull request that belongs to no work item: a trigger that somebody set on
+// it, to be answered there; else nil.
 func Stray(p *Process, in Input) Input {
 	l, ok := in.(Labeled)
 	if !ok || l.Pull == nil || !p.IsTrigger(l.Label) {
@@ -114,7 +113,7 @@ func hearPullRequest(e event.Event) (Subject, Input, error) {
 	return about, Labeled{Pull: &pull, Label: p.Label, At: pull.UpdatedAt, Sender: person(p.Sender), Delivery: e.ID()}, nil
 }
 
-// hearReview hears of reviews that were given or dismissed; an edit of one changes nothing.
+// hearReview translates reviews that were submitted or dismissed; editing one changes nothing.
 func hearReview(e event.Event) (Subject, Input, error) {
 	r, err := webhook.ReviewFrom(e.Data())
 	if err != nil {
@@ -148,7 +147,7 @@ func ofRun[P events.Payload](read func(P) (events.RunRef, Input)) func(event.Eve
 	}
 }
 
-// subject is what a payload says of its repository, as of GitHub's time of the payload, else as of the event's.
+// subject is the payload's repository, at the time that GitHub gives in the payload, else at the event's time.
 func subject(r webhook.Repository, at time.Time, e event.Event) Subject {
 	if at.IsZero() {
 		at = e.Time()
@@ -159,8 +158,8 @@ func subject(r webhook.Repository, at time.Time, e event.Event) Subject {
 // agentBranch is the branch of an issue's agent.
 var agentBranch = regexp.MustCompile(`^codexk8s/issue-([1-9][0-9]{0,8})$`)
 
-// subjectOfPull knows a pull request of ours by its branch, and only when the branch lives in the repository itself,
-// where no stranger can push. Should it have been renamed, the store knows it by its number.
+// subjectOfPull recognises a pull request of ours by its branch, and only when the branch is in the repository itself,
+// where no stranger can push. If it was renamed, the store knows the pull request by its number.
 func subjectOfPull(r webhook.Repository, p webhook.PullRequest, e event.Event) Subject {
 	about := subject(r, p.UpdatedAt, e)
 	about.Pull = int(p.Number)

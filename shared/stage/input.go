@@ -7,8 +7,8 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// An Input is something that happened, as a decision takes it. Hear makes it of an event. Its kinds stand in this file,
-// and nobody else can add one.
+// An Input is something that happened, in the form that a decision takes. Hear makes it from an event. All kinds are in
+// this file; no other package can add one.
 type Input interface {
 	// Needs says what must be loaded for the decision. key and issue name the work item: the key of its repository,
 	// which outlives a rename, and the issue's number.
@@ -16,7 +16,7 @@ type Input interface {
 	decide(d *decision)
 }
 
-// Needs is what a decision takes beside the work item and its project.
+// Needs is what a decision takes in addition to the work item and its project.
 type Needs struct {
 	Run    string // id of the run that the input is about; "" = the newest
 	Report bool   // what that run's agent has reported, for Item.Report
@@ -30,36 +30,36 @@ type Needs struct {
 // Person is who caused an event on GitHub.
 type Person struct {
 	Login string
-	ID    int64 // GitHub's number of the account; 0 where it is not said
+	ID    int64 // GitHub's number of the account; 0 = not given
 	Bot   bool
 }
 
-// Issue is what a GitHub event says of the issue itself.
+// Issue is what a GitHub event says about the issue itself.
 type Issue struct {
 	Title, Body, URL     string
 	BaseBranch, CloneURL string
 	Labels               []string
 	Closed               bool
-	UpdatedAt            time.Time // zero = the event has lost it
+	UpdatedAt            time.Time // zero = the event lost it
 }
 
-// PullRequest is what a GitHub event says of a pull request whose branch is the item's.
+// PullRequest is what a GitHub event says about a pull request from the item's branch.
 type PullRequest struct {
 	Number        int
 	URL           string
 	HeadSHA, Base string
-	State         string // open, closed; "" = the event has lost it
+	State         string // open, closed; "" = the event lost it
 	Merged        bool
 	Draft         *bool // nil = the event does not say
 	Labels        []string
-	UpdatedAt     time.Time // zero = the event has lost it
+	UpdatedAt     time.Time // zero = the event lost it
 }
 
 // Labeled says that a person put a label on the issue, or on its pull request.
 type Labeled struct {
 	Issue    Issue        // zero when it is on the pull request
 	Pull     *PullRequest // nil when it is on the issue
-	Stray    bool         // on a pull request that no agent's branch belongs to: the item is that
+	Stray    bool         // on a pull request that is not from an agent's branch: the item is that pull request
 	Label    string
 	At       time.Time // zero = GitHub did not say
 	Sender   Person
@@ -119,7 +119,7 @@ type PullRequestChanged struct {
 func (in PullRequestChanged) Needs(string, int) Needs { return Needs{Sender: in.Sender} }
 func (in PullRequestChanged) decide(d *decision)      { d.pullRequestChanged(in) }
 
-// What is heard of a run.
+// Events about a run.
 type (
 	// JobStarted says that the run's Job exists.
 	JobStarted struct{ events.AgentStarted }
@@ -127,20 +127,20 @@ type (
 	JobDelayed struct{ events.AgentDelayed }
 	// JobFailed says that the run's Job could not start, or ended badly.
 	JobFailed struct{ events.AgentFailed }
-	// JobEnded says that the run's Job completed. The agent reports or asks before it exits, so the report, if there
-	// ever will be one, is known by now, and so is what it waits for.
+	// JobEnded says that the run's Job completed. The agent reports or asks before it exits, so its report or question,
+	// if there is one, is already stored.
 	JobEnded struct{ events.AgentFinished }
-	// Reported is the agent's own word.
+	// Reported is the agent's own result.
 	Reported struct{ events.AgentReported }
 	// LookedUp is the project's list of services, or why there is none.
 	LookedUp struct{ events.GitHubLookedUp }
-	// DeadlineDue says that a time has come by which the run was to be over.
+	// DeadlineDue says that the run should be over by now.
 	DeadlineDue struct{ events.RunDeadline }
 	// CheckDue says that the run should have shown progress by now.
 	CheckDue struct{ events.RunCheck }
 	// Asked says that the run's agent asks people for a decision or an answer.
 	Asked struct{ events.ApprovalRequested }
-	// Decided says what has become of that.
+	// Decided says how that ended.
 	Decided struct{ events.ApprovalDecided }
 )
 
@@ -169,8 +169,8 @@ func (in CheckDue) decide(d *decision)    { d.check(in.RunCheck) }
 func (in Asked) decide(d *decision)       { d.asked(in.ApprovalRequested) }
 func (in Decided) decide(d *decision)     { d.decided(in.ApprovalDecided) }
 
-// LabelIntent is the meaning of a label being set: which, where, and when to the
-// second. The same act told by two hooks has one intent. repository is the key, which outlives a rename.
+// LabelIntent is the meaning of a label being set: which, where, and when to the second. The same act delivered by two
+// hooks has one intent. repository is the key, which outlives a rename.
 func LabelIntent(repository string, issue int, label string, at time.Time, delivery string) string {
 	when := delivery
 	if !at.IsZero() {

@@ -10,7 +10,7 @@ import (
 	"codexk8s.dev/shared/project"
 )
 
-// State is how far a run is.
+// State is how far a run has got.
 type State string
 
 // The states of a run; the last four are final.
@@ -27,8 +27,8 @@ const (
 )
 
 // transitions is the state machine of a run, as the package's comment draws it. No order of events is assumed: an
-// agent's report or question may overtake the news that its Job was created. A Job may follow on another one while the
-// run is Starting. A run that has its answers may have asked more than was known, and one that waits may report.
+// agent's report or question may overtake the event that its Job was created, one Job may follow another while the run
+// is Starting, a run that has its answers may have asked more than was known, and a waiting run may report.
 var transitions = map[State][]State{
 	Requested: {Queued, Starting, Failed, Cancelled},
 	Queued:    {Starting, Waiting, Failed, Cancelled},
@@ -43,22 +43,22 @@ func (s State) May(next State) bool { return slices.Contains(transitions[s], nex
 // Final reports whether nothing more can happen to a run in this state.
 func (s State) Final() bool { return len(transitions[s]) == 0 }
 
-// Active reports whether a run in this state keeps its issue from having another one.
+// Active reports whether a run in this state keeps its issue from starting another one.
 func (s State) Active() bool { return !s.Final() }
 
-// Queues reports whether a run in this state is yet to be given a place in its project.
+// Queues reports whether a run in this state still waits for a place in its project.
 func (s State) Queues() bool { return s == Requested || s == Queued }
 
 // HoldsPod reports whether a run in this state has a Job at work.
 func (s State) HoldsPod() bool { return s == Starting || s == Running }
 
-// holdsPlace reports whether the run takes one of its project's places: with a Job at work, or one that is yet to end.
+// holdsPlace reports whether the run takes one of its project's places: its Job is at work, or has not ended yet.
 func (r *Run) holdsPlace() bool { return r.State.HoldsPod() || r.State == Waiting && !r.JobOver }
 
 // begun reports whether the run has ever had a Job.
 func (r *Run) begun() bool { return !r.State.Queues() || r.Attempt > 0 }
 
-// to brings the run to a state, unless it may not go there.
+// to moves the run to a state, unless it may not go there.
 func (r *Run) to(s State) bool {
 	if !r.State.May(s) {
 		return false
@@ -71,11 +71,11 @@ func (r *Run) to(s State) bool {
 // to a decision. It is the aggregate: one decision at a time changes it.
 //
 // Events come in any order, so what GitHub says is ordered by GitHub's own times: UpdatedAt of the issue,
-// Pull.UpdatedAt of the pull request, ActedAt of what people ask for. Of equal times, which GitHub gives to the second,
-// the one that arrives last counts. What bears no time is taken as it comes.
+// Pull.UpdatedAt of the pull request, ActedAt of what people ask for. Of equal times (GitHub gives seconds) the one
+// that arrives last counts. What has no time is taken as it comes.
 type Item struct {
 	Repository     string // "owner/name" as GitHub spells it now
-	RepositoryKey  string // under which the platform keeps it, whatever its name; "" = by the name
+	RepositoryKey  string // under which the platform keeps it, even after a rename; "" = its name
 	RepositoryID   int64  // GitHub's number; 0 = not known
 	NameTaken      int64  // the number of the repository that is known by this name, if that is another one
 	Issue          int
@@ -86,35 +86,35 @@ type Item struct {
 	CloneURL       string
 	Labels         []string
 	Closed         bool
-	UpdatedAt      time.Time // of what is known of the issue; zero = nothing
+	UpdatedAt      time.Time // of what is known about the issue; zero = nothing is
 	PullRequest    int       // 0 = none
 	PullRequestURL string
 	HeadSHA        string
 	Pull           Pull
 
-	PersonAt time.Time // of the newest event of the issue or its pull request that a person, not a program, caused
+	PersonAt time.Time // of the newest event about the issue or its pull request that a person caused
 	ActedAt  time.Time // when a person last asked for something that was decided
-	Answered []string  // triggers on the issue that were answered, and so come off
-	Note     string    // what a person was told last, in Markdown, beside the state
-	Version  int64     // grows with every change of what GitHub shall show
-	Approved *Task     // what the next revise goes by; nil before the first run
+	Answered []string  // triggers on the issue that were answered and are to be removed
+	Note     string    // what a person was told last, in Markdown, next to the state
+	Version  int64     // grows with every change of what GitHub is to show
+	Approved *Task     // what the next revise works from; nil before the first run
 
-	Project *Project // nil: the repository is bound to none
+	Project *Project // nil = the repository belongs to none
 	// Run is the newest run, or the one that the event is about; nil if there is none.
 	Run *Run
 	// IntentKnown says that the same intent was decided before.
 	IntentKnown bool
-	// Report is what the agent of Run has reported, where an input needs it; nil if it has not.
+	// Report is what the agent of Run reported, if an input needs it; nil = nothing yet.
 	Report *events.AgentReported
-	// Artefacts are what the item's runs have made, oldest first, where an input needs them.
+	// Artefacts are what the item's runs made, oldest first, if an input needs them.
 	Artefacts []Artefact
-	// Asked is what the agent of Run has asked people, where an input needs it, oldest first.
+	// Asked is what the agent of Run asked people, oldest first, if an input needs it.
 	Asked []events.ApprovalRequested
-	// Process is the project's, by which everything is decided but an active run.
+	// Process is the project's. It decides everything except about an active run.
 	Process *Process
 }
 
-// process has the rules that hold now. A run ends by those that it began with.
+// process is the one that applies now: a run ends by the rules that it began with.
 func (i *Item) process() *Process {
 	if i.active() && i.Run.Process != nil {
 		return i.Run.Process
@@ -122,12 +122,12 @@ func (i *Item) process() *Process {
 	return i.Process
 }
 
-// Pull is what is known of the item's pull request beside its number and its head.
+// Pull is what is known about the item's pull request besides its number and its head.
 type Pull struct {
 	Closed    bool       `json:"closed,omitempty"` // or merged
 	Merged    bool       `json:"merged,omitempty"`
 	Draft     bool       `json:"draft,omitempty"`
-	Delivered bool       `json:"delivered,omitempty"` // a run has said that it is ready for review
+	Delivered bool       `json:"delivered,omitempty"` // a run reported it ready for review
 	Base      string     `json:"base,omitempty"`      // branch
 	Labels    []string   `json:"labels,omitempty"`
 	Answered  []string   `json:"answered,omitempty"` // as Item.Answered
@@ -135,14 +135,15 @@ type Pull struct {
 	UpdatedAt time.Time  `json:"updatedAt,omitzero"`
 }
 
-// Approval is that of one person, of one commit.
+// Approval is one person's approval of one commit.
 type Approval struct {
 	Review int64  `json:"review"` // its id on GitHub
 	By     string `json:"by"`
 	SHA    string `json:"sha"` // "" = GitHub did not say
 }
 
-// Key is the item's key, "owner/repo#12": the same for as long as it exists, so with the repository's first name here.
+// Key is the item's key, "owner/repo#12". It never changes, so it has the name under which the repository was first
+// known.
 func (i *Item) Key() string { return events.WorkItem(i.repository(), i.Issue) }
 
 func (i *Item) repository() string { return cmp.Or(i.RepositoryKey, i.Repository) }
@@ -151,7 +152,7 @@ func (i *Item) repository() string { return cmp.Or(i.RepositoryKey, i.Repository
 type Project struct {
 	ID       string
 	Settings project.Settings
-	// SenderRole is the role of whoever caused the event; "" has none.
+	// SenderRole is the role of the person who caused the event; "" = none.
 	SenderRole access.Role
 	// LoginTaken is the number of the account that is known by the sender's login, if that is another one.
 	LoginTaken int64
@@ -166,7 +167,7 @@ type Run struct {
 	Role        string
 	State       State
 	WaitingFor  WaitingFor // "" unless State is Waiting
-	Reason      string     // why it is where it is, machine-readable
+	Reason      string     // why it is in this state, machine-readable
 	Message     string     // the same for a person
 	Engine      string
 	Model       string
@@ -175,19 +176,19 @@ type Run struct {
 	Intent      string
 	Namespace   string
 	Grant       *Grant // nil for a run of the release before
-	// Process is what the run was requested by. Where that is not known any more, as for a run of the release before or
-	// one that a later release has begun, it goes on by the project's present one.
+	// Process is the one that the run was requested under. If it is no longer known, as for a run that another release
+	// began, the run continues under the project's present one.
 	Process     *Process
 	Attempt     int    // how many Jobs it had before this one
 	Task        *Task  // nil for a run of the release before
-	BaseCommit  string // of the base branch when the run was asked for, else at its start; "" = not known yet
+	BaseCommit  string // of the base branch when the run was requested, else when it started; "" = not known yet
 	Review      *Review
 	ThreadID    string
 	Summary     string
 	Asks        []Ask // oldest first
 	Deadline    time.Time
-	PausedAt    time.Time // since when the deadline stands still; zero = it does not
-	JobOver     bool      // its last Job is over, and the next one is not admitted: only of a run that waits or has waited
+	PausedAt    time.Time // since when the deadline is paused; zero = it is not
+	JobOver     bool      // its last Job is over and the next one not admitted yet: only for a run that waits or has waited
 	ResumedAt   time.Time // when it last had all its answers; zero = never
 	HeartbeatAt time.Time
 	CreatedAt   time.Time
@@ -195,7 +196,7 @@ type Run struct {
 	FinishedAt  time.Time
 }
 
-// WaitingFor is what has to come before a waiting run goes on.
+// WaitingFor is what a waiting run waits for.
 type WaitingFor string
 
 // What a run may wait for, without a pod.
@@ -207,9 +208,9 @@ const (
 	ForRateLimit   WaitingFor = "rate_limit"
 )
 
-// A Grant is what a run may do, fixed when it is requested: what process and project say later is for later runs.
+// A Grant is what a run may do, fixed when it is requested: later changes of process and project apply to later runs.
 type Grant struct {
-	Process     string   `json:"process"`     // Process.Hash of the rules that it was requested by
+	Process     string   `json:"process"`     // Process.Hash of the rules that it was requested under
 	Write       []string `json:"write"`       // globs of paths that its pull request may change
 	HostedTools []string `json:"hostedTools"` // that OpenAI may run for it, by type
 }

@@ -52,8 +52,8 @@ func (p *Process) triggers(labels []string) []string {
 	return slices.CompactFunc(ts, same)
 }
 
-// LabelOf is the label that starts the stage, or its revise. The other kinds have none of a stage's. That of a stage
-// which the process doesn't have is named after it: what a run shows is never without a name.
+// LabelOf is the label that starts the stage, or its revise; the other kinds have none. For a stage that the process
+// doesn't have it is made from the stage's name, so that a run always has something to show.
 func (p *Process) LabelOf(stage string, kind events.Kind) string {
 	label := cmp.Or(p.Stage(stage).Label, p.Labels.Trigger+stage)
 	if kind == events.KindRevise {
@@ -84,7 +84,7 @@ func choice(pattern string, labels []string) (value string, conflict []string) {
 	return value, conflict
 }
 
-// model is that which the labels choose, as the process spells it; ok is false when it is not allowed.
+// model is the one that the labels choose, as the process spells it; ok is false when it is not allowed.
 func (p *Process) model(labels []string) (model string, ok bool) {
 	chosen, _ := choice(p.Models.Label, labels)
 	if chosen == "" {
@@ -111,8 +111,8 @@ func (p *Process) effort(labels []string) (effort string, ok bool) {
 	return chosen, false
 }
 
-// GitHub keeps one label of a name, however it is spelled. fold gives all spellings one form, in lower case as far as
-// it is ASCII; they are those of strings.EqualFold, by which other functions compare.
+// GitHub's label names have no case. fold gives all spellings of a name one form (lower case where it is ASCII), so
+// that it agrees with strings.EqualFold, by which other functions compare.
 func fold(label string) string { return strings.Map(foldRune, label) }
 
 func foldRune(r rune) rune {
@@ -140,12 +140,12 @@ func with(labels []string, label string) []string {
 	return append(slices.Clone(labels), label)
 }
 
-// without takes the label away, in whatever spelling.
+// without removes the label, whatever its case.
 func without(labels []string, label string) []string {
 	return slices.DeleteFunc(slices.Clone(labels), func(l string) bool { return same(l, label) })
 }
 
-// among are those of the labels that others have too.
+// among are the labels that others contains too.
 func among(labels, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(labels), func(l string) bool { return !has(others, l) })
 }

@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// code shows a name, whatever it is made of, as code in GitHub's Markdown.
+// code shows a name as code in GitHub's Markdown, whatever characters it has.
 func code(name string) string {
 	name = strings.Join(strings.Fields(name), " ")
 	fence := "`"
@@ -25,14 +25,14 @@ var (
 	mention = regexp.MustCompile(`(^|\W)@(\w)`)
 )
 
-// quote shows what somebody else wrote, at most room characters of it: as a quotation, so that whatever it leaves open
-// (a fence, a list, a table) ends with it; without HTML, which would not; and without calling anybody. What does not
-// fit is cut from the middle, since the beginning says what it is and the end what came of it.
+// quote shows at most room characters of what somebody else wrote: as a quotation, so that whatever it leaves open (a
+// fence, a list, a table) ends with it; without HTML, which would not; and without mentioning anybody. What does not
+// fit is cut from the middle, because the beginning says what it is and the end how it ended.
 func quote(text string, room int) string {
 	text = strings.Map(printable, strings.ReplaceAll(text, "\r\n", "\n"))
 	shown := quotation(text)
 	for runes := []rune(text); len([]rune(shown)) > room; {
-		// The quotation is longer than the text by as much as was escaped.
+		// Escaping makes the quotation longer than the text.
 		keep := len(runes) * room / len([]rune(shown)) * 9 / 10
 		runes = cutMiddle(runes, keep)
 		shown = quotation(string(runes))

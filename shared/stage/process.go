@@ -2,11 +2,11 @@
 // who may do that, what a run does next, and what GitHub is told.
 //
 // Everything here is pure. The process (labels, stages, roles) is data, read and checked by Parse. Hear makes an Input
-// of an event, which says what it Needs to be loaded. Decide takes a work item with that, the input and the time, and
-// returns the work item as it is from then on, the events to emit and the audit to keep. Admit decides which waiting
-// runs of a project may start.
+// from an event, which says what it Needs. Decide takes the work item with that loaded, the input and the time, and
+// returns the new work item, the events to emit and the audit to keep. Admit decides which waiting runs of a project
+// may start.
 //
-// A run goes this way; State.May holds it to that:
+// The states of a run, as State.May enforces them:
 //
 //	label, review       a place is free        its Job exists
 //	 ── requested ──────────── starting ─────────── running ──── succeeded
@@ -17,9 +17,9 @@
 //	               └─────────────── waiting ─────────────┘
 //	                  an answer        for people, money, a limit
 //
-// Every state but the final ones may become failed or cancelled, and each that began a Job timed_out. A report may
-// overtake other news of its Job: starting and waiting, too, may succeed. starting and running hold a pod, and so a
-// place; waiting holds none once its Job has ended, and its time does not count. What comes late, or tells of an
+// Every state that is not final may become failed or cancelled, and those with a Job timed_out. A report may overtake
+// other events about its Job, so starting and waiting may succeed too. starting and running hold a pod and therefore a
+// place; waiting holds none once its Job has ended, and its time does not count. What comes late, or is about an
 // earlier Job, changes nothing.
 package stage
 
@@ -54,9 +54,10 @@ type Process struct {
 	Approvals approval.Policy `yaml:"approvals"` // what agents ask, and who decides it
 
 	Text string `yaml:"-"` // what it was read from
-	Hash string `yaml:"-"` // the text's SHA-256, in hexadecimal: what a run names the process by
+	Hash string `yaml:"-"` // the text's SHA-256 in hexadecimal; runs refer to the process by it
 
-	// Fault says why a project's own process can't be read. This one is the installation's then, and starts nothing.
+	// Fault says why a project's own process can't be read. Then this is the installation's process, and it starts
+	// nothing.
 	Fault string `yaml:"-"`
 }
 
@@ -85,7 +86,7 @@ type Reasoning struct {
 	Allowed map[string]string `yaml:"allowed"` // the label's word → the API's word
 }
 
-// Role is a kind of agent and the limits that hold for it in every project.
+// Role is a kind of agent with the limits that apply to it in every project.
 type Role struct {
 	Name     string `yaml:"name"`
 	Parallel int    `yaml:"parallel"` // runs at a time in one project
@@ -116,12 +117,11 @@ func Default() *Process {
 	return p
 }
 
-// Parse reads a process and checks it. All that is wrong comes in one error, each
-// with its line: unknown fields, a label owned twice, a stage without time-out, a
-// role or stage that does not exist, an artefact that is needed and never made.
+// Parse reads a process and checks it. Its error lists every fault with its line: unknown fields, a label owned twice,
+// a stage without time-out, a role or stage that does not exist, an artefact that is needed and never made.
 func Parse(data []byte) (*Process, error) { return ParseAt(data, 1) }
 
-// ParseAt is Parse for a text that is part of a file, from that line on: the errors have the file's lines.
+// ParseAt is Parse for a text that begins at a line of a larger file; its errors have the file's lines.
 func ParseAt(data []byte, line int) (*Process, error) {
 	p := &Process{}
 	source, err := yamlfile.Read(slices.Concat(bytes.Repeat([]byte{'\n'}, line-1), data), p)

@@ -61,7 +61,7 @@ func (d *decision) whyNoChange(in Reviewed, t Trigger) (cause, why string) {
 	if in.At.Before(d.item.ActedAt) && !in.At.IsZero() {
 		return reason.OlderAct, fmt.Sprintf("The review is of %s, and something newer was asked for since.", in.At.UTC().Format("15:04:05 MST"))
 	}
-	if d.item.active() && !(in.State == "approved" && in.CommitSHA != "") { // an approval holds for its commit, whatever comes after
+	if d.item.active() && !(in.State == "approved" && in.CommitSHA != "") { // an approval stays valid for its commit
 		return reason.RunActive, fmt.Sprintf("Run %s is %s. Set `%s` when it has ended.", d.item.Run.ID, d.item.Run.State, d.p.LabelOf(d.item.Run.Stage, events.KindRevise))
 	}
 	if d.item.Run == nil {
@@ -87,8 +87,8 @@ func (d *decision) whyNoChange(in Reviewed, t Trigger) (cause, why string) {
 	return "", ""
 }
 
-// isToldOfReview says who gets an answer to a review without effect: everybody
-// approves and comments as they like, and only who may start a revise waits for one.
+// isToldOfReview says who gets an answer to a review without effect: anybody may approve and comment, but only those
+// who may start a revise expect one.
 func (d *decision) isToldOfReview(in Reviewed, cause string) bool {
 	switch cause {
 	case reason.IntentKnown, reason.OlderAct:
@@ -101,7 +101,7 @@ func (d *decision) isToldOfReview(in Reviewed, cause string) bool {
 	return in.State == "changes_requested" && d.mayAct(in.Sender)
 }
 
-// dismissed takes an approval back. GitHub counts the last review of a person, so their earlier ones go with it.
+// dismissed takes an approval back. GitHub counts a person's last review, so their earlier ones go with it.
 func (d *decision) dismissed(in Reviewed) {
 	d.approvals(in.Sender, "review_dismissed", func() {
 		var kept []Approval
@@ -114,7 +114,7 @@ func (d *decision) dismissed(in Reviewed) {
 	})
 }
 
-// approvals lets change do something, and audits that the pull request is not approved any more, if so.
+// approvals calls change, and audits it if the pull request is then no longer approved.
 func (d *decision) approvals(by Person, cause string, change func()) {
 	_, before := d.item.approval()
 	change()
@@ -123,7 +123,7 @@ func (d *decision) approvals(by Person, cause string, change func()) {
 	}
 }
 
-// approval is the newest one of what would be merged now.
+// approval is the newest one for the commit that would be merged now.
 func (i *Item) approval() (a Approval, ok bool) {
 	if i.PullRequest == 0 || i.Pull.Closed || i.Pull.Draft {
 		return Approval{}, false
@@ -155,8 +155,8 @@ func (d *decision) pullRequestChanged(in PullRequestChanged) {
 	}
 }
 
-// seePull takes over what GitHub says of the item's pull request, unless something newer is known. It reports whether
-// it is the item's: the first of the branch that we hear of, or the next one when that is closed.
+// seePull stores what GitHub says about the item's pull request, unless something newer is known. It reports whether
+// the pull request is the item's: the first one heard of for its branch, or the next one once that is closed.
 func (d *decision) seePull(in PullRequest) (ours bool) {
 	closed := in.Merged || in.State == "closed"
 	switch {
@@ -173,7 +173,7 @@ func (d *decision) seePull(in PullRequest) (ours bool) {
 	}
 	pull := &d.item.Pull
 	if in.Base != "" && pull.Base != "" && in.Base != pull.Base {
-		pull.Approvals = nil // of other changes than those that would be merged now
+		pull.Approvals = nil // of other changes than would be merged now
 	}
 	d.item.PullRequestURL, d.item.HeadSHA, pull.Base = cmp.Or(in.URL, d.item.PullRequestURL), cmp.Or(in.HeadSHA, d.item.HeadSHA), cmp.Or(in.Base, pull.Base)
 	pull.Merged = pull.Merged || in.Merged // for good
@@ -188,7 +188,7 @@ func (d *decision) seePull(in PullRequest) (ours bool) {
 	return true
 }
 
-// delivered reports whether a run has said that the pull request is ready for review.
+// delivered reports whether a run has reported the pull request ready for review.
 func (i *Item) delivered() bool {
 	return i.Pull.Delivered || i.Run != nil && (i.Run.Kind == events.KindRevise || i.Run.State == Succeeded)
 }

@@ -6,12 +6,12 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// shown is what GitHub shall show of a work item: a projection of its state, and nothing else.
+// shown is what GitHub is to show of a work item: a projection of its state, and nothing else.
 type shown struct {
 	comment         string
-	on, off         []string // of the labels that tell of the state, on issue and pull request
-	answered        []string // triggers that come off the issue
-	answeredPull    []string // triggers that come off the pull request
+	on, off         []string // the labels for the state, on issue and pull request
+	answered        []string // triggers to remove from the issue
+	answeredPull    []string // triggers to remove from the pull request
 	withPullRequest bool
 }
 
@@ -22,7 +22,7 @@ func show(i Item) shown {
 		withPullRequest: i.PullRequest != 0 && (i.Run != nil || len(i.Pull.Answered) > 0),
 	}
 	if i.Run == nil {
-		return s // its labels are none of ours yet
+		return s // it has no labels of ours yet
 	}
 	_, approved := i.approval()
 	approved = approved && !i.active()
@@ -36,7 +36,7 @@ func show(i Item) shown {
 			s.off = append(s.off, label)
 		}
 	}
-	if i.Run.Process != nil { // whose labels may be others
+	if i.Run.Process != nil { // which may have had other labels
 		s.takeOff(i.Run.Process.Labels.Approved, i.Run.Process.Labels.InReview)
 	}
 	slices.Sort(s.off)
@@ -52,7 +52,7 @@ func (s *shown) takeOff(labels ...string) {
 	}
 }
 
-// differs reports whether there is something to be changed on GitHub. A trigger that has come off needs no telling.
+// differs reports whether something has to change on GitHub. A trigger that has already been removed needs no change.
 func (s shown) differs(from shown) bool {
 	return s.comment != from.comment || !slices.Equal(s.on, from.on) || s.withPullRequest != from.withPullRequest ||
 		!subset(s.answered, from.answered) || !subset(s.answeredPull, from.answeredPull)
@@ -60,8 +60,8 @@ func (s shown) differs(from shown) bool {
 
 func subset(labels, of []string) bool { return len(among(labels, of)) == len(labels) }
 
-// tell asks for GitHub to show the item as it is from now on, if that differs from
-// what it was. A note stands until the state moves on.
+// tell asks for GitHub to show the item as it is now, if that differs from before. A note stays until the state moves
+// on.
 func (d *decision) tell(before Item) {
 	if !d.noted && movedOn(before, d.item) {
 		d.item.Note = ""
@@ -86,7 +86,7 @@ func (d *decision) tell(before Item) {
 	d.emit(c)
 }
 
-// movedOn reports whether what a person was told is about what has been.
+// movedOn reports whether what a person was told is out of date.
 func movedOn(before, now Item) bool {
 	_, was := before.approval()
 	_, is := now.approval()
@@ -94,5 +94,5 @@ func movedOn(before, now Item) bool {
 		now.Run != nil && (before.Run == nil || before.Run.ID != now.Run.ID || !before.Run.State.Final() && now.Run.State.Final())
 }
 
-// note leaves a word for people beside the state.
+// note shows people a message next to the state.
 func (d *decision) note(what, why string) { d.item.Note, d.noted = notStarted(what, why), true }

@@ -9,21 +9,21 @@ import (
 	"codexk8s.dev/shared/prompt"
 )
 
-// A Task is what an agent is asked to do: the issue's text as a person with the right stood for it. That is, whoever
-// set the label or, with the run still waiting for its place, edited the issue. What somebody else makes of the text
-// afterwards is not part of it. A revise goes by the text of the run before, and of edits by people with the right
-// since then: its label says "do what the review asks for", not "I have read the issue again".
+// A Task is what an agent is asked to do: the issue's text as approved by a person who may start runs. That person set
+// the label or, while the run still waited for its place, edited the issue. What others change in the text afterwards
+// is not part of it. A revise works from the text of the run before, with edits since then by people who may start
+// runs: its label says "do what the review asks for", not "I have read the issue again".
 type Task struct {
 	Title string    `json:"title"`
 	Body  string    `json:"body"`
 	At    time.Time `json:"at"` // the text as of then, by GitHub's clock
-	// Hidden is what people do not see of the text when GitHub shows it: prompt.Hidden.
+	// Hidden is the part of the text that GitHub does not show to people: prompt.Hidden.
 	Hidden []string `json:"hidden,omitempty"`
-	// Editor changed the text of the issue, but not that of the task: "mallory", or somebody where it is not known.
+	// Editor is who changed the issue's text but not the task: "mallory", or somebody where it is not known.
 	Editor string `json:"editor,omitempty"`
 }
 
-// somebody is the Editor of whom no event told.
+// somebody is an Editor that no event named.
 const somebody = "somebody"
 
 // Digest is the short name of the text, seven hexadecimal digits, for people to compare.
@@ -32,7 +32,7 @@ func (t *Task) Digest() string {
 	return hex.EncodeToString(sum[:])[:7]
 }
 
-// compare notes that the issue reads otherwise than the task, or that it no longer does.
+// compare notes that the issue's text differs from the task, or no longer does.
 func (t *Task) compare(title, body, editor string) {
 	switch {
 	case t.Title == title && t.Body == body:
@@ -44,7 +44,7 @@ func (t *Task) compare(title, body, editor string) {
 	}
 }
 
-// approve takes the issue's text, as whoever set the label saw it, for the task of the run to come. A revise goes by
+// approve makes the issue's text, as the person who set the label saw it, the task of the next run. A revise works from
 // the text of the run before, and so does a label on the pull request, which shows another text.
 func (d *decision) approve(in Labeled, t Trigger) {
 	switch {
@@ -55,7 +55,7 @@ func (d *decision) approve(in Labeled, t Trigger) {
 	}
 }
 
-// task is what the issue says now, at the word of somebody with the right.
+// task is what the issue says now, approved by somebody who may start runs.
 func (d *decision) task(i Issue) *Task {
 	at := i.UpdatedAt
 	if at.IsZero() {
@@ -72,15 +72,15 @@ func (d *decision) approvedTask() *Task {
 	return d.item.Approved
 }
 
-// rewritten says what an edit of the issue's text is for its runs. One by somebody with the right is what they go by
-// from then on, the active run too as long as it waits for its place; any other one is told, and no more.
+// rewritten says what an edit of the issue's text means for its runs. An edit by somebody who may start runs becomes
+// the task, also of the active run as long as it waits for its place; any other edit is only shown.
 func (d *decision) rewritten(in Edited) {
 	if in.Action != "edited" || d.item.Approved == nil {
 		return
 	}
 	text := d.task(in.Issue)
 	if text.At.Before(d.item.Approved.At) {
-		return // whoever has stood for the text since then saw it
+		return // whoever approved the text since then saw it
 	}
 	approved, stands := *d.item.Approved, d.mayAct(in.Sender)
 	approved.compare(text.Title, text.Body, in.Sender.Login)

@@ -45,8 +45,8 @@ func (d *decision) labeled(in Labeled) {
 	d.request(t, in.Sender.Login, in.intent(d.item.repository(), d.item.Issue), nil)
 }
 
-// seeLabeled takes over what the label's event says beside the label; it reports
-// whether the label is on the issue or on the item's own pull request.
+// seeLabeled stores what the event says besides the label; it reports whether the label is on the issue or on the
+// item's own pull request.
 func (d *decision) seeLabeled(in Labeled) bool {
 	if in.Pull == nil {
 		if !in.Stray {
@@ -57,8 +57,8 @@ func (d *decision) seeLabeled(in Labeled) bool {
 	return d.seePull(*in.Pull)
 }
 
-// answer notes that a trigger has had its effect, or a reason why not, and comes off. One
-// that no stage owns is somebody else's, as is another pull request of the branch.
+// answer notes that a trigger has been answered and is to be removed. A label that no stage owns is somebody else's,
+// and so is another pull request of the branch.
 func (d *decision) answer(in Labeled, known, ours bool) {
 	switch {
 	case !known:
@@ -69,8 +69,8 @@ func (d *decision) answer(in Labeled, known, ours bool) {
 	}
 }
 
-// isTold says who gets an answer to a label that starts nothing: whoever belongs to the project, about a label of ours.
-// Strangers, programs and the labels of other systems get none, and what GitHub has repeated is no new question.
+// isTold says who gets an answer to a label that starts nothing: members of the project, about a label of ours.
+// Strangers, programs and labels of other systems get none, and what GitHub repeats is no new question.
 func (d *decision) isTold(in Labeled, cause string, known bool) bool {
 	switch {
 	case cause == reason.LabelOff, d.item.active() && (cause == reason.IntentKnown || cause == reason.OlderAct),
@@ -122,8 +122,8 @@ func (d *decision) whyNot(in Labeled, before Item, t Trigger, known, ours bool) 
 	return d.gate(t)
 }
 
-// isOff reports whether the label that an older event tells of is known to be gone, at the will of a person. A program
-// takes it off once it is answered; that it did so while nothing is known here means that the database was restored.
+// isOff reports whether a person is known to have removed the label since the event. A program removes it only once it
+// is answered; if nothing is known of that here, the database was restored.
 func (d *decision) isOff(in Labeled, before Item) bool {
 	labels, known := d.item.Labels, before.UpdatedAt
 	if in.Pull != nil {
@@ -132,8 +132,8 @@ func (d *decision) isOff(in Labeled, before Item) bool {
 	return !in.At.IsZero() && in.At.Before(known) && in.At.Before(before.PersonAt) && !has(labels, in.Label)
 }
 
-// retold is how far apart two hooks may tell of one label. GitHub does not set a label
-// that is on, so a label that never came off was not set twice.
+// retold is how far apart two hooks may report one label. GitHub does not set a label twice, so one that was never
+// removed was not set again.
 const retold = 5 * time.Second
 
 func (d *decision) repeated(in Labeled, before Item, t Trigger) bool {
@@ -151,8 +151,8 @@ func (d *decision) repeated(in Labeled, before Item, t Trigger) bool {
 	return has(on, in.Label) && same(d.p.LabelOf(run.Stage, run.Kind), in.Label)
 }
 
-// open are the triggers that stand on the issue or its pull request and have no
-// answer yet. That of the last run has had its.
+// open are the triggers on the issue or its pull request that have no answer yet. The last run's trigger has had its
+// answer.
 func (d *decision) open(in Labeled) []string {
 	answered := d.item.Answered
 	if run := d.item.Run; run != nil {
@@ -168,8 +168,8 @@ func (d *decision) mayAct(sender Person) bool {
 	return cause == ""
 }
 
-// mayTrigger holds the rule who may start, stop or revise a run: a person with a
-// role in the project that allows it. A program may not, so an agent can't start itself.
+// mayTrigger is the rule for who may start, stop or revise a run: a person whose role in the project allows it. A
+// program may not, so an agent can't start itself.
 func (d *decision) mayTrigger(sender Person) (cause, why string) {
 	switch {
 	case d.item.Project == nil && d.item.NameTaken != 0:
@@ -227,7 +227,7 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 	return "", ""
 }
 
-// request makes a run of an accepted intent, with the item's approved text for a task. It waits for a place in its
+// request makes a run from an accepted intent, with the item's approved text as its task. It waits for a place in its
 // project.
 func (d *decision) request(t Trigger, by, intent string, review *Review) {
 	s := d.p.Stage(t.Stage)
@@ -248,22 +248,22 @@ func (d *decision) request(t Trigger, by, intent string, review *Review) {
 		Process:   d.p,
 		Grant:     &Grant{Process: d.p.Hash, Write: s.Write, HostedTools: append([]string{}, settings.HostedTools...)},
 	}
-	if t.Kind != events.KindRevise { // which goes on from where its branch is
+	if t.Kind != events.KindRevise { // which continues from its branch
 		d.base = d.item.BaseBranch
 	}
 	d.audit("github:"+by, "run.requested", "", "%s with the text %s as of %s", d.p.LabelOf(t.Stage, t.Kind), task.Digest(), stamp(task.At))
 	d.emit(events.RunRequested{RunRef: d.item.Ref(), Stage: t.Stage, Kind: t.Kind, RequestedBy: by})
 }
 
-// Namespace is the Kubernetes namespace of a work item's runs: a revise finds it as
-// the run before has left it, if its time to be kept is not over.
+// Namespace is the Kubernetes namespace of a work item's runs: a revise finds it as the run before left it, unless it
+// has expired.
 func Namespace(workItem string) string {
 	sum := sha256.Sum256([]byte(workItem))
 	return "codexk8s-run-" + hex.EncodeToString(sum[:6])
 }
 
-// see takes over what GitHub says of the issue, unless something newer is known. It
-// reports whether it did. Without a time, nothing is reopened.
+// see stores what GitHub says about the issue, unless something newer is known, and reports whether it did. Without a
+// time, nothing is reopened.
 func (d *decision) see(i Issue) bool {
 	if !i.UpdatedAt.IsZero() && i.UpdatedAt.Before(d.item.UpdatedAt) {
 		return false
@@ -280,7 +280,7 @@ func (d *decision) see(i Issue) bool {
 // endOf is why a run ends with its issue, by GitHub's action.
 var endOf = map[string]string{"closed": reason.IssueClosed, "deleted": reason.IssueDeleted, "transferred": reason.IssueTransferred}
 
-// edited keeps up with the issue; closing it stops its run, and so does its end.
+// edited follows the issue; closing, deleting or transferring it stops its run.
 func (d *decision) edited(in Edited) {
 	d.heard(in.Sender, in.Issue.UpdatedAt)
 	seen := d.see(in.Issue)

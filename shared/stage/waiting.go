@@ -10,7 +10,7 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// An Ask is what a run has asked people, as far as the run goes by it. How it is decided is another aggregate's affair.
+// An Ask is what a run asked people, as the run needs to know it. Another aggregate decides it.
 type Ask struct {
 	ID        string              `json:"id"` // of the request
 	Kind      events.ApprovalKind `json:"kind"`
@@ -23,7 +23,7 @@ type Ask struct {
 	Answer    *Answer             `json:"answer,omitempty"` // nil = none yet
 }
 
-// An Answer is what has become of an Ask.
+// An Answer is how an Ask ended.
 type Answer struct {
 	Outcome events.ApprovalState `json:"outcome"`      // a final one
 	By      []string             `json:"by,omitempty"` // as in ApprovalDecided
@@ -32,7 +32,7 @@ type Answer struct {
 	At      time.Time            `json:"at"`
 }
 
-// endWithin is how long the Job of a run that waits may take to save its session and to end.
+// endWithin is how long a waiting run's Job may take to save its session and end.
 const endWithin = 2 * time.Minute
 
 // ask returns what the run has asked by the request's id; nil if it has not.
@@ -43,7 +43,7 @@ func (r *Run) ask(id string) *Ask {
 	return nil
 }
 
-// Told says what has become of it, for the agent.
+// Told says how it ended, for the agent.
 func (a Ask) Told() string {
 	if a.Answer == nil {
 		return "Nobody has decided yet."
@@ -69,7 +69,7 @@ func (a Ask) Said() string {
 	return a.Answer.Text
 }
 
-// open are those asks that have no answer.
+// open are the asks without an answer.
 func (r *Run) open() (open []Ask) {
 	for _, a := range r.Asks {
 		if a.Answer == nil {
@@ -79,8 +79,7 @@ func (r *Run) open() (open []Ask) {
 	return open
 }
 
-// waitsFor is what has to come before the run goes on. Where it has asked for both, a decision is what people hear of
-// first.
+// waitsFor is what the run waits for. If it asked for both, people hear about the decision first.
 func (r *Run) waitsFor() WaitingFor {
 	if slices.ContainsFunc(r.open(), func(a Ask) bool { return a.Kind == events.KindApproval }) {
 		return ForApproval
@@ -88,8 +87,8 @@ func (r *Run) waitsFor() WaitingFor {
 	return ForAnswer
 }
 
-// catchUp hears of what the agent has asked and no event has told of yet. It comes before all that would take the
-// silence of a run that waits for its end.
+// catchUp takes in what the agent asked and no event has said yet. It comes before anything that would mistake the
+// silence of a waiting run for its end.
 func (d *decision) catchUp() {
 	for _, in := range d.item.Asked {
 		if d.item.Run.ask(in.ID) == nil {
@@ -98,7 +97,7 @@ func (d *decision) catchUp() {
 	}
 }
 
-// asked lets the run wait for people.
+// asked makes the run wait for people.
 func (d *decision) asked(in events.ApprovalRequested) {
 	run := d.item.Run
 	switch {
@@ -121,11 +120,11 @@ func (d *decision) asked(in events.ApprovalRequested) {
 	d.audit(platform, "run.waiting", string(run.WaitingFor), "for request %s: %s", in.ID, in.Title)
 }
 
-// pause stops the run's clock, at the time when it had nothing left to do. Its Job has some time to end.
+// pause stops the run's clock at the time when it had nothing left to do. Its Job has some time to end.
 func (d *decision) pause(since time.Time) {
 	run := d.item.Run
 	if run.JobOver {
-		return // it had asked this as well, and stands still
+		return // it asked this as well, and is paused already
 	}
 	run.PausedAt = d.now
 	if !since.IsZero() && since.Before(d.now) {
@@ -134,8 +133,8 @@ func (d *decision) pause(since time.Time) {
 	d.later(endWithin, events.RunCheck{RunRef: d.item.Ref(), Namespace: run.Namespace, Attempt: run.Attempt})
 }
 
-// jobOver notes that a run that waits holds nothing any more. However the Job ended, its session is saved or what it
-// did last is done again.
+// jobOver notes that a waiting run holds nothing any more. However the Job ended, its session is saved, or its last
+// steps are done again.
 func (d *decision) jobOver(how string) {
 	run := d.item.Run
 	if run.JobOver {
@@ -150,8 +149,7 @@ func (d *decision) jobOver(how string) {
 	d.goOn()
 }
 
-// jobLingers stops the Job of a run that waits, should it not have ended by itself. The next one starts when it is
-// gone.
+// jobLingers stops a waiting run's Job if it has not ended by itself. The next one starts when it is gone.
 func (d *decision) jobLingers() {
 	run := d.item.Run
 	if run.JobOver || d.now.Sub(run.PausedAt) < endWithin {
@@ -187,8 +185,8 @@ func (d *decision) decided(in events.ApprovalDecided) {
 	d.goOn()
 }
 
-// goOn lets a run that has all its answers wait for a place, as a new one does: waiting held none. The place is given
-// by the time of the request, so a run that was begun goes before those that came after it, and the limits hold.
+// goOn makes a run that has all its answers wait for a place like a new one, because it held none. Places are given in
+// the order of requests, so a run that had begun goes before later ones, and the limits hold.
 func (d *decision) goOn() {
 	run := d.item.Run
 	if !run.JobOver || len(run.open()) > 0 || !run.to(Queued) {

@@ -12,7 +12,7 @@ import (
 	"codexk8s.dev/shared/stage"
 )
 
-// An AgentRun is a run as its agent sees it: what to do, in the words that were asked for.
+// An AgentRun is a run as its agent sees it: what to do, in the words of the request.
 type AgentRun struct {
 	ID           string `db:"id"` // UUID
 	State        string
@@ -28,7 +28,7 @@ type AgentRun struct {
 	URL          string
 	CloneURL     string
 	BaseBranch   string
-	BaseCommit   string `db:"base_commit"` // of that branch, which the run goes by; "" = not known yet
+	BaseCommit   string `db:"base_commit"` // of that branch, on which the run is based; "" = not known yet
 	PullRequest  int    // 0 = none known
 	Stage        string
 	Kind         events.Kind
@@ -40,16 +40,16 @@ type AgentRun struct {
 	Review       *stage.Review // what a revise answers; nil = none
 	// Instructions are the project's own rules for agents, from its settings.
 	Instructions string
-	// Grant is what it may do; nil for a run of the release before, which may what process and project say now.
+	// Grant is what it may do; nil for a run of the previous release, which may do what process and project say now.
 	Grant         *stage.Grant
 	HeadSHA       string `db:"head_sha"`        // of the pull request's branch; "" = none is known
 	RequestedBy   string `db:"requested_by"`    // GitHub login
 	RequestedByID int64  `db:"requested_by_id"` // GitHub's number of the account; 0 = not known
-	// Asks are what it has asked people, as far as stage-router has heard of it, oldest first.
+	// Asks are what it asked people, as far as stage-router knows, oldest first.
 	Asks []stage.Ask
-	// HostedTools are those that it may let OpenAI run, by type.
+	// HostedTools are the tools that it may let OpenAI run, by type.
 	HostedTools []string
-	// HiddenText is what becomes of text that people do not see: project.MarkHidden or DropHidden; "" = the former.
+	// HiddenText says what happens to text that people do not see: project.MarkHidden or DropHidden; "" = the former.
 	HiddenText string
 }
 
@@ -95,7 +95,7 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 	return r, nil
 }
 
-// Heartbeat notes that the run's agent lives.
+// Heartbeat records that the run's agent is alive.
 func (db *DB) Heartbeat(ctx context.Context, runID string) error {
 	_, err := db.pool.Exec(ctx, `
 		UPDATE runs
@@ -108,12 +108,11 @@ func (db *DB) Heartbeat(ctx context.Context, runID string) error {
 	return nil
 }
 
-// podSilence is how long a pod that has claimed its run must not have been heard of before another one may claim it:
-// three heartbeats.
+// podSilence is how long a pod that claimed a run must be silent before another may claim it: three heartbeats.
 const podSilence = 45 * time.Second
 
-// ClaimRun makes the pod with that secret's hash the run's own, or notes that it lives when it is. It reports false
-// while the run is another pod's.
+// ClaimRun gives the run to the pod whose secret has that hash, or records that the pod is alive if it has the run. It
+// reports false while another pod has it.
 func (db *DB) ClaimRun(ctx context.Context, runID string, pod []byte) (bool, error) {
 	now := db.Now()
 	tag, err := db.pool.Exec(ctx, `
@@ -140,8 +139,8 @@ func (db *DB) RunClaimed(ctx context.Context, runID string) (claimed bool, err e
 	return claimed, nil
 }
 
-// KeepBase notes the commit that the run goes by, once and for all: what its agent's pod says (pod), or what was looked
-// up before any pod has begun. It reports whether that is now its commit.
+// KeepBase records the commit that the run is based on, once and for all: the one that its agent's pod reports (pod),
+// or the one looked up before any pod began. It reports whether that is now its commit.
 func (db *DB) KeepBase(ctx context.Context, runID, commit string, pod bool) (bool, error) {
 	tag, err := db.pool.Exec(ctx, `
 		UPDATE runs
@@ -154,7 +153,7 @@ func (db *DB) KeepBase(ctx context.Context, runID, commit string, pod bool) (boo
 	return tag.RowsAffected() > 0, nil
 }
 
-// SetProgress replaces the one line that people see while the run goes on.
+// SetProgress replaces the one line that people see while the run is at work.
 func (db *DB) SetProgress(ctx context.Context, runID, text string) error {
 	_, err := db.pool.Exec(ctx, `
 		UPDATE runs

@@ -13,8 +13,8 @@ import (
 	"codexk8s.dev/shared/project"
 )
 
-// Ticket reads a request and holds its row until the transaction ends, so that one decision is taken at a time. It is
-// the zero Ticket when nobody has asked that, or when id is no UUID.
+// Ticket reads a request and locks its row until the transaction ends, so that one decision is taken at a time. It is
+// the zero Ticket if there is no such request, or id is no UUID.
 func (tx *Tx) Ticket(ctx context.Context, id string) (t approval.Ticket, err error) {
 	err = optional(tx.QueryRow(ctx, `
 		SELECT ticket
@@ -28,7 +28,7 @@ func (tx *Tx) Ticket(ctx context.Context, id string) (t approval.Ticket, err err
 	return t, nil
 }
 
-// Ticket reads a request as it is now; the zero Ticket when nobody has asked that, or when id is no UUID.
+// Ticket reads a request as it is now; the zero Ticket if there is none, or id is no UUID.
 func (db *DB) Ticket(ctx context.Context, id string) (t approval.Ticket, err error) {
 	err = optional(db.pool.QueryRow(ctx, `
 		SELECT ticket
@@ -41,7 +41,7 @@ func (db *DB) Ticket(ctx context.Context, id string) (t approval.Ticket, err err
 	return t, nil
 }
 
-// OpenTickets reads the requests of a run that are not decided, and holds their rows.
+// OpenTickets reads the undecided requests of a run and locks their rows.
 func (tx *Tx) OpenTickets(ctx context.Context, runID string) ([]approval.Ticket, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT ticket
@@ -60,8 +60,7 @@ func (tx *Tx) OpenTickets(ctx context.Context, runID string) ([]approval.Ticket,
 	return tickets, nil
 }
 
-// OpenRequests reads the requests of a work item that are not decided, the oldest first. Only its one active run can
-// have some.
+// OpenRequests reads the undecided requests of a work item, the oldest first. Only its one active run can have any.
 func (db *DB) OpenRequests(ctx context.Context, repository Repository, issue int) ([]approval.Ticket, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT a.ticket
@@ -80,13 +79,13 @@ func (db *DB) OpenRequests(ctx context.Context, repository Repository, issue int
 	return tickets, nil
 }
 
-// Asking is what must be known of a run that asks.
+// Asking is what a decision must know about a run that asks.
 type Asking struct {
 	Settings project.Settings // of its project
 	Over     bool             // the run has finished
 }
 
-// Asking reads what must be known of a run that asks; ErrNotFound when there is no such run.
+// Asking reads what a decision must know about a run that asks; ErrNotFound if there is no such run.
 func (tx *Tx) Asking(ctx context.Context, runID string) (a Asking, err error) {
 	err = tx.QueryRow(ctx, `
 		SELECT p.settings, r.finished_at IS NOT NULL
@@ -103,7 +102,7 @@ func (tx *Tx) Asking(ctx context.Context, runID string) (a Asking, err error) {
 	return a, nil
 }
 
-// Voted is a vote on the ticket with all that must be known to decide about it.
+// Voted is a vote on the ticket with what a decision about it must know.
 func (tx *Tx) Voted(ctx context.Context, t approval.Ticket, v events.ApprovalVoted) (in approval.Voted, err error) {
 	in.Vote = v
 	if in.Who, in.Members, err = tx.Voter(ctx, v.By, t.Request.Project); err != nil {
@@ -113,8 +112,7 @@ func (tx *Tx) Voted(ctx context.Context, t approval.Ticket, v events.ApprovalVot
 	return in, err
 }
 
-// SaveTicket writes a request back, or for the first time. ErrChanged if it was decided otherwise meanwhile: what is
-// final stays, whatever a caller believes.
+// SaveTicket inserts or updates a request. ErrChanged if it was decided otherwise meanwhile: what is final stays.
 func (tx *Tx) SaveTicket(ctx context.Context, t approval.Ticket) error {
 	var decided time.Time
 	if t.Outcome != nil {
@@ -136,7 +134,7 @@ func (tx *Tx) SaveTicket(ctx context.Context, t approval.Ticket) error {
 	return nil
 }
 
-// Waiting is how many requests are not decided, and since when the oldest one waits; zero = none does.
+// Waiting is how many requests are undecided, and since when the oldest waits; zero = none does.
 func (db *DB) Waiting(ctx context.Context) (n int, since time.Time, err error) {
 	err = db.pool.QueryRow(ctx, `
 		SELECT count(*), min(asked_at)

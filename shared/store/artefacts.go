@@ -8,7 +8,7 @@ import (
 	"codexk8s.dev/shared/stage"
 )
 
-// queueArtefacts asks for what the item's runs have made, in the order in which they reported it.
+// queueArtefacts reads what the item's runs made, in the order in which they reported it.
 func queueArtefacts(b *pgx.Batch, item *stage.Item) {
 	b.Queue(`
 		SELECT stage, name, value, run_id::text, made_at, superseded_at
@@ -25,7 +25,7 @@ func queueArtefacts(b *pgx.Batch, item *stage.Item) {
 	})
 }
 
-// queueMade writes down those of the item's artefacts that are not among those before.
+// queueMade stores those of the item's artefacts that were not there before.
 func queueMade(b *pgx.Batch, i stage.Item, before []stage.Artefact) {
 	for _, a := range i.Artefacts {
 		if slices.Contains(before, a) {

@@ -14,17 +14,17 @@ import (
 	"codexk8s.dev/shared/stage"
 )
 
-// MaxAsked bounds what one run may ask, answered or not: people decide on each.
+// MaxAsked is how often one run may ask, answered or not: people have to decide each.
 const MaxAsked = 20
 
-// ErrTooMany says that there are as many already as there may be.
+// ErrTooMany says that the limit is reached.
 var ErrTooMany = errors.New("there are as many as there may be")
 
-// SaveAsk stores what a run asks people, and its event approval.requested in the same transaction. What it has asked
-// before is the same request, and has the same event. It returns the events to send; ErrTooMany if the run has asked
-// enough.
+// SaveAsk stores what a run asks people, and its event approval.requested in the same transaction. Asking the same
+// again is the same request with the same event. It returns the events to send; ErrTooMany if the run has asked too
+// often.
 func (db *DB) SaveAsk(ctx context.Context, r events.ApprovalRequested) ([]event.Event, error) {
-	cause := Cause{events.Source(db.function) + "/ask", r.ID} // which is made of the run and what is asked
+	cause := Cause{events.Source(db.function) + "/ask", r.ID} // which is derived from the run and what is asked
 	return db.Emit(ctx, cause, r.Correlation(), func(ctx context.Context, tx *Tx) (events.Decision, error) {
 		data, err := json.Marshal(r)
 		if err != nil {
@@ -60,7 +60,7 @@ func (db *DB) SaveAsk(ctx context.Context, r events.ApprovalRequested) ([]event.
 	})
 }
 
-// queueAsked asks for what the run has asked people, oldest first.
+// queueAsked reads what the run asked people, oldest first.
 func queueAsked(b *pgx.Batch, runID string, asked *[]events.ApprovalRequested) {
 	b.Queue(`
 		SELECT request
@@ -73,7 +73,7 @@ func queueAsked(b *pgx.Batch, runID string, asked *[]events.ApprovalRequested) {
 	})
 }
 
-// A PastRun is one of a work item's, as its agents are told of it.
+// A PastRun is a run of a work item, as its agents are told about it.
 type PastRun struct {
 	ID        string `db:"id"` // UUID
 	Stage     string

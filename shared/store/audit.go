@@ -16,7 +16,7 @@ import (
 	"codexk8s.dev/shared/plain"
 )
 
-// queueAudit appends one line to the audit. Nobody ever changes it again.
+// queueAudit appends one line to the audit. It is never changed.
 func queueAudit(b *pgx.Batch, at time.Time, function string, cause event.Event, workItem string, r events.Record) {
 	var run any
 	if r.Run != "" {
@@ -61,26 +61,26 @@ func sealOf(previous []byte, rows []auditRow) ([]byte, error) {
 	return h.Sum(nil), nil
 }
 
-// longestTx is more than any transaction of ours takes: Knative ends a request after five minutes at most.
+// longestTx is longer than any transaction of ours: Knative ends a request after five minutes at most.
 const longestTx = 15 * time.Minute
 
-// A Seal is a link of the chain. Who holds the database's password can cut off the newest links together with their
-// rows, and what is left is a whole chain: so the last link is told outside of the database, to be compared.
+// A Seal is a link of the chain. Somebody with the database's password can cut off the newest links together with their
+// rows, and what is left is a valid chain. So each new link is logged outside the database, to be compared.
 type Seal struct {
 	Batch int64 // counts the links from 1; 0 = there is none
 	Rows  int
 	Hash  []byte
 }
 
-// SealAudit adds one link to the chain: a hash over up to limit rows that no seal covers yet, and over the hash before.
-// It returns the link, without rows when there was nothing to seal. Rows of transactions that may not have ended wait:
-// one with a lower seq could follow.
+// SealAudit adds one link to the chain: a hash over up to limit unsealed rows and the hash before. It returns the link,
+// without rows if there was nothing to seal. Rows of transactions that may not have ended wait, because a row with a
+// lower seq could still appear.
 //
-// What a seal reached is not looked at again once another seal has come longestTx later: each seq up to there was given
-// out before the first, so its transaction had ended by the second, which took what was left.
+// Rows below a seal are not looked at again once another seal has come longestTx later: every seq up to there was given
+// out before the first seal, so its transaction had ended by the second, which took what was left.
 func (db *DB) SealAudit(ctx context.Context, limit int) (added Seal, err error) {
 	err = db.inTx(ctx, func(tx *Tx) error {
-		// The lock is a statement of its own: the next one sees what its last holder has committed.
+		// The lock is a statement of its own, so that the next one sees what the last holder committed.
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('audit-seal', 0))`); err != nil {
 			return fmt.Errorf("waiting for another seal: %w", err)
 		}
@@ -152,11 +152,11 @@ func (tx *Tx) seal(ctx context.Context, batch []auditRow) (Seal, error) {
 	return added, nil
 }
 
-// ErrAuditChanged says that rows of the audit are not what was sealed.
+// ErrAuditChanged says that rows of the audit differ from what was sealed.
 var ErrAuditChanged = errors.New("the audit was changed")
 
-// VerifyAudit computes the chain of seals anew. It returns the last link that is right, with the number of all rows up
-// to it, and an error that names the first batch whose rows are not what was sealed.
+// VerifyAudit recomputes the chain of seals. It returns the last valid link with the number of all rows up to it, and
+// an error that names the first batch whose rows differ from what was sealed.
 func (db *DB) VerifyAudit(ctx context.Context) (last Seal, err error) {
 	type link struct {
 		Batch          int64
@@ -207,13 +207,13 @@ func (db *DB) VerifyAudit(ctx context.Context) (last Seal, err error) {
 	}
 }
 
-// Unsealed is what of the audit no seal covers yet.
+// Unsealed is the part of the audit that no seal covers yet.
 type Unsealed struct {
 	Rows  int       `json:"rows"`
 	Since time.Time `json:"since,omitzero"` // of the oldest such row
 }
 
-// UnsealedAudit reads what of the audit no seal covers yet. It looks at the whole audit.
+// UnsealedAudit measures what no seal covers yet. It reads the whole audit.
 func (db *DB) UnsealedAudit(ctx context.Context) (Unsealed, error) {
 	var u Unsealed
 	err := db.pool.QueryRow(ctx, `

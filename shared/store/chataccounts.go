@@ -18,12 +18,12 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// CodeFor is how long a one-time code is good.
+// CodeFor is how long a one-time code is valid.
 const CodeFor = 15 * time.Minute
 
-// LinkCode makes a one-time code by which the member with that login says which account of a channel is theirs: whoever
-// sends the code from an account has it linked. Only the code's hash is kept. ErrNotFound when no member has the login,
-// or GitHub's number of it is not known.
+// LinkCode makes a one-time code with which the member of that login shows which account of a channel is theirs: the
+// account that sends the code is linked. Only the code's hash is kept. ErrNotFound if no member has the login, or
+// GitHub's number for it is not known.
 func (db *DB) LinkCode(ctx context.Context, login string) (code string, err error) {
 	code = rand.Text() // 130 bits
 	hash := sha256.Sum256([]byte(code))
@@ -55,8 +55,8 @@ func (db *DB) LinkCode(ctx context.Context, login string) (code string, err erro
 	return code, nil
 }
 
-// LinkAccount gives the account to whom the code was made for, and uses the code up. ErrNotFound for a code that is not
-// known, used, or too old.
+// LinkAccount links the account to the member the code was made for, and uses up the code. ErrNotFound for a code that
+// is unknown, used, or too old.
 func (db *DB) LinkAccount(ctx context.Context, code string, by events.Voter) (who events.GitHubAccount, err error) {
 	hash := sha256.Sum256([]byte(strings.ToUpper(code)))
 	err = db.keep(ctx, func(tx *Tx) ([]events.Record, error) {
@@ -87,8 +87,8 @@ func (db *DB) LinkAccount(ctx context.Context, code string, by events.Voter) (wh
 	return who, err
 }
 
-// Voter finds out who voted on a request of the project, and who else is in it. who is nil for an account that is
-// linked to nobody. On GitHub the account is the person; an HTTP approver stands for itself.
+// Voter finds out who voted on a request of the project, and who else belongs to it. who is nil for an account that is
+// linked to nobody. On GitHub the account is the person; an HTTP approver is itself.
 func (tx *Tx) Voter(ctx context.Context, v events.Voter, project string) (who *approval.Person, members []approval.Person, err error) {
 	var linked events.GitHubAccount
 	var b pgx.Batch
@@ -133,7 +133,7 @@ func (tx *Tx) Voter(ctx context.Context, v events.Voter, project string) (who *a
 	return who, members, nil
 }
 
-// strongest keeps of each person, who may have one role in the project and one everywhere, the first.
+// strongest keeps the first role of each person, who may have one in the project and one everywhere.
 func strongest(sorted []approval.Person) (people []approval.Person) {
 	for _, p := range sorted {
 		same := func(o approval.Person) bool { return o.ID == p.ID && (p.ID != 0 || o.Login == p.Login) }

@@ -11,12 +11,12 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// A ChatMessage is what one place shows of a request. Whoever has it is alone with it, so that the message is posted
-// once and an older version never lands on top of a newer one. As with GitHubView the lock is that of the row, and it
-// is held while the channel is called.
+// A ChatMessage is what one place shows of a request. Only one caller can hold it, so that the message is posted once
+// and an older version never overwrites a newer one. As with GitHubView the lock is the row's, and it is held while the
+// channel is called.
 //
-// The row is there before the channel is called: one without a Ref says that a message may be out there of which we
-// know no more, because the process died between its posting and Close.
+// The row exists before the channel is called. One without a Ref says that there may be a message that we know nothing
+// about, because the process died between posting it and Close.
 type ChatMessage struct {
 	Version  int64           // that is shown; 0 = nothing is
 	Reminded int             // how many reminders were sent
@@ -28,8 +28,7 @@ type ChatMessage struct {
 	at      events.ApprovalTarget
 }
 
-// ChatMessage waits until nobody else has the place's message, and takes it; ErrLocked if that takes too long. Close
-// gives it back.
+// ChatMessage locks the place's message; ErrLocked if that takes too long. Close unlocks it.
 func (db *DB) ChatMessage(ctx context.Context, request string, at events.ApprovalTarget) (*ChatMessage, error) {
 	_, err := db.pool.Exec(ctx, `
 		INSERT INTO chat_messages (request, channel, target, changed_at)
@@ -78,7 +77,7 @@ func (m *ChatMessage) Save(ctx context.Context) error {
 	return nil
 }
 
-// Close records what was saved and lets the next one in.
+// Close commits what was saved and unlocks the message.
 func (m *ChatMessage) Close(ctx context.Context) error {
 	if err := m.tx.Commit(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("recording the message of request %s in %s: %w", m.request, m.at.Channel, err)
@@ -86,8 +85,8 @@ func (m *ChatMessage) Close(ctx context.Context) error {
 	return nil
 }
 
-// ShownElsewhere reports whether an act came from a chat in which the request was never shown. While a message is on
-// its way nobody knows in which chat it will be.
+// ShownElsewhere reports whether an act came from a chat in which the request was never shown. While a message is being
+// posted its chat is not known yet.
 func (tx *Tx) ShownElsewhere(ctx context.Context, request string, by events.Voter) (elsewhere bool, err error) {
 	if by.Chat == "" {
 		return false, nil

@@ -25,9 +25,9 @@ type DeadLetter struct {
 	ReplayedAt *time.Time      `json:"replayedAt,omitempty"`
 }
 
-// Bury stores a dead letter for each of the functions that has no receipt of the event, and takes the event out of what
-// they have still to handle. It returns the number of functions. An event that is not in the log is rejected
-// (not_in_log), or else a dead letter would be a way into the log.
+// Bury stores a dead letter for each of the functions that has no receipt for the event, which they then no longer have
+// to handle. It returns the number of functions. An event that is not in the log is rejected (not_in_log), or else dead
+// letters would be a way into the log.
 func (db *DB) Bury(ctx context.Context, e event.Event, functions []string, code int, why string) (buried int, err error) {
 	err = db.inTx(ctx, func(tx *Tx) error {
 		logged := db.MayBeUnlogged(e)
@@ -54,7 +54,7 @@ func (tx *Tx) bury(ctx context.Context, e event.Event, functions []string, code 
 	}
 	correlation := events.Extension(e, events.ExtCorrelation)
 	var b pgx.Batch
-	// One that need not be in the log: without it there would be nothing to replay.
+	// One that need not be in the log is stored, or there would be nothing to replay.
 	if err := tx.queueEvent(&b, e, origin{correlation: correlation}, time.Time{}); err != nil {
 		return 0, err
 	}
@@ -81,8 +81,8 @@ func (tx *Tx) bury(ctx context.Context, e event.Event, functions []string, code 
 	return buried, nil
 }
 
-// GiveUp buries up to limit events whose time came more often than attempts times without a receipt, and returns their
-// number. The last delivery gets its full time first.
+// GiveUp buries up to limit events that were sent more than attempts times without a receipt, and returns their number.
+// The last delivery gets its full time first.
 func (db *DB) GiveUp(ctx context.Context, attempts, limit int) (buried int, err error) {
 	err = db.inTx(ctx, func(tx *Tx) error {
 		rows, err := tx.Query(ctx, `
@@ -121,8 +121,8 @@ func (db *DB) GiveUp(ctx context.Context, attempts, limit int) (buried int, err 
 	return buried, err
 }
 
-// CloseDeadLetters takes off the list what was handled after all: by a replay, or because the Broker tried once more.
-// It returns the number.
+// CloseDeadLetters closes the dead letters that were handled after all, by a replay or because the Broker tried once
+// more. It returns their number.
 func (db *DB) CloseDeadLetters(ctx context.Context) (closed int, err error) {
 	ct, err := db.pool.Exec(ctx, `
 		UPDATE dead_letters d
@@ -137,8 +137,8 @@ func (db *DB) CloseDeadLetters(ctx context.Context) (closed int, err error) {
 	return int(ct.RowsAffected()), nil
 }
 
-// DeadLetters reads up to limit dead letters whose events are not handled yet, those that nobody has replayed first,
-// each newest first.
+// DeadLetters reads up to limit dead letters whose events are not handled yet: first those never replayed, then the
+// others, each newest first.
 func (db *DB) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT function, source, id, type, code, error, envelope, died_at, replayed_at
@@ -179,8 +179,8 @@ func (db *DB) OpenDeadLetters(ctx context.Context) (map[string]int, error) {
 	return open, nil
 }
 
-// Replay makes the function handle a dead letter's event as if for the first time, and returns the event to send. It is
-// ErrNotFound when there is no such dead letter.
+// Replay makes the function handle a dead letter's event as if for the first time, and returns the event to send.
+// ErrNotFound if there is no such dead letter.
 func (db *DB) Replay(ctx context.Context, function, source, id string) (e event.Event, err error) {
 	err = db.inTx(ctx, func(tx *Tx) error {
 		marked, err := tx.Exec(ctx, `

@@ -18,7 +18,7 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// An Arrival is an event from outside that has to be kept before anybody may call it received.
+// An Arrival is an event from outside. It must be stored before its sender is told that it was received.
 type Arrival struct {
 	Event  event.Event
 	Actor  string          // for the audit, "github:alice" or "source:ci"
@@ -32,12 +32,12 @@ type GitHubDelivery struct {
 	Repository string // "owner/name", or ""
 	HookID     int64  // X-GitHub-Hook-ID, or 0
 
-	// Same reports whether two payloads that differ in their bytes tell the same. It is asked only then.
+	// Same reports whether two payloads mean the same although their bytes differ.
 	Same func(a, b []byte) bool
 }
 
-// Delivered makes the arrival of a GitHub delivery out of its event (github.Delivery.CloudEvent), whoever took it: the
-// webhook, or a look at GitHub's own list. hook is 0 when it is not known.
+// Delivered makes an arrival from a GitHub delivery's event (webhook.Delivery.CloudEvent), whether a webhook brought it
+// or GitHub's own list. hook is 0 if it is not known.
 func Delivered(e event.Event, hook int64, same func(a, b []byte) bool) Arrival {
 	return Arrival{
 		Event: e, Actor: "github:" + events.Extension(e, "sender"),
@@ -50,11 +50,11 @@ func Delivered(e event.Event, hook int64, same func(a, b []byte) bool) Arrival {
 
 func (a Arrival) correlation() string { return events.Extension(a.Event, events.ExtCorrelation) }
 
-// An Outcome is what became of an Arrival.
+// An Outcome is what happened to an Arrival.
 type Outcome int
 
 const (
-	// Accepted: stored now, to be sent, and its consumers owe a receipt.
+	// Accepted: stored now and to be sent; its consumers owe a receipt.
 	Accepted Outcome = iota + 1
 	// Ignored: stored now, and nobody consumes its type.
 	Ignored
@@ -68,8 +68,8 @@ func (o Outcome) String() string {
 	return [...]string{"unknown", "accepted", "ignored", "duplicate", "reused"}[o]
 }
 
-// arrivalKey tells arrivals apart: a delivery by its GUID alone, since a
-// repository may have been renamed between two attempts.
+// arrivalKey identifies an arrival: a delivery by its GUID alone, because a repository may be renamed between two
+// attempts.
 type arrivalKey struct{ source, id string }
 
 func (a Arrival) key() arrivalKey {
@@ -79,15 +79,15 @@ func (a Arrival) key() arrivalKey {
 	return arrivalKey{a.Event.Source(), a.Event.ID()}
 }
 
-// Receive stores arrivals in one transaction, which is one statement and one round trip however many there are, and
-// returns what became of each, in their order. It has committed when it returns without an error; with an error nothing
-// is known of the commit, and calling again is safe.
+// Receive stores arrivals in one transaction, one statement and one round trip however many there are, and returns the
+// outcome of each, in their order. When it returns without an error it has committed; with an error the commit may or
+// may not have happened, and calling again is safe.
 //
 // Several instances may receive the same arrivals at once: one stores each.
 func (db *DB) Receive(ctx context.Context, arrivals []Arrival) ([]Outcome, error) {
 	outcomes := make([]Outcome, len(arrivals))
-	// The first of each key is stored, and of each event, should it come both as a delivery and otherwise. Sorted, so
-	// that two instances take their locks on the unique indexes in the same order and can't deadlock.
+	// The first of each key is stored, and of each event if it comes both as a delivery and otherwise. They are sorted
+	// so that two instances lock the unique indexes in the same order and can't deadlock.
 	seen := make(map[arrivalKey]bool, 2*len(arrivals))
 	order := make([]int, 0, len(arrivals))
 	for i, a := range arrivals {
@@ -124,7 +124,7 @@ func (db *DB) Receive(ctx context.Context, arrivals []Arrival) ([]Outcome, error
 	return outcomes, nil
 }
 
-// insertArrivals stores those arrivals whose positions are in order, and reports by position which were new.
+// insertArrivals stores the arrivals at those positions, in that order, and reports by position which were new.
 func (db *DB) insertArrivals(ctx context.Context, arrivals []Arrival, order []int) (map[int]bool, error) {
 	c, now := arrivalColumns{}, db.Now()
 	var types []string
@@ -198,7 +198,7 @@ func (db *DB) insertArrivals(ctx context.Context, arrivals []Arrival, order []in
 	return fresh, nil
 }
 
-// arrivalColumns are arrivals turned on their side, one array per column.
+// arrivalColumns are arrivals as one array per column.
 type arrivalColumns struct {
 	n                                    []int32
 	source, id, typ, subject, extensions []string
@@ -237,8 +237,8 @@ func (c *arrivalColumns) add(n int, a Arrival, now time.Time) error {
 	return nil
 }
 
-// compareArrivals tells, of arrivals that were stored before, redeliveries from
-// ids that were used again, and writes the latter to the audit.
+// compareArrivals tells redeliveries from reused ids among arrivals whose keys are stored already, and audits the
+// latter.
 func (db *DB) compareArrivals(ctx context.Context, arrivals []Arrival, known []int, outcomes []Outcome) error {
 	sources, ids := make([]string, len(known)), make([]string, len(known))
 	for n, i := range known {
@@ -264,7 +264,7 @@ func (db *DB) compareArrivals(ctx context.Context, arrivals []Arrival, known []i
 	var audit pgx.Batch
 	for _, i := range known {
 		a := arrivals[i]
-		// A delivery whose event is not there came before from another repository, and so with another payload.
+		// If the event is not there, the earlier delivery was from another repository and had another payload.
 		before, found := stored[arrivalKey{a.Event.Source(), a.Event.ID()}]
 		now := sha256.Sum256(a.Event.Data())
 		same := bytes.Equal(before, now[:]) || !found && a.GitHub == nil
@@ -291,8 +291,8 @@ func (db *DB) compareArrivals(ctx context.Context, arrivals []Arrival, known []i
 	return nil
 }
 
-// tellsTheSame holds a delivery against the one that came before under its GUID. Other bytes need not be another event:
-// GitHub gives an event one GUID for all hooks that hear it, and its list of deliveries writes the payload anew.
+// tellsTheSame compares a delivery with the earlier one of the same GUID. Different bytes need not be a different
+// event: GitHub gives an event one GUID for all its hooks, and its list of deliveries encodes the payload again.
 func (db *DB) tellsTheSame(ctx context.Context, a Arrival) (bool, error) {
 	if a.GitHub == nil || a.GitHub.Same == nil {
 		return false, nil
@@ -304,7 +304,7 @@ func (db *DB) tellsTheSame(ctx context.Context, a Arrival) (bool, error) {
 		WHERE source = $1 AND id = $2
 	`, a.Event.Source(), a.Event.ID()).Scan(&before)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return false, nil // the one before was of another repository
+		return false, nil // the earlier one was from another repository
 	}
 	if err != nil {
 		return false, fmt.Errorf("reading what came before as %s: %w", a.Event.ID(), err)

@@ -17,9 +17,9 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// AllowUnlogged lets events in that are not in the log: those of other systems whose source begins with one of the
-// prefixes, such as "https://github.com/acme/" where a GitHubSource feeds the Broker instead of webhook-adapter.
-// Whoever reaches the function can forge them. Types of ours are never let in this way.
+// AllowUnlogged accepts events that are not in the log: those of other systems whose source begins with one of the
+// prefixes, such as "https://github.com/acme/" if a GitHubSource feeds the Broker instead of webhook-adapter. Anybody
+// who reaches the function can forge them. Our own types are never accepted this way.
 func (db *DB) AllowUnlogged(prefixes []string) error {
 	for _, p := range prefixes {
 		if u, err := url.Parse(p); err != nil || u.Scheme == "" || u.Host == "" {
@@ -30,12 +30,12 @@ func (db *DB) AllowUnlogged(prefixes []string) error {
 	return nil
 }
 
-// MayBeUnlogged reports whether the event is let in without being in the log.
+// MayBeUnlogged reports whether the event is accepted without being in the log.
 func (db *DB) MayBeUnlogged(e event.Event) bool {
 	return !events.IsOurs(e.Type()) && slices.ContainsFunc(db.unlogged, func(p string) bool { return strings.HasPrefix(e.Source(), p) })
 }
 
-// notInLog rejects an event: sent by somebody who is not the platform, or changed on its way.
+// notInLog rejects an event that somebody else sent, or that was changed on its way.
 func notInLog(e event.Event) error {
 	return events.Reject("not_in_log", fmt.Errorf("event %s of type %s from %s is not in the platform's log of events as it came: it was forged, or sent past webhook-adapter", e.ID(), e.Type(), e.Source()))
 }
@@ -54,8 +54,7 @@ func logKey(e event.Event) []any {
 	return []any{e.Source(), e.ID(), e.Type(), sum[:]}
 }
 
-// record stores a decision: its events, who must receive them, and its audit; it
-// returns the events that are to be sent now.
+// record stores a decision: its events, who must receive them, and its audit. It returns the events to send now.
 func (tx *Tx) record(ctx context.Context, cause event.Event, correlation string, d events.Decision) ([]event.Event, error) {
 	var b pgx.Batch
 	var now []event.Event
@@ -100,7 +99,7 @@ func (tx *Tx) record(ctx context.Context, cause event.Event, correlation string,
 	return now, nil
 }
 
-// origin is where a stored event comes from; zero for one from outside.
+// origin is what caused a stored event; zero for one from outside.
 type origin struct {
 	function, causeSource, causeID string
 	n                              int
@@ -149,9 +148,9 @@ func scanEvent(row pgx.CollectableRow) (event.Event, error) {
 	return e, nil
 }
 
-// emittedBy returns what this function emitted for the cause, or for what it told itself because of it, and somebody
-// has still to receive: what a redelivery sends again. Timers end the chain, so it stays as short as one delivery made
-// it. That a cause has an id is said for the index, which is of those alone.
+// emittedBy returns what a redelivery has to send again: the events that this function emitted for the cause, or for
+// its own events because of it, and that somebody has not received yet. Timers end the chain, so it stays as short as
+// one delivery made it. The condition that a cause has an id is for the index, which holds only those.
 func (tx *Tx) emittedBy(ctx context.Context, cause event.Event) ([]event.Event, error) {
 	rows, err := tx.Query(ctx, `
 		WITH RECURSIVE emitted AS (

@@ -11,12 +11,12 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// A GitHubView is what GitHub shows of one work item as far as we put it there: the status comment, and parts of any
-// name, each with the version of the work item that it shows. Whoever has it is alone with the work item, so that a
-// comment is created once and an older state never lands on top of a newer one.
+// A GitHubView is what we have made GitHub show of one work item: the status comment and other named parts, each with
+// the version of the work item that it shows. Only one caller can hold it, so that a comment is created once and an
+// older state never overwrites a newer one.
 //
-// The lock is that of the row, and is held while GitHub is called: a lease could run out under a slow call, the row's
-// lock can't. It holds a connection of the pool: who has a view asks the DB for nothing else.
+// The lock is the row's and is held while GitHub is called: a lease could expire during a slow call, a row's lock
+// can't. It takes a connection of the pool, so a caller that holds a view must ask the DB for nothing else.
 type GitHubView struct {
 	CommentID int64 // 0 = none yet
 
@@ -28,14 +28,13 @@ type GitHubView struct {
 	issue      int
 }
 
-// ErrLocked says that another instance is at the same work item now.
+// ErrLocked says that another instance holds the lock.
 var ErrLocked = errors.New("another instance is at the same work item")
 
 // lockWait is how long to wait for another instance before ErrLocked.
 const lockWait = 5 * time.Second
 
-// GitHubView waits until nobody else has the work item's view, and takes it. Close gives it back. repository is the
-// key.
+// GitHubView locks the work item's view; ErrLocked if that takes too long. Close unlocks it. repository is the key.
 func (db *DB) GitHubView(ctx context.Context, repository string, issue int) (*GitHubView, error) {
 	tx, err := db.pool.Begin(ctx)
 	if err != nil {
@@ -50,7 +49,7 @@ func (db *DB) GitHubView(ctx context.Context, repository string, issue int) (*Gi
 
 func (v *GitHubView) lock(ctx context.Context) error {
 	var b pgx.Batch
-	// Of two first comers one waits here, for the other's row.
+	// If two instances insert the row at once, one waits here for the other.
 	b.Queue(`
 		INSERT INTO github_comments (repository, issue)
 		VALUES ($1, $2)
@@ -69,8 +68,8 @@ func (v *GitHubView) lock(ctx context.Context) error {
 	return err
 }
 
-// alone sends a batch that waits for a row as long as another instance has it: for lockWait at most, then ErrLocked.
-// What is given up so takes its connection along, and Postgres stops waiting.
+// alone sends a batch that waits for a row while another instance holds it, for lockWait at most, then ErrLocked.
+// Giving up closes the connection, so that Postgres stops waiting too.
 func alone(ctx context.Context, tx pgx.Tx, b *pgx.Batch) error {
 	wait, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
@@ -81,7 +80,7 @@ func alone(ctx context.Context, tx pgx.Tx, b *pgx.Batch) error {
 	return err
 }
 
-// Close records what was saved and lets the next one in.
+// Close commits what was saved and unlocks the view.
 func (v *GitHubView) Close(ctx context.Context) error {
 	if err := v.tx.Commit(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("recording what GitHub shows of %s: %w", events.WorkItem(v.repository, v.issue), err)
@@ -89,7 +88,7 @@ func (v *GitHubView) Close(ctx context.Context) error {
 	return nil
 }
 
-// Shows reports whether the part shows the version or a newer one. Version 0 is never shown: it is not guarded.
+// Shows reports whether the part shows the version or a newer one. Version 0 is unversioned and always written.
 func (v *GitHubView) Shows(part string, version int64) bool {
 	return version > 0 && v.parts[part] >= version
 }
@@ -103,7 +102,7 @@ func (v *GitHubView) SaveNote(ctx context.Context, key string, id, version int64
 	return v.Save(ctx, "note "+key, version)
 }
 
-// ShowsComment is Shows of the status comment.
+// ShowsComment is Shows for the status comment.
 func (v *GitHubView) ShowsComment(version int64) bool {
 	return v.CommentID != 0 && version > 0 && v.comment >= version
 }

@@ -15,22 +15,22 @@ import (
 	"codexk8s.dev/shared/stage"
 )
 
-// A Repository is one of GitHub's as the platform knows it. A bound one belongs to its number from its first sight:
-// it keeps its key, and so all that hangs on it, when it is renamed or transferred, and whoever takes over its name is
-// another repository.
+// A Repository is a GitHub repository as the platform knows it. A bound one is identified by its number once that was
+// seen: it keeps its key and everything stored under it when it is renamed or transferred, and a repository that takes
+// over its name is another one.
 type Repository struct {
-	Key      string // lower case; its work items are kept under it, and it never changes
+	Key      string // lower case; its work items are stored under it, and it never changes
 	Name     string // "owner/name", as GitHub spells it now
 	ID       int64  // GitHub's number; 0 = not known
 	Bound    bool   // to a project
 	CloneURL string // "" = not known
 	// Taken is the number of the repository that is known by this name, if that is another one; else 0.
 	Taken int64
-	// Process is that of its project, else the installation's.
+	// Process is its project's, else the installation's.
 	Process *stage.Process
 }
 
-// A Sighting is what GitHub says of a repository at a time: its number and its name.
+// A Sighting is what GitHub said about a repository at a time: its number and its name.
 type Sighting struct {
 	ID       int64 // 0 = it does not say
 	Name     string
@@ -38,15 +38,15 @@ type Sighting struct {
 	At       time.Time // by GitHub's clock
 }
 
-// An Account is a person of GitHub: its number (0 = not said) and its login.
+// An Account is a GitHub account: its number (0 = not given) and its login.
 type Account struct {
 	ID    int64
 	Login string
 }
 
-// Repository finds a repository by its number, else by its name: that of its binding, as long as its number is not
-// known; where GitHub's number is not given, any name that it has had here. One that is bound to no project has its
-// name for a key.
+// Repository finds a repository by its number, else by its name: the bound name as long as its number is not known, or,
+// if the caller has no number, any name that it has had. A repository that belongs to no project has its name as its
+// key.
 func (db *DB) Repository(ctx context.Context, id int64, name string) (Repository, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT `+repositoryColumns+`
@@ -78,7 +78,7 @@ func (db *DB) scanRepository(row pgx.CollectableRow, more ...any) (Repository, e
 	return r, err
 }
 
-// choose takes that one of the repositories known by the number or the name.
+// choose picks among the repositories known by the number or the name.
 func choose(known []Repository, id int64, name string) Repository {
 	lower := strings.ToLower(name)
 	for _, is := range []func(Repository) bool{
@@ -103,7 +103,7 @@ func choose(known []Repository, id int64, name string) Repository {
 	return unbound
 }
 
-// RepositoryOfRun is the repository of a run, by its present name; ErrNotFound when there is no such run.
+// RepositoryOfRun is a run's repository under its present name; ErrNotFound if there is no such run.
 func (db *DB) RepositoryOfRun(ctx context.Context, runID string) (Repository, error) {
 	var r Repository
 	var hash, text string
@@ -125,13 +125,13 @@ func (db *DB) RepositoryOfRun(ctx context.Context, runID string) (Repository, er
 	return r, nil
 }
 
-// SeeRepository keeps what GitHub says of a bound repository, and returns it as it is known from now on, with what is
-// new for the audit. An older name never replaces a newer one.
+// SeeRepository stores what GitHub says about a bound repository and returns it as it is now known, with the audit of
+// what is new. An older name never replaces a newer one.
 func (tx *Tx) SeeRepository(ctx context.Context, r Repository, s Sighting) (Repository, []events.Record, error) {
 	if !r.Bound || s.ID == 0 || r.ID == s.ID && r.Name == s.Name && (s.CloneURL == "" || r.CloneURL == s.CloneURL) {
 		return r, nil, nil
 	}
-	// The projects file may name it by its new name already, before anybody had heard that it is the same.
+	// The projects file may use the new name before it was known to be the same repository.
 	ct, err := tx.Exec(ctx, `
 		WITH twin AS (
 			DELETE FROM repositories
@@ -152,7 +152,7 @@ func (tx *Tx) SeeRepository(ctx context.Context, r Repository, s Sighting) (Repo
 	if err != nil {
 		return r, nil, fmt.Errorf("noting the number and name of %s: %w", s.Name, err)
 	}
-	if ct.RowsAffected() == 0 { // it is old news, or somebody was faster
+	if ct.RowsAffected() == 0 { // it is out of date, or somebody was faster
 		r, err = tx.reread(ctx, r, s.ID)
 		return r, nil, err
 	}
@@ -167,9 +167,8 @@ func (tx *Tx) SeeRepository(ctx context.Context, r Repository, s Sighting) (Repo
 	return r, learnt, nil
 }
 
-// KeepRepository is SeeRepository for whoever has asked GitHub for r, not been told. A former name leads to a
-// repository that may be bound by its number or its present name already: then that one is it, with all that hangs on
-// it.
+// KeepRepository is SeeRepository for a caller that asked GitHub for r. GitHub redirects a former name, so the answer
+// may be a repository that is already bound by its number or present name: then it is that one.
 func (db *DB) KeepRepository(ctx context.Context, r Repository, s Sighting) (Repository, error) {
 	present, err := db.Repository(ctx, s.ID, s.Name)
 	if err != nil {
@@ -185,12 +184,12 @@ func (db *DB) KeepRepository(ctx context.Context, r Repository, s Sighting) (Rep
 	return r, err
 }
 
-// KeepAccount is SeeAccount for whoever has asked GitHub.
+// KeepAccount is SeeAccount for a caller that asked GitHub.
 func (db *DB) KeepAccount(ctx context.Context, a Account) error {
 	return db.keep(ctx, func(tx *Tx) ([]events.Record, error) { return tx.SeeAccount(ctx, a) })
 }
 
-// keep appends to the audit what was learnt, with no event for a cause, and logs it.
+// keep audits what was learnt, without an event as its cause, and logs it.
 func (db *DB) keep(ctx context.Context, learn func(*Tx) ([]events.Record, error)) error {
 	return db.inTx(ctx, func(tx *Tx) error {
 		learnt, err := learn(tx)
@@ -205,7 +204,7 @@ func (db *DB) keep(ctx context.Context, learn func(*Tx) ([]events.Record, error)
 	})
 }
 
-// Unnumbered are the logins of members whose account was not seen yet.
+// Unnumbered are the logins of members whose account number is not known yet.
 func (db *DB) Unnumbered(ctx context.Context) ([]string, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT DISTINCT login
@@ -223,7 +222,7 @@ func (db *DB) Unnumbered(ctx context.Context) ([]string, error) {
 	return logins, nil
 }
 
-// reread is the repository as it is known by now; ErrChanged if its number turned out to be another.
+// reread reads the repository again; ErrChanged if it turned out to have another number.
 func (tx *Tx) reread(ctx context.Context, r Repository, id int64) (Repository, error) {
 	err := tx.QueryRow(ctx, `
 		SELECT coalesce(name, full_name), coalesce(github_id, 0)
@@ -239,8 +238,8 @@ func (tx *Tx) reread(ctx context.Context, r Repository, id int64) (Repository, e
 	return r, nil
 }
 
-// SeeAccount gives the members of that login their number, once, and returns what is new for the audit. A login whose
-// number is known keeps it, whoever has the login now.
+// SeeAccount gives the members of that login their number, once, and returns the audit of what is new. A login keeps
+// the number first seen, even if another account has the login now.
 func (tx *Tx) SeeAccount(ctx context.Context, a Account) ([]events.Record, error) {
 	if a.ID == 0 || a.Login == "" {
 		return nil, nil

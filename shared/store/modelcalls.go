@@ -11,8 +11,8 @@ import (
 	"codexk8s.dev/shared/plain"
 )
 
-// A ModelCall is one call of a model. It is saved before it is made, with Status 0, and again at its end. One that
-// stays at 0 was cut off by the end of its process: nobody knows what it took.
+// A ModelCall is one call of a model. It is saved before it is made, with Status 0, and again when it ends. If it stays
+// at 0 its process ended first, and what it used is not known.
 type ModelCall struct {
 	ID       string // UUID
 	RunID    string // UUID; "" = not for a run
@@ -29,7 +29,7 @@ type ModelCall struct {
 	Took                             time.Duration
 }
 
-// SaveCall writes a call down, or what is known of it by now.
+// SaveCall inserts a call, or updates it.
 func (db *DB) SaveCall(ctx context.Context, c ModelCall) error {
 	_, err := db.pool.Exec(ctx, `
 		INSERT INTO llm_calls (id, run_id, model, endpoint, started_at, status, response_id,
@@ -48,11 +48,11 @@ func (db *DB) SaveCall(ctx context.Context, c ModelCall) error {
 	return nil
 }
 
-// ErrClaimed says that another instance is at it now.
+// ErrClaimed says that another instance is doing it now.
 var ErrClaimed = errors.New("another instance is at it")
 
-// Claim gives the caller alone what costs money or can't be repeated, by a key, unless somebody claimed it since then;
-// ErrClaimed if so. A claim older than that is of a process that is dead.
+// Claim reserves for the caller, by a key, what costs money or can't be repeated. ErrClaimed if somebody claimed it
+// after since; an older claim belongs to a process that is dead.
 func (db *DB) Claim(ctx context.Context, key string, since time.Time) error {
 	var claimed time.Time
 	err := db.pool.QueryRow(ctx, `
@@ -72,7 +72,7 @@ func (db *DB) Claim(ctx context.Context, key string, since time.Time) error {
 	return nil
 }
 
-// Unclaim lets the next one claim the key at once.
+// Unclaim lets the next caller claim the key at once.
 func (db *DB) Unclaim(ctx context.Context, key string) error {
 	_, err := db.pool.Exec(ctx, `
 		DELETE FROM actions

@@ -17,8 +17,8 @@ func optional(err error) error {
 	return err
 }
 
-// uuidOrNull is NULL, which no row's key is, for a text that is no UUID. A key is compared as what it is: as a text, no
-// index would find it.
+// uuidOrNull is NULL, which matches no row, for a text that is no UUID. Keys are compared as UUIDs, because comparing
+// them as text would not use the index.
 func uuidOrNull(text string) any {
 	id, err := uuid.Parse(text)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// PauseGitHub keeps every instance from using the credential until then. A pause that is longer already stays.
+// PauseGitHub keeps every instance from using the credential until then. A longer pause stays.
 func (db *DB) PauseGitHub(ctx context.Context, credential string, until time.Time, reason string) error {
 	_, err := db.pool.Exec(ctx, `
 		INSERT INTO github_pauses AS p (credential, until, reason)
@@ -48,7 +48,7 @@ type Pause struct {
 	Reason     string    `json:"reason"`
 }
 
-// Pauses reads the pauses that hold.
+// Pauses reads the pauses that are in force.
 func (db *DB) Pauses(ctx context.Context) ([]Pause, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT credential, until, reason

@@ -9,11 +9,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// grace is how long an event that was just sent may be under way before it counts as lost.
+// grace is how long an event may take to arrive before it counts as lost.
 const grace = time.Minute
 
-// Due hands out events whose time has come: timers, and events that a consumer has not recorded in time. Each is handed
-// to one caller, and again later with growing distance (one minute, doubling, an hour at most) until it is recorded.
+// Due hands out events whose time has come: timers, and events that a consumer has not recorded in time. Each goes to
+// one caller, and again at growing intervals (one minute, doubling, an hour at most) until it is recorded.
 func (db *DB) Due(ctx context.Context, limit int) ([]event.Event, error) {
 	rows, err := db.pool.Query(ctx, `
 		WITH due AS (
@@ -45,9 +45,9 @@ func (db *DB) Due(ctx context.Context, limit int) ([]event.Event, error) {
 	return es, nil
 }
 
-// Postpone notes that this function will not be able to handle the event before a time, as with a rate limit: until
-// then Due does not hand it out. It never makes an event due sooner, so whoever asks for a minute again and again still
-// gets the growing distance.
+// Postpone records that this function can't handle the event before a time, for example because of a rate limit: until
+// then Due does not hand it out. It never makes an event due sooner, so asking for a minute again and again does not
+// defeat the growing intervals.
 func (db *DB) Postpone(ctx context.Context, e event.Event, until time.Time) error {
 	_, err := db.pool.Exec(ctx, `
 		UPDATE pending
@@ -65,12 +65,12 @@ type Backlog struct {
 	Function string `json:"function"`
 	Planned  int    `json:"planned"` // timers, and what was sent less than a minute ago
 	Overdue  int    `json:"overdue"` // past its time, or sent again already
-	Unsent   int    `json:"unsent"`  // of these: due for twelve minutes, two ticks, and nobody has sent them
-	// Since is when the oldest overdue event was to be handled; zero without one.
+	Unsent   int    `json:"unsent"`  // of these: due for twelve minutes, two ticks, and not sent
+	// Since is when the oldest overdue event should have been handled; zero = none is overdue.
 	Since time.Time `json:"since,omitzero"`
 }
 
-// Backlogs returns, by function, the events it has not recorded yet. Its cost grows with those, not with history.
+// Backlogs counts, by function, the events it has not recorded yet. Its cost grows with those, not with history.
 func (db *DB) Backlogs(ctx context.Context) ([]Backlog, error) {
 	rows, err := db.pool.Query(ctx, `
 		WITH owed AS (

@@ -14,11 +14,11 @@ import (
 	"codexk8s.dev/shared/stage"
 )
 
-// UseProcess hands in the installation's process, by which the projects go that have none of their own. Without it that
-// is the built-in one.
+// UseProcess sets the installation's process, which applies to projects without their own. The default is the built-in
+// one.
 func (db *DB) UseProcess(p *stage.Process) { db.processes.own = func() *stage.Process { return p } }
 
-// processes are those that this instance has read, by hash. A process comes with the row that refers to it, its text
+// processes are those that this instance has read, by hash. A process is read with the row that refers to it, its text
 // only the first time.
 type processes struct {
 	own func() *stage.Process // the installation's
@@ -27,21 +27,21 @@ type processes struct {
 	read map[string]*stage.Process
 }
 
-// maxProcesses bounds how many are kept: more are read each time.
+// maxProcesses is how many are kept in memory; any more are read each time.
 const maxProcesses = 100
 
 func newProcesses() *processes {
 	return &processes{own: sync.OnceValue(stage.Default), read: map[string]*stage.Process{}}
 }
 
-// known are the hashes of those whose text need not come.
+// known are the hashes whose text need not be read again.
 func (ps *processes) known() []string {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	return append(slices.Collect(maps.Keys(ps.read)), ps.own().Hash)
 }
 
-// get returns the process with the hash. text is "" where it is known, or nobody knows it: then there is none.
+// get returns the process with the hash. text is "" if the process was read before, or if there is none.
 func (ps *processes) get(hash, text string) (*stage.Process, error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -58,8 +58,8 @@ func (ps *processes) get(hash, text string) (*stage.Process, error) {
 	return p, err
 }
 
-// ofProject is the process of a project whose own has that hash, "" = it has none. One that another release has
-// checked, and this one does not understand, is told as the fault of the installation's.
+// ofProject is a project's process by its hash, "" = it has none of its own. One that another release accepted and this
+// one can't read becomes the Fault of the installation's.
 func (ps *processes) ofProject(hash, text string) *stage.Process {
 	if hash == "" {
 		return ps.own()
@@ -73,7 +73,7 @@ func (ps *processes) ofProject(hash, text string) *stage.Process {
 	return p
 }
 
-// ofRun is the process by which a run was requested; nil where that is not known.
+// ofRun is the process that a run was requested under; nil if it is not known.
 func (ps *processes) ofRun(grant *stage.Grant, text string) *stage.Process {
 	if grant == nil {
 		return nil
@@ -86,8 +86,8 @@ func (ps *processes) ofRun(grant *stage.Grant, text string) *stage.Process {
 	return p
 }
 
-// inForce is the process of its own that the project of r has, NULL where it has none. What it selects from is joined
-// as p, and its text is left out if its hash is among $2, which are processes.known.
+// inForce selects the own process of r's project, NULL if it has none. The project is joined as p; the text is left out
+// if its hash is among $2, processes.known.
 const inForce = `
 	LEFT JOIN LATERAL (
 		SELECT v.hash, CASE WHEN v.hash = ANY ($2) THEN NULL ELSE t.text END AS text
@@ -98,7 +98,7 @@ const inForce = `
 		LIMIT 1
 	) p ON true`
 
-// queueProcess keeps the text of a process, for whoever meets its hash.
+// queueProcess stores the text of a process under its hash.
 func (tx *Tx) queueProcess(b *pgx.Batch, p *stage.Process) {
 	b.Queue(`
 		INSERT INTO processes (hash, text, known_at)
@@ -107,8 +107,7 @@ func (tx *Tx) queueProcess(b *pgx.Batch, p *stage.Process) {
 	`, p.Hash, p.Text, tx.now)
 }
 
-// process makes the text of the projects file the project's process, "" the installation's, if it is another one than
-// now.
+// process sets the project's process to the text from the projects file, "" = the installation's, if it has changed.
 func (s *saving) process(ctx context.Context, id string, text project.Block) error {
 	var hash string
 	if text.Text != "" {

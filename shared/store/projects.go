@@ -17,13 +17,13 @@ import (
 // everywhere is the project id of members of the whole platform.
 const everywhere = "*"
 
-// SaveProjects brings projects, repositories and members to what the file says, in one transaction. It adds and
-// changes; what is not in the file stays, because runs and their history refer to it. The error names the lines that
-// are wrong and that project.Parse can't know to be.
+// SaveProjects stores the projects, repositories and members of the file in one transaction. It adds and changes; what
+// is not in the file stays, because runs and their history refer to it. Its error names the lines whose faults only the
+// database shows.
 func (db *DB) SaveProjects(ctx context.Context, f *project.File) error {
 	return db.keep(ctx, func(tx *Tx) ([]events.Record, error) {
-		// A step that sees a repository and an account for the first time locks their rows in this order, and another
-		// migrate in that of its own file: without the tables they would wait for each other crosswise.
+		// A step that sees a repository and an account for the first time locks their rows in this order, another
+		// migrate in the order of its file. Without locking the tables they could deadlock.
 		if _, err := tx.Exec(ctx, `LOCK TABLE repositories, members IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return nil, fmt.Errorf("waiting for those who write who works on what: %w", err)
 		}
@@ -45,12 +45,12 @@ func (db *DB) SaveProjects(ctx context.Context, f *project.File) error {
 	})
 }
 
-// saving is the work of SaveProjects.
+// saving is one SaveProjects in progress.
 type saving struct {
 	tx    *Tx
-	bound map[string]project.Name // how the file names the repository of each key
-	wrong []string                // what project.Parse can't know to be wrong
-	said  []events.Record         // for the audit: who is meant by a name from now on, and by which process it goes
+	bound map[string]project.Name // what the file calls the repository of each key
+	wrong []string                // faults that project.Parse can't see
+	said  []events.Record         // for the audit: whom a name means now, and which process applies
 }
 
 func (s *saving) project(ctx context.Context, p project.Project) error {
@@ -82,9 +82,9 @@ func (s *saving) project(ctx context.Context, p project.Project) error {
 	return nil
 }
 
-// repository binds the repository of that number, else the one that is called so now, else the one that was bound by
-// this name. A number that is given for a name which another repository has here makes a second one. Two names in the
-// file may be one repository, which only its number tells: it is bound once, and so named once.
+// repository binds the repository with that number, else the one with that name now, else the one that was bound under
+// it. If the name belongs to a repository with another number, a second one is made. Two names in the file may be one
+// repository, as its number shows: that is an error, because it is bound once.
 func (s *saving) repository(ctx context.Context, id string, r project.Name) error {
 	key, number, err := s.bind(ctx, id, r)
 	if err != nil {

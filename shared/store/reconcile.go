@@ -39,7 +39,7 @@ func (db *DB) Unreconciled(ctx context.Context, since time.Time) ([]BoundReposit
 	return found, nil
 }
 
-// Reconciled notes up to when the repository (its key) was compared, and which hook is ours (0 = not known).
+// Reconciled records up to when the repository (by its key) was compared, and which hook is ours (0 = not known).
 func (db *DB) Reconciled(ctx context.Context, key string, hook int64, until time.Time) error {
 	_, err := db.pool.Exec(ctx, `
 		UPDATE repositories
@@ -65,7 +65,7 @@ func (db *DB) AppReconciled(ctx context.Context, credential string) (until time.
 	return until, nil
 }
 
-// ReconcileApp notes up to when the hook of a GitHub App was compared.
+// ReconcileApp records up to when the hook of a GitHub App was compared.
 func (db *DB) ReconcileApp(ctx context.Context, credential string, until time.Time) error {
 	_, err := db.pool.Exec(ctx, `
 		INSERT INTO app_hooks (credential, reconciled_at)
@@ -79,9 +79,10 @@ func (db *DB) ReconcileApp(ctx context.Context, credential string, until time.Ti
 	return nil
 }
 
-// HookHeard returns that one of the hooks of which a delivery has arrived before; 0 = of none.
+// HookHeard returns the one of the hooks from which a delivery has arrived before; 0 = none.
 func (db *DB) HookHeard(ctx context.Context, hooks []int64) (hook int64, err error) {
-	// One look into the index per hook: asked for d.hook_id = h.id, Postgres expects a hit at once and reads the table.
+	// One look-up in the index per hook: for a join on d.hook_id = h.id Postgres expects an early hit and scans the
+	// table.
 	err = db.pool.QueryRow(ctx, `
 		SELECT h.id
 		FROM unnest($1::bigint[]) AS h (id)
@@ -95,7 +96,7 @@ func (db *DB) HookHeard(ctx context.Context, hooks []int64) (hook int64, err err
 	return hook, nil
 }
 
-// MissingDeliveries returns those of the GUIDs that never arrived. Ask for a page at a time: the look-ups are one each.
+// MissingDeliveries returns those of the GUIDs that never arrived, with one look-up each: ask for a page at a time.
 func (db *DB) MissingDeliveries(ctx context.Context, guids []string) ([]string, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT DISTINCT g.guid
@@ -112,9 +113,9 @@ func (db *DB) MissingDeliveries(ctx context.Context, guids []string) ([]string, 
 	return missing, nil
 }
 
-// LabelAnswered reports whether a trigger label needs nobody's attention: the issue has an active run, or one that is
-// newer than the label, or this function has told of it before (cause is the id it gave as the cause). A run that is
-// active in spite of a label that aborts is no answer to it. key is the repository's.
+// LabelAnswered reports whether a trigger label was dealt with: the issue has an active run, or one that is newer than
+// the label, or this function has reported the label before (cause is the id that it gave as the cause). An active run
+// is no answer to a label that aborts. key is the repository's.
 func (db *DB) LabelAnswered(ctx context.Context, key string, issue int, labeled time.Time, cause string, aborts bool) (bool, error) {
 	var answered bool
 	err := db.pool.QueryRow(ctx, `

@@ -12,8 +12,8 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// SaveReport stores the agent's final word, unless it has spoken, and its event agent.reported in the same transaction.
-// It returns the report that counts, which is the first one, and the events to send.
+// SaveReport stores the agent's report, unless there is one, and its event agent.reported in the same transaction. It
+// returns the report that counts, which is the first, and the events to send.
 func (db *DB) SaveReport(ctx context.Context, report events.AgentReported) (events.AgentReported, []event.Event, error) {
 	first := report
 	cause := Cause{events.Source(db.function) + "/report", report.RunID} // one report per run, so one event per run
@@ -42,12 +42,12 @@ func (db *DB) SaveReport(ctx context.Context, report events.AgentReported) (even
 	return first, emitted, err
 }
 
-// Report reads the agent's final word; ErrNotFound when it has not spoken.
+// Report reads the agent's report; ErrNotFound if there is none.
 func (db *DB) Report(ctx context.Context, runID string) (events.AgentReported, error) {
 	return storedReport(ctx, db.pool, runID)
 }
 
-// rowQuerier is what pool and transaction have in common here.
+// rowQuerier is a pool or a transaction.
 type rowQuerier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }

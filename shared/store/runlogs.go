@@ -18,15 +18,15 @@ type LogLine struct {
 	Text   string `db:"line"`
 }
 
-// Bounds of a run's log, since the agent is not trusted to stop: some 500 MB at most.
+// Bounds of a run's log, because the agent is not trusted to stop: about 500 MB at most.
 const (
 	MaxLogLines  = 200_000 // later ones are dropped
 	longLogLines = 20_000  // later ones are cut
 	shortLine    = 1 << 10 // bytes, to which they are cut
 )
 
-// AppendLogs stores lines; a number that is stored already stays as it is, so the same call twice stores once. It
-// returns one more than the highest number stored, which is where a restarted agent goes on.
+// AppendLogs stores lines; a number that is already stored is left as it is, so the call may be repeated. It returns
+// one more than the highest stored number, which is where a restarted agent continues.
 func (db *DB) AppendLogs(ctx context.Context, runID string, lines []LogLine) (next int64, err error) {
 	seqs, ats := make([]int64, 0, len(lines)), make([]time.Time, 0, len(lines))
 	streams, texts := make([]string, 0, len(lines)), make([]string, 0, len(lines))
@@ -61,8 +61,7 @@ func (db *DB) AppendLogs(ctx context.Context, runID string, lines []LogLine) (ne
 	return next, nil
 }
 
-// Logs reads up to limit lines of a run's log from number from on, in order. Tests read what agents have written by it,
-// and the console will.
+// Logs reads up to limit lines of a run's log, beginning with number from. Tests use it, and the console will.
 func (db *DB) Logs(ctx context.Context, runID string, from int64, limit int) ([]LogLine, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT seq, at, stream, line

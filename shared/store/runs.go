@@ -13,7 +13,7 @@ import (
 	"codexk8s.dev/shared/stage"
 )
 
-// queueRun asks for the run with that id, "" for the newest.
+// queueRun reads the run with that id, "" = the newest.
 func (tx *Tx) queueRun(b *pgx.Batch, id string, item *stage.Item) {
 	scan := func(row pgx.Row) error {
 		r, err := tx.scanRun(row)
@@ -36,7 +36,7 @@ func (tx *Tx) queueRun(b *pgx.Batch, id string, item *stage.Item) {
 	`, tx.processes.known(), item.RepositoryKey, item.Issue).QueryRow(scan)
 }
 
-// processText is that of the process by which a run was requested; NULL where $1, which are processes.known, has its
+// processText selects the text of the process that a run was requested under; NULL if $1, processes.known, has its
 // hash.
 const processText = `(SELECT text FROM processes WHERE hash = granted ->> 'process' AND hash <> ALL ($1))`
 
@@ -99,7 +99,7 @@ func (tx *Tx) Places(ctx context.Context, project string) (s project.Settings, p
 	return s, places, nil
 }
 
-// Admit writes down what became of a run that waited for its place; ErrChanged when it was stopped meanwhile.
+// Admit stores whether a waiting run got its place; ErrChanged if it was stopped meanwhile.
 func (tx *Tx) Admit(ctx context.Context, a stage.Admission) error {
 	if a.State == a.Was {
 		return nil
@@ -132,7 +132,7 @@ type Queue struct {
 	Project string              `json:"project"`
 	Limit   int                 `json:"limit"` // runs at a time
 	States  map[stage.State]int `json:"states"`
-	// Since is when the run was requested, or had its answers, that waits longest for its place; zero when none waits.
+	// Since is since when the run that has waited longest waits for a place; zero = none waits.
 	Since time.Time `json:"since,omitzero"`
 }
 
@@ -173,7 +173,7 @@ func (db *DB) Queues(ctx context.Context) ([]Queue, error) {
 	return all, nil
 }
 
-// A SilentRun runs and has not been heard of.
+// A SilentRun is running and has sent no heartbeat.
 type SilentRun struct {
 	ID         string    `json:"id"`
 	Repository string    `json:"repository"`
@@ -181,7 +181,7 @@ type SilentRun struct {
 	Heard      time.Time `json:"heard"` // the last heartbeat, or else the start
 }
 
-// SilentRuns reads the running runs whose agent was not heard of for as long, the longest first.
+// SilentRuns reads the running runs whose agent has been silent that long, the longest first.
 func (db *DB) SilentRuns(ctx context.Context, silence time.Duration) ([]SilentRun, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT id::text, repository, issue, coalesce(heartbeat_at, started_at, created_at) AS heard
@@ -199,7 +199,7 @@ func (db *DB) SilentRuns(ctx context.Context, silence time.Duration) ([]SilentRu
 	return silent, nil
 }
 
-// RunStatus is what the database says of a run to whoever acts for it.
+// RunStatus is what the functions that act for a run need to know about it.
 type RunStatus struct {
 	State     stage.State // "" = there is no such run
 	Namespace string
@@ -208,7 +208,7 @@ type RunStatus struct {
 	Finished  time.Time // zero = it has not
 }
 
-// RunStatus reads a run; zero for one that the database doesn't know, or when id is no UUID.
+// RunStatus reads a run; zero if the database doesn't know it, or id is no UUID.
 func (db *DB) RunStatus(ctx context.Context, id string) (s RunStatus, err error) {
 	err = optional(db.pool.QueryRow(ctx, `
 		SELECT state, namespace, attempt, started_at, finished_at
@@ -221,7 +221,7 @@ func (db *DB) RunStatus(ctx context.Context, id string) (s RunStatus, err error)
 	return s, nil
 }
 
-// UnknownRuns returns those of the run ids (UUIDs) of which the database has no run.
+// UnknownRuns returns those of the run ids (UUIDs) that the database doesn't have.
 func (db *DB) UnknownRuns(ctx context.Context, ids []string) ([]string, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT i.id::text

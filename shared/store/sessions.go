@@ -18,11 +18,11 @@ type Session struct {
 	RunID    string // the run that saved it
 }
 
-// ErrConflict says that somebody else was faster: what was to be replaced is not what is stored.
+// ErrConflict says that somebody else was faster: the stored version is not the expected one.
 var ErrConflict = errors.New("it was changed meanwhile")
 
-// LoadSession reads the session of the run's work item, stage and engine, of whichever run; a zero Session when there
-// is none.
+// LoadSession reads the session of the run's work item, stage and engine, whichever run saved it; the zero Session if
+// there is none.
 func (db *DB) LoadSession(ctx context.Context, run AgentRun) (Session, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT version, thread_id, sha256, data, run_id::text AS run_id
@@ -42,8 +42,8 @@ func (db *DB) LoadSession(ctx context.Context, run AgentRun) (Session, error) {
 	return s, nil
 }
 
-// SaveSession replaces the session if its version is still expected (0 = there is none yet), and returns the new
-// version. It is ErrConflict otherwise, unless what is stored is exactly this save: then an earlier answer was lost.
+// SaveSession replaces the session if its version is still the expected one (0 = there is none yet), and returns the
+// new version. Otherwise ErrConflict, unless exactly this was saved before and the answer got lost.
 func (db *DB) SaveSession(ctx context.Context, run AgentRun, expected int64, s Session) (int64, error) {
 	var version int64
 	err := db.pool.QueryRow(ctx, `

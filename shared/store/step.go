@@ -25,11 +25,11 @@ func (tx *Tx) Now() time.Time { return tx.now }
 
 // Step handles one event for this function, once. It locks the aggregate (a work item, "project/<id>", a run id), and
 // calls decide unless the inbox has the event already. It returns the events to send: those of the decision that are
-// due, or on a redelivery those of the first time that nobody has received yet. An event that is not in the log is
+// due, or on a redelivery those of the first time that were not all received yet. An event that is not in the log is
 // rejected: not_in_log.
 //
-// An error of decide rolls everything back and is returned as it is. But after ErrChanged decide is called again, with
-// what is there by then: two steps of different aggregates may meet in one run.
+// An error of decide rolls everything back and is returned as it is. But after ErrChanged decide is called again and
+// sees the change: steps of two aggregates may meet in one run.
 func (db *DB) Step(ctx context.Context, cause event.Event, aggregate string,
 	decide func(context.Context, *Tx) (events.Decision, error)) (emitted []event.Event, err error) {
 	for range maxTries {
@@ -40,7 +40,7 @@ func (db *DB) Step(ctx context.Context, cause event.Event, aggregate string,
 	return emitted, err
 }
 
-// maxTries is how often a step is tried that meets others; then whoever sent the event sends it again.
+// maxTries is how often a step that meets others is tried before the event has to be sent again.
 const maxTries = 3
 
 func (db *DB) step(ctx context.Context, cause event.Event, aggregate string,
@@ -77,8 +77,8 @@ func (db *DB) Receipt(ctx context.Context, e event.Event) ([]event.Event, error)
 const recordFor = 10 * time.Second
 
 // Act handles one event whose effect is outside, once: unless the inbox has the event already, it calls act, which must
-// bear to be repeated, and then records with Step what came of it, even when the sender has hung up meanwhile. Two
-// deliveries at once may both act; one is recorded. An event that is not in the log is rejected before anybody acts.
+// be repeatable, and then records the result with Step, even if the sender has hung up meanwhile. Two deliveries at
+// once may both act; one is recorded. An event that is not in the log is rejected before act is called.
 //
 // An error of act records nothing and is returned as it is: the next delivery acts again.
 func (db *DB) Act(ctx context.Context, cause event.Event, aggregate string, act func(context.Context) (events.Decision, error)) ([]event.Event, error) {
@@ -97,11 +97,11 @@ func (db *DB) Act(ctx context.Context, cause event.Event, aggregate string, act 
 	return db.Step(ctx, cause, aggregate, func(context.Context, *Tx) (events.Decision, error) { return d, nil })
 }
 
-// A Cause names what is spoken of where it is no event that was handled: a Job's end, a label on GitHub. The same cause
-// gives the same ids, so that what is told twice is one event.
+// A Cause names what emitted events are about if no event was handled: a Job's end, a label on GitHub. The same cause
+// gives the same ids, so reporting it twice makes one event.
 type Cause struct{ Source, ID string }
 
-// event is the cause as far as an event that it has is made of it.
+// event is the cause in the form of an event that has nothing else.
 func (c Cause) event() event.Event {
 	e := event.New()
 	e.SetSource(c.Source)
@@ -109,8 +109,8 @@ func (c Cause) event() event.Event {
 	return e
 }
 
-// Emit stores what an edge has to say about something outside. The same cause a second time stores no event twice and
-// returns the same events again: the inbox of whoever had them already recognises them.
+// Emit stores what an edge reports about something outside. The same cause again stores nothing and returns the same
+// events, which their consumers recognise by their inbox.
 func (db *DB) Emit(ctx context.Context, cause Cause, correlation string, save func(context.Context, *Tx) (events.Decision, error)) ([]event.Event, error) {
 	var emitted []event.Event
 	err := db.inTx(ctx, func(tx *Tx) error {
@@ -180,8 +180,8 @@ func (tx *Tx) receive(ctx context.Context, e event.Event, aggregate string, logg
 	return fresh, nil
 }
 
-// Handled reports whether the function has recorded the event: whoever acts before Step, at a cost or for good, asks
-// first. An event that is not in the log is rejected: not_in_log.
+// Handled reports whether the function has recorded the event. Ask it before acting outside of Step. An event that is
+// not in the log is rejected: not_in_log.
 func (db *DB) Handled(ctx context.Context, e event.Event) (bool, error) {
 	var handled, logged bool
 	var b pgx.Batch

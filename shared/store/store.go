@@ -1,25 +1,25 @@
-// Package store is the platform's memory in Postgres: the log of events and who
-// has still to handle them, the audit, and one file per aggregate.
+// Package store is the platform's memory in Postgres: the log of events and who still has to handle them, the audit,
+// and one file per aggregate.
 //
 // A decider handles an event in one transaction, Step: lock the aggregate; if the inbox has (function, event), return
 // what was emitted then; else load, decide, save, append audit, store the new events; commit. A doer first acts, in a
-// way that can be repeated, and then records with Step what came of it.
+// way that can be repeated, and then records the result with Step (Act).
 //
 // Every stored event has one row in pending per function that the Catalog names as its consumer. The consumer's Step
-// deletes the row; whatever is left past its due_at was lost or is a timer, and Due hands it out to be sent. So the
-// Broker may forget everything, and the cost of looking is that of what is outstanding, never of history.
+// deletes the row; a row left past its due_at was lost or is a timer, and Due hands it out to be sent. So the Broker
+// may forget everything, and looking for lost events costs as much as there is outstanding, however long the history.
 //
 // The log is also what tells our events from forged ones. All Services of a cluster share the address of its ingress,
 // so no network policy keeps a pod that may call one function from calling another, and Knative's Broker proves nothing
-// to whom it delivers. So Step and Handled reject what is not in the log with the same type and the same data: whoever
-// can write there holds the database's credentials.
+// to whom it delivers. So Step and Handled reject what is not in the log with the same type and the same data: only
+// somebody with the database's credentials can write there.
 //
-// Time has one source, the clock of the function's process (Now, SetClock). What is due, late or over is compared with
-// it, by the store and by the handler alike, and it stamps every row that is compared later. No statement asks Postgres
-// for the time, so there are no two clocks in one decision; a column's DEFAULT now() is for people and for rows of
-// earlier releases. Clocks of several nodes differ by what NTP leaves, which is far below every bound here.
+// Time has one source, the clock of the function's process (Now, SetClock). Store and handlers alike compare with it
+// what is due, late or over, and it stamps every row that is compared later. No statement asks Postgres for the time,
+// so there are no two clocks in one decision; a column's DEFAULT now() is for people and for rows of earlier releases.
+// The clocks of several nodes differ by what NTP leaves, far less than any bound here.
 //
-// A transaction's closure sees only the transaction (Tx). The SQL stands at its call site.
+// A transaction's closure sees only the transaction (Tx). SQL is written at its call site.
 package store
 
 import (
@@ -48,9 +48,9 @@ type DB struct {
 	processes *processes
 }
 
-// Open prepares the connection pool of the named function. dsn is a libpq URL or
-// DSN; unless it says otherwise the pool is small (4 connections, idle ones closed
-// after half a minute): many functions share one Postgres. Nothing is dialled yet.
+// Open prepares the connection pool of the named function. dsn is a libpq URL or DSN; unless it says otherwise the pool
+// is small (4 connections, idle ones closed after half a minute), because many functions share one Postgres. It does
+// not connect yet.
 func Open(ctx context.Context, function, dsn string) (*DB, error) {
 	c, err := pgxpool.ParseConfig(dsn)
 	if err != nil || dsn == "" {
@@ -75,8 +75,8 @@ func Open(ctx context.Context, function, dsn string) (*DB, error) {
 // poolSizeSet reports whether the operator chose the pool's size.
 func poolSizeSet(url string) bool { return strings.Contains(url, "pool_max_conns") }
 
-// Address is where the Postgres of a DSN listens, host:port; "" for a Unix socket, which is in no pod's reach, or for
-// no DSN.
+// Address is where the Postgres of a DSN listens, host:port; "" for a Unix socket, which no pod can reach, or for no
+// DSN.
 func Address(dsn string) string {
 	c, err := pgconn.ParseConfig(dsn)
 	if err != nil || strings.HasPrefix(c.Host, "/") {
@@ -94,7 +94,7 @@ func (db *DB) Close(context.Context) error {
 // Ping reports whether Postgres answers.
 func (db *DB) Ping(ctx context.Context) error { return db.pool.Ping(ctx) }
 
-// SetClock hands in another clock than the process's.
+// SetClock replaces the process's clock.
 func (db *DB) SetClock(now func() time.Time) { db.now = now }
 
 // Now is the time by the function's one clock: UTC, to the microsecond as Postgres keeps it.

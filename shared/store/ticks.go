@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Ticked notes that this function has done its round.
+// Ticked records that this function has done its round.
 func (db *DB) Ticked(ctx context.Context) error {
 	_, err := db.pool.Exec(ctx, `
 		INSERT INTO ticks (function, ticked_at)
@@ -22,7 +22,7 @@ func (db *DB) Ticked(ctx context.Context) error {
 
 // Seen is when things happened last; zero = never.
 type Seen struct {
-	Now      time.Time `json:"now"`               // by the clock that all of this was noted with
+	Now      time.Time `json:"now"`               // by the clock that stamped the others
 	Tick     time.Time `json:"tick,omitzero"`     // timekeeper's last round
 	Delivery time.Time `json:"delivery,omitzero"` // the last webhook of GitHub that was stored
 }

@@ -14,23 +14,23 @@ import (
 	"codexk8s.dev/shared/stage"
 )
 
-// ErrChanged says that a run, or who a name is, was changed by somebody else between
-// load and save; the transaction rolls back and the event is delivered again.
+// ErrChanged says that somebody else changed a run, or whom a name means, between load and save; the transaction rolls
+// back and the event is delivered again.
 var ErrChanged = errors.New("it was changed meanwhile by somebody else")
 
 // A Home is where a work item is kept.
 type Home struct {
 	Repository Repository
-	Issue      int      // 0 = a pull request of none
+	Issue      int      // 0 = a pull request that belongs to none
 	seen       Sighting // what the event said of the repository
 }
 
 // Key names the work item, and so its lock.
 func (h Home) Key() string { return events.WorkItem(h.Repository.Key, h.Issue) }
 
-// Home finds the work item that an event is about: that of its run, whatever the event calls its repository; else by
-// number or name of the repository, and a pull request by its number where its branch does not tell. A run that does
-// not exist has the home that it names.
+// Home finds the work item that an event is about: its run's, whatever the event calls the repository; else by the
+// repository's number or name, and for a pull request by its number if its branch does not say. A run that does not
+// exist has the home that it names.
 func (db *DB) Home(ctx context.Context, about stage.Subject) (Home, error) {
 	if about.Run != "" {
 		r, err := db.RepositoryOfRun(ctx, about.Run)
@@ -48,8 +48,8 @@ func (db *DB) Home(ctx context.Context, about stage.Subject) (Home, error) {
 	return h, err
 }
 
-// Item loads a work item with what a decision needs, after taking over what the event says of names and numbers; what
-// was learnt of them is for the audit. Unknown rows leave zero values: the item of a first event has only its key. The
+// Item loads a work item with what a decision needs, after storing the names and numbers that the event gives; what is
+// new about those is for the audit. Missing rows leave zero values: the item of a first event has only its key. The
 // caller's Step has locked it.
 func (tx *Tx) Item(ctx context.Context, h Home, needs stage.Needs) (item stage.Item, learnt []events.Record, err error) {
 	if h.Repository, learnt, err = tx.SeeRepository(ctx, h.Repository, h.seen); err != nil {
@@ -107,8 +107,8 @@ func (tx *Tx) load(ctx context.Context, h Home, needs stage.Needs) (stage.Item, 
 	return item, nil
 }
 
-// queueProject asks for the repository's project with the sender's role in it: that of the account, and by its login
-// only where GitHub's number is known on neither side.
+// queueProject reads the repository's project with the sender's role in it: the account's, found by login only if
+// neither side has GitHub's number.
 func queueProject(b *pgx.Batch, sender stage.Person, item *stage.Item) {
 	b.Queue(`
 		SELECT p.id, p.settings,
@@ -135,8 +135,8 @@ func queueProject(b *pgx.Batch, sender stage.Person, item *stage.Item) {
 	})
 }
 
-// SaveItem writes back the work item that was loaded as before, with its run and what its runs have made. ErrChanged
-// says that the run's state is another by now.
+// SaveItem writes back the work item that was loaded as before, with its run and what its runs made. ErrChanged says
+// that the run's state has changed meanwhile.
 func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 	var b pgx.Batch
 	was := before.Run
@@ -182,7 +182,7 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 	return nil
 }
 
-// issueOfPull returns the issue whose pull request that is; 0 when it is none of ours. key is the repository's.
+// issueOfPull returns the issue that the pull request belongs to; 0 if it is none of ours. key is the repository's.
 func (db *DB) issueOfPull(ctx context.Context, key string, pull int) (issue int, err error) {
 	err = db.pool.QueryRow(ctx, `
 		SELECT issue
