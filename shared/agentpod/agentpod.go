@@ -1,5 +1,5 @@
-// Package agentpod is what a run looks like on Kubernetes: the objects of a run, the outcome of its Job, and the guards
-// under which its namespace may go. It decides; agent-launcher and run-observer talk to the cluster.
+// Package agentpod is what a run looks like on Kubernetes: the objects of a run, the outcome of its Job, and the
+// conditions under which its namespace may be removed. It decides; agent-launcher and run-observer talk to the cluster.
 //
 // The runs of an issue live one after the other in the issue's own namespace, whose
 // name stage.Namespace gives, and their pods are not trusted:
@@ -17,12 +17,12 @@
 //	Knative Service  one for each of the project's services, if the role is full-env;
 //	                 with a NetworkPolicy ingress-services, and room in the quota
 //
-// Every object carries the labels in [LabelManagedBy] and below, so that each can be told from what somebody else put
-// there. When the issue's next run comes (a revise, or the next Job of a run that had been waiting) the names stay,
-// labels say whose the objects are now, and the lease begins anew: the expiry of the former run finds a namespace that
-// is not expired. As there is one Job of that name, two agents never work on one issue's branch at a time.
+// Every object carries the labels in [LabelManagedBy] and below, which tell it from objects that somebody else made.
+// For the issue's next run (a revise, or the next Job of a run that had been waiting) the names stay, labels say whose
+// the objects are now, and the lease is renewed: the previous run's expiry finds a namespace that has not expired. As
+// there is only one Job of that name, two agents never work on an issue's branch at the same time.
 //
-// Names are fixed because they are the idempotency of agent-launcher: doing the same run twice meets "already exists".
+// Fixed names make agent-launcher idempotent: launching the same run twice meets "already exists".
 package agentpod
 
 import (
@@ -46,11 +46,11 @@ const (
 	labelProject   = "codexk8s.dev/project"
 	labelRole      = "codexk8s.dev/role"
 	labelStage     = "codexk8s.dev/stage"
-	LabelSandbox   = "codexk8s.dev/sandbox" // of pods alone: what makes them in place of a Job
+	LabelSandbox   = "codexk8s.dev/sandbox" // on pods only: what makes them in place of a Job
 )
 
-// Annotations: what is needed to tell an event about the run from the object
-// alone, unshortened, because label values allow neither "/" nor "#".
+// Annotations: what an event about the run needs, so that it can be made from the object alone. Label values allow
+// neither "/" nor "#".
 const (
 	annotationProject     = "codexk8s.dev/project"
 	annotationRepository  = "codexk8s.dev/repository"
@@ -75,13 +75,13 @@ const (
 	TokenKey        = "RUN_TOKEN"
 )
 
-// A Refusal says that something can't or must not be done, and won't become
-// possible by trying again. Reason is machine-readable, Message is for a person.
+// A Refusal says that something can't or must not be done, and that trying again won't help. Reason is
+// machine-readable, Message is for a person.
 type Refusal struct{ Reason, Message string }
 
 func (r *Refusal) Error() string { return r.Reason + ": " + r.Message }
 
-// A Delay says why something can't be done yet, to a person who may be able to do something about it.
+// A Delay tells a person, who may be able to help, why something can't be done yet.
 type Delay struct{ Reason, Message string }
 
 func (d *Delay) Error() string { return d.Reason + ": " + d.Message }
@@ -94,7 +94,7 @@ func refuse(reason, format string, args ...any) *Refusal {
 	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
-// labelValue makes a valid label value out of s: letters, digits, "-", "_" and ".", at most 63 characters, alphanumeric
+// labelValue makes a valid label value from s: letters, digits, "-", "_" and ".", at most 63 characters, alphanumeric
 // at both ends. A value that had to change ends in eight digits of a hash, so that two different values stay different.
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 func labelValue(s string) string {
@@ -137,8 +137,8 @@ func Attempt(o metav1.Object) int {
 	return n
 }
 
-// RunOf tells from an object's labels and annotations whose it is; false when the
-// object isn't ours or doesn't name a run and a work item.
+// RunOf returns the run that an object belongs to, by its labels and annotations; false if the object isn't ours or
+// names no run and work item.
 func RunOf(o metav1.Object) (events.RunRef, bool) {
 	labels, annotations := o.GetLabels(), o.GetAnnotations()
 	issue, err := strconv.Atoi(annotations[annotationIssue])

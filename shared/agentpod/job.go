@@ -32,8 +32,7 @@ func job(meta metav1.ObjectMeta, r events.AgentRequested, p Platform, s Size, no
 	template := meta.DeepCopy()
 	template.Name, template.Namespace = "", ""
 	template.Labels[labelName] = JobName
-	// A pod that a node's consolidation moves starts over from its last snapshot:
-	// possible, and never worth the empty node.
+	// A pod moved to empty a node would start over from its last snapshot, which is never worth it.
 	template.Annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] = "false"
 	maps.Copy(template.Labels, noMeshLabels)
 	maps.Copy(template.Annotations, noMeshAnnotations)
@@ -45,17 +44,17 @@ func job(meta metav1.ObjectMeta, r events.AgentRequested, p Platform, s Size, no
 			BackoffLimit:            &backoffLimit,
 			ActiveDeadlineSeconds:   &deadline,
 			TTLSecondsAfterFinished: &ttl,
-			// A successor starts when its predecessor is really gone, so two agents never push to the same branch.
+			// A successor starts only when its predecessor is gone, so two agents never push to the same branch.
 			PodReplacementPolicy: &replacement,
 			PodFailurePolicy: &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{
 				{
-					// The cluster's doing (drain, preemption, eviction) isn't the agent's failure. This comes first: a
-					// pod that is told to go may end with any code.
+					// What the cluster does (drain, preemption, eviction) isn't the agent's failure. This rule comes
+					// first, because a pod that is told to go may end with any code.
 					Action:          batchv1.PodFailurePolicyActionIgnore,
 					OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
 				},
 				{
-					// Of the probe as well as of the agent.
+					// For the probe as well as the agent.
 					Action: batchv1.PodFailurePolicyActionFailJob,
 					OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{
 						Operator: batchv1.PodFailurePolicyOnExitCodesOpIn,
@@ -68,8 +67,8 @@ func job(meta metav1.ObjectMeta, r events.AgentRequested, p Platform, s Size, no
 	}
 }
 
-// A service mesh's sidecar runs on after the agent, so that its pod never ends; and its
-// proxy is no way that the network policies and the probe know.
+// A service mesh's sidecar would keep running after the agent, so that its pod never ends, and its proxy would bypass
+// what the network policies and the probe cover.
 // https://istio.io/latest/docs/setup/additional-setup/sidecar-injection/#controlling-the-injection-policy
 // https://linkerd.io/2/features/proxy-injection/
 // https://kuma.io/docs/latest/production/dp-config/dpp-on-kubernetes/
@@ -131,7 +130,7 @@ func podSpec(r events.AgentRequested, p Platform, s Size) corev1.PodSpec {
 				{Name: "home", MountPath: homeDir},
 				{Name: "tmp", MountPath: tmpDir},
 			},
-			// The runner's last words, also where it wrote none: the message that a person sees when an agent fails.
+			// The end of the runner's log, if it wrote no message: what a person sees when an agent fails.
 			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		}},
 	}

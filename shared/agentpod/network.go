@@ -12,8 +12,7 @@ import (
 // linkLocal holds the metadata service of every large cloud, 169.254.169.254.
 var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
-// private are the ranges behind which nodes, pods, Services and other machines
-// of the owner are found; an agent has no business there.
+// private are the ranges of nodes, pods, Services and other machines of the owner, which an agent must not reach.
 // https://www.iana.org/assignments/iana-ipv4-special-registry and -ipv6-special-registry
 var private = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"),
@@ -27,13 +26,13 @@ var private = []netip.Prefix{
 }
 
 // policies is the namespace's whole network: nothing comes in, and what goes out is DNS, our gateways and Git hosting.
-// Policies add up, so each allows one thing and can be read (and deleted) alone.
+// Policies are additive, so each allows one thing and can be read (and deleted) by itself.
 func policies(meta func(string) metav1.ObjectMeta, p Platform) []*networkingv1.NetworkPolicy {
 	egress := func(name string, to []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort) *networkingv1.NetworkPolicy {
 		return &networkingv1.NetworkPolicy{
 			ObjectMeta: meta(name),
 			Spec: networkingv1.NetworkPolicySpec{
-				// Every pod of the namespace: also one that the agent's own project might run beside it.
+				// Every pod of the namespace, including the project's services.
 				PodSelector: metav1.LabelSelector{},
 				PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress},
 				Egress:      []networkingv1.NetworkPolicyEgressRule{{To: to, Ports: ports}},
@@ -57,8 +56,8 @@ func policies(meta func(string) metav1.ObjectMeta, p Platform) []*networkingv1.N
 	}
 	git := egress("egress-git", to, ports(corev1.ProtocolTCP, p.GitPorts...))
 	if len(p.GitCIDRs) == 0 || len(p.GitPorts) == 0 {
-		// A rule without peers or without ports would allow all of them. The policy is
-		// there nevertheless, to overwrite what an earlier run of the issue was allowed.
+		// A rule without peers or without ports would allow all of them. The policy is created nevertheless, to
+		// overwrite what an earlier run of the issue was allowed.
 		git.Spec.Egress = nil
 	}
 	return append(all, git)

@@ -26,12 +26,12 @@ type Object struct {
 	}
 }
 
-// Objects are all objects of a run. They are created in this order: the namespace first, the support in any order or at
-// once, and the services and the Job when all of that is there, so that no pod ever runs without its network policy.
+// Objects are all objects of a run. They are created in this order: the namespace, then the support in any order, then
+// the services and the Job, so that no pod ever runs without its network policy.
 type Objects struct {
 	Namespace Object
 	Support   []Object
-	Services  []Object // the project's, beside an agent of a full-env role; *servingv1.Service
+	Services  []Object // the project's, for a full-env role; *servingv1.Service
 	Job       Object   // or the Sandbox in its place, if the project wants that
 }
 
@@ -92,8 +92,9 @@ func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Ob
 	return o, nil
 }
 
-// AgentRules is all that an agent's account may do, in its own namespace. agent-launcher must hold the same rules, for
-// Kubernetes lets nobody grant what they don't have: config/200-agent-launcher.yaml repeats them, held by a test.
+// AgentRules are all the rights of an agent's account, in its own namespace. agent-launcher needs the same rights,
+// because Kubernetes lets nobody grant what they don't have: config/200-agent-launcher.yaml repeats them, and a test
+// compares the two.
 func AgentRules() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{{
 		APIGroups: []string{""},
@@ -122,8 +123,8 @@ func namespace(r events.AgentRequested) *corev1.Namespace {
 	return ns
 }
 
-// quota holds two of the agent's pods: while one is terminating, its successor already counts. Services that would open
-// the namespace to the outside, and volumes that outlive it, are not to be had.
+// quota has room for two of the agent's pods: while one is terminating, its successor already counts. It allows no
+// Services that would open the namespace to the outside and no volumes that outlive it.
 func quota(meta metav1.ObjectMeta, s Size) *corev1.ResourceQuota {
 	return &corev1.ResourceQuota{
 		ObjectMeta: meta,
@@ -158,7 +159,7 @@ func limitRange(meta metav1.ObjectMeta) *corev1.LimitRange {
 	}
 }
 
-// sizeOf reads what a request says of a container.
+// sizeOf reads the size that a request gives for the container.
 func sizeOf(cpu, memory string) (size Size, err error) {
 	for _, part := range []struct {
 		quantity string

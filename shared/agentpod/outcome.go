@@ -13,7 +13,7 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// State is how far a run's Job is.
+// State is how far a run's Job has got.
 type State string
 
 // States of a Job.
@@ -23,8 +23,8 @@ const (
 	Failed    State = "failed"
 )
 
-// Outcome is what became of a Job: Reason and Message are empty unless it failed,
-// and Message tells a person what happened and what to do.
+// Outcome is how a Job ended: Reason and Message are empty unless it failed, and Message tells a person what happened
+// and what to do.
 type Outcome struct {
 	State   State
 	Reason  string
@@ -35,13 +35,13 @@ func failed(cause, format string, args ...any) Outcome {
 	return Outcome{State: Failed, Reason: cause, Message: fmt.Sprintf(format, args...)}
 }
 
-// Ended reports whether the Job has ended, from its conditions alone, and so whether the pods need to be read for the
-// reason. FailureTarget and SuccessCriteriaMet are not the end: pods of the Job are still terminating.
+// Ended reports whether the Job has ended, by its conditions alone. FailureTarget and SuccessCriteriaMet are not the
+// end: the Job's pods are still terminating.
 func Ended(job *batchv1.Job) bool {
 	return hasCondition(job, batchv1.JobComplete) != nil || hasCondition(job, batchv1.JobFailed) != nil
 }
 
-// EndedAt is when the Job ended; zero when it has not, or does not say.
+// EndedAt is when the Job ended; zero if it has not, or doesn't say.
 func EndedAt(job *batchv1.Job) time.Time {
 	for _, kind := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed} {
 		if c := hasCondition(job, kind); c != nil {
@@ -52,8 +52,8 @@ func EndedAt(job *batchv1.Job) time.Time {
 }
 
 // AtWork reports whether all is well with the Job as far as its own status can tell: its controller has not begun, or
-// its pod is ready. It is not ready while it starts; and when its agent has ended and a sidecar runs on. A Job that has
-// begun and has no pod was refused one, or waits for the next.
+// its pod is ready. A pod is not ready while it starts, or when its agent has ended and a sidecar keeps running. A Job
+// that has begun and has no pod was refused one, or waits for the next.
 func AtWork(job *batchv1.Job) bool {
 	begun := job.Status.StartTime != nil
 	ready := job.Status.Active > 0 && job.Status.Ready != nil && *job.Status.Ready > 0
@@ -63,8 +63,9 @@ func AtWork(job *batchv1.Job) bool {
 // JobSucceeded reports whether the Job is complete.
 func JobSucceeded(job *batchv1.Job) bool { return hasCondition(job, batchv1.JobComplete) != nil }
 
-// Judge tells the outcome of a Job from the Job, its pods and the warnings that Kubernetes recorded in its namespace.
-// Pods and warnings may be missing (they live shorter than Jobs): the reason is then less precise, the state is not.
+// Judge finds the outcome of a Job from the Job, its pods and the warnings that Kubernetes recorded in its namespace.
+// Pods and warnings may be missing (they don't live as long as Jobs): then the reason is less precise, but the state is
+// not.
 //
 // now is the time by the API server's clock, which stamped all of them.
 func Judge(job *batchv1.Job, pods []corev1.Pod, warnings []corev1.Event, now time.Time) Outcome {
@@ -81,8 +82,8 @@ func Judge(job *batchv1.Job, pods []corev1.Pod, warnings []corev1.Event, now tim
 	return judgeLive(pod, warnings, now)
 }
 
-// JudgeRemoved tells the outcome of a Job that is gone from what its controller said
-// when it ended, after since; false when it did not: then somebody has deleted it.
+// JudgeRemoved finds the outcome of a Job that is gone from what its controller recorded when it ended, after since;
+// false if it recorded nothing, because somebody deleted the Job.
 // https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/controller/job/job_controller.go (recordJobFinished)
 func JudgeRemoved(said []corev1.Event, since time.Time) (Outcome, bool) {
 	job := new(batchv1.Job)
@@ -105,8 +106,8 @@ func judgeFailed(job *batchv1.Job, condition *batchv1.JobCondition, pod *corev1.
 	case batchv1.JobReasonDeadlineExceeded:
 		return deadlineExceeded()
 	case batchv1.JobReasonPodFailurePolicy:
-		// Our policy fails a Job for one exit code only, that of two containers. The
-		// pod may be gone, but the condition begins with the container's name.
+		// Our policy fails a Job for one exit code only, of either of two containers. The pod may be gone, but the
+		// condition begins with the container's name.
 		// https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failure-policy
 		if probing(pod) || strings.HasPrefix(condition.Message, "Container "+probeName+" ") {
 			return notIsolated(lastWords(pod, condition.Message))
@@ -138,7 +139,7 @@ func judgePod(pod *corev1.Pod) (Outcome, bool) {
 	if own := terminated(pod); own != nil && own.ExitCode == 0 {
 		return Outcome{}, false
 	}
-	// It never came to the agent: a container of the cluster's own stood in the way, or the node.
+	// The agent never started: a container that the cluster added stood in the way, or the node did.
 	for _, c := range statuses(pod) {
 		if t := c.State.Terminated; t != nil && t.ExitCode != 0 && !isOurs(c.Name) {
 			return failed(reason.SidecarFailed, "The container %s, which the cluster put into the agent's pod, ended with exit code %d: %s. Keep it out of the namespaces of runs, or mend it.",
@@ -164,7 +165,7 @@ func takenAway(pod *corev1.Pod) (Outcome, bool) {
 		return deadlineExceeded(), true
 	case "NodeLost":
 		return lost, true
-	case "Preempting": // for a pod without which the node can't work
+	case "Preempting": // to make room for a pod that the node needs
 		return failed(reason.Preempted, "The node %s needed the agent's place: %s Set the label again to run anew.", node, sentence(message)), true
 	case "Terminated", "NodeShutdown", "Shutdown": // https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/kubelet/nodeshutdown/nodeshutdown_manager.go
 		return failed(reason.NodeShutdown, "The node %s was shut down: %s Set the label again to run anew.", node, sentence(message)), true
@@ -183,7 +184,7 @@ func takenAway(pod *corev1.Pod) (Outcome, bool) {
 	return failed(reason.Evicted, "The agent's pod was moved off its node %s (%s): %s", node, c.Reason, first(c.Message, message)), true
 }
 
-// judgeContainer finds the reason in how the agent or its probe ended; false when neither has, or it ended well.
+// judgeContainer finds the reason in how the agent or its probe ended; false if neither has ended, or it ended well.
 func judgeContainer(pod *corev1.Pod) (Outcome, bool) {
 	end := terminated(pod)
 	if end == nil {
@@ -214,8 +215,8 @@ func notIsolated(found string) Outcome {
 
 func sentence(s string) string { return strings.TrimRight(s, ".\n ") + "." }
 
-// IsQuota reports whether the API server's message refuses something for want of
-// quota; the status code alone (403) does not tell that from missing rights.
+// IsQuota reports whether the API server's message is about a lack of quota; the status code alone (403) may also mean
+// missing rights.
 func IsQuota(message string) bool {
 	return strings.Contains(message, "exceeded quota") || strings.Contains(message, "insufficient quota")
 }
@@ -248,8 +249,7 @@ func podCondition(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCond
 	return nil
 }
 
-// containerStatus is that of the container on which the pod depends now: the probe
-// until it has ended well, then the agent.
+// containerStatus is the status of the container that matters now: the probe until it has ended well, then the agent.
 func containerStatus(pod *corev1.Pod) *corev1.ContainerStatus {
 	for i, c := range pod.Status.InitContainerStatuses {
 		if c.Name == probeName && (c.State.Terminated == nil || c.State.Terminated.ExitCode != 0) {
@@ -280,12 +280,12 @@ func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 	return nil
 }
 
-// statuses are those of all containers, as they are started: initial ones first.
+// statuses are those of all containers in the order of their start: init containers first.
 func statuses(pod *corev1.Pod) []corev1.ContainerStatus {
 	return slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
 }
 
-// isOurs tells the containers that the platform asked for from those that the cluster put beside them.
+// isOurs tells the containers that the platform asked for from those that the cluster added.
 func isOurs(container string) bool { return container == JobName || container == probeName }
 
 // ended reports whether nothing of the pod runs any more.
@@ -302,7 +302,7 @@ func memoryLimit(pod *corev1.Pod) string {
 	return "it may"
 }
 
-// lastWords is the end of what the agent wrote before it ended, else otherwise.
+// lastWords is the end of what the agent wrote before it ended, or otherwise if it wrote nothing.
 func lastWords(pod *corev1.Pod, otherwise string) string {
 	if pod == nil || terminated(pod) == nil {
 		return otherwise
@@ -320,7 +320,7 @@ func tail(message string) string {
 	return string(words)
 }
 
-// first is the first of the texts that says something.
+// first is the first text that is not empty.
 func first(texts ...string) string {
 	for _, t := range texts {
 		if t != "" {

@@ -14,27 +14,27 @@ import (
 // gateways are, and what this cluster's network looks like.
 // Start from [DefaultPlatform]; Image, GatewayURL and LLMURL have no default.
 type Platform struct {
-	Image      string // image of agent-runner, best by digest
+	Image      string // image of agent-runner, preferably by digest
 	GatewayURL string // agent-gateway: the agent's AGENT_GATEWAY_URL
 	LLMURL     string // llm-caller, ends in /v1: the agent's LLM_URL
 
-	// Gateways is where a call of GatewayURL or LLMURL leaves the pod for. Knative resolves a cluster-local Service to
-	// its ingress gateway, so these are the ingress's pods, and not those of agent-gateway and llm-caller.
+	// Gateways are the pods that calls of GatewayURL and LLMURL go to. Knative resolves a cluster-local Service to its
+	// ingress gateway, so these are the ingress's pods, not those of agent-gateway and llm-caller.
 	Gateways []Peer
-	// GatewayPorts are ports of those pods, not of their Service: policies apply
-	// after the Service's address was translated.
+	// GatewayPorts are ports of those pods, not of their Service: policies apply after the Service's address is
+	// translated.
 	GatewayPorts []int32
 	DNS          []Peer
 
-	// GitCIDRs is where the agent may clone from and push to. Private and link-local addresses are carved out of a
-	// range that contains them; a range that lies wholly inside them (a Git server of one's own) is taken as it is.
+	// GitCIDRs are where the agent may clone from and push to. Private and link-local addresses are excluded from a
+	// range that contains them; a range that is entirely private (your own Git server) is taken as it is.
 	GitCIDRs []netip.Prefix
 	GitPorts []int32
 
 	// Probe makes a run's pod prove that it is isolated before its agent starts.
 	Probe bool
-	// Forbidden is what the probe must not reach, host:port, beside the addresses that
-	// are forbidden everywhere: the database, the Broker, hosts that the operator names.
+	// Forbidden is what the probe must not reach, host:port, in addition to what is forbidden everywhere: the database,
+	// the Broker, hosts that the operator names.
 	Forbidden []string
 
 	// SandboxVersion is agent-sandbox's version of its API, v1beta1 or v1alpha1; "" = it
@@ -58,8 +58,8 @@ type Peer struct {
 // DefaultPlatform suits a Knative with Kourier or Istio as its ingress, in its
 // usual namespaces, and Git hosting anywhere on the internet.
 //
-// Port 8081 is where both listen for cluster-local traffic: kourier-internal and
-// knative-local-gateway lead there. In knative-serving nothing else listens on it.
+// Both listen on port 8081 for cluster-local traffic: kourier-internal and knative-local-gateway lead there. Nothing
+// else in knative-serving listens on it.
 func DefaultPlatform() Platform {
 	return Platform{
 		Gateways: []Peer{
@@ -77,7 +77,7 @@ func DefaultPlatform() Platform {
 	}
 }
 
-// Validate says what is missing or would make a policy that lets the agent reach what it must not.
+// Validate says what is missing, or would make a policy that lets the agent reach what it must not reach.
 func (p Platform) Validate() error {
 	if p.Image == "" || p.GatewayURL == "" || p.LLMURL == "" {
 		return fmt.Errorf("the agent's image %q, the URL of agent-gateway %q or that of llm-caller %q is missing", p.Image, p.GatewayURL, p.LLMURL)

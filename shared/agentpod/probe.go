@@ -22,8 +22,8 @@ var metadata = []string{"169.254.169.254:80", "[fd00:ec2::254]:80"}
 // resolver. https://developers.cloudflare.com/1.1.1.1/ip-addresses/
 var public = []netip.AddrPort{netip.MustParseAddrPort("1.1.1.1:443"), netip.MustParseAddrPort("1.1.1.1:80")}
 
-// forbidden is what the probe must not be able to connect to. The API server is not
-// among it: the probe knows that address from its own environment.
+// forbidden is what the probe must not be able to connect to, except for the API server: the probe takes that address
+// from its own environment.
 func (p Platform) forbidden() []string {
 	all := slices.Concat(metadata, p.Forbidden)
 	for _, a := range public {

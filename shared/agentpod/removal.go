@@ -12,9 +12,9 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// Removable says whether a namespace may be deleted, given the Jobs in it: nil, or a *Refusal. All guards must hold:
-// our label, our name prefix, an expiry that has passed, and no Job of ours that still runs. What can't be read (an
-// expiry that is no time) is kept.
+// Removable says whether a namespace may be deleted, given the Jobs in it: nil, or a *Refusal. All conditions must
+// hold: our label, our name prefix, an expiry that has passed, and no Job of ours that still runs. If the expiry can't
+// be read, the namespace is kept.
 func Removable(ns *corev1.Namespace, jobs []batchv1.Job, now time.Time) error {
 	if !strings.HasPrefix(ns.Name, NamespacePrefix) {
 		return refuse("not_ours", "namespace %s does not begin with %s", ns.Name, NamespacePrefix)
@@ -37,22 +37,22 @@ func Removable(ns *corev1.Namespace, jobs []batchv1.Job, now time.Time) error {
 	return nil
 }
 
-// Expiry is until when a namespace is to be kept; false when it doesn't say.
+// Expiry is until when a namespace is to be kept; false if it doesn't say.
 func Expiry(ns metav1.Object) (time.Time, bool) {
 	expires, err := time.Parse(time.RFC3339, ns.GetAnnotations()[AnnotationExpiresAt])
 	return expires, err == nil
 }
 
-// removalPatience is how long the removal of a namespace may take: agents have a minute to
-// leave, volumes some to be detached.
+// removalPatience is how long the removal of a namespace may take: agents have a minute to end, and volumes need some
+// time to be detached.
 const removalPatience = 3 * time.Minute
 
-// leaveMargin is what a pod's end may take beyond its grace period.
+// leaveMargin is how long a pod may take to end beyond its grace period.
 const leaveMargin = 10 * time.Second
 
-// Departing says what is to be done about a namespace that is being removed and stands in a run's way: nil, it will be
-// gone soon; a *Delay that names what is still in it; or a *Refusal that names what holds it up, which only a person
-// can take away. now is the time by the API server's clock.
+// Departing says what to do about a namespace that is being removed and stands in a run's way: nil, it will be gone
+// soon; a *Delay that names what is still in it; or a *Refusal that names what blocks the removal until a person helps.
+// now is the time by the API server's clock.
 // https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/namespace-v1/#NamespaceStatus
 func Departing(ns *corev1.Namespace, now time.Time) error {
 	since := ns.DeletionTimestamp
@@ -80,8 +80,8 @@ func Departing(ns *corev1.Namespace, now time.Time) error {
 	return nil
 }
 
-// Lingering says why a Job that was told to stop stands in the way of the issue's next one for longer than its pod may
-// take to end: a *Delay, or nil. now is the time by the API server's clock.
+// Lingering says whether a Job that was told to stop blocks the issue's next one for longer than its pod may take to
+// end: then a *Delay, else nil. now is the time by the API server's clock.
 func Lingering(job *batchv1.Job, grace time.Duration, now time.Time) error {
 	since := job.DeletionTimestamp
 	if since == nil || now.Sub(since.Time) <= grace+leaveMargin {
@@ -103,25 +103,24 @@ func Reusable(ns metav1.Object, r events.AgentRequested) error {
 	return nil
 }
 
-// Fate is what becomes of a Job that has the name already, when the next one is requested.
+// Fate is what happens to an existing Job when the next one is requested.
 type Fate int
 
-// What is to be done about a Job that is already there.
+// What to do about a Job that already exists.
 const (
 	Keep    Fate = iota // it is the requested Job
 	Replace             // it has ended: it makes room
-	Stop                // its run has gone on without it: it is told to go
+	Stop                // its run continued without it: stop it
 	Leaving             // it is being deleted: its pod may still be at work
-	Late                // it is a later Job of the run: the request is old
+	Late                // it is a later Job of the run: the request is out of date
 )
 
 // FateOf compares the Job that has the name with the one requested, whose run is
 // not over. A Job that is not ours is a *Refusal.
 //
-// An issue has one active run. So a Job of another run of it has had its time, also where its pod still works: after
-// its report it is about to exit, or it was told to stop, or it hangs. And of one run only the last Job counts. If that
-// has ended and the run has not, nobody knows any more what came of it, as after a restore of the database: it is done
-// again.
+// An issue has one active run. So a Job of another run is obsolete even if its pod still works: it has reported and is
+// about to exit, or was told to stop, or hangs. And of one run only the last Job counts. If that has ended and the run
+// has not, its result is lost, for example by a restore of the database, and it is done again.
 func FateOf(existing *batchv1.Job, r events.AgentRequested) (Fate, error) {
 	if !madeByUs(existing) {
 		return Keep, refuse(reason.JobTaken, "namespace %s has a Job %s that is not the platform's", existing.Namespace, existing.Name)

@@ -15,11 +15,11 @@ import (
 )
 
 // AgentSandbox is the project's setting with which kubernetes-sigs/agent-sandbox makes the agent's pod, in place of a
-// Job: for clusters whose isolation, audit or billing hangs on Sandboxes.
+// Job: for clusters whose isolation, audit or billing depends on Sandboxes.
 //
-// The pod is the Job's to the letter. What a Job does besides, a Sandbox does not:
-// a pod that fails stays failed, and there is no second try. A pod that is deleted, as
-// by a node's drain, is made anew until the deadline, and goes on from its snapshot.
+// The pod is exactly the Job's. But a Sandbox does less than a Job: a pod that fails stays failed, without a second
+// try. A pod that is deleted, for example by a node's drain, is replaced until the deadline and continues from its
+// snapshot.
 // https://github.com/kubernetes-sigs/agent-sandbox/blob/main/controllers/sandbox_controller.go
 const AgentSandbox = "agent-sandbox"
 
@@ -36,29 +36,29 @@ type Sandbox struct {
 	Status SandboxStatus `json:"status,omitzero"`
 }
 
-// SandboxSpec is the pod, and until when it may be.
+// SandboxSpec is the pod, and until when it may exist.
 type SandboxSpec struct {
 	PodTemplate SandboxPod `json:"podTemplate"`
-	// ShutdownTime is when the controller deletes the pod, however often it was made anew.
+	// ShutdownTime is when the controller deletes the pod, however often it was replaced.
 	ShutdownTime *metav1.Time `json:"shutdownTime,omitempty"`
 	// ShutdownPolicy is Retain: the Sandbox stays and says that its time was up.
 	ShutdownPolicy string `json:"shutdownPolicy,omitempty"`
 }
 
-// SandboxPod is a pod's template. Of its metadata there are labels and annotations only.
+// SandboxPod is a pod's template. Its metadata are labels and annotations only.
 type SandboxPod struct {
 	Metadata SandboxPodMeta `json:"metadata"`
 	Spec     corev1.PodSpec `json:"spec"`
 }
 
-// SandboxPodMeta goes onto the pod.
+// SandboxPodMeta is put on the pod.
 type SandboxPodMeta struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// SandboxStatus is what the controller says: Finished some time after the pod has ended, and
-// not in early releases (0.2); Ready with a reason where the pod can't be made, or its time is up.
+// SandboxStatus is what the controller says: Finished some time after the pod has ended, though not in early releases
+// (0.2); Ready with a reason if the pod can't be made, or its time is up.
 type SandboxStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
@@ -77,7 +77,7 @@ func (s *Sandbox) DeepCopyObject() runtime.Object {
 	return &c
 }
 
-// offers says whether pods can be made by what a project names: nil, or a *Refusal.
+// offers says whether this platform has what the project wants its pods made by: nil, or a *Refusal.
 func (p Platform) offers(sandbox string) error {
 	switch {
 	case sandbox == "":
@@ -99,7 +99,7 @@ func sandbox(job *batchv1.Job, r events.AgentRequested, version string) *Sandbox
 	template := job.Spec.Template
 	template.Labels = maps.Clone(template.Labels)
 	template.Labels[LabelSandbox] = AgentSandbox
-	// Of the pod by itself; the Sandbox's own end is for pods that were made anew.
+	// The deadline of this pod; the Sandbox's own is for replaced pods.
 	template.Spec.ActiveDeadlineSeconds = job.Spec.ActiveDeadlineSeconds
 	until := metav1.NewTime(r.Deadline.UTC())
 	return &Sandbox{
@@ -147,8 +147,8 @@ func (s *Sandbox) finished(cause string) bool {
 
 func (s *Sandbox) expired() bool { return s.condition("Ready").Reason == "SandboxExpired" }
 
-// JudgeSandbox tells the outcome from the Sandbox and its own pods. The pods come
-// first: early releases say nothing of one that has ended.
+// JudgeSandbox finds the outcome from the Sandbox and its own pods. The pods come first, because early releases don't
+// say when one has ended.
 func JudgeSandbox(s *Sandbox, pods []corev1.Pod, now time.Time) Outcome {
 	pod := newest(pods)
 	switch {
@@ -159,7 +159,7 @@ func JudgeSandbox(s *Sandbox, pods []corev1.Pod, now time.Time) Outcome {
 	case pod == nil:
 		return judgeSandboxWithoutPod(s, now)
 	case pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodFailed:
-		return judgeLive(pod, nil, now) // one that is on its way out gets a successor
+		return judgeLive(pod, nil, now) // a pod that is being deleted gets a successor
 	}
 	if outcome, ok := judgePod(pod); ok {
 		return outcome
@@ -177,5 +177,5 @@ func judgeSandboxWithoutPod(s *Sandbox, now time.Time) Outcome {
 	case ready.Type == "" && !young:
 		return failed(reason.ConfigError, "Nobody has made a pod of the run's Sandbox for %s: is agent-sandbox's controller at work?", podPatience)
 	}
-	return Outcome{State: Running} // a pod that was deleted is being made anew
+	return Outcome{State: Running} // a deleted pod is being replaced
 }

@@ -25,15 +25,15 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// annotationSpec is a digest of what was asked for: the API server fills a spec in,
-// so that what is read back tells nothing.
+// annotationSpec is a digest of what was asked for. The API server fills in a spec, so it can't be compared with what
+// is read back.
 const annotationSpec = "codexk8s.dev/spec"
 
 // knativeServing is where the activator, which holds the calls to a service at zero pods, and the autoscaler are.
 const knativeServing = "knative-serving"
 
-// perPod is what a pod of a service costs beside its own container: Knative's
-// queue-proxy, which names no limits and so gets those of the LimitRange.
+// perPod is what a pod of a service needs besides its own container: Knative's queue-proxy, which names no limits and
+// so gets those of the LimitRange.
 var perPod = corev1.ResourceList{
 	corev1.ResourceRequestsCPU:    resource.MustParse("250m"),
 	corev1.ResourceRequestsMemory: resource.MustParse("256Mi"),
@@ -41,8 +41,8 @@ var perPod = corev1.ResourceList{
 	corev1.ResourceLimitsMemory:   resource.MustParse("1Gi"),
 }
 
-// addServices gives a run of a full-env role its project's services: Knative Services, room for their pods, a way to
-// them and back, and their addresses in the agent's environment.
+// addServices gives a run of a full-env role its project's services: Knative Services, quota for their pods, network
+// policies, and their addresses in the agent's environment.
 func addServices(o *Objects, r events.AgentRequested, p Platform, meta func(string) metav1.ObjectMeta) error {
 	if len(r.Services) == 0 {
 		return nil
@@ -61,8 +61,8 @@ func addServices(o *Objects, r events.AgentRequested, p Platform, meta func(stri
 		makeRoom(quota.Spec.Hard, s, size)
 	}
 	for _, object := range o.Support {
-		// Git hosting is for the agent. A project's services get names, and each other by way of the ingress: nothing
-		// that they do needs the internet, and the agent, which may send them anything, must not get more through them.
+		// Git hosting is for the agent only. A project's services reach DNS, and each other through the ingress. They
+		// get no internet, because the agent may send them anything and must not reach more through them.
 		if policy, ok := object.Value.(*networkingv1.NetworkPolicy); ok && policy.Name == "egress-git" {
 			policy.Spec.PodSelector = ofServices(metav1.LabelSelectorOpDoesNotExist)
 		}
@@ -92,8 +92,8 @@ func ServiceURL(service, namespace string) string {
 	return "http://" + service + "." + namespace + ".svc.cluster.local"
 }
 
-// knativeService is one service. What changes with each run stands on the Service
-// alone: a changed template would be a new revision, and a pod to start.
+// knativeService is one service. What changes with each run is on the Service only: a changed template would make a new
+// revision, and a pod to start.
 func knativeService(meta metav1.ObjectMeta, s events.Service, size Size, addresses []corev1.EnvVar) (*servingv1.Service, error) {
 	meta.Labels[labelName] = s.Name
 	meta.Labels[networking.VisibilityLabelKey] = serving.VisibilityClusterLocal
@@ -140,8 +140,8 @@ func serviceContainer(s events.Service, size Size, addresses []corev1.EnvVar) co
 			},
 			Requests: corev1.ResourceList{corev1.ResourceCPU: scaled(size.CPU, 1, 4), corev1.ResourceMemory: scaled(size.Memory, 1, 2)},
 		},
-		// Knative takes these in a container, not in a pod. The root stays writable,
-		// within its limit: these images are the project's, and most write somewhere.
+		// Knative accepts these on a container, not on a pod. The root file system stays writable, within its limit,
+		// because the images are the project's and most write somewhere.
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: ptr(false),
 			RunAsNonRoot:             ptr(true),
@@ -155,8 +155,8 @@ func serviceContainer(s events.Service, size Size, addresses []corev1.EnvVar) co
 	return c
 }
 
-// makeRoom adds what the service's pods may use to the quota: as many as it may
-// have, and one more of the revision that goes while the next one comes.
+// makeRoom adds what the service's pods may use to the quota: as many as it may have, and one more for the old revision
+// while the next one starts.
 func makeRoom(hard corev1.ResourceList, s events.Service, size Size) {
 	own := corev1.ResourceList{
 		corev1.ResourceRequestsCPU: scaled(size.CPU, 1, 4), corev1.ResourceRequestsMemory: scaled(size.Memory, 1, 2),
@@ -173,8 +173,9 @@ func makeRoom(hard corev1.ResourceList, s events.Service, size Size) {
 	}
 }
 
-// ingressToServices lets in whoever brings a call to a service: Knative's ingress when the service is awake, the
-// activator when it isn't, the autoscaler, which asks for the load. The agent itself goes by the ingress as well.
+// ingressToServices lets in what forwards a call to a service: Knative's ingress while the service is awake, the
+// activator while it isn't, and the autoscaler, which asks for the load. The agent's calls come through the ingress
+// too.
 func ingressToServices(meta metav1.ObjectMeta, p Platform) *networkingv1.NetworkPolicy {
 	from := p.Gateways
 	if !slices.ContainsFunc(from, func(g Peer) bool { return g.Namespace == knativeServing && len(g.Labels) == 0 }) {
@@ -200,8 +201,8 @@ func resourceQuota(objects []Object) *corev1.ResourceQuota {
 	return objects[i].Value.(*corev1.ResourceQuota)
 }
 
-// RenewService brings a service that exists to what is asked for: it is left over from this event's first delivery, or
-// from the run before. false means that nothing is to be done; an object that is not ours is a *Refusal.
+// RenewService changes an existing service to what is asked for: it is left over from this event's first delivery, or
+// from the run before. false means that nothing changes; an object that is not ours is a *Refusal.
 func RenewService(existing, asked *servingv1.Service) (changed bool, err error) {
 	if !madeByUs(existing) {
 		return false, refuse(reason.ServiceTaken, "namespace %s has a Knative Service %s that is not the platform's; rename it in the project's services", existing.Namespace, existing.Name)

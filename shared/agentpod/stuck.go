@@ -13,8 +13,8 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// How long a Job may be stuck before the run is given up, where it may still come right.
-// Registries have bad minutes and autoscalers need some to bring a node.
+// How long a Job that may still recover may be stuck before the run is given up. Registries have bad minutes, and
+// autoscalers need some to add a node.
 const (
 	pullPatience     = 2 * time.Minute
 	podPatience      = 2 * time.Minute
@@ -24,12 +24,12 @@ const (
 	createPatience   = 15 * time.Minute // the node creates the container and does not say what takes so long
 )
 
-// freshness is how old a warning may be that tells of now: what lasts is said again within
-// a minute, and from the 25th time on within five.
+// freshness is how old a current warning may be: what lasts is repeated within a minute, and from the 25th time on
+// within five.
 // https://github.com/kubernetes/client-go/blob/v0.35.0/tools/record/events_cache.go
 const freshness = 6 * time.Minute
 
-// judgeLive looks at a pod that has not ended: does it still make its way?
+// judgeLive looks at a pod that has not ended: is it still making progress?
 func judgeLive(pod *corev1.Pod, warnings []corev1.Event, now time.Time) Outcome {
 	if gone := pod.DeletionTimestamp; gone != nil {
 		// A pod on a dead node stays "terminating" for ever, and its successor
@@ -60,8 +60,8 @@ func judgeLive(pod *corev1.Pod, warnings []corev1.Event, now time.Time) Outcome 
 	return judgeCreating(pod, warnings, waited, now)
 }
 
-// Lingers reports whether a Job's agent has ended in a pod that goes on, for a sidecar
-// runs in it. The Job gets no next try and no end by itself: it is to be stopped.
+// Lingers reports whether a Job's agent has ended while its pod goes on, because a sidecar runs in it. Such a Job gets
+// no next try and does not end by itself, so it has to be stopped.
 func Lingers(pods []corev1.Pod) bool {
 	pod := newest(pods)
 	if pod == nil || ended(pod) || pod.DeletionTimestamp != nil || terminated(pod) == nil || probing(pod) {
@@ -70,7 +70,7 @@ func Lingers(pods []corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return !isOurs(c.Name) && c.State.Running != nil })
 }
 
-// judgeUnplaced is for a pod that has no node, or one that has not noticed.
+// judgeUnplaced is for a pod that has no node, or whose node has not noticed it.
 func judgeUnplaced(pod *corev1.Pod, now time.Time) (Outcome, bool) {
 	age := now.Sub(pod.CreationTimestamp.Time)
 	c := podCondition(pod, corev1.PodScheduled)
@@ -96,7 +96,7 @@ func judgeUnplaced(pod *corev1.Pod, now time.Time) (Outcome, bool) {
 	return Outcome{}, false
 }
 
-// since is from when the pod could have started what it waits with: the agent waits for the probe, and both for a node.
+// since is when the waiting container could have started: the agent waits for the probe, and both for a node.
 func since(pod *corev1.Pod) time.Time {
 	at := pod.CreationTimestamp.Time
 	for _, kind := range []corev1.PodConditionType{corev1.PodScheduled, corev1.PodInitialized} {
@@ -107,7 +107,7 @@ func since(pod *corev1.Pod) time.Time {
 	return at
 }
 
-// Waits reports whether a container of the pod waits for anything but its turn.
+// Waits reports whether a container of the pod waits for something other than its turn.
 func Waits(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(statuses(pod), func(c corev1.ContainerStatus) bool { return c.State.Waiting != nil && !inTurn(c.State.Waiting) })
 }
@@ -116,12 +116,12 @@ func inTurn(w *corev1.ContainerStateWaiting) bool {
 	return w.Reason == "" || w.Reason == "ContainerCreating" || w.Reason == "PodInitializing"
 }
 
-// pulling are the reasons for which a container waits for its image, with what the registry said.
+// pulling are the reasons why a container waits for its image, with what the registry said.
 // https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/kubelet/images/types.go
 var pulling = []string{"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed"}
 
-// judgeWaiting is for a container that the node can't start, of whoever it is: the
-// agent waits for those that the cluster put before it.
+// judgeWaiting is for a container that the node can't start, ours or not: the agent waits for those that the cluster
+// put before it.
 // https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/kubelet/container/sync_result.go
 func judgeWaiting(c corev1.ContainerStatus, waited time.Duration) (Outcome, bool) {
 	why, message := c.State.Waiting.Reason, strings.TrimSuffix(c.State.Waiting.Message, ".")
@@ -147,8 +147,8 @@ func judgeWaiting(c corev1.ContainerStatus, waited time.Duration) (Outcome, bool
 	return failed(reason.ConfigError, "The agent's container can't be created (%s): %s", why, message), true
 }
 
-// pullRefused reports whether a registry will give the same answer again, as it does not
-// where it is away, slow, or has had too many requests.
+// pullRefused reports whether a registry will give the same answer again. It may not if it is away, slow, or had too
+// many requests.
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
 func pullRefused(message string) bool {
 	message = strings.ToLower(message)
@@ -161,8 +161,8 @@ func pullRefused(message string) bool {
 	}, func(s string) bool { return strings.Contains(message, s) })
 }
 
-// judgeCreating is for a container that the node has long been creating. Only its
-// warnings say what it lacks: a volume, the network.
+// judgeCreating is for a container that the node has been creating for long. Only the warnings say what is missing: a
+// volume, the network.
 func judgeCreating(pod *corev1.Pod, warnings []corev1.Event, waited time.Duration, now time.Time) Outcome {
 	c := containerStatus(pod)
 	if c == nil || c.State.Waiting == nil || waited <= mountPatience {
@@ -182,8 +182,8 @@ func judgeCreating(pod *corev1.Pod, warnings []corev1.Event, waited time.Duratio
 	return Outcome{State: Running}
 }
 
-// judgeWithoutPod is for a Job that has no pod, or whose last one has ended: will there
-// be another? The recorded warnings tell, for a refused pod shows nowhere else.
+// judgeWithoutPod is for a Job that has no pod, or whose last one has ended: will there be another? Only the recorded
+// warnings show a refused pod.
 func judgeWithoutPod(job *batchv1.Job, last *corev1.Pod, warnings []corev1.Event, now time.Time) Outcome {
 	from := job.CreationTimestamp.Time
 	if last != nil && last.CreationTimestamp.After(from) {
@@ -208,8 +208,8 @@ func judgeWithoutPod(job *batchv1.Job, last *corev1.Pod, warnings []corev1.Event
 	return Outcome{State: Running}
 }
 
-// refusedForGood tells what the API server will say again of the same pod from what
-// passes: a webhook that is away, a quota or an account that it does not know yet.
+// refusedForGood tells what the API server will always say about the same pod from what passes: a webhook that is away,
+// a quota or an account that it does not know yet.
 func refusedForGood(message string) bool {
 	for _, passing := range []string{"status unknown for quota", "error looking up service account", "being terminated", "object has been modified", "not yet ready to handle request"} {
 		if strings.Contains(message, passing) {
@@ -220,7 +220,7 @@ func refusedForGood(message string) bool {
 		strings.Contains(message, " denied the request") || strings.Contains(message, "denied request")
 }
 
-// latest is the newest warning of a kind that tells of now.
+// latest is the newest current warning of a kind.
 func latest(warnings []corev1.Event, now time.Time, of func(corev1.Event) bool) *corev1.Event {
 	var last *corev1.Event
 	for i, w := range warnings {
@@ -232,8 +232,8 @@ func latest(warnings []corev1.Event, now time.Time, of func(corev1.Event) bool) 
 	return last
 }
 
-// saidAt is when an event was recorded last; which of its times are set depends on who did. One that does not say is of
-// now.
+// saidAt is when an event was last recorded; which of its times are set depends on who recorded it. Without any it
+// counts as current.
 func saidAt(e corev1.Event, now time.Time) time.Time {
 	at := e.CreationTimestamp.Time
 	for _, t := range []metav1.Time{e.FirstTimestamp, e.LastTimestamp, metav1.Time(e.EventTime)} {

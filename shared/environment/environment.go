@@ -15,11 +15,11 @@
 //	    maxScale: 1                        # pods at most, 1 to 5; it always scales to zero
 //	    ready: /healthz                    # answers 2xx when the service is ready; "" = the port is open
 //
-// The file belongs to the repository and is read from the base branch, the state that people have reviewed: people who
-// may merge choose the images, agents do not. It can name no secret, no volume and no account, so a service holds
-// nothing that an agent could be after.
+// The file belongs to the repository and is read from the base branch, which people have reviewed: people who may merge
+// choose the images, agents do not. It can name no secret, no volume and no account, so a service holds nothing that an
+// agent could want.
 //
-// The package is pure. All that is wrong comes in one error, each with its line.
+// The package is pure. One error lists all faults, each with its line.
 package environment
 
 import (
@@ -39,10 +39,10 @@ import (
 // APIVersion is the version of the format that this release reads.
 const APIVersion = "codexk8s.dev/v1"
 
-// DefaultFile is where the file lies in a repository unless its project says otherwise.
+// DefaultFile is the file's path in a repository unless its project says otherwise.
 const DefaultFile = "services.yaml"
 
-// Bounds of what a file may ask for. A namespace is a shared cluster's guest.
+// Bounds of what a file may ask for, as clusters are shared.
 const (
 	maxServices = 10
 	maxScale    = 5
@@ -59,7 +59,7 @@ var (
 
 var (
 	// https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#rfc-1035-label-names
-	// What Knative asks of a Service's name: it begins with a letter.
+	// Knative's rule for a Service's name: it begins with a letter.
 	name    = regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`)
 	envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	// registry/path, then a tag, a digest or both.
@@ -68,7 +68,7 @@ var (
 	path  = regexp.MustCompile(`^/[A-Za-z0-9/._~%!$&'()*+,;=:@?-]*$`)
 )
 
-// What Knative sets in a container, and we do: nobody else may.
+// What Knative and we set in a container; a file may not.
 // https://knative.dev/docs/serving/services/environment-variables/ and the runtime contract
 var reserved = regexp.MustCompile(`^(PORT|K_SERVICE|K_CONFIGURATION|K_REVISION|SERVICE_.*_URL)$`)
 
@@ -133,7 +133,7 @@ type checker struct {
 	path   []any
 }
 
-// bad notes a fault of one of the service's keys; of one that it doesn't have, on the service's own line.
+// bad notes a fault of one of the service's keys, on the service's own line if it lacks the key.
 func (c *checker) bad(key, format string, args ...any) {
 	c.source.Bad(slices.Concat(c.path, []any{key}), format, args...)
 }
@@ -199,7 +199,7 @@ func (c *checker) words(key string, words []string) []string {
 	return words
 }
 
-// env checks the service's variables, in the order in which they stand in the file.
+// env checks the service's variables in the order of the file.
 func (c *checker) env(env map[string]string) map[string]string {
 	path := func(key string) []any { return slices.Concat(c.path, []any{"env", key}) }
 	line := func(key string) int { return c.source.Line(path(key)...) }

@@ -14,7 +14,7 @@ const (
 	KindQuestion ApprovalKind = "question" // one of some options, or a text
 )
 
-// ApprovalState is how far a request is; shared/approval has the states.
+// ApprovalState is how far a request has got; shared/approval has the states.
 type ApprovalState string
 
 // Final reports whether nothing more can happen to a request in this state.
@@ -26,26 +26,26 @@ type GitHubAccount struct {
 	ID    int64  `json:"id,omitempty"` // GitHub's number; 0 = not known
 }
 
-// ApprovalRequested asks people to decide or to answer. It never changes: who wants to ask something else makes another
-// request. shared/approval seals it: only then ID and Digest are set.
+// ApprovalRequested asks people to decide or to answer. It never changes: asking something else is another request.
+// shared/approval seals it, which sets ID and Digest.
 type ApprovalRequested struct {
 	RunRef
-	ID   string       `json:"id"` // UUID, made of the run, the digest and Repeat: the same asked twice is one request
+	ID   string       `json:"id"` // UUID, derived from the run, the digest and Repeat: asking the same twice is one request
 	Kind ApprovalKind `json:"kind"`
 
 	Stage string `json:"stage"` // "dev"
-	Role  string `json:"role"`  // of the agent, by which the policy is chosen
-	// Action is by what the policy is chosen: "tool:secret_sync", "label:run:qa", "step:deploy", "question".
+	Role  string `json:"role"`  // of the agent; the policy depends on it
+	// Action is what the policy is looked up by: "tool:secret_sync", "label:run:qa", "step:deploy", "question".
 	Action string `json:"action"`
 	// Title says what is asked, for people, in one line: for an approval in the platform's words, for a question in the
 	// agent's.
 	Title string `json:"title"`
-	// Arguments are with what the action will be done, a JSON object in canonical form. They hold no secret.
+	// Arguments are the action's arguments, a JSON object in canonical form. They hold no secret.
 	Arguments json.RawMessage `json:"arguments,omitempty"`
 	Options   []string        `json:"options,omitempty"`  // of a question, 2 to 5
 	FreeText  bool            `json:"freeText,omitempty"` // a question may be answered in other words
 
-	// What the agent says of it, which nobody has checked.
+	// The agent's own words, which nobody has checked.
 	Justification string         `json:"justification,omitempty"`
 	Risk          string         `json:"risk,omitempty"`
 	Links         []ApprovalLink `json:"links,omitempty"` // at most 5
@@ -57,7 +57,7 @@ type ApprovalRequested struct {
 	Digest string `json:"digest"`
 
 	RequestedBy GitHubAccount `json:"requestedBy"` // whose run it is
-	// Repeat is how often the run was given an outcome of the same before: a yes is used once.
+	// Repeat is how often the run has had the same request decided before: a yes is used once.
 	Repeat int       `json:"repeat,omitempty"`
 	At     time.Time `json:"at"` // UTC
 }
@@ -71,7 +71,7 @@ type ApprovalLink struct {
 // EventSubject is the request's id.
 func (a ApprovalRequested) EventSubject() string { return a.ID }
 
-// Choice is what somebody wants of a request.
+// Choice is what somebody chose.
 type Choice string
 
 // The choices. A question is answered or, if nobody shall answer it, denied.
@@ -81,16 +81,16 @@ const (
 	Answer  Choice = "answer"
 )
 
-// ApprovalVoted says that somebody clicked, wrote or called. Who that is and whether it counts is yet to be decided.
+// ApprovalVoted says that somebody clicked, wrote or called. Who that is, and whether it counts, is not decided yet.
 type ApprovalVoted struct {
-	ID        string `json:"id"`               // the channel's own of the click: told twice, it is one
+	ID        string `json:"id"`               // the channel's id of the click: delivered twice, it is one vote
 	RequestID string `json:"requestId"`        // of ApprovalRequested
-	Digest    string `json:"digest,omitempty"` // as the button had it, the beginning of the request's; "" = the channel has none
+	Digest    string `json:"digest,omitempty"` // from the button, the beginning of the request's; "" = the channel has none
 	Choice    Choice `json:"choice"`
 	Option    int    `json:"option,omitempty"` // of a question, from 1 on; 0 = Text is the answer
 	Text      string `json:"text,omitempty"`   // a reason, or the answer; at most 2,000 characters
 	By        Voter  `json:"by"`
-	// At is the channel's time of the click, UTC. It is for show: what comes too late is decided by our clock.
+	// At is the channel's time of the click, UTC, for show only: our clock decides what comes too late.
 	At time.Time `json:"at"`
 }
 
@@ -99,29 +99,30 @@ type Voter struct {
 	Channel string `json:"channel"`        // of the list in shared/approval
 	Account string `json:"account"`        // the channel's own id, "U02ABC"; GitHub's number as digits; the name of an HTTP approver
 	Name    string `json:"name,omitempty"` // for people
-	Chat    string `json:"chat,omitempty"` // where it was, as the Target of what was sent there; "" = the channel does not say
+	Chat    string `json:"chat,omitempty"` // where it was, like the Target of a message sent there; "" = the channel doesn't say
 }
 
 // EventSubject is the request's id.
 func (a ApprovalVoted) EventSubject() string { return a.RequestID }
 
-// ApprovalDue comes due when something is to be done about a request that is not decided: remind, escalate, expire.
+// ApprovalDue comes due when something has to be done about an undecided request: remind, escalate, expire.
 type ApprovalDue struct {
 	RunRef
 	RequestID string `json:"requestId"`
-	Round     int    `json:"round"` // one more with every timer of the request: an older one does nothing
+	Round     int    `json:"round"` // grows with every timer of the request: an older one does nothing
 }
 
 // EventSubject is the request's id.
 func (a ApprovalDue) EventSubject() string { return a.RequestID }
 
-// ApprovalChanged is what every channel shall show of a request from now on. What is shown of a newer version stays.
+// ApprovalChanged is what every channel is to show of a request from now on. A newer version that is already shown
+// stays.
 type ApprovalChanged struct {
 	RunRef
 	Message ApprovalMessage `json:"message"`
-	// Targets are all places that have the message, or shall get it. One that "all" stands for may be named beside it.
+	// Targets are all places that have the message or are to get it. One that "all" includes may be named as well.
 	Targets []ApprovalTarget `json:"targets"`
-	// Reminder is for those who have the message already: a new short message that points at it. nil = none is due.
+	// Reminder is for places that have the message already: a new short message that points to it. nil = none is due.
 	Reminder *ApprovalReminder `json:"reminder,omitempty"`
 }
 
@@ -134,7 +135,7 @@ type ApprovalTarget struct {
 	Target  string `json:"target,omitempty"` // the channel's own name of the chat or project; "" = the one it is connected to
 }
 
-// ApprovalReminder is a short message beside the one that waits.
+// ApprovalReminder is a short message in addition to the one that waits.
 type ApprovalReminder struct {
 	Number int    `json:"number"` // from 1 on, escalations included
 	Text   string `json:"text"`   // plain, in the message's language
@@ -145,13 +146,13 @@ type ApprovalReminder struct {
 type ApprovalMessage struct {
 	RequestID string        `json:"requestId"`
 	Digest    string        `json:"digest"`  // the first twelve digits of the request's
-	Version   int64         `json:"version"` // from 1 on, one more with every change
+	Version   int64         `json:"version"` // from 1, grows with every change
 	Lang      string        `json:"lang"`    // en or ru
 	Kind      ApprovalKind  `json:"kind"`
 	State     ApprovalState `json:"state"`
 	Action    string        `json:"action"`
 	Title     string        `json:"title"`
-	// Arguments are the request's own, canonical; Fields the same for people: one for each key, sorted.
+	// Arguments are the request's, in canonical form; Fields are the same for people: one for each key, sorted.
 	Arguments     json.RawMessage    `json:"arguments,omitempty"`
 	Fields        []ApprovalField    `json:"fields,omitempty"`
 	Justification string             `json:"justification,omitempty"` // the agent's words
@@ -167,7 +168,7 @@ type ApprovalMessage struct {
 	Outcome       string             `json:"outcome,omitempty"` // a line for people; "" = not decided
 }
 
-// ApprovalField is one argument as people read it; what is no text or number is JSON.
+// ApprovalField is one argument as people read it; anything but a text or a number is JSON.
 type ApprovalField struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -202,7 +203,7 @@ type ApprovalDecided struct {
 	Arguments json.RawMessage `json:"arguments,omitempty"` // as they were shown
 	Digest    string          `json:"digest"`
 	Outcome   ApprovalState   `json:"outcome"`          // a final one
-	By        []string        `json:"by,omitempty"`     // as Who of ApprovalVoteLine; empty where no person did it
+	By        []string        `json:"by,omitempty"`     // like Who of ApprovalVoteLine; empty if no person did it
 	Option    int             `json:"option,omitempty"` // of an answered question, from 1 on; 0 = Text
 	Text      string          `json:"text,omitempty"`   // the answer, the reason of a denial, or why it ended
 	At        time.Time       `json:"at"`               // UTC
@@ -221,7 +222,7 @@ type ApprovalDelivered struct {
 // EventSubject is the request's id.
 func (a ApprovalDelivered) EventSubject() string { return a.RequestID }
 
-// ApprovalUndeliverable says that a place can't show a version of the message, however often it is tried.
+// ApprovalUndeliverable says that a place can't show a version of the message.
 type ApprovalUndeliverable struct {
 	RequestID string `json:"requestId"`
 	Version   int64  `json:"version"`

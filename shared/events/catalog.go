@@ -12,8 +12,8 @@ const (
 	TypeResourceDeleted = "dev.knative.apiserver.resource.delete"
 )
 
-// Catalog says which function consumes which event types. It is the single source: the Triggers in eventing/, the
-// routes of each function and the receipts that timekeeper waits for are held against it.
+// Catalog says which function consumes which event types. It is the single source: tests compare it with the Triggers
+// in eventing/ and the routes of each function, and timekeeper waits for the receipts that follow from it.
 var Catalog = map[string][]string{
 	"stage-router": {
 		GitHubType("issues"),
@@ -73,15 +73,15 @@ var Catalog = map[string][]string{
 	},
 }
 
-// Wakes says which events reach a function only to start it, in time for what they lead to: from zero a label would
-// else wait for one cold start after the other. The function answers and does nothing, and owes no receipt. Its Trigger
-// lets such an event through only where it will lead to something.
+// Wakes says which events reach a function only to start it in time for what follows: otherwise, from zero, a label
+// would wait for one cold start after the other. The function answers, does nothing, and owes no receipt. Its Trigger
+// passes such an event only if something will follow.
 var Wakes = map[string][]string{
 	"agent-launcher": {GitHubType("issues"), GitHubType("pull_request")},
 	"github-caller":  {GitHubType("issues"), GitHubType("pull_request")},
 }
 
-// consumers is the Catalog turned round.
+// consumers is the Catalog, inverted.
 var consumers = func() map[string][]string {
 	m := map[string][]string{}
 	for function, types := range Catalog {
@@ -95,6 +95,6 @@ var consumers = func() map[string][]string {
 	return m
 }()
 
-// Consumers returns the functions that must record an event of the type, sorted;
-// none for a type that nobody hears. The result must not be changed.
+// Consumers returns the functions that must record an event of the type, sorted; none if nobody consumes the type. The
+// result must not be changed.
 func Consumers(eventType string) []string { return consumers[eventType] }

@@ -2,7 +2,7 @@
 // Catalog), and the rules of the CloudEvents envelope.
 //
 // An event is a CloudEvent 1.0. Its type lives on its payload, its id is derived from its cause, so a decision taken
-// twice emits the same event twice and every consumer recognises the second one. The envelope carries, beside the
+// twice emits the same event twice and every consumer recognises the second one. The envelope carries, besides the
 // attributes of the specification, these extensions:
 //
 //	correlationid  the work item, "owner/repo#12": the same for everything an issue causes
@@ -70,11 +70,11 @@ type Record struct {
 	Actor  string // "github:alice", "function:stage-router", "agent:<run id>"
 	Action string // past tense, "run.requested", "label.ignored"
 	Run    string // run id, or ""
-	Reason string // machine-readable, "sender_is_bot"; "" where nothing was refused
+	Reason string // machine-readable, "sender_is_bot"; "" = nothing went wrong
 	Detail string // for a person
 }
 
-// A Decision is what a decider answers: events to emit and audit to keep.
+// A Decision is what a decider returns: events to emit and audit to keep.
 type Decision struct {
 	Emit  []Draft
 	Audit []Record
@@ -106,7 +106,7 @@ func New(cause event.Event, function string, n int, d Draft) (event.Event, error
 // maxAttribute bounds an attribute in bytes: a server takes a megabyte of headers at most, and many far less.
 const maxAttribute = 4 << 10
 
-// Sendable refuses an event with an attribute that no header of HTTP can hold: it could be stored and never be sent.
+// Sendable is an error for an event with an attribute that no HTTP header can hold: it could be stored but never sent.
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#313-metadata-headers
 func Sendable(e event.Event) error {
 	attributes := map[string]string{
@@ -126,7 +126,7 @@ func Sendable(e event.Event) error {
 	return nil
 }
 
-// DeriveID makes a stable id (a UUID, version 5) out of what identifies a thing.
+// DeriveID makes a stable id (a UUID, version 5) from what identifies a thing.
 func DeriveID(parts ...string) string {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte(strings.Join(parts, "\x00"))).String()
 }
@@ -150,7 +150,7 @@ func setExtension(e *event.Event, name, value string) {
 
 // Decode reads the event's data into a payload of type P.
 // It rejects an event of another type and data that does not fit, naming both; unknown fields are allowed, so that a
-// newer release may add some. Its texts are fit to be kept: see plain.Unmarshal.
+// newer release may add some. Its texts can be stored: see plain.Unmarshal.
 func Decode[P Payload](e event.Event) (P, error) {
 	var p P
 	if e.Type() != p.EventType() {

@@ -11,7 +11,7 @@ type GitHubLookupRequested struct {
 // MaxContent is the size of the largest file that a lookup gives, in bytes.
 const MaxContent = 64 << 10
 
-// GitHubLookedUp is the file, or that there is none, or why it can't be had.
+// GitHubLookedUp is the file, or says that there is none, or why it can't be read.
 type GitHubLookedUp struct {
 	RunRef
 	Attempt int    `json:"attempt,omitempty"`
@@ -20,14 +20,14 @@ type GitHubLookedUp struct {
 	Found   bool   `json:"found,omitempty"`
 	Content string `json:"content,omitempty"` // the file, UTF-8, at most MaxContent
 	SHA     string `json:"sha,omitempty"`     // Git's name of the content
-	// Reason is why it can't be had: too_large, not_a_file, not_text, github_gone,
-	// github_refused. "" where it was found, and where it simply isn't there.
+	// Reason is why it can't be read: too_large, not_a_file, not_text, github_gone, github_refused. "" = it was found,
+	// or does not exist.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"` // the same for a person
 }
 
-// Service is one of the project's services beside an agent, a Knative Service of
-// that name in the run's namespace. shared/environment reads and checks them.
+// Service is one of the project's services for an agent, a Knative Service of that name in the run's namespace.
+// shared/environment reads and checks them.
 type Service struct {
 	Name     string            `json:"name"`  // DNS label
 	Image    string            `json:"image"` // with registry and tag or digest

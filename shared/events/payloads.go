@@ -24,7 +24,7 @@ type Kind string
 // The kinds of runs.
 const (
 	KindWork       Kind = "work"       // makes what the stage makes
-	KindRevise     Kind = "revise"     // goes on from a pull request that is there
+	KindRevise     Kind = "revise"     // continues a pull request
 	KindReview     Kind = "review"     // reads a pull request and writes nothing but its review; no label starts one yet
 	KindDiscussion Kind = "discussion" // answers in comments; no label starts one yet
 )
@@ -56,7 +56,7 @@ type RunResumed struct{ RunRef }
 // RunDeadline comes due when a run has used up its time.
 type RunDeadline struct{ RunRef }
 
-// RunCheck comes due when a run should show progress: the cluster is asked for the truth.
+// RunCheck comes due when a run should have made progress: then the cluster is asked.
 type RunCheck struct {
 	RunRef
 	Namespace string `json:"namespace"`
@@ -65,7 +65,7 @@ type RunCheck struct {
 	Attempt   int    `json:"attempt,omitempty"` // of AgentRequested
 }
 
-// AgentRequested asks for the run's Job on Kubernetes. It holds all it takes.
+// AgentRequested asks for the run's Job on Kubernetes. It holds everything that is needed.
 type AgentRequested struct {
 	RunRef
 	Namespace string    `json:"namespace"`
@@ -79,7 +79,7 @@ type AgentRequested struct {
 	Runtime   string    `json:"runtime,omitempty"` // RuntimeClass, "gvisor"; "" = the cluster's default
 	Sandbox   string    `json:"sandbox,omitempty"` // "agent-sandbox": its Sandbox makes the pod; "" = a Job does
 	Attempt   int       `json:"attempt,omitempty"` // 0 for the first Job of the run
-	// Services come up beside the agent, for a run of a full-env role.
+	// Services run next to the agent, for a full-env role.
 	Services []Service `json:"services,omitempty"`
 }
 
@@ -87,7 +87,7 @@ type AgentRequested struct {
 type AgentStopRequested struct {
 	RunRef
 	Namespace string `json:"namespace"`
-	Attempt   int    `json:"attempt,omitempty"` // of the Job that is meant: a later one of the run goes on
+	Attempt   int    `json:"attempt,omitempty"` // of the Job that is meant: a later one keeps running
 	Reason    string `json:"reason"`
 }
 
@@ -99,7 +99,7 @@ type AgentStarted struct {
 	Attempt   int    `json:"attempt,omitempty"` // of AgentRequested
 }
 
-// AgentDelayed says why the run's Job does not exist yet. It is made as soon as that has passed.
+// AgentDelayed says why the run's Job does not exist yet. It is created as soon as that is over.
 type AgentDelayed struct {
 	RunRef
 	Namespace string `json:"namespace"`
@@ -124,7 +124,7 @@ type AgentFailed struct {
 	Message   string `json:"message"` // for a person, with what to do
 }
 
-// AgentReported is the agent's final word on its run.
+// AgentReported is the agent's result of its run.
 type AgentReported struct {
 	RunRef
 	Outcome        string   `json:"outcome"`          // succeeded or failed
@@ -150,10 +150,10 @@ type EnvironmentRemoved struct {
 	Namespace string `json:"namespace"`
 }
 
-// GitHubChangeRequested is what GitHub shall show of a work item as of one version of it. A part that is empty says
-// nothing and is left alone; a part that an event of a newer version has told of never goes back.
+// GitHubChangeRequested is what GitHub is to show of a work item as of one version of it. An empty part is left alone;
+// a part never goes back to an older version.
 //
-// Earlier releases sent what had changed, under the same names; read as a wanted state it means the same.
+// Earlier releases sent only what had changed, in the same fields; read as a wanted state it means the same.
 type GitHubChangeRequested struct {
 	Repository   string `json:"repository"`
 	RepositoryID int64  `json:"repositoryId,omitempty"` // as in RunRef
@@ -161,7 +161,7 @@ type GitHubChangeRequested struct {
 	PullRequest  int    `json:"pullRequest,omitempty"`
 	RunID        string `json:"runId,omitempty"`
 
-	// Which of our labels issue and pull request carry, and which they don't. Others are not ours to touch.
+	// Which of our labels the issue and the pull request are to have, and which not. Other labels are left alone.
 	On      []string `json:"addLabels,omitempty"`
 	Off     []string `json:"removeLabels,omitempty"`
 	PullOn  []string `json:"addLabelsToPr,omitempty"`
@@ -169,15 +169,15 @@ type GitHubChangeRequested struct {
 
 	// Comment is the whole body of the one status comment, in GitHub's Markdown.
 	Comment string `json:"comment,omitempty"`
-	// Version grows with every change of what the work item shows; 0 is not guarded.
+	// Version grows with every change of what the work item shows; 0 = unversioned.
 	Version int64 `json:"commentVersion,omitempty"`
 
 	Status *CommitStatus `json:"status,omitempty"`
 
-	// Note is a comment of its own, beside the status comment; nil = none is wanted.
+	// Note is a comment of its own, besides the status comment; nil = none is wanted.
 	Note *GitHubNote `json:"note,omitempty"`
 
-	// Base is the branch whose present commit the run, which was just asked for, goes by; "" = none is to be looked up.
+	// Base is the branch whose present commit the run, which was just requested, is based on; "" = don't look it up.
 	Base string `json:"base,omitempty"`
 }
 

@@ -1,4 +1,4 @@
-// Package exitcode is what the exit codes of agent-runner say to the Job: it retries all but Done and Never.
+// Package exitcode has the exit codes of agent-runner and their meaning for the Job: it retries all but Done and Never.
 //
 // The package is pure.
 package exitcode
@@ -6,7 +6,7 @@ package exitcode
 // The exit codes.
 const (
 	Done       = 0   // the run's result is reported, or the platform asked to stop
-	Again      = 1   // a new pod may have more luck
+	Again      = 1   // a new pod may succeed
 	Never      = 42  // no new pod would: the Job fails at once
 	Terminated = 143 // ended by SIGTERM, with the session saved
 )

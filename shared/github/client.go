@@ -24,8 +24,8 @@ import (
 // defaultURL is GitHub's own API; an Enterprise Server has https://HOST/api/v3.
 const defaultURL = "https://api.github.com"
 
-// Config says which GitHub and as whom: as an App (AppID and AppKey), or with a plain Token. The App comes first when
-// both are set.
+// Config says which GitHub to call and as whom: as an App (AppID and AppKey), or with a plain Token. If both are set
+// the App is used.
 type Config struct {
 	URL     string        // of the REST API; "" is defaultURL
 	Token   string        // personal or machine user's token
@@ -34,8 +34,7 @@ type Config struct {
 	Timeout time.Duration // of one call; 0 is 15 s
 }
 
-// Clients holds one go-github client per credential, so that what each has learnt of its rate limit is kept. It is safe
-// for concurrent use.
+// Clients holds one go-github client per credential, which remembers its rate limit. It is safe for concurrent use.
 type Clients struct {
 	config    Config
 	url       *url.URL
@@ -52,12 +51,12 @@ type Clients struct {
 // Client calls GitHub with one credential.
 type Client struct {
 	*gh.Client
-	// Credential names who calls, without being a secret, "installation:123", "app:7" or "token:<hash>". Limits are
-	// GitHub's per credential, so pauses are kept under it.
+	// Credential names the caller and is no secret: "installation:123", "app:7" or "token:<hash>". GitHub's limits are
+	// per credential, and so are pauses.
 	Credential string
 }
 
-// Open checks the configuration; it calls nobody.
+// Open checks the configuration; it makes no call.
 func Open(c Config) (*Clients, error) {
 	if c.URL == "" {
 		c.URL = defaultURL
@@ -104,10 +103,10 @@ func (cs *Clients) client(rt http.RoundTripper) *gh.Client {
 	return c
 }
 
-// oneLine is a PEM block whose line ends were lost, or written as the two characters \n, on the way through a variable.
+// oneLine is a PEM block whose line ends were lost in a variable, or turned into the two characters \n.
 var oneLine = regexp.MustCompile(`^(-----BEGIN [A-Z ]+-----)(?:\\n|\s)*([A-Za-z0-9+/=\s]|\\n)*(-----END [A-Z ]+-----)`)
 
-// unfold puts a key's lines onto lines again.
+// unfold restores a key's line ends.
 func unfold(key []byte) []byte {
 	m := oneLine.FindSubmatch(key)
 	if m == nil || bytes.Contains(key, []byte("\n-----END")) {
@@ -118,14 +117,14 @@ func unfold(key []byte) []byte {
 	return slices.Concat(m[1], []byte("\n"), body, []byte("\n"), m[3], []byte("\n"))
 }
 
-// stay leaves redirects to following.
+// stay leaves redirects to the transport (following).
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // URL is the REST API's address without a slash at the end.
 func (cs *Clients) URL() string { return strings.TrimRight(cs.url.String(), "/") }
 
-// For returns the client for a repository ("owner/name"). With an App that is the one of the installation, which is
-// looked up once; a *Refused with 404 means that the App is not installed there.
+// For returns the client for a repository ("owner/name"). With an App it is the installation's, which is looked up
+// once; a *Refused with 404 means that the App is not installed there.
 func (cs *Clients) For(ctx context.Context, repository string) (*Client, error) {
 	if cs.plain != nil {
 		return cs.plain, nil
@@ -152,11 +151,11 @@ func (cs *Clients) For(ctx context.Context, repository string) (*Client, error) 
 }
 
 // App returns the client that acts as the GitHub App itself, with a JSON web token; nil for a plain token. GitHub wants
-// it for what belongs to the App and to no installation, such as the deliveries of the App's own hook.
+// it for what belongs to the App itself, such as the deliveries of the App's own hook.
 // https://docs.github.com/en/rest/apps/webhooks#list-deliveries-for-an-app-webhook
 func (cs *Clients) App() *Client { return cs.app }
 
-// Login is who GitHub shows as the author of what we write: "<app>[bot]", or the token's user. It is asked for once.
+// Login is the author that GitHub shows for what we write: "<app>[bot]", or the token's user. It is looked up once.
 func (cs *Clients) Login(ctx context.Context) (string, error) {
 	cs.mu.Lock()
 	login := cs.login
@@ -234,7 +233,7 @@ type Token struct {
 	Expires time.Time // zero for a plain token, which GitHub does not let us limit
 }
 
-// AgentPermissions is what an agent's run may do in its one repository: push a branch, open and update a pull request,
+// AgentPermissions are what an agent's run may do in its one repository: push a branch, open and update a pull request,
 // read issues. No workflow files, no settings, no labels.
 func AgentPermissions() *gh.InstallationPermissions {
 	return &gh.InstallationPermissions{
@@ -245,7 +244,7 @@ func AgentPermissions() *gh.InstallationPermissions {
 	}
 }
 
-// ReadPermissions is what an agent's run may do until the agent has finished: read.
+// ReadPermissions are what an agent's run may do until the agent has finished: read.
 func ReadPermissions() *gh.InstallationPermissions {
 	return &gh.InstallationPermissions{
 		Contents:     gh.String("read"),
@@ -256,9 +255,8 @@ func ReadPermissions() *gh.InstallationPermissions {
 }
 
 // Token fetches a fresh token for one repository with just these permissions; GitHub lets it live for an hour. id is
-// the repository's number, which GitHub takes whatever the repository is called by now; it refuses an old name. With 0
-// the number is asked for first. With a plain token configured that token is returned as it is, with whatever rights it
-// has: fit for trying out, an App for real.
+// the repository's number, which GitHub accepts after a rename, unlike an old name; with 0 it is looked up first. A
+// configured plain token is returned as it is, with all its rights: good for trying out; use an App in production.
 func (cs *Clients) Token(ctx context.Context, repository string, id int64, permissions *gh.InstallationPermissions) (Token, error) {
 	if cs.plain != nil {
 		return Token{Value: cs.config.Token}, nil
@@ -289,7 +287,7 @@ func (cs *Clients) Token(ctx context.Context, repository string, id int64, permi
 	return Token{Value: value, Expires: expires}, nil
 }
 
-// number asks for the repository's number. GitHub answers an old name with a redirect to the repository.
+// number looks up the repository's number. GitHub answers an old name with a redirect to the repository.
 // https://docs.github.com/en/rest/repos/repos#get-a-repository
 func (cs *Clients) number(ctx context.Context, repository string) (int64, error) {
 	client, err := cs.For(ctx, repository)

@@ -17,14 +17,14 @@ const (
 	// one whose reset time is missing.
 	// https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
 	secondaryPause = time.Minute
-	// quickPause is the wait after "was submitted too quickly", which is said of one comment or pull request.
+	// quickPause is the wait after "was submitted too quickly", which is about one comment or pull request.
 	quickPause = 10 * time.Second
 )
 
-// RateLimited means that GitHub refuses the credential's calls until a time. Nothing is wrong with the request.
+// RateLimited means that GitHub refuses the credential's calls until a time. The request itself is fine.
 type RateLimited struct {
 	Until     time.Time
-	Secondary bool // GitHub's protection against bursts, as against the hourly allowance
+	Secondary bool // GitHub's protection against bursts, as opposed to the hourly allowance
 	Guessed   bool // GitHub named no time
 	cause     error
 }
@@ -39,11 +39,11 @@ func (e *RateLimited) Error() string {
 
 func (e *RateLimited) Unwrap() error { return e.cause }
 
-// Refused means that GitHub will answer the same to the same request again: the thing is gone (404, 410), forbidden
+// Refused means that GitHub will give the same answer to the same request: the thing is gone (404, 410), forbidden
 // (403 without a limit), has moved to where we don't follow (3xx), or the request is wrong (400, 422 and other 4xx).
 type Refused struct {
 	Status  int
-	Message string // GitHub's own words, those of its list of errors included
+	Message string // GitHub's own words, including its list of errors
 	cause   error
 }
 
@@ -66,9 +66,9 @@ func Gone(err error) bool {
 	return errors.As(err, &r) && (r.Status == http.StatusNotFound || r.Status == http.StatusGone)
 }
 
-// Moot reports whether the error is a refusal that nobody has to do anything about: what the request was for is not
-// there any more, or doesn't take it. The reason is one for the audit. A refusal of another kind is one that somebody
-// can mend: a permission that is missing, a request of ours that is wrong.
+// Moot reports whether nobody has to do anything about the error: the object of the request is gone, or accepts no
+// changes. The reason is for the audit. Anything else that GitHub refuses somebody can fix: a missing permission, a
+// wrong request of ours.
 func Moot(err error) (reason string, moot bool) {
 	var r *Refused
 	if !errors.As(err, &r) {
@@ -97,16 +97,16 @@ func Moot(err error) (reason string, moot bool) {
 	return "github_moved", r.Status/100 == 3
 }
 
-// Doubtful reports whether an error may be about the token instead of the request: GitHub answers so for seconds with
-// one that is new and not known everywhere, and for its hour with one from before a permission was granted or a
-// repository was added. A new token is tried before it is believed.
+// Doubtful reports whether an error may be about the token instead of the request: GitHub answers so for seconds if the
+// token is new and not known everywhere, and for up to an hour if it is older than a permission or a repository that
+// was added. Try a new token before believing it.
 func Doubtful(err error) bool {
 	var response *gh.ErrorResponse
 	return errors.As(err, &response) && response.Response != nil && !limited(response.Response, response.Message, response.DocumentationURL) &&
 		doubtful(response.Response.StatusCode, response.Message)
 }
 
-// doubtful knows the words that GitHub uses of a credential, as against those of a thing: "Label does not exist".
+// doubtful knows GitHub's words about a credential, as opposed to those about an object: "Label does not exist".
 func doubtful(status int, message string) bool {
 	switch status {
 	case http.StatusUnauthorized:
@@ -119,7 +119,7 @@ func doubtful(status int, message string) bool {
 	return false
 }
 
-// ClassifyError is the platform's one judge of what GitHub answers. It turns an error of go-github or of the App's
+// ClassifyError is the one place that judges what GitHub answers. It turns an error of go-github or of the App's
 // transport into *RateLimited, *Refused or, for everything worth trying again (5xx, 408, 409, 401 while a credential is
 // being changed, an answer that is no JSON or broken off, network), the error itself. It is idempotent.
 func ClassifyError(err error, now time.Time) error {
@@ -169,7 +169,7 @@ func classify(r *http.Response, message, documentation string, cause error, now 
 	return cause
 }
 
-// limitWords are how GitHub names a limit where status and headers don't.
+// limitWords are how GitHub's message names a limit when status and headers don't.
 var limitWords = []string{"rate limit", "abuse detection", "blocked from content creation"}
 
 func limited(r *http.Response, message, documentation string) bool {
@@ -200,7 +200,7 @@ func limitedBy(r *http.Response, cause error, now time.Time) error {
 	return &RateLimited{Until: now.Add(secondaryPause), Secondary: true, Guessed: true, cause: cause}
 }
 
-// maxPause bounds what a header may ask for: GitHub's longest limit is an hour's.
+// maxPause is the longest wait that a header may ask for: GitHub's limits last an hour at most.
 const maxPause = 2 * time.Hour
 
 // retryAfter reads the header's two forms: seconds, as GitHub sends, and a date, as a proxy before an Enterprise Server
@@ -219,7 +219,7 @@ func retryAfter(header string, now time.Time) (time.Time, bool) {
 	return until, until.After(now)
 }
 
-// after is the reset time unless that has passed: then the clocks differ, and calling at once would be refused again.
+// after is the reset time, unless that has passed: then the clocks differ, and a call now would be refused again.
 func after(reset, now time.Time) (until time.Time, guessed bool) {
 	if reset.After(now) {
 		return reset, false
@@ -227,7 +227,7 @@ func after(reset, now time.Time) (until time.Time, guessed bool) {
 	return now.Add(secondaryPause), true
 }
 
-// words are GitHub's message with what its list of errors adds, which is often all that says something.
+// words are GitHub's message with its list of errors, which often says more.
 // https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#validation-failed
 func words(e *gh.ErrorResponse) string {
 	said := e.Message

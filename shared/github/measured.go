@@ -9,10 +9,10 @@ import (
 	"codexk8s.dev/shared/metrics"
 )
 
-// measured is the transport under all of a Clients' calls that counts them, and notes what GitHub says about its limit.
+// measured is the transport under all calls of a Clients. It counts them, and records what GitHub says about its limit.
 type measured struct{ next http.RoundTripper }
 
-// limits are GitHub's names of what it limits that we may meet; others are "other".
+// limits are the limits of GitHub that we may meet, by GitHub's names; others are "other".
 // https://docs.github.com/en/rest/rate-limit/rate-limit#about-rate-limits
 var limits = []string{"core", "search", "graphql", "code_search"}
 

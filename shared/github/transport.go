@@ -15,15 +15,15 @@ import (
 	"github.com/bradleyfalzon/ghinstallation/v2"
 )
 
-// following repeats a request where GitHub says that its subject has moved, as net/http would, but for this: a request
-// that changes something keeps its method and body or is not repeated at all, so that what was a POST is never answered
-// as a GET; and no request leaves the host that it was meant for, so that no other gets to see the credential.
+// following repeats a request at the address where GitHub says its subject has moved, like net/http with two
+// differences: a request that changes something keeps its method and body or is not repeated, so a POST never becomes a
+// GET; and no request leaves its host, so that no other host sees the credential.
 // https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects
 type following struct{ next http.RoundTripper }
 
 const maxRedirects = 5
 
-// RoundTrip makes the call, and again where it has moved.
+// RoundTrip makes the call, and repeats it where it has moved.
 func (f following) RoundTrip(r *http.Request) (*http.Response, error) {
 	for hops := 0; ; hops++ {
 		resp, err := f.next.RoundTrip(r)
@@ -44,9 +44,9 @@ func (f following) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// moved is where the request goes on, nil for nowhere. A renamed repository answers 301 to whatever is asked, with the
-// same path below its id; a transferred issue as well, with another path: what was to be written to the one is not
-// meant for the other.
+// moved is where to repeat the request, nil for nowhere. A renamed repository answers 301 to everything, with the same
+// path below its id. So does a transferred issue, but with another path: what was to be written to one issue is not
+// meant for another.
 func moved(r *http.Request, resp *http.Response) *url.URL {
 	to, err := resp.Location()
 	if err != nil || to.Scheme != r.URL.Scheme || to.Host != r.URL.Host {
@@ -80,7 +80,7 @@ func below(path string) string {
 	return rest
 }
 
-// repeat copies a request that was sent; ok is false for one whose body can't be had again.
+// repeat copies a request that was sent; ok is false if its body can't be read again.
 func repeat(r *http.Request) (again *http.Request, ok bool) {
 	again = r.Clone(r.Context())
 	if r.Body == nil || r.Body == http.NoBody {
@@ -94,7 +94,7 @@ func repeat(r *http.Request) (again *http.Request, ok bool) {
 	return again, err == nil
 }
 
-// discard reads an answer to its end, so that its connection serves the next request.
+// discard reads an answer to its end, so that its connection can be reused.
 func discard(resp *http.Response) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 	_ = resp.Body.Close()
@@ -103,13 +103,13 @@ func discard(resp *http.Response) {
 const (
 	// fresh is how long a token may be unknown to a part of GitHub.
 	fresh = 10 * time.Second
-	// settled is the age from which a token may be older than a permission. Below it, a refusal is not worth a new
-	// token.
+	// settled is the age from which a token may be older than a permission. A younger one need not be replaced.
 	settled = time.Minute
 )
 
-// An installation is the transport of one. It believes a refusal that may be the token's fault (Doubtful) only after a
-// new token has met it as well: once for 403 and 404, which are usually meant; some seconds long for 401, which is not.
+// An installation is the transport of a GitHub App's installation. It believes an answer that may be the token's fault
+// (Doubtful) only if a new token gets it as well: once for 403 and 404, which are usually meant; for some seconds for
+// 401, which is not.
 type installation struct {
 	make   func() (*ghinstallation.Transport, error)
 	forget func() // that there is such an installation
@@ -172,7 +172,7 @@ func doubted(resp *http.Response, age time.Duration, tries int) bool {
 	return !limited(resp, body.Message, body.Documentation) && doubtful(resp.StatusCode, body.Message)
 }
 
-// token is the transport whose token is used now; a new one in place of old, if that is still the one.
+// token is the transport whose token is in use; it replaces old, if that is still in use.
 func (i *installation) token(old *ghinstallation.Transport) (*ghinstallation.Transport, time.Time, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -189,8 +189,8 @@ func (i *installation) token(old *ghinstallation.Transport) (*ghinstallation.Tra
 // errStaleInstallation is temporary: the next attempt looks the installation up again.
 var errStaleInstallation = errors.New("the GitHub App was reinstalled or removed, its installation is looked up again")
 
-// settleTokenError takes GitHub's words out of the response that ghinstallation leaves open in its error, and explains
-// an installation that is gone.
+// settleTokenError reads GitHub's words from the response that ghinstallation leaves open in its error, and explains an
+// installation that is gone.
 func settleTokenError(err error, forget func()) error {
 	var failed *ghinstallation.HTTPError
 	if !errors.As(err, &failed) || failed.Response == nil {

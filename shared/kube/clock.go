@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// clock is the API server's, as it told it with its last answer. Nodes' clocks differ, and a pod's age is to be counted
-// by the one that stamped it.
+// clock is the API server's, by its last answer. Clocks of nodes differ, so a pod's age has to be measured by the clock
+// that stamped it.
 type clock struct {
 	mu    sync.Mutex
 	date  time.Time // zero: nothing was heard yet
 	heard time.Time
 }
 
-// Now is the time by the API server's clock, to about a second; by our own before its first answer.
+// Now is the time by the API server's clock, to about a second; before its first answer, by our own.
 func (c *Client) Now() time.Time {
 	c.clock.mu.Lock()
 	defer c.clock.mu.Unlock()
@@ -24,7 +24,7 @@ func (c *Client) Now() time.Time {
 	return c.clock.date.Add(time.Since(c.clock.heard))
 }
 
-// listening passes requests on and notes the answers' Date.
+// listening passes requests on and remembers the answers' Date.
 // https://www.rfc-editor.org/rfc/rfc9110#field.date
 func (c *clock) listening(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {

@@ -1,10 +1,10 @@
-// Package kube is the platform's hand on a Kubernetes API: typed objects in and out over client-go's dynamic client,
-// which costs a function a quarter of the start-up time and half the size of the typed clientset.
+// Package kube is the platform's access to a Kubernetes API: typed objects over client-go's dynamic client, which takes
+// a quarter of the start-up time and half the size of the typed clientset.
 //
 // Nothing here retries: the Broker and timekeeper do. So each error has a kind (Classify): what the API server will
 // never accept is rejected, anything else is worth another try, at the time that the server named if it did.
 //
-// Rights: what each function may do stands in config/200-<function>.yaml.
+// The rights of each function are in config/200-<function>.yaml.
 package kube
 
 import (
@@ -49,8 +49,8 @@ type Object interface {
 	runtime.Object
 }
 
-// Open prepares the client: of the cluster that kubeconfig (a file) names, or with "" of the one that the process runs
-// in. Nothing is dialled yet.
+// Open prepares a client for the cluster that kubeconfig (a file) names, or with "" for the one that the process runs
+// in. It does not connect yet.
 func Open(kubeconfig string) (*Client, error) {
 	config, err := configFrom(kubeconfig)
 	if err != nil {
@@ -58,8 +58,8 @@ func Open(kubeconfig string) (*Client, error) {
 	}
 	config.Timeout = timeout
 	config.UserAgent = "codexk8s"
-	// client-go would space a launch's dozen calls out at five a second. The API server has its own means of defence
-	// (priority and fairness).
+	// client-go would limit a launch's dozen calls to five a second. The API server protects itself (priority and
+	// fairness).
 	config.QPS = -1
 	config.WarningHandler = rest.NoWarnings{}
 	c := new(Client)
@@ -98,8 +98,8 @@ func (c *Client) in(r schema.GroupVersionResource, namespace string) dynamic.Res
 	return c.api.Resource(r).Namespace(namespace)
 }
 
-// named refuses, as the API server would, names that client-go refuses without a kind of error, or makes another URL
-// of. A namespace is "" for what has none.
+// named checks names like the API server: client-go answers some with an error of no kind, and turns others into
+// another URL. namespace is "" for a resource that has none.
 func named(r schema.GroupVersionResource, namespace, name string) error {
 	wrong := append(validation.NameIsDNSSubdomain(name, false), validation.NameIsDNSLabel(namespace, false)...)
 	if namespace == "" {
@@ -150,14 +150,14 @@ func (c *Client) Annotate(ctx context.Context, r schema.GroupVersionResource, o 
 	return nil
 }
 
-// Delete deletes the very object that was read: one of the same name with another UID is a conflict. That it is gone
-// already is success.
+// Delete deletes the very object that was read: one of the same name with another UID is a conflict. If it is gone
+// already that is success.
 func (c *Client) Delete(ctx context.Context, r schema.GroupVersionResource, o metav1.Object, propagation metav1.DeletionPropagation) error {
 	uid := o.GetUID()
 	return c.delete(ctx, r, o, propagation, &metav1.Preconditions{UID: &uid})
 }
 
-// DeleteUnchanged is Delete for what must be as it was read: if somebody changed it since, it is a conflict.
+// DeleteUnchanged is Delete for an object that nobody changed since it was read, else it is a conflict.
 func (c *Client) DeleteUnchanged(ctx context.Context, r schema.GroupVersionResource, o metav1.Object, propagation metav1.DeletionPropagation) error {
 	uid, version := o.GetUID(), o.GetResourceVersion()
 	return c.delete(ctx, r, o, propagation, &metav1.Preconditions{UID: &uid, ResourceVersion: &version})
@@ -208,8 +208,8 @@ func List[T any](ctx context.Context, c *Client, r schema.GroupVersionResource, 
 	return all, nil
 }
 
-// Watch calls see with each object of a namespace that has the labels, as it is and with every change, until see
-// returns false, or ctx or the API server ends it. What is deleted is not told.
+// Watch calls see with each object of a namespace that has the labels, now and with every change, until see returns
+// false, or ctx or the API server ends it. Deletions are not reported.
 func Watch[T any](ctx context.Context, c *Client, r schema.GroupVersionResource, namespace, labels string, see func(*T) (more bool)) error {
 	changes, err := c.watches.Resource(r).Namespace(namespace).Watch(ctx, metav1.ListOptions{LabelSelector: labels})
 	if err != nil {
@@ -245,7 +245,7 @@ func toUnstructured(o Object) (*unstructured.Unstructured, error) {
 	return &unstructured.Unstructured{Object: m}, nil
 }
 
-// Refused reports whether the API server understood a call and will never accept it. What a namespace on its way out
+// Refused reports whether the API server understood a call and will never accept it. What a terminating namespace
 // refuses, its successor will accept.
 func Refused(err error) bool {
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
@@ -265,7 +265,7 @@ func Message(err error) string {
 	return err.Error()
 }
 
-// Classify gives an error the kind that decides what becomes of the event it was met for: rejected if the API server
+// Classify gives an error the kind that decides what happens to the event being handled: rejected if the API server
 // will never accept the call, later if it said when to come back. Any other stays as it is.
 func Classify(err error, now time.Time) error {
 	if err != nil && Refused(err) {

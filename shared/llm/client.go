@@ -12,7 +12,7 @@ import (
 
 // NewClient returns a client for the API at baseURL ("https://api.openai.com/v1"). An answer with an error status makes
 // the call return a *Failure, which holds the wait that OpenAI asked for; AsFailure makes one of every other error.
-// There are no retries: the holder of the event decides. now is the clock for a Retry-After that is a date.
+// There are no retries: the caller decides. now is the clock for a Retry-After that is a date.
 func NewClient(key, baseURL string, h *http.Client, now func() time.Time) *openai.Client {
 	config := openai.DefaultConfig(key)
 	config.BaseURL = strings.TrimRight(baseURL, "/")
@@ -20,8 +20,8 @@ func NewClient(key, baseURL string, h *http.Client, now func() time.Time) *opena
 	return openai.NewClientWithConfig(config)
 }
 
-// doer sends requests and turns error answers into errors before go-openai reads them and drops the headers. It stands
-// in the client's place and not in the transport's, which must not interpret answers.
+// doer sends requests and turns error answers into errors before go-openai reads them and drops the headers. It
+// replaces the client and not the transport, because a transport must not interpret answers.
 type doer struct {
 	client *http.Client
 	now    func() time.Time

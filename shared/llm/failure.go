@@ -16,14 +16,14 @@ import (
 	"github.com/sashabaranov/go-openai"
 )
 
-// A Kind says what would help against a failure.
+// A Kind says what would help with a failure.
 type Kind string
 
 // The kinds, by what to do about them.
 const (
 	RateLimited    Kind = "rate_limited"    // wait, at least Failure.RetryAfter
-	QuotaExhausted Kind = "quota_exhausted" // somebody has to pay or raise the limit; waiting helps when RetryAfter says so
-	Permanent      Kind = "refused"         // nothing: the same request fails again
+	QuotaExhausted Kind = "quota_exhausted" // somebody has to pay or raise the limit; waiting helps if RetryAfter says so
+	Permanent      Kind = "refused"         // nothing helps: the same request fails again
 	Temporary      Kind = "temporary"       // repeat a little later
 )
 
@@ -37,7 +37,7 @@ type Failure struct {
 	cause      error
 }
 
-// maxMessage bounds what of an error body goes into an error text, in bytes.
+// maxMessage is how much of an error body goes into an error text, in bytes.
 const maxMessage = 500
 
 func (f *Failure) Error() string {
@@ -61,7 +61,7 @@ func (f *Failure) Unwrap() error { return f.cause }
 // Classify reads an answer with a status of 400 and above. The body may be OpenAI's JSON error or anything else; now is
 // for a Retry-After that is a date.
 //
-// The rule follows https://platform.openai.com/docs/guides/error-codes: 429 is the rate limit unless the code speaks of
+// The rule follows https://platform.openai.com/docs/guides/error-codes: 429 is the rate limit unless the code is about
 // quota or billing; 408, 409 and 5xx pass; every other 4xx is the request's own fault.
 func Classify(status int, h http.Header, body []byte, now time.Time) *Failure {
 	f := &Failure{Status: status, Kind: Permanent}
@@ -123,16 +123,16 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:maxMessage], "") + "…"
 }
 
-// maxWait bounds what is believed of a header.
+// maxWait is the longest wait of a header that is believed.
 const maxWait = 31 * 24 * time.Hour
 
 // retryAfter is the longest wait that the headers ask for: Retry-After-Ms, Retry-After in seconds or as a date, or the
-// reset of a limit of which nothing remains (https://platform.openai.com/docs/guides/rate-limits).
+// reset of a limit that is used up (https://platform.openai.com/docs/guides/rate-limits).
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	wait := time.Duration(0)
 	take := func(d time.Duration) { wait = max(wait, min(d, maxWait)) }
 	seconds := func(text string, unit time.Duration) {
-		// A number may be a fraction; what is no number is no wait.
+		// A number may be a fraction; anything else is ignored.
 		if n, err := strconv.ParseFloat(strings.TrimSpace(text), 64); err == nil && n > 0 {
 			take(time.Duration(min(n*float64(unit), float64(maxWait))))
 		}
@@ -143,7 +143,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		take(date.Sub(now))
 	}
 	for name := range h {
-		// A limit that does not say what remains of it is one that is used up.
+		// A limit that does not say what remains is taken as used up.
 		if limit, ok := strings.CutPrefix(name, "X-Ratelimit-Reset"); ok && cmp.Or(h.Get("X-Ratelimit-Remaining"+limit), "0") == "0" {
 			take(reset(h.Get(name), now))
 		}
@@ -185,8 +185,8 @@ func toldWait(message string) time.Duration {
 	return min(max(d, 0), maxWait)
 }
 
-// AsFailure makes a Failure of any error of a call by NewClient's client. What is not an answer of OpenAI is temporary,
-// except for the end of the caller's own context.
+// AsFailure makes a Failure of any error of a call by NewClient's client. Whatever is not an answer of OpenAI is
+// temporary, except for the end of the caller's own context.
 func AsFailure(err error) *Failure {
 	if f := (*Failure)(nil); errors.As(err, &f) {
 		return f

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// parameters are the keys of a body that a gateway lets pass, by endpoint. Those that are known and not offered are
-// among them, as they may be null:
+// parameters are the keys of a body that a gateway lets pass, by endpoint. They include those that are known but not
+// offered, because they may be null:
 // https://platform.openai.com/docs/api-reference/responses/create and https://platform.openai.com/docs/api-reference/chat/create
 var parameters = map[Endpoint][]string{
 	Responses: {
@@ -27,12 +27,11 @@ var parameters = map[Endpoint][]string{
 	},
 }
 
-// localTools are the types of tools that the client runs itself. Whatever else a tool is, OpenAI runs it, with a
-// network of its own: https://platform.openai.com/docs/guides/tools. A namespace is a list of tools, and tool_search
-// looks into that list.
+// localTools are the types of tools that the client runs itself. All others OpenAI runs, with a network of its own:
+// https://platform.openai.com/docs/guides/tools. A namespace is a list of tools, and tool_search looks into that list.
 var localTools = []string{"function", "custom", "namespace", "local_shell", "apply_patch", "tool_search"}
 
-// maxNamespaces bounds how deep lists of tools may lie in each other. The scanner does not look below its maxDepth.
+// maxNamespaces is how deep lists of tools may be nested. The scanner does not look below its maxDepth.
 const maxNamespaces = 3
 
 // inspection is the reading of one body.
@@ -41,11 +40,11 @@ type inspection struct {
 	endpoint Endpoint
 	seen     map[string]bool // parameters, in small letters
 	mistakes []error
-	item     struct{ id, kind bool } // what the present item of the input has said of itself
+	item     struct{ id, kind bool } // what the current item of the input has said about itself
 	typed    map[string]bool         // the open tools that have a type, by path
 }
 
-// maxMistakes bounds what is told of a body: the first ones say enough.
+// maxMistakes is how many mistakes of a body are reported: the first ones say enough.
 const maxMistakes = 5
 
 func (i *inspection) wrong(format string, args ...any) {
@@ -81,7 +80,7 @@ func (i *inspection) once(name string) {
 // in the items of a conversation that add some.
 var tool = regexp.MustCompile(`^(?:input\[\]\.|tool_choice\.)?(?:tools\[\]\.)*tools\[\]$`)
 
-// value takes a value. Paths are compared in small letters, as some readers find "Type" where "type" is meant.
+// value takes a value. Paths are compared in lower case, because some readers accept "Type" for "type".
 func (i *inspection) value(f *field) {
 	i.parameter(f)
 	path := strings.ToLower(string(f.Path))
@@ -105,7 +104,7 @@ func (i *inspection) value(f *field) {
 	}
 }
 
-// content takes a part of the conversation. What it only names, and does not hold, OpenAI would fetch.
+// content takes a part of the conversation. What it names without containing it OpenAI would fetch.
 func (i *inspection) content(path, last string, f *field) {
 	switch {
 	case path == "input[]":
@@ -132,8 +131,7 @@ func (i *inspection) content(path, last string, f *field) {
 	}
 }
 
-// file matches the paths of what is no text, remote those of them that may hold an address: image_url, image_url.url,
-// file_url.
+// file matches the paths of files, remote those of them that may hold an address: image_url, image_url.url, file_url.
 var (
 	file   = regexp.MustCompile(`(?:_url(?:\.url)?|file_data|input_audio\.data)$`)
 	remote = regexp.MustCompile(`_url(?:\.url)?$`)

@@ -1,6 +1,6 @@
-// Package llm is what the platform's gateway to OpenAI is made of.
+// Package llm has the parts of the platform's gateway to OpenAI.
 //
-//   - Inspect reads from a request body what the gateway decides by: the model, and the tools that OpenAI would run. It refuses
+//   - Inspect reads from a request body what the gateway needs to decide: the model, and the tools that OpenAI would run. It refuses
 //     what it does not know. Request.Sealed makes OpenAI keep nothing, and report its usage.
 //   - Meter watches an answer go by, JSON or server-sent events, and knows afterwards what it used. It holds no part of the
 //     answer: its size is fixed, whatever passes.
@@ -25,11 +25,11 @@ type Usage struct {
 	Input     int64 // everything that was sent
 	Cached    int64 // the part of Input that OpenAI had in its prompt cache
 	Output    int64 // everything that was generated
-	Reasoning int64 // the part of Output that was thought and not shown
+	Reasoning int64 // the part of Output that was reasoning and not shown
 }
 
 // NewTransport is for calls to OpenAI: the answer's head may take as long as a model thinks (patience), its body as
-// long as the caller's context allows. Bodies are never compressed, so that each piece passes when it comes and a Meter
+// long as the caller's context allows. Bodies are never compressed, so that each piece passes as it comes and a Meter
 // can read it.
 func NewTransport(patience time.Duration) *http.Transport {
 	return &http.Transport{

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// A Result is what a Meter has learnt. What the answer did not say is empty.
+// A Result is what a Meter found. What the answer did not say is empty.
 type Result struct {
 	ID     string // of the response: resp_…, chatcmpl-…
 	Model  string // that answered, often with a date: gpt-5.4-2026-03-05
@@ -21,9 +21,9 @@ type Result struct {
 	Reported bool
 	// Shown counts the bytes of text and tool arguments that came, a measure where no usage was reported.
 	Shown int64
-	// Searches counts the web searches that OpenAI made by itself, which have a fee of their own.
+	// Searches counts the web searches that OpenAI made, which cost a fee.
 	Searches int64
-	// ErrorCode and ErrorMessage are of an error inside an answer that had begun well.
+	// ErrorCode and ErrorMessage are those of an error inside an answer that had begun well.
 	ErrorCode, ErrorMessage string
 }
 
@@ -33,7 +33,7 @@ type Meter struct {
 	r     Result
 	sse   bool
 	place place
-	name  [8]byte // the beginning of the present line
+	name  [8]byte // the beginning of the current line
 	named int
 	cr    bool // the last byte was a CR, so that a LF ends no line of its own
 
@@ -67,7 +67,7 @@ func (m *Meter) Result() Result {
 	m.endEvent()
 	r := m.r
 	r.Reported = m.counted && r.Finish != "" && r.Finish != "in_progress" && r.Finish != "queued"
-	// A stream may repeat at its end what it has told piece by piece.
+	// A stream may repeat at its end what it sent piece by piece.
 	r.Shown = max(r.Shown, m.whole)
 	r.Searches = max(m.added, m.done, m.listed)
 	return r
@@ -200,10 +200,10 @@ func shown(to *int64, f *field) {
 	}
 }
 
-// maxTokens bounds what is believed of a count: no model takes or makes as many.
+// maxTokens is the largest count that is believed: no model handles as many.
 const maxTokens = 1e9
 
-// count notes a number of tokens, in whichever way it is written: 7, 7.0, "7".
+// count notes a number of tokens, however it is written: 7, 7.0, "7".
 func (m *Meter) count(to *int64, f *field) {
 	if f.Kind != '0' && f.Kind != '"' {
 		return

@@ -14,8 +14,8 @@ var ErrClientGone = errors.New("the client has gone")
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 // Pass copies the answer to the client through the meter. Whatever one read returns is written and flushed before the
-// next, so no piece waits for another. The error wraps ErrClientGone, or is that of reading the answer; an answer that
-// was broken off is then with the client in part.
+// next, so no piece waits for another. The error wraps ErrClientGone, or is that of reading the answer, of which the
+// client then has a part.
 func Pass(w http.ResponseWriter, answer io.Reader, m *Meter) error {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)

@@ -16,7 +16,7 @@ var embeddedPrices []byte
 
 // Prices is a price list. It does not change after it was read.
 type Prices struct {
-	Version string // the day it was true, as YYYY-MM-DD
+	Version string // the day it was valid, YYYY-MM-DD
 	models  map[string]price
 	tools   map[string]int64 // what one call of a hosted tool costs, in nanodollars
 }
@@ -26,7 +26,7 @@ type price struct {
 	input, cached, output int64
 	above                 int64 // input tokens from which long counts; 0 means never
 	long                  *price
-	tiers                 map[string]float64 // by service tier, what its prices are multiples of
+	tiers                 map[string]float64 // by service tier, the factor on the prices
 }
 
 // priceLine is a price as the file has it.
@@ -115,11 +115,11 @@ func (l priceLine) price() (price, error) {
 	return p, nil
 }
 
-// snapshot is the date that OpenAI adds to the name of a model that it has fixed: gpt-5.4-2026-03-05.
+// snapshot is the date that OpenAI adds to the name of a fixed version of a model: gpt-5.4-2026-03-05.
 var snapshot = regexp.MustCompile(`-\d{4}-\d{2}-\d{2}$`)
 
-// Cost is the price of a call's tokens in millionths of a dollar, rounded up from the half. It is not known, and ok is
-// false, for a model or a service tier that is not on the list.
+// Cost is the price of a call's tokens in millionths of a dollar, halves rounded up. ok is false for a model or a
+// service tier that is not on the list.
 func (p *Prices) Cost(model, tier string, u Usage) (microUSD int64, ok bool) {
 	entry, listed := p.models[model]
 	if !listed {

@@ -17,7 +17,7 @@ const (
 	Chat      Endpoint = "chat/completions"
 )
 
-// A Request is what a gateway has to know of the body of POST /v1/responses or /v1/chat/completions.
+// A Request is what a gateway has to know about the body of POST /v1/responses or /v1/chat/completions.
 type Request struct {
 	Model        string
 	Tier         string // service tier that is asked for; "" = OpenAI's choice
@@ -31,12 +31,11 @@ type Request struct {
 	store   struct{ present, start, end int64 } // where the value of store stands
 }
 
-// Inspect reads the body without building it up in memory. The error is about the client's mistake and says where it
-// is.
+// Inspect reads the body without decoding it into memory. Its error is the client's mistake and says where it is.
 //
-// The gateway and OpenAI must read the same out of a body. So what two readers of JSON may read differently is refused:
-// a parameter twice, or in another spelling. What the gateway does not know it does not pass on, as a parameter or a
-// tool that is new to it may reach other data than what is in the body, or cost what nobody counts.
+// The gateway and OpenAI must read a body the same way. So what two readers of JSON may read differently is refused: a
+// parameter twice, or in another spelling. The gateway does not pass on what it does not know, because a new parameter
+// or tool may reach data outside the body, or cost something that nobody counts.
 func Inspect(endpoint Endpoint, body []byte) (Request, error) {
 	if !json.Valid(body) {
 		var raw json.RawMessage
@@ -74,7 +73,7 @@ func (i *inspection) flag(f *field) bool {
 
 func null(f *field) bool { return f.Kind == 'l' && string(f.Token) == "null" }
 
-// parameter takes one of the fields of the outermost object that matter here, and those inside of stream_options.
+// parameter takes a field of the outermost object that matters here, or one inside stream_options.
 func (i *inspection) parameter(f *field) {
 	switch string(f.Path) {
 	case "stream_options":
@@ -126,8 +125,8 @@ func searchModel(name string) bool {
 	return strings.Contains(name, "-search") || strings.Contains(name, "deep-research")
 }
 
-// Sealed returns the body, which Inspect has read as r, such that OpenAI keeps nothing of it and says at its end what
-// it used:
+// Sealed returns the body, which Inspect read as r, changed so that OpenAI does not store it and reports the usage at
+// the end:
 // https://platform.openai.com/docs/api-reference/responses/create#responses-create-store and
 // https://platform.openai.com/docs/api-reference/chat/create#chat-create-stream_options. The client of a streamed chat completion
 // then gets one chunk more than it asked for, one without choices. A body that needs no change is returned as it is;
@@ -163,7 +162,7 @@ func (r Request) withUsage(body []byte) ([]byte, error) {
 	return splice(body, int(r.options.start), int(r.options.end), changed), nil
 }
 
-// first is body with a member put before all others.
+// first is body with a member inserted before all others.
 func first(body []byte, member string) []byte {
 	open := bytes.IndexByte(body, '{') + 1
 	return splice(body, open, open, []byte(member))

@@ -6,7 +6,7 @@ const (
 	maxToken = 256 // bytes of a scalar that are kept
 )
 
-// A field is one value that a scanner came past. Path and Token are only good during the call.
+// A field is one value that a scanner passed. Path and Token are only valid during the call.
 type field struct {
 	Path    []byte // keys joined by dots, "[]" for an element: choices[].delta.content
 	Kind    byte   // '"' string, '0' number, 'l' true, false or null, '{' object, '[' array
@@ -17,11 +17,11 @@ type field struct {
 	escaped bool   // the string has a backslash in it
 }
 
-// A scanner finds the values in JSON that comes in pieces, without keeping more of it than the path to where it is. It
-// checks nothing: of broken JSON it finds what there is. The zero value is ready.
+// A scanner finds the values in JSON that comes in pieces, and keeps no more of it than the path to where it is. It
+// checks nothing: in broken JSON it finds what there is. The zero value is ready.
 type scanner struct {
 	found func(*field)
-	// onKey, when set, is told the level (1 is outermost) of each key, and the key without escapes.
+	// onKey, if set, gets the level (1 is outermost) of each key, and the key without escapes.
 	onKey func(level int, key []byte)
 
 	state   scanState
@@ -48,7 +48,7 @@ const (
 	inLiteral
 )
 
-// reset forgets the document and goes on with the next one; offsets go on too.
+// reset begins the next document; offsets continue.
 func (s *scanner) reset() {
 	s.state, s.levels, s.wantKey, s.isKey, s.pathLen, s.kept = between, 0, false, false, 0, 0
 }
@@ -136,7 +136,7 @@ func (s *scanner) structure(c byte) {
 	}
 }
 
-// named says whether the innermost open container is one with a path.
+// named says whether the innermost open container has a path.
 func (s *scanner) named() bool { return s.levels > 0 && s.levels <= maxDepth }
 
 func (s *scanner) begin(kind byte, state scanState) {
@@ -196,7 +196,7 @@ func (s *scanner) endString() {
 	s.pathLen += copy(s.path[s.pathLen:], key)
 }
 
-// plain says whether a key can stand in a path without being mistaken for several.
+// plain says whether a key can be part of a path without being mistaken for several.
 func plain(key []byte) bool {
 	for _, c := range key {
 		if c != '_' && c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {

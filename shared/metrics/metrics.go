@@ -1,16 +1,16 @@
 // Package metrics is the one table of what the platform measures. The functions record through it, and the dashboard
 // and the alerts in config/observability are generated from it (test/observability), so that neither can name a metric
-// that nobody exports.
+// that is not exported.
 //
 // Names follow OpenTelemetry's conventions and become Prometheus names by its rules: "codexk8s.delivery.duration" in
-// "s" is codexk8s_delivery_duration_seconds. Every label has few values, whoever sends what: never an id, a repository,
-// a person, or text from outside.
+// "s" is codexk8s_delivery_duration_seconds. Every label has few values, whatever is sent to us: never an id, a
+// repository, a person, or text from outside.
 //
 // The instruments belong to OpenTelemetry's global provider, which does nothing until package serve has set one.
 //
-// Functions sleep when idle, so what must be known at any time (runs, receipts,
-// dead letters) is a gauge that timekeeper sets on every tick; counters and
-// histograms come from whichever pod did the work, and are pushed when it ends.
+// Functions sleep when idle, so what must be known at any time (runs, receipts, dead letters) is a gauge that
+// timekeeper sets on every tick; counters and histograms come from the pod that did the work, and are pushed when it
+// ends.
 package metrics
 
 import (
@@ -166,8 +166,8 @@ func (h *Histogram) Record(ctx context.Context, seconds float64, values ...strin
 	h.to.Record(ctx, seconds, h.attributes(values))
 }
 
-// A Gauge is a value that is set. Series that are not set any more keep their
-// last value, so whoever sets it sets all of them, the zeros too.
+// A Gauge is a value that is set. A series that is no longer set keeps its last value, so always set all series, the
+// zeros too.
 type Gauge struct {
 	Metric
 	to metric.Float64Gauge

@@ -1,11 +1,11 @@
-// Package plain makes text of the outside world fit to be kept. GitHub, agents and models may send any character;
-// Postgres keeps neither a zero byte nor what isn't UTF-8, in a text as in jsonb, and protobuf refuses the latter.
+// Package plain makes text from outside fit to be stored. GitHub, agents and models may send any character; Postgres
+// stores neither a zero byte nor invalid UTF-8, in text or jsonb, and protobuf refuses the latter.
 //
-// It is used where text enters: for what is decoded from JSON (Unmarshal), and for single texts (Text, Cut). What was
-// received is kept byte for byte in the log of events all the same. What can't be made fit, such as a number out of
-// range, is rejected for good: events.Unstorable.
+// It is used where text enters: for decoded JSON (Unmarshal), and for single texts (Text, Cut). The log of events still
+// keeps what was received byte for byte. What can't be made fit, such as a number out of range, is rejected for good:
+// events.Unstorable.
 //
-// Where people read text of others to decide by it, SpellOut shows what they would not see.
+// Where people base a decision on somebody else's text, SpellOut shows what they would not see.
 //
 // The package is pure.
 package plain
@@ -16,7 +16,7 @@ import (
 	"strings"
 )
 
-// Text drops zero bytes, and puts U+FFFD for each run of bytes that is no UTF-8.
+// Text drops zero bytes, and replaces each run of invalid UTF-8 by U+FFFD.
 func Text(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
 }
@@ -30,14 +30,14 @@ func Cut(s string, limit int) string {
 	return s
 }
 
-// Unmarshal is json.Unmarshal with every text made fit, the keys of objects and json.RawMessage as well. encoding/json
-// itself replaces lone surrogates and what is no UTF-8, but for a RawMessage, which keeps its bytes.
+// Unmarshal is json.Unmarshal with every text made fit, including the keys of objects and json.RawMessage.
+// encoding/json itself replaces lone surrogates and invalid UTF-8, except in a RawMessage, which keeps its bytes.
 func Unmarshal(data []byte, to any) error {
 	return json.Unmarshal(withoutZero(bytes.ToValidUTF8(data, []byte("\uFFFD"))), to)
 }
 
-// withoutZero takes the escape \u0000 out of JSON text; a zero byte that isn't escaped is no JSON. What is no JSON
-// stays as it is: of a broken escape, such as \u00\u000000, one would be made that is whole.
+// withoutZero removes the escape \u0000 from JSON text; an unescaped zero byte is not JSON. What is not JSON stays as
+// it is, because a broken escape such as \u00\u000000 would become a whole one.
 func withoutZero(data []byte) []byte {
 	escape := []byte(`\u0000`)
 	if !bytes.Contains(data, escape) || !json.Valid(data) {
@@ -48,7 +48,7 @@ func withoutZero(data []byte) []byte {
 		switch {
 		case bytes.HasPrefix(data[i:], escape):
 			i += len(escape)
-		case data[i] == '\\' && i+1 < len(data): // an escaped backslash is not the beginning of an escape
+		case data[i] == '\\' && i+1 < len(data): // an escaped backslash begins no escape
 			out = append(out, data[i], data[i+1])
 			i += 2
 		default:

@@ -6,8 +6,8 @@ import (
 	"unicode"
 )
 
-// SpellOut writes characters without a visible form as \u{…}, and returns the runs of them: so people see what they are
-// shown. Line feeds and tabs stay, and so does what makes emoji and joins the letters of a script.
+// SpellOut writes characters without a visible form as \u{…}, and returns the runs of them, so that people see
+// everything they are shown. Line feeds and tabs stay, and so does what makes emoji and joins the letters of a script.
 func SpellOut(s string) (string, []string) {
 	var all, run strings.Builder
 	var runs []string
@@ -32,7 +32,7 @@ func SpellOut(s string) (string, []string) {
 	return all.String(), runs
 }
 
-// Unseen reports whether people see nothing of the character at i.
+// Unseen reports whether people can't see the character at i.
 func Unseen(runes []rune, i int) bool { return invisible(runes[i]) && !joins(runes, i) }
 
 // invisible says whether r has no visible form of its own: controls, format characters, all that Unicode says may be
@@ -45,8 +45,8 @@ func invisible(r rune) bool {
 	return r == 0x2800 || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// joins says whether the character at i does what it is for: emoji are made with a joiner or one selector, and several
-// scripts with joiners. Elsewhere, or one after the other, they carry what nobody sees.
+// joins says whether the character at i serves its purpose: emoji are made with a joiner or one selector, and several
+// scripts with joiners. Elsewhere, or in sequence, they can carry hidden data.
 func joins(runes []rune, i int) bool {
 	if i == 0 {
 		return false

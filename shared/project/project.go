@@ -1,4 +1,4 @@
-// Package project reads the file that says who works on what, projects.yaml:
+// Package project reads projects.yaml, the file that says who works on what:
 //
 //	owners: [alice]                  # of the whole platform
 //	projects:
@@ -12,10 +12,10 @@
 //	      version: 1
 //	      ...
 //
-// A login or a repository counts by GitHub's number from its first sight on. "bob@583231" says which account is meant
-// where somebody else has the name by now, and "acme/shop@1296269" which repository.
+// Once a login or a repository has been seen, GitHub's number identifies it. "bob@583231" says which account is meant
+// if somebody else has the name by now, and "acme/shop@1296269" which repository.
 //
-// The package is pure. All that is wrong comes in one error, each fault with its line.
+// The package is pure. One error lists all faults, each with its line.
 package project
 
 import (
@@ -50,13 +50,13 @@ type Project struct {
 // Block is a text of several lines in the file.
 type Block struct {
 	Text string
-	Line int // of the file, on which the text begins
+	Line int // of the file where the text begins
 }
 
-// Name is a login or a repository's owner/name, in lower case, as GitHub does not tell them apart.
+// Name is a login or a repository's owner/name, in lower case, because GitHub ignores case.
 type Name struct {
 	Text   string
-	Number int64 // GitHub's, of the account or repository that is meant; 0 = whoever has the name at first sight
+	Number int64 // GitHub's number of the account or repository that is meant; 0 = the first one seen with the name
 	Line   int   // of the file
 }
 
@@ -66,7 +66,7 @@ type Member struct {
 	Role  access.Role
 }
 
-// written is the file as it is written.
+// written is the file as written.
 type written struct {
 	Owners   []string         `yaml:"owners"`
 	Projects []writtenProject `yaml:"projects"`
@@ -82,7 +82,7 @@ type writtenProject struct {
 }
 
 var (
-	id         = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`) // as the table's CHECK has it
+	id         = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`) // the same as the table's CHECK
 	repository = regexp.MustCompile(`^[a-z0-9_.-]{1,100}/[a-z0-9_.-]{1,100}(@[1-9][0-9]{0,17})?$`)
 	login      = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*(\[bot\])?(@[1-9][0-9]{0,17})?$`)
 	objectName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`) // of Kubernetes
@@ -110,10 +110,10 @@ func Parse(data []byte) (*File, error) {
 	return f, c.Err()
 }
 
-// checker collects what is wrong.
+// checker collects the faults.
 type checker struct {
 	*yamlfile.File
-	ids, bound, numbers map[string]int // the line on which each stands first
+	ids, bound, numbers map[string]int // the line on which each appears first
 }
 
 func (c *checker) project(w writtenProject, path ...any) Project {
@@ -196,8 +196,7 @@ func (c *checker) settings(s Settings, path ...any) {
 	}
 }
 
-// name reads "name@number", the form that says which of GitHub's accounts or repositories is meant by the name, or a
-// name alone.
+// name reads "name@number", which says which account or repository of GitHub is meant, or a name alone.
 func (c *checker) name(pattern *regexp.Regexp, what, text string, path ...any) Name {
 	text = strings.ToLower(text)
 	if !pattern.MatchString(text) {

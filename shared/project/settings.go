@@ -7,14 +7,14 @@ import (
 	"codexk8s.dev/shared/approval"
 )
 
-// What becomes of the text of an issue or a review that people do not see, where its agent gets it.
+// What happens to text of an issue or a review that people do not see, when it is given to the agent.
 const (
 	MarkHidden = "mark"
 	DropHidden = "drop"
 )
 
-// Settings are a project's own choices; a zero value leaves the process's. They are stored as JSON. config/README.md
-// has a row for each.
+// Settings are a project's own choices; a zero value means the process's. They are stored as JSON. config/README.md has
+// a row for each.
 type Settings struct {
 	Engine       string `yaml:"engine" json:"engine,omitempty"`             // codex or builtin
 	Model        string `yaml:"model" json:"model,omitempty"`               // the default model
@@ -29,7 +29,7 @@ type Settings struct {
 
 	HiddenText string `yaml:"hiddenText" json:"hiddenText,omitempty"` // of issues and reviews, what GitHub does not show: MarkHidden or DropHidden for the agent; "" = MarkHidden
 
-	// Approvals has rules that go before those of the process.
+	// Approvals has rules that take precedence over the process's.
 	Approvals *approval.Policy `yaml:"approvals" json:"approvals,omitempty"`
 
 	HostedTools []string `yaml:"hostedTools" json:"hostedTools,omitempty"` // that OpenAI may run for agents, outside of their network
@@ -41,7 +41,7 @@ const defaultParallel = 10
 // Limit is how many runs the project may have at a time.
 func (s Settings) Limit() int { return cmp.Or(s.Parallel, defaultParallel) }
 
-// KeepFor is how long the namespace of a run stays after it; by default as long as its stage says.
+// KeepFor is how long a run's namespace is kept after it; by default as long as its stage says.
 func (s Settings) KeepFor(stage time.Duration) time.Duration {
 	if d, err := time.ParseDuration(s.Keep); err == nil {
 		return d

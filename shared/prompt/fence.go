@@ -23,8 +23,8 @@ func fence(label, nonce, text string) string {
 	return fmt.Sprintf("<<<DATA %s %s\n%s\nDATA %s %s>>>", label, nonce, text, label, nonce)
 }
 
-// unused derives a nonce from the given one until text does not contain it. With a random nonce the first one fits; the
-// loop is for a caller whose nonce leaked. It ends because text is finite and every step is another hash.
+// unused derives a nonce from the given one until text does not contain it. A random nonce fits at once; the loop is
+// for a caller whose nonce leaked. It ends because text is finite and every step is another hash.
 func unused(nonce, text string) string {
 	for strings.Contains(text, nonce) {
 		sum := sha256.Sum256([]byte(nonce))

@@ -8,7 +8,7 @@ import (
 	"codexk8s.dev/shared/plain"
 )
 
-// visible is text with everything marked that a person does not see when GitHub shows it. See reveal.
+// visible is text in which everything is marked that people do not see when GitHub shows it. See reveal.
 func visible(s string) string {
 	text, _ := reveal(s)
 	return text
@@ -16,10 +16,10 @@ func visible(s string) string {
 
 // hiddenMarkup are passages of Markdown and HTML that GitHub does not show: comments, declarations, link definitions
 // (https://spec.commonmark.org/0.31.2/#link-reference-definitions, of which "[//]: # (…)" is the well-known way to hide
-// a remark), footnotes that nothing refers to, elements that say they are hidden, what only stands in a tag, links
-// without a text, titles of links, long texts in place of images, and words behind the language of a code block. In a
-// code block a person would see some of them; they are marked there too, since what counts as one is easier to forge
-// than to tell.
+// a remark), footnotes that nothing refers to, elements that say they are hidden, text inside a tag, links without a
+// text, titles of links, long texts in place of images, and words after the language of a code block. In a code block a
+// person would see some of them; they are marked there too, because it is easier to fake a code block than to recognise
+// one.
 var hiddenMarkup = regexp.MustCompile(`(?is)<!--.*?(?:-->|\z)` +
 	`|<[!?][^>]*(?:>|\z)` +
 	`|<(?:script|style|template|title|noscript|textarea)\b.*?(?:</(?:script|style|template|title|noscript|textarea)\s*>|\z)` +
@@ -45,7 +45,7 @@ func reveal(s string) (text string, hidden []string) {
 	return text, hidden
 }
 
-// title begins at the title of a link, which shows when somebody points at it.
+// title begins at the title of a link, which shows only when somebody points at it.
 var title = regexp.MustCompile(`\s["']`)
 
 // replaceHidden replaces each passage that GitHub does not show.
@@ -68,7 +68,7 @@ func replaceHidden(s string, by func(passage string) string) string {
 // dashes is the second line of a table: https://github.github.com/gfm/#tables-extension-
 var dashes = regexp.MustCompile(`^[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$`)
 
-// replaceExcess replaces what stands in a row of a table behind its last column: GitHub leaves it out.
+// replaceExcess replaces what follows the last column in a row of a table: GitHub leaves it out.
 func replaceExcess(s string, by func(passage string) string) string {
 	lines := strings.Split(s, "\n")
 	columns := 0 // of the table that the line is in
@@ -117,7 +117,8 @@ func cells(row string) (ends []int) {
 // maxPassage bounds one hidden passage where it is shown to people, in characters.
 const maxPassage = 200
 
-// dropped is text without what people do not see. What comes together by that is marked like any other.
+// dropped is text without what people do not see. Hidden text that only appears once the rest is joined is marked as
+// usual.
 func dropped(s string) string {
 	var b strings.Builder
 	runes := []rune(strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n"))
@@ -144,7 +145,7 @@ func withoutHidden(in Input) Input {
 	return in
 }
 
-// hiddenIn lists what people did not see of all untrusted text, each once.
+// hiddenIn lists what people do not see in all untrusted text, each passage once.
 func hiddenIn(in Input) []string {
 	texts := []string{in.Issue.Title, in.Issue.Body}
 	if in.Review != nil {
@@ -156,8 +157,7 @@ func hiddenIn(in Input) []string {
 	return Hidden(texts...)
 }
 
-// Hidden lists what people do not see of the texts when GitHub shows them, each passage once and cut to maxPassage
-// characters.
+// Hidden lists what people do not see when GitHub shows the texts, each passage once and cut to maxPassage characters.
 func Hidden(texts ...string) (all []string) {
 	for _, text := range texts {
 		_, hidden := reveal(text)

@@ -1,17 +1,16 @@
 // Package prompt turns an assignment into the text that an agent engine is given. It is pure: values in, text out.
 //
 // The text comes from the embedded templates/*.tmpl, chosen by stage: "dev", "dev:revise", and "stage" for every stage
-// that has no template of its own. The hash of the template used is returned, so that a run can record which wording it
-// had.
+// that has no template of its own. The hash of the template is returned, so that a run can record which wording it had.
 //
-// Issue and review text is written by anybody who can comment, so it never mixes with our instructions. It stands in
-// fences whose marks carry a nonce that occurs nowhere in the text itself:
+// Anybody who can comment writes issue and review text, so it never mixes with our instructions. It is put in fences
+// whose marks carry a nonce that does not occur in the text itself:
 //
 //	<<<DATA issue 5f0c…
 //	(text)
 //	DATA issue 5f0c…>>>
 //
-// Text cannot close its fence because it cannot contain the mark: Render picks another nonce when it does. What a
+// Text cannot close its fence because it cannot contain the mark: if it does, Render picks another nonce. What a
 // person who approves the issue would not see is marked (reveal) or left out (DropHidden), the rules tell the agent not
 // to follow it, and Prompt.Hidden lists it for people. Too long text is cut, and says so.
 package prompt
@@ -28,7 +27,7 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// Input is everything a prompt may tell.
+// Input is everything that a prompt may say.
 type Input struct {
 	Repository   string // "owner/name"
 	BaseBranch   string
@@ -42,14 +41,14 @@ type Input struct {
 	WriteScope   []string // globs; empty = the whole repository
 	Instructions string   // the project's own rules, trusted
 	Services     []Service
-	Decisions    []Decision // on what the run has asked people
-	DropHidden   bool       // leave out what people do not see of issue and review, instead of marking it
-	Refused      string     // why the model refused to go on with an earlier conversation about the task: its code; empty when it did not
+	Decisions    []Decision // about what the run asked people
+	DropHidden   bool       // leave out what people do not see in issue and review, instead of marking it
+	Refused      string     // why the model refused to continue an earlier conversation about the task: its code; empty = it did not
 	// Nonce makes the fences unguessable. At least 16 characters, fresh per prompt.
 	Nonce string
 }
 
-// Decision is what has become of a request to people. Answer is theirs, the rest of the text the agent's own.
+// Decision is how a request to people ended. Answer is theirs, the rest of the text the agent's own.
 type Decision struct {
 	Request   string // its id
 	Asked     string
@@ -59,7 +58,7 @@ type Decision struct {
 	Answer    string // or the reason; "" = none
 }
 
-// Mark is a text that occurs in a conversation which has been told of the decision.
+// Mark is a text that occurs in every conversation that was told the decision.
 func (d Decision) Mark() string { return "Request " + d.Request + " is decided" }
 
 // Service is one of the project's services next to the agent, reviewed by people.
@@ -77,7 +76,7 @@ type Issue struct {
 	URL    string
 }
 
-// Review is what a person asked to have changed. All of it is untrusted.
+// Review is what a person wants changed. All of it is untrusted.
 type Review struct {
 	Author   string
 	Body     string
@@ -98,7 +97,7 @@ type Prompt struct {
 	Text     string
 	Template string // e.g. "dev:revise"
 	Hash     string // SHA-256 of the template's source, hex
-	// Hidden is what people don't see of issue and review when GitHub shows them: passages and runs of characters.
+	// Hidden is what people don't see when GitHub shows issue and review: passages and runs of characters.
 	Hidden []string
 }
 
@@ -128,8 +127,8 @@ func Render(in Input) (Prompt, error) {
 	return render(name, openings[name], in)
 }
 
-// Continue gives the message for an engine whose conversation was cut off by a lost pod and is being resumed: the
-// conversation itself holds the task. Restored says whether its changes to files came back with it.
+// Continue gives the message for an engine whose conversation was cut off by a lost pod and is resumed: the
+// conversation itself holds the task. Restored says whether its changes to files were restored too.
 func Continue(in Input, restored bool) (Prompt, error) {
 	if restored {
 		return render("continue:restored", "templates/continue-restored.tmpl", in)
@@ -137,7 +136,7 @@ func Continue(in Input, restored bool) (Prompt, error) {
 	return render("continue", "templates/continue.tmpl", in)
 }
 
-// Decided tells what people have decided, to be said after an opening or a Continue; empty if there is nothing to tell.
+// Decided says what people have decided, to follow an opening or a Continue; empty if nothing is decided.
 func Decided(in Input) (string, error) {
 	if len(in.Decisions) == 0 {
 		return "", nil

@@ -1,12 +1,12 @@
 // Package reason is the catalogue of reasons: the words by which programs tell apart why a label had no effect, why a
 // run ended as it did, or why something was left alone.
 //
-// A reason stands in events, in the audit, in metrics and in the status comment, so it is a name that people search
-// for. With it there is always a message about the case at hand. What can be said about all cases stands here; the
-// tables under Troubleshooting in config/observability/README.md are made of it.
+// A reason appears in events, in the audit, in metrics and in the status comment, so people search for it. With it
+// there is always a message about the case at hand. What can be said about all cases is here; the tables under
+// Troubleshooting in config/observability/README.md are generated from it.
 //
-// Errors that a caller over HTTP gets (llm-caller's, webhook-adapter's) are another vocabulary and stand with their
-// edge.
+// The errors that HTTP callers get (from llm-caller and webhook-adapter) are another vocabulary, defined in those
+// functions.
 //
 // The package is pure.
 package reason
@@ -44,7 +44,7 @@ const (
 	ProcessInvalid      = "process_invalid"
 )
 
-// Why a run failed. Some are told by the agent of itself, most by the platform.
+// Why a run failed. The agent reports some itself, the platform most of them.
 const (
 	Engine             = "engine"
 	Assignment         = "assignment"
@@ -87,15 +87,15 @@ const (
 	KubernetesRefused  = "kubernetes_refused"
 )
 
-// Why a run was stopped by what people did on GitHub. IssueClosed, PullRequestClosed and PullRequestMerged are such,
-// too.
+// Why something that people did on GitHub stopped a run. IssueClosed, PullRequestClosed and PullRequestMerged are
+// others.
 const (
 	Aborted          = "aborted"
 	IssueDeleted     = "issue_deleted"
 	IssueTransferred = "issue_transferred"
 )
 
-// ReportLost is why a run is at its next Job: its last one is complete, and what it reported is not known here.
+// ReportLost is why a run has another Job: its last one completed, but its report is not in the database.
 const ReportLost = "report_lost"
 
 // Kind says what a reason explains.
@@ -108,7 +108,7 @@ const (
 	Stopped Kind = "stopped" // what people did on GitHub ended a run
 )
 
-// An Entry says of one or several reasons what a person can do about them, in Markdown.
+// An Entry says what a person can do about one or several reasons, in Markdown.
 type Entry struct {
 	Kind   Kind
 	Codes  []string
@@ -167,7 +167,7 @@ var Catalogue = []Entry{
 	{Stopped, []string{PullRequestClosed, PullRequestMerged}, "the pull request has come to its end"},
 }
 
-// EndsRuns reports whether a run may end with the reason. "" is that of a run that succeeded.
+// EndsRuns reports whether a run may end with the reason. "" is for a run that succeeded.
 func EndsRuns(code string) bool {
 	return code == "" || slices.ContainsFunc(Catalogue, func(e Entry) bool { return e.Kind != Ignored && slices.Contains(e.Codes, code) })
 }

@@ -3,10 +3,10 @@
 //	Authorization: Bearer → a token of ours? (runtoken) → its run, in the database → what may a run in its state?
 //
 // A token carries no right of its own. The run is looked up with every call, so one that was cancelled or has timed out
-// loses the platform at once. A token that we signed for a run that isn't there, or hasn't begun, is ahead of the
-// database: that was restored from a backup, and GitHub's deliveries will bring the run back. Its agent waits.
+// loses the platform at once. If we signed a token for a run that isn't there, or hasn't begun, the database was
+// restored from a backup and GitHub's deliveries will bring the run back. Until then its agent waits.
 //
-// How a refusal is written on the wire is for the function to say: each speaks its clients' protocol.
+// Each function writes a refusal in its clients' protocol.
 package runauth
 
 import (
@@ -34,13 +34,13 @@ type Kind int
 
 // Kinds of refusals.
 const (
-	BadToken   Kind = iota // none, not ours, expired, or of another namespace: nothing
+	BadToken   Kind = iota // missing, not ours, expired, or of another namespace: nothing
 	RunMissing             // not in the database, yet: try again
 	RunEarly               // the run has not begun, yet: try again
-	RunOver                // the run is in no state for that: end
+	RunOver                // the run's state does not allow it: end
 )
 
-// Gate knows agents by the key that run tokens are signed with.
+// Gate recognises agents by the key that run tokens are signed with.
 type Gate struct {
 	key []byte
 	db  *store.DB
@@ -55,8 +55,8 @@ func NewGate(key string, db *store.DB) (*Gate, error) {
 	return &Gate{checked, db}, nil
 }
 
-// Holder is the id of the run that the token in that value of the header Authorization was made for, whatever has
-// become of the run. The error is a *Refusal.
+// Holder is the id of the run whose token is in that Authorization header, whatever the run's state. The error is a
+// *Refusal.
 func (g *Gate) Holder(authorization string) (run string, err error) {
 	claims, err := g.claims(authorization)
 	return claims.RunID, err
@@ -74,8 +74,7 @@ func (g *Gate) claims(authorization string) (runtoken.Claims, error) {
 	return claims, err
 }
 
-// Caller is the run whose agent sends that value of the header Authorization. An error that is no *Refusal is the
-// database's.
+// Caller is the run whose agent sends that Authorization header. An error that is no *Refusal is the database's.
 func (g *Gate) Caller(ctx context.Context, authorization string) (store.AgentRun, error) {
 	claims, err := g.claims(authorization)
 	if err != nil {
@@ -95,12 +94,12 @@ func (g *Gate) Caller(ctx context.Context, authorization string) (store.AgentRun
 	return run, nil
 }
 
-// Active refuses a run that has ended, for what only a run that goes on or waits may do.
+// Active refuses a run that has ended.
 func Active(run store.AgentRun) error {
 	return in(run, stage.Starting, stage.Running, stage.Waiting)
 }
 
-// AtWork refuses a run that has ended or waits: one that waits for a person holds no pod and spends nothing.
+// AtWork refuses a run that has ended or waits: a waiting run holds no pod and spends nothing.
 func AtWork(run store.AgentRun) error { return in(run, stage.Starting, stage.Running) }
 
 func in(run store.AgentRun, states ...stage.State) error {

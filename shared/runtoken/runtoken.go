@@ -2,8 +2,8 @@
 //
 // A run token says "I am the agent of run R, in namespace N, under service account S, until time T", and nothing else.
 // It carries no right of its own: its receiver (agent-gateway, llm-caller) looks the run up and decides from the
-// database what that run may do now. So a token that leaks is worth no more than the run it belongs to, and is
-// worthless when the run has ended, long before it expires.
+// database what that run may do now. So a leaked token gives no more than the rights of its run, and none once the run
+// has ended, long before it expires.
 //
 // The form is a JSON Web Token (RFC 7519) signed with HMAC-SHA256 by a key that agent-launcher, agent-gateway and
 // llm-caller share; it travels as "Authorization: Bearer <token>". Exactly one algorithm is accepted: a token whose
@@ -11,7 +11,7 @@
 // are sub (run id), ns (namespace), sa (service account), exp, iss and aud; iss and aud are fixed, so that another
 // token signed with the same key by mistake is not taken for a run token.
 //
-// The package is pure: the present time is an argument, the key is a value, and equal claims give equal tokens.
+// The package is pure: the time and the key are arguments, and equal claims give equal tokens.
 package runtoken
 
 import (
@@ -22,10 +22,10 @@ import (
 	"github.com/golang-jwt/jwt/v4"
 )
 
-// minKey is the shortest key that is accepted, in bytes: that of the hash, as RFC 7518 §3.2 demands for HS256.
+// minKey is the shortest key that is accepted, in bytes: as long as the hash, as RFC 7518 §3.2 demands for HS256.
 const minKey = 32
 
-// Key is the key in the text of a setting, RUN_TOKEN_KEY; one that is too short is an error.
+// Key reads the key from a setting, RUN_TOKEN_KEY; one that is too short is an error.
 func Key(text string) ([]byte, error) {
 	if len(text) < minKey {
 		return nil, fmt.Errorf("RUN_TOKEN_KEY has %d bytes, give at least %d", len(text), minKey)
@@ -38,11 +38,11 @@ const (
 	audience = "codexk8s-run"
 )
 
-// ErrInvalid is wrapped by every error of Verify about a token that was never good: malformed, signed with another key
+// ErrInvalid is wrapped by every error of Verify about a token that was never valid: malformed, signed with another key
 // or algorithm, or not a run token.
 var ErrInvalid = errors.New("run token is not valid")
 
-// ErrExpired is wrapped by the error of Verify about a token that was good once.
+// ErrExpired is wrapped by the error of Verify about a token that was valid once.
 var ErrExpired = errors.New("run token has expired")
 
 // Claims is what a run token says. All fields are required.
@@ -50,7 +50,7 @@ type Claims struct {
 	RunID          string    // UUID of the run, as in the database
 	Namespace      string    // Kubernetes namespace of the run's pod
 	ServiceAccount string    // name of the pod's service account, inside Namespace
-	Expires        time.Time // first instant at which the token is no longer good; whole seconds, UTC
+	Expires        time.Time // first instant at which the token is no longer valid; whole seconds, UTC
 }
 
 // payload is Claims as they are written into the token.
@@ -92,7 +92,7 @@ func Verify(key []byte, token string, now time.Time) (Claims, error) {
 	if len(key) < minKey {
 		return Claims{}, fmt.Errorf("verifying a run token: key has %d bytes, set RUN_TOKEN_KEY to at least %d", len(key), minKey)
 	}
-	// The library would compare the times with its own clock; ours is the argument.
+	// The library would use its own clock; ours is the argument.
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithoutClaimsValidation())
 	var p payload
 	if _, err := parser.ParseWithClaims(token, &p, func(*jwt.Token) (any, error) { return key, nil }); err != nil {

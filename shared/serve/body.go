@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// smallBody is what every request may send without asking for memory, in bytes.
+	// smallBody is what every request may send without waiting for memory, in bytes.
 	smallBody = 256 << 10
-	// bodyTime is how long a body may take to come. Whoever sends to a function is in the same cluster.
+	// bodyTime is how long a body may take to arrive: senders are in the same cluster.
 	bodyTime = 20 * time.Second
 	// requestsAtOnce is how many requests of one sender are served at a time.
 	requestsAtOnce = 16
@@ -23,38 +23,38 @@ const (
 	bodyPatience = 5 * time.Second
 )
 
-// Bodies bounds what the bodies of requests take of memory and of time, before anybody knows whether they deserve it:
-// every pod reaches the cluster's functions, an agent's too. Small ones are read at once. Of larger ones only so many
-// are held at a time, and of one sender one; so a sender who is known keeps no other from his turn. Nor does he by many
-// requests.
+// Bodies bounds the memory and time that the bodies of requests take before their senders are known to be genuine:
+// every pod reaches the cluster's functions, an agent's too. Small bodies are read at once. Of larger ones only so many
+// are held at a time, and one per sender, so that no known sender keeps the others waiting. The number of one sender's
+// requests is bounded as well.
 type Bodies struct {
 	slots   chan struct{}
 	mu      sync.Mutex
-	senders map[string]*share // "" is everybody who is not known, and has none
+	senders map[string]*share // "" is everybody unknown, who has none
 
 	comes, waits time.Duration // bodyTime and bodyPatience, shorter in tests
 }
 
-// share is what a sender has of a server at present.
+// share is what a sender uses of a server now.
 type share struct {
 	requests int
 	large    bool
 }
 
-// NewBodies returns bounds for a server that may hold so many large bodies.
+// NewBodies returns bounds for a server that may hold that many large bodies.
 func NewBodies(large int) *Bodies {
 	return &Bodies{slots: make(chan struct{}, large), senders: map[string]*share{}, comes: bodyTime, waits: bodyPatience}
 }
 
-// ErrBusy says that a request found no room. The sender may come again.
+// ErrBusy says that there was no room for a request. The sender may try again.
 var ErrBusy = errors.New("other requests are being read, try again")
 
-// Guard puts the bounds on r's body until leave is called, when nothing holds it any more. Reading it may end with
-// ErrBusy, or with os.ErrDeadlineExceeded. sender is "" where nobody knows who it is.
+// Guard bounds r's body until leave is called, when nothing holds it any more. Reading it may end with ErrBusy, or with
+// os.ErrDeadlineExceeded. sender is "" if it is not known.
 func (b *Bodies) Guard(w http.ResponseWriter, r *http.Request, sender string) (leave func()) {
 	g := &guardedBody{ReadCloser: r.Body, bodies: b, sender: sender, control: http.NewResponseController(w), announced: r.ContentLength}
 	g.refused = !b.begin(sender)
-	_ = g.control.SetReadDeadline(time.Now().Add(b.comes)) // a server without deadlines is a test's
+	_ = g.control.SetReadDeadline(time.Now().Add(b.comes)) // only a test's server has no deadlines
 	r.Body = g
 	return g.leave
 }
@@ -87,7 +87,7 @@ func (b *Bodies) end(sender string) {
 	}
 }
 
-// takeTurn notes whether the sender has a large body, and reports false if that was so already.
+// takeTurn records that the sender has a large body, and reports false if it had one already.
 func (b *Bodies) takeTurn(sender string, large bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -140,7 +140,7 @@ func (g *guardedBody) Read(p []byte) (int, error) {
 	n, err := g.ReadCloser.Read(p)
 	g.read += int64(n)
 	if errors.Is(err, io.EOF) {
-		// It holds for the body alone. Where that did not come, it ends the connection.
+		// The deadline is for the body alone. If that did not arrive, it ends the connection.
 		_ = g.control.SetReadDeadline(time.Time{})
 	}
 	return n, err
@@ -156,8 +156,8 @@ func (g *guardedBody) leave() {
 	}
 }
 
-// laterBody gives an error of reading a body its kind: it may come whole the next time. Any other is the sender's
-// fault.
+// laterBody is the error to retry, if a body that could not be read may arrive whole the next time. Any other error is
+// the sender's fault.
 func laterBody(err error) error {
 	switch {
 	case errors.Is(err, ErrBusy):

@@ -11,9 +11,8 @@ import (
 	"strings"
 )
 
-// FromFile parses the file that an environment variable names. Without a name it is builtin, and so it is where the
-// folder is empty: that is how Kubernetes mounts an optional ConfigMap that doesn't exist. What can't be read or parsed
-// is an error that names the file.
+// FromFile parses the file that an environment variable names. It returns builtin if there is no name, or if the file's
+// folder is empty: that is how Kubernetes mounts an optional ConfigMap that doesn't exist. Its errors name the file.
 func FromFile[T any](variable, path string, builtin T, parse func([]byte) (T, error)) (T, error) {
 	if path == "" {
 		return builtin, nil
@@ -33,7 +32,7 @@ func FromFile[T any](variable, path string, builtin T, parse func([]byte) (T, er
 	return parsed, nil
 }
 
-// empty reports whether the folder has nothing but what the kubelet keeps in a mounted ConfigMap for itself.
+// empty reports whether the folder has nothing but the kubelet's own entries of a mounted ConfigMap.
 func empty(folder string) bool {
 	entries, err := os.ReadDir(folder)
 	return err == nil && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), "..") })

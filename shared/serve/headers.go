@@ -9,9 +9,9 @@ import (
 	"github.com/cloudevents/sdk-go/v2/types"
 )
 
-// setHeaders writes the event's attributes as the headers of the HTTP binding in binary mode. The SDK's writer goes
-// through five layers of readers for this; sending is on the path of every acknowledgement. Like the SDK, and so like
-// the Broker, it does not percent-encode: a reader of theirs would not decode.
+// setHeaders writes the event's attributes as the headers of the HTTP binding in binary mode. The SDK's writer uses
+// five layers of readers for this, and sending is on the path of every acknowledgement. Like the SDK, and so the
+// Broker, it does not percent-encode, because their readers would not decode.
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#313-metadata-headers
 func setHeaders(h http.Header, e event.Event) {
 	set := func(name, value string) {

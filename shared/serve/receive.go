@@ -44,7 +44,7 @@ func (s *Server) OnType(eventType string, h func(context.Context, event.Event) (
 	s.handlers[eventType] = h
 }
 
-// Types are the event types that the function handles, sorted: its routes, to be held against the Catalog.
+// Types are the event types that the function handles, sorted; tests compare them with the Catalog.
 func (s *Server) Types() []string { return slices.Sorted(maps.Keys(s.handlers)) }
 
 // receive takes one CloudEvent from the Broker: decode, handle, send, answer.
@@ -68,8 +68,8 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) {
 	s.sweep.pass(s)
 }
 
-// Postpone makes the function note, with postpone, until when it can't handle an event: see [events.RetryAt]. The
-// Broker retries for seconds, but a rate limit may last an hour, and until then the event need not be sent again.
+// Postpone makes the function record, with postpone, until when it can't handle an event: see [events.RetryAt]. The
+// Broker retries for seconds, but a rate limit may last an hour, and the event need not be sent again before.
 func (s *Server) Postpone(postpone func(ctx context.Context, e event.Event, until time.Time) error) {
 	s.postpone = postpone
 }
@@ -103,8 +103,8 @@ func ReadEvent(r *http.Request) (event.Event, error) {
 	return *e, nil
 }
 
-// handle calls the handler of the event's type. A panic is an error like any
-// other, so the Broker delivers again and the line is in the log.
+// handle calls the handler of the event's type. A panic becomes an error like any other, so it is logged and the Broker
+// delivers again.
 func (s *Server) handle(ctx context.Context, e event.Event) (emitted []event.Event, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -120,17 +120,17 @@ func (s *Server) handle(ctx context.Context, e event.Event) (emitted []event.Eve
 	return nil, events.Reject("unexpected_type", fmt.Errorf("%s does not handle events of type %s: check its Trigger", s.name, e.Type()))
 }
 
-// isWokenBy reports whether events of the type need nothing from the function but that it runs by now.
+// isWokenBy reports whether events of the type only start the function.
 func (s *Server) isWokenBy(eventType string) bool {
 	return slices.Contains(events.Wakes[s.name], eventType)
 }
 
-// maxFollowed bounds what one delivery may lead to at once; the Broker brings the rest.
+// maxFollowed is how many events one delivery may lead to at once; the Broker brings the rest.
 const maxFollowed = 16
 
-// follow handles at once what the function has emitted for itself: it is stored, so a way over the Broker would only
-// take time. It returns what is to be sent: what others hear, too, and what could not be handled, which comes again by
-// the Broker. The receipt keeps it single if both ways come through.
+// follow handles at once what the function emitted for itself: it is stored, so going through the Broker would only
+// take time. It returns what to send: events that others consume too, and those that could not be handled, which the
+// Broker brings back. If an event comes both ways, the receipt makes sure that it is handled once.
 func (s *Server) follow(ctx context.Context, emitted []event.Event) (send []event.Event) {
 	for n := 0; len(emitted) > 0; n++ {
 		e := emitted[0]

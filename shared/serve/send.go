@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// sink sends events to the Broker in binary mode. It does not retry: what was
-// sent is stored, and whoever called is called again, or timekeeper sends it.
+// sink sends events to the Broker in binary mode. It does not retry: the events are stored, and either the caller is
+// called again or timekeeper sends them.
 type sink struct {
 	url        string
 	client     *http.Client
@@ -56,8 +56,8 @@ func (s *Server) Send(ctx context.Context, es ...event.Event) error {
 	if s.sink.url == "" {
 		return errors.New("sending events: K_SINK is not set; a SinkBinding sets it to the Broker")
 	}
-	// Whoever caused the events may have stopped waiting, as each waits for all that follows in an in-memory channel;
-	// and one that fails is no reason to give up the others.
+	// The caller may have stopped waiting, because in an in-memory channel each sender waits for all that follows. And
+	// one that fails is no reason to give up the others.
 	ctx = context.WithoutCancel(ctx)
 	if len(es) == 1 {
 		return s.sink.send(ctx, es[0])

@@ -12,14 +12,14 @@
 //	}
 //
 // An event handler returns the events to send, which it has stored already, and an error whose kind decides the answer
-// (see answer). What the function itself hears is handled at once and waits for no way over the Broker (see follow).
-// The answer to a Broker never has a body or ce-* headers when it is a success: Knative would take the first for a
-// failure and the second for a new event.
+// (see answer). Events that the function itself consumes are handled at once, without the Broker (see follow). A
+// successful answer to a Broker never has a body or ce-* headers: Knative would take the first for a failure and the
+// second for a new event.
 //
-// What is sent is read before anybody knows whether the event is one of the log. So large
-// bodies are read one at a time, and slow ones not to their end (Bodies).
+// A request is read before it is known whether its event is in the log. So large bodies are read one at a time, and
+// slow ones are cut off (Bodies).
 //
-// The server speaks HTTP/1.1 and HTTP/2 without TLS on $PORT. GET /healthz says that the process lives, GET /readyz
+// The server speaks HTTP/1.1 and HTTP/2 without TLS on $PORT. GET /healthz says that the process is alive, GET /readyz
 // that it takes requests. On SIGTERM it fails its probes, waits until no request has come for a moment, finishes what
 // is in flight and what runs in the background (Go), and exits.
 package serve
@@ -86,7 +86,7 @@ func New(function, sinkURL string) *Server {
 	return s
 }
 
-// Handle serves plain HTTP beside the events, by a pattern of http.ServeMux.
+// Handle serves plain HTTP in addition to the events, by a pattern of http.ServeMux.
 func (s *Server) Handle(pattern string, h http.Handler) { s.mux.Handle(pattern, h) }
 
 // Handler is the whole server as an http.Handler, for tests.
@@ -95,7 +95,7 @@ func (s *Server) Handler() http.Handler { return s.mux }
 // OnStop registers what to close when the server has drained; last in, first out.
 func (s *Server) OnStop(f func(context.Context) error) { s.closers = append(s.closers, f) }
 
-// Go runs f in the background, past the answer to the request of ctx. A server that stops waits for it, as long as for
+// Go runs f in the background, beyond the answer to ctx's request. A stopping server waits for it as long as for
 // requests in flight.
 func (s *Server) Go(ctx context.Context, f func(context.Context)) {
 	s.work.Go(func() { f(context.WithoutCancel(ctx)) })

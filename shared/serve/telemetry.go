@@ -23,9 +23,9 @@ import (
 	"codexk8s.dev/shared/metrics"
 )
 
-// telemetry is OpenTelemetry as Knative configures it: off unless K_OBSERVABILITY_CONFIG says otherwise. What is
-// measured stands in package metrics. A function sleeps when idle, so nobody can count on scraping it: OTLP pushes, and
-// shutdown, the last thing of a drain, sends what is left.
+// telemetry is OpenTelemetry as Knative configures it: off unless K_OBSERVABILITY_CONFIG says otherwise. Package
+// metrics has what is measured. A function sleeps when idle, so it can't be scraped reliably: OTLP pushes, and
+// shutdown, the last step of a drain, sends what is left.
 type telemetry struct {
 	tracer   trace.Tracer
 	shutdown func(context.Context) error
@@ -74,7 +74,7 @@ func openTelemetry(ctx context.Context, function, config string) (*telemetry, er
 }
 
 // nameResource says whose traces and metrics they are, by the variables that OpenTelemetry's SDK reads; what the
-// operator has set stays. Two pods of a function must not write the same series, hence the pod's name.
+// operator set stays. The pod's name is part of it because two pods of a function must not write the same series.
 // https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#general-sdk-configuration
 func nameResource(function string) error {
 	pod, _ := os.Hostname()
@@ -111,8 +111,8 @@ func (t *telemetry) receiving(ctx context.Context, e *event.Event) (context.Cont
 	}
 }
 
-// received counts a delivery. A type that the function doesn't handle is whatever
-// the sender wrote, so it is not told apart.
+// received counts a delivery. Types that the function doesn't handle are counted as one, because a sender may write
+// anything.
 func (s *Server) received(ctx context.Context, eventType string, status int, took time.Duration) {
 	if s.handlers[eventType] == nil && !s.isWokenBy(eventType) {
 		eventType = "other"

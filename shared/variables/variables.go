@@ -1,10 +1,8 @@
-// Package variables is the one way from the environment into a program's env struct
-// (github.com/kelseyhightower/envconfig).
+// Package variables reads the environment into a program's env struct (github.com/kelseyhightower/envconfig).
 //
-// Values come out of files: a Secret made with --from-file, an editor on Windows, a line copied from a web page. So
-// what stands round a value (blanks, line ends, a byte order mark) is no part of it, CRLF is a line end, and the
-// elements of a list are separated by commas or by line ends, with blanks round them or without. No setting of ours
-// means anything by such characters.
+// Values often come from files: a Secret made with --from-file, an editor on Windows, a line copied from a web page. So
+// blanks, line ends and a byte order mark around a value are dropped, CRLF is a line end, and the elements of a list
+// are separated by commas or line ends, with or without blanks. No setting gives such characters a meaning.
 package variables
 
 import (
@@ -16,8 +14,8 @@ import (
 	"github.com/kelseyhightower/envconfig"
 )
 
-// Read fills the struct that p points to. A required variable that is set but empty is refused like one that is not
-// set; every error names its variable.
+// Read fills the struct that p points to. A required variable that is empty is an error like one that is not set; every
+// error names its variable.
 func Read(p any) error {
 	if err := each(reflect.TypeOf(p).Elem(), tidy); err != nil {
 		return err
@@ -51,7 +49,7 @@ func each(t reflect.Type, do func(field reflect.StructField, name string) error)
 	return nil
 }
 
-// tidy puts the tidied value into the environment, which is where envconfig reads it.
+// tidy puts the tidied value into the environment, where envconfig reads it.
 func tidy(field reflect.StructField, name string) error {
 	was, set := os.LookupEnv(name)
 	value := trim(was)
@@ -67,13 +65,13 @@ func tidy(field reflect.StructField, name string) error {
 	return nil
 }
 
-// trim takes off a value what came with its file.
+// trim removes from a value what came with its file.
 func trim(value string) string {
 	value = strings.ReplaceAll(value, "\r\n", "\n")
 	return strings.Trim(value, " \t\r\n\uFEFF")
 }
 
-// List splits a value at commas and line ends; empty elements are none.
+// List splits a value at commas and line ends; empty elements are dropped.
 func List(value string) (all []string) {
 	for one := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ',' || r == '\n' || r == '\r' }) {
 		if one = trim(one); one != "" {

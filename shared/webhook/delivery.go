@@ -15,11 +15,11 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// sourceHost stands before owner/name in the CloudEvent source. It is the same for a GitHub Enterprise Server, as in
-// GitHubSource: the source names the repository, it is no link.
+// sourceHost comes before owner/name in the CloudEvent source. It is the same for a GitHub Enterprise Server, as in
+// GitHubSource: the source is a name of the repository, not a link.
 const sourceHost = "https://github.com"
 
-// Delivery is what is known of one webhook delivery without looking closer: enough for its CloudEvent envelope and for
+// Delivery is what is known about a webhook delivery at first sight: enough for its CloudEvent envelope and for
 // routing. The payload itself is kept byte for byte elsewhere.
 type Delivery struct {
 	GUID         string // X-GitHub-Delivery; a redelivery has the same one
@@ -62,11 +62,10 @@ func (d Delivery) CloudEvent(payload []byte, received time.Time) event.Event {
 	return e
 }
 
-// SamePayload reports whether two payloads under one GUID tell of the same event, though their bytes differ. A GUID is
-// an event's, not a delivery's: the hooks of a repository, of an organisation and of an App send it, each with what it
-// may see beside the event itself. And the deliveries API returns a payload that was written anew. So two payloads are
-// the same where all that we read of them is, in an event that we read; and in any other where they differ by nothing
-// but by what a hook adds.
+// SamePayload reports whether two payloads with one GUID are about the same event although their bytes differ. A GUID
+// identifies an event, not a delivery: the hooks of a repository, an organisation and an App all send it, each with its
+// own additions. And the deliveries API encodes a payload again. So for an event that we read, two payloads are the
+// same if everything that we read is; for any other, if they differ only in what a hook adds.
 // https://docs.github.com/en/rest/apps/webhooks#get-a-delivery-for-an-app-webhook (guid)
 // https://docs.github.com/en/webhooks/webhook-events-and-payloads#webhook-payload-object-common-properties
 func SamePayload(a, b []byte) bool {
@@ -82,7 +81,7 @@ func SamePayload(a, b []byte) bool {
 	return errP == nil && errQ == nil && p.Issue.Number+p.PullRequest.Number > 0 && reflect.DeepEqual(p, q)
 }
 
-// withoutHook drops what a payload has only for the hook that it was sent to.
+// withoutHook drops the parts of a payload that are only there because of its hook.
 func withoutHook(payload map[string]any) map[string]any {
 	for _, member := range []string{"installation", "organization", "enterprise"} {
 		delete(payload, member)
@@ -93,7 +92,7 @@ func withoutHook(payload map[string]any) map[string]any {
 	return payload
 }
 
-// readObject keeps numbers as they are written: an id has more digits than a float.
+// readObject keeps numbers as written: an id may have more digits than a float.
 func readObject(data []byte, to *map[string]any) bool {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -191,7 +190,7 @@ func (s *scanner) pickInteger(field string, to *int64) error {
 	})
 }
 
-// isEventName keeps what becomes part of a CloudEvent type to GitHub's alphabet ("pull_request", "projects_v2").
+// isEventName checks what becomes part of a CloudEvent type against GitHub's alphabet ("pull_request", "projects_v2").
 func isEventName(s string) bool {
 	if s == "" || len(s) > 64 {
 		return false
@@ -217,8 +216,8 @@ func isDeliveryID(s string) bool {
 	return true
 }
 
-// IsName holds for the names GitHub allows for an owner or a repository; they go into a URI, where dots alone would
-// mean another place.
+// IsName reports whether GitHub allows the name for an owner or a repository; it goes into a URI, where dots alone
+// would mean another place.
 func IsName(s string) bool {
 	if s == "" || len(s) > 100 || s == "." || s == ".." {
 		return false
@@ -232,8 +231,9 @@ func IsName(s string) bool {
 	return true
 }
 
-// attribute keeps what becomes a CloudEvent's attribute, and so a header of HTTP: short, and printable. GitHub's
-// actions and logins are, and the labels that start something; for anything else there is nothing to filter by.
+// attribute returns s if it can be a CloudEvent's attribute, and so an HTTP header: short and printable. GitHub's
+// actions and logins are, and so are the labels that start something; other values are left out, as nothing filters by
+// them.
 func attribute(s string) string {
 	if !isDeliveryID(s) {
 		return ""

@@ -14,11 +14,11 @@ import (
 // Actor is who did something.
 type Actor struct {
 	Login string
-	Type  string // "User", "Bot", "Organization"; "" where the payload has lost it
-	ID    int64  // stable over renames, so rights are tied to it
+	Type  string // "User", "Bot", "Organization"; "" = the payload lost it
+	ID    int64  // stable across renames, so rights depend on it
 }
 
-// Bot reports whether the actor is a program. GitHubSource may have lost the type, the suffix stays.
+// Bot reports whether the actor is a program. GitHubSource may lose the type, but not the suffix.
 func (a Actor) Bot() bool { return a.Type == "Bot" || strings.HasSuffix(a.Login, "[bot]") }
 
 // Repository is where something happened.
@@ -66,7 +66,7 @@ type PullRequest struct {
 	UpdatedAt      time.Time
 }
 
-// FromFork reports whether the pull request's branch lives outside the repository: nothing of ours pushed it.
+// FromFork reports whether the pull request's branch is in another repository, so that we did not push it.
 func (p PullRequest) FromFork(repository string) bool {
 	return !strings.EqualFold(p.HeadRepository, repository)
 }
@@ -116,9 +116,9 @@ type CommentEvent struct {
 	Sender        Actor
 }
 
-// IssueFrom decodes an `issues` payload, from our adapter or from GitHubSource, which writes the payload anew with the
-// fields it knows. Only what nothing can be done without is required: the repository's name and the number. All texts
-// are fit to be kept: see plain.Unmarshal.
+// IssueFrom decodes an `issues` payload, from our adapter or from GitHubSource, which encodes the payload again with
+// the fields it knows. Only the indispensable is required: the repository's name and the number. All texts can be
+// stored: see plain.Unmarshal.
 func IssueFrom(payload []byte) (IssueEvent, error) {
 	p, err := decode("issues", payload)
 	if err != nil {
@@ -197,8 +197,8 @@ func missing(event, field string) error {
 	return fmt.Errorf("%s payload without %s", event, field)
 }
 
-// isNumber holds for the numbers that an issue or a pull request can have: GitHub's own API of graphs has 32 bits for
-// them, and so has our database.
+// isNumber reports whether an issue or a pull request can have the number: GitHub's GraphQL API has 32 bits for it, and
+// so has our database.
 // https://docs.github.com/en/graphql/reference/objects#issue (number: Int!)
 func isNumber(n int64) bool { return n > 0 && n <= math.MaxInt32 }
 
@@ -299,11 +299,11 @@ type comment struct {
 }
 
 // timestamp is a time that may be absent, null, in seconds (some of GitHub's are) or unreadable: a delivery must not be
-// refused for the sake of a date that only orders things. One far from now is unreadable too: after it, nothing would
-// count as newer.
+// refused because of a date that only orders things. A year beyond lastYear is unreadable too, because nothing would
+// ever count as newer.
 type timestamp struct{ time.Time }
 
-// lastYear is the last one of a time that can be meant.
+// lastYear is the last plausible one.
 const lastYear = 2199
 
 func (t *timestamp) UnmarshalJSON(data []byte) error {

@@ -20,16 +20,16 @@ func (e *SyntaxError) Error() string {
 // maxDepth is encoding/json's own limit, so that whatever passes here can be decoded later.
 const maxDepth = 10000
 
-// scanner walks a JSON document once, checks the grammar of all of it, and lets its caller pick the few values it wants
-// on the way. Decoding into a struct with encoding/json reads the bytes twice and took five times as long, and this is
-// the path of every delivery. A fuzz target holds it against encoding/json.
+// scanner reads a JSON document once, checks all of its grammar, and lets its caller pick the few values it wants on
+// the way. Decoding into a struct with encoding/json reads the bytes twice and took five times as long, and every
+// delivery comes this way. A fuzz target compares it with encoding/json.
 type scanner struct {
 	data  []byte
 	pos   int
 	depth int
 }
 
-// bare marks the bytes that may stand in a JSON string as they are.
+// bare marks the bytes that a JSON string may have unescaped.
 var bare = func() (t [256]bool) {
 	for i := range t {
 		t[i] = i >= 0x20 && i != '"' && i != '\\'
@@ -319,7 +319,7 @@ func (s *scanner) fields(field func(key []byte) error) error {
 	return s.object(field)
 }
 
-// unescape resolves the escapes of a checked string, which keys and names hardly ever have.
+// unescape resolves the escapes of a checked string, which keys and names rarely have.
 func unescape(raw []byte) []byte {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return raw

@@ -22,8 +22,8 @@ const (
 // https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap
 const MaxPayload = 25 << 20
 
-// Why a signature was refused. Both are answered with 401; they differ in the metric, because a missing signature is a
-// hook set up without a secret and a wrong one is a secret that differs (or somebody trying).
+// Why a signature was refused. Both are answered with 401; they differ in the metric, because a missing signature means
+// a hook set up without a secret, and a wrong one a different secret (or an attacker).
 var (
 	ErrNoSignature    = errors.New("no sha256 signature: set a secret on the hook, the header " + HeaderSignature + " is required")
 	ErrWrongSignature = errors.New("the signature fits none of our secrets: compare the hook's secret with the one configured here")
@@ -33,14 +33,14 @@ var (
 // one is added here first, then set at GitHub, then the old one is removed here.
 type Secrets [][]byte
 
-// shortest is the length from which a piece between commas is taken for a secret of its own, beside longer ones.
+// shortest is the length from which a piece between commas counts as a secret of its own.
 const shortest = 8
 
 // ParseSecrets reads secrets from one setting: one on each line, which is exact, or all on one line, separated by
-// commas. As a comma may also be part of a secret, a single line counts as a whole too; and it is not taken to pieces
-// where only some of them are shorter than 8 characters, since nobody else must be able to guess what was never meant
-// as a secret. Blanks around each are dropped. It refuses a setting without a single secret, because an empty key would
-// accept what anybody signs with an empty key.
+// commas. As a comma may also be part of a secret, a single line counts as a whole too. It is not split if only some of
+// the pieces are shorter than 8 characters, because a piece that was never meant as a secret may be easy to guess.
+// Blanks around each are dropped. A setting without a secret is an error, because an empty key would accept what
+// anybody signs with an empty key.
 func ParseSecrets(setting string) (Secrets, error) {
 	var secrets Secrets
 	add := func(s string) {
@@ -70,8 +70,8 @@ func ParseSecrets(setting string) (Secrets, error) {
 }
 
 // Verify checks the value of the header X-Hub-Signature-256 ("sha256=" and 64 hex digits) against the HMAC-SHA256 of
-// the raw body, in constant time, under each secret. It reports nil, ErrNoSignature or ErrWrongSignature. The SHA-1
-// header is not looked at, and empty secrets never match.
+// the raw body, in constant time, under each secret. It returns nil, ErrNoSignature or ErrWrongSignature. The SHA-1
+// header is ignored, and empty secrets never match.
 func (s Secrets) Verify(signature string, body []byte) error {
 	digits, ok := strings.CutPrefix(signature, "sha256=")
 	if !ok {
@@ -92,7 +92,7 @@ func (s Secrets) Verify(signature string, body []byte) error {
 		var got [sha256.Size]byte
 		mac := hmac.New(sha256.New, secret)
 		mac.Write(body)
-		// No early exit, so that the time does not tell which secret fits.
+		// No early exit, so that the time does not reveal which secret fits.
 		if hmac.Equal(mac.Sum(got[:0]), want[:]) {
 			matched = true
 		}

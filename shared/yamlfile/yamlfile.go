@@ -1,9 +1,8 @@
-// Package yamlfile reads YAML files that people write, and says by line what is wrong with them.
+// Package yamlfile reads YAML files that people write, and reports their faults by line.
 //
-// The decoder finds what has the wrong form, and Read says so in words that need no knowledge of Go. What only the
-// file's owner can judge, its package checks on the decoded value: it reports each fault to Bad, by the path of what is
-// wrong, and returns Err. So the types that a file is decoded into are plain ones, and all its faults come in one
-// error.
+// The decoder finds what has the wrong form, and Read says so in words that need no knowledge of Go. Everything else
+// the file's own package checks on the decoded value: it reports each fault to Bad, by its path, and returns Err. So
+// files are decoded into plain types, and one error lists all faults.
 //
 // The package is pure.
 package yamlfile
@@ -19,15 +18,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// File is a document that was read: it knows on which line everything stands, and what is wrong with it so far.
+// File is a document that was read. It knows the line of everything in it, and the faults found so far.
 type File struct {
 	root  *yaml.Node
 	wrong []string
 }
 
-// Read decodes the one document of data into the value that into points to. A key that the type doesn't have, a key
-// that stands twice, a value of another form and a second document are errors. No document at all leaves the value as
-// it is.
+// Read decodes the one document of data into the value that into points to. A key that the type doesn't have, a
+// duplicate key, a value of another form and a second document are errors. An empty file leaves the value as it is.
 func Read(data []byte, into any) (*File, error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
@@ -53,8 +51,8 @@ func Read(data []byte, into any) (*File, error) {
 // IsEmpty reports whether there was no document.
 func (f *File) IsEmpty() bool { return f.root == nil }
 
-// Line returns the line, from 1 on, of what the path leads to: a string steps into a mapping, a number into a list. Of
-// what the file doesn't have it is the line of the last step that it has.
+// Line returns the line, from 1, of what the path leads to: a string steps into a mapping, a number into a list. If the
+// file doesn't have it, it is the line of the last step that it has.
 func (f *File) Line(path ...any) int {
 	line, _ := f.find(path)
 	return line
@@ -66,8 +64,8 @@ func (f *File) Has(path ...any) bool {
 	return found
 }
 
-// Block returns the line on which a text begins that is written below its key, as it is: `key: |`. ok is false for one
-// that is written otherwise, whose own lines are not the file's.
+// Block returns the line where a literal text (`key: |`) begins. ok is false for a text written in another way, whose
+// lines are not the file's.
 func (f *File) Block(path ...any) (line int, ok bool) {
 	node := f.root
 	for _, step := range path {
@@ -79,7 +77,7 @@ func (f *File) Block(path ...any) (line int, ok bool) {
 	return node.Line + 1, true
 }
 
-// Bad notes a fault of what the path leads to.
+// Bad records a fault of what the path leads to.
 func (f *File) Bad(path []any, format string, args ...any) {
 	f.wrong = append(f.wrong, fmt.Sprintf("line %d: %s", f.Line(path...), fmt.Sprintf(format, args...)))
 }
@@ -133,7 +131,7 @@ var (
 	unknownKey = regexp.MustCompile(`field (.*) not found in type .*$`)
 )
 
-// inWords are the decoder's errors without Go's and YAML's names of types.
+// inWords rewords the decoder's errors without the type names of Go and YAML.
 func inWords(errs []string) string {
 	var all []string
 	for _, err := range errs {
@@ -149,7 +147,7 @@ func inWords(errs []string) string {
 	return strings.Join(all, "; ")
 }
 
-// formOf says the name of a type of Go or a tag of YAML to people.
+// formOf names a Go type or a YAML tag for people.
 func formOf(name string) string {
 	switch {
 	case strings.HasPrefix(name, "map["), name == "!!map":

@@ -1,5 +1,4 @@
-// Package gvr names the resources of the Kubernetes API that the platform uses: group, version and plural, as a URL has
-// them.
+// Package gvr names the resources of the Kubernetes API that the platform uses: group, version and plural, as in a URL.
 //
 // The package is pure.
 package gvr
@@ -21,7 +20,7 @@ var (
 	ResourceQuotas  = corev1.SchemeGroupVersion.WithResource("resourcequotas")
 	LimitRanges     = corev1.SchemeGroupVersion.WithResource("limitranges")
 	Pods            = corev1.SchemeGroupVersion.WithResource("pods")
-	Events          = corev1.SchemeGroupVersion.WithResource("events") // what Kubernetes tells people of its objects
+	Events          = corev1.SchemeGroupVersion.WithResource("events") // what Kubernetes tells people about its objects
 	Roles           = rbacv1.SchemeGroupVersion.WithResource("roles")
 	RoleBindings    = rbacv1.SchemeGroupVersion.WithResource("rolebindings")
 	NetworkPolicies = networkingv1.SchemeGroupVersion.WithResource("networkpolicies")
