@@ -22,6 +22,8 @@ import (
 const (
 	// actFor bounds the calls of one event, well below Knative's five minutes for a request.
 	actFor = time.Minute
+	// clocks is how far a channel's clock may be from ours.
+	clocks = 5 * time.Minute
 	// patience is how long a place may not work before another one stands in.
 	patience = 10 * time.Minute
 )
@@ -205,6 +207,9 @@ func (p *place) write(ctx context.Context, m events.ApprovalMessage) error {
 		p.Version = m.Version
 		return p.Save(ctx)
 	}
+	if found, err := p.find(ctx, m); found || err != nil {
+		return err
+	}
 	posted, err := p.channel.Post(ctx, p.at.Target, m)
 	if r, refused := chat.AsRefused(err); refused && r.Reason == chat.ChatMoved {
 		posted, err = p.channel.Post(ctx, r.MovedTo, m)
@@ -213,6 +218,26 @@ func (p *place) write(ctx context.Context, m events.ApprovalMessage) error {
 		return err
 	}
 	return p.posted(ctx, posted, m.Version)
+}
+
+// find brings the message up to date that is there though nobody has recorded it, if the channel can be asked. Where we
+// may not look a message is posted: two are better than none.
+func (p *place) find(ctx context.Context, m events.ApprovalMessage) (found bool, err error) {
+	finder, can := p.channel.(chat.Finder)
+	if !can || p.Planned.IsZero() {
+		return false, nil
+	}
+	ref, err := finder.Find(ctx, p.at.Target, m, p.Planned.Add(-clocks))
+	if _, refused := chat.AsRefused(err); ref == nil || refused {
+		if refused {
+			err = nil
+		}
+		return false, err
+	}
+	if err := p.channel.Edit(ctx, *ref, m); err != nil {
+		return false, err
+	}
+	return true, p.posted(ctx, chat.Posted{Ref: *ref}, m.Version)
 }
 
 func (p *place) posted(ctx context.Context, posted chat.Posted, version int64) (err error) {

@@ -52,7 +52,8 @@ func setup(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{T: t, clock: time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)}
 	var err error
-	if f.fake, err = fakechat.New(fakechat.Options{}); err != nil {
+	now := func() time.Time { f.mu.Lock(); defer f.mu.Unlock(); return f.clock }
+	if f.fake, err = fakechat.New(fakechat.Options{Now: now}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.fake.Close() })
@@ -67,7 +68,7 @@ func setup(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.db.Close(context.Background()) })
-	f.db.SetClock(func() time.Time { f.mu.Lock(); defer f.mu.Unlock(); return f.clock })
+	f.db.SetClock(now)
 	f.sql = pgtest.Open(t, url)
 	f.sql.Do(`INSERT INTO projects (id, name) VALUES ('demo', 'Demo')`)
 	f.sql.Do(`INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/demo', 1, 'acme/demo')`)
@@ -190,6 +191,36 @@ func TestInstancesAtOncePostOnce(t *testing.T) {
 	}
 	all.Wait()
 	f.want("shown", f.shown(), "telegram 0 false", "slack 0 false")
+}
+
+// Who posts and dies, or does not hear that it has, leaves a message that nobody has recorded. Slack is asked for it.
+// Telegram can't be: there is a second message, which is kept current.
+func TestAMessageThatNobodyRecorded(t *testing.T) {
+	f := setup(t)
+	c := changed(1, approval.Open, telegram, slack)
+	for _, channel := range []string{fakechat.Telegram, fakechat.Slack} {
+		f.fake.Trouble(fakechat.Trouble{Channel: channel, Kind: "mute"})
+	}
+	if code := f.hear("open", c, 0); code/100 != 5 {
+		t.Errorf("answered %d when nothing is known of the messages", code)
+	}
+	f.want("posted, and not recorded", f.shown(), "telegram 0 false", "slack 0 false")
+	f.hear("open", c, 0)
+	f.want("once more", f.shown(), "telegram 0 false", "telegram 0 false", "slack 1 false")
+	f.hear("decided", changed(2, approval.Approved, telegram, slack), 0)
+	f.want("decided", f.shown(), "telegram 0 false", "telegram 1 true", "slack 2 true")
+}
+
+// An App that may not read its channel's messages posts once more.
+func TestSlackWithoutTheRightToRead(t *testing.T) {
+	f := setup(t)
+	f.fake.Trouble(fakechat.Trouble{Channel: fakechat.Slack, Kind: "mute"})
+	f.hear("open", changed(1, approval.Open, slack), 0)
+	f.fake.Trouble(fakechat.Trouble{Channel: fakechat.Slack, Kind: "unauthorized", Times: 1})
+	if code := f.hear("open", changed(1, approval.Open, slack), 0); code != http.StatusAccepted {
+		t.Errorf("answered %d", code)
+	}
+	f.want("shown", f.shown(), "slack 0 false", "slack 0 false")
 }
 
 // One place that does not work keeps no other from its message, and is tried again until it works.

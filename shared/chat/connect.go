@@ -21,6 +21,12 @@ type Channel interface {
 	Tell(ctx context.Context, cb Callback, words string) error
 }
 
+// A Finder is a Channel that can be asked whether a message is there already, which a process that died after it had
+// posted one could not record.
+type Finder interface {
+	Find(ctx context.Context, target string, m events.ApprovalMessage, since time.Time) (*Ref, error)
+}
+
 // Settings connect channels: one whose token is empty is not connected. Lists of secrets are as webhook.ParseSecrets
 // reads them.
 type Settings struct {

@@ -10,6 +10,8 @@
 //	Ask      offers a field for the reason or the answer, after a click that wants one
 //	Tell     says something to the person who acted, where the answer to the callback can't (Slack)
 //
+// One that can be asked whether a message is there already has Find as well (Finder): Slack.
+//
 // Callback.Answer is what the channel's server gets as the answer to its callback.
 //
 // # What people see

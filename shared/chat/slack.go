@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
@@ -33,12 +34,38 @@ func (c *Slack) Post(ctx context.Context, target string, m events.ApprovalMessag
 	if err != nil {
 		return Posted{}, err
 	}
-	body["channel"] = target
+	body["channel"], body["metadata"] = target, object{"event_type": slackEvent, "event_payload": object{"request": m.RequestID}}
 	sent, err := c.call(ctx, "chat.postMessage", body)
 	if err != nil {
 		return Posted{}, fmt.Errorf("showing request %s in channel %s: %w", m.RequestID, target, err)
 	}
 	return Posted{Ref: Ref{Chat: sent.Channel, Message: sent.TS}}, nil
+}
+
+// slackEvent is the type of the metadata by which Find knows our messages; people don't see it.
+// https://docs.slack.dev/messaging/message-metadata
+const slackEvent = "codexk8s_approval"
+
+// slackPage is how many messages Find looks at: those that were written since the message might have been.
+const slackPage = 200
+
+// Find looks for the message of a request that was posted since then; nil = there is none. Where the App may not read
+// (it takes channels:history, and groups:history for private channels) it is Refused. To a person's direct messages
+// leads no id that we have before we have posted.
+// https://docs.slack.dev/reference/methods/conversations.history
+func (c *Slack) Find(ctx context.Context, target string, m events.ApprovalMessage, since time.Time) (*Ref, error) {
+	found, err := c.call(ctx, "conversations.history", object{
+		"channel": target, "oldest": fmt.Sprintf("%d.000000", since.Unix()), "limit": slackPage, "include_all_metadata": true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for request %s in channel %s: %w", m.RequestID, target, err)
+	}
+	for _, sent := range found.Messages {
+		if sent.Metadata.Type == slackEvent && sent.Metadata.Payload.Request == m.RequestID {
+			return &Ref{Chat: target, Message: sent.TS}, nil
+		}
+	}
+	return nil, nil
 }
 
 // Edit makes a message show its newest version.
@@ -134,6 +161,15 @@ type slackAnswer struct {
 	Metadata struct {
 		Messages []string `json:"messages"`
 	} `json:"response_metadata"`
+	Messages []struct {
+		TS       string `json:"ts"`
+		Metadata struct {
+			Type    string `json:"event_type"`
+			Payload struct {
+				Request string `json:"request"`
+			} `json:"event_payload"`
+		} `json:"metadata"`
+	} `json:"messages"`
 }
 
 func (c *Slack) call(ctx context.Context, method string, body object) (slackAnswer, error) {

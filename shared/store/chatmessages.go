@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -21,6 +22,8 @@ type ChatMessage struct {
 	Version  int64           // that is shown; 0 = nothing is
 	Reminded int             // how many reminders were sent
 	Ref      json.RawMessage // where the message is, in the channel's words; nil = nowhere
+	// Planned is when somebody else was here first, who may have posted a message since; zero = nobody was.
+	Planned time.Time
 
 	db      *DB
 	tx      pgx.Tx
@@ -30,7 +33,7 @@ type ChatMessage struct {
 
 // ChatMessage locks the place's message; ErrLocked if that takes too long. Close unlocks it.
 func (db *DB) ChatMessage(ctx context.Context, request string, at events.ApprovalTarget) (*ChatMessage, error) {
-	_, err := db.pool.Exec(ctx, `
+	first, err := db.pool.Exec(ctx, `
 		INSERT INTO chat_messages (request, channel, target, changed_at)
 		VALUES ($1, $2, $3, $4)
 		ON CONFLICT DO NOTHING
@@ -46,17 +49,20 @@ func (db *DB) ChatMessage(ctx context.Context, request string, at events.Approva
 	if err := m.lock(ctx); err != nil {
 		return nil, errors.Join(err, tx.Rollback(context.WithoutCancel(ctx)))
 	}
+	if first.RowsAffected() == 1 {
+		m.Planned = time.Time{}
+	}
 	return m, nil
 }
 
 func (m *ChatMessage) lock(ctx context.Context) error {
 	var b pgx.Batch
 	b.Queue(`
-		SELECT version, reminded, ref
+		SELECT version, reminded, ref, changed_at
 		FROM chat_messages
 		WHERE request = $1 AND channel = $2 AND target = $3
 		FOR UPDATE
-	`, m.request, m.at.Channel, m.at.Target).QueryRow(func(row pgx.Row) error { return row.Scan(&m.Version, &m.Reminded, &m.Ref) })
+	`, m.request, m.at.Channel, m.at.Target).QueryRow(func(row pgx.Row) error { return row.Scan(&m.Version, &m.Reminded, &m.Ref, &m.Planned) })
 	err := alone(ctx, m.tx, &b)
 	if err != nil && !errors.Is(err, ErrLocked) {
 		return fmt.Errorf("locking the message of request %s in %s: %w", m.request, m.at.Channel, err)

@@ -27,6 +27,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -90,6 +92,7 @@ type Post struct {
 	Buttons           []Button
 	Edits             int
 	Raw               json.RawMessage // as it came
+	metadata          json.RawMessage // of Slack's messages, which people don't see
 }
 
 // Button is what a person can press.
@@ -113,7 +116,7 @@ type Told struct{ Channel, Person, Text string }
 // Trouble lets the next calls of a channel fail.
 type Trouble struct {
 	Channel string
-	Kind    string        // "limit", "blocked", "kicked", "gone", "migrated", "unauthorized", "down"
+	Kind    string        // "limit", "blocked", "kicked", "gone", "migrated", "unauthorized", "down"; "mute" = done once, not answered
 	Times   int           // how many calls; 0 = all until Calm
 	After   time.Duration // of "limit"; 0 = 1 s
 	To      string        // of "migrated": the supergroup
@@ -179,7 +182,7 @@ func (s *Server) routes() http.Handler {
 	s.jiraRoutes(mux)
 	s.approverRoutes(mux)
 	s.pageRoutes(mux)
-	return mux
+	return s.muted(mux)
 }
 
 // Posts are the messages of a channel, oldest first.
@@ -225,7 +228,7 @@ func (s *Server) Calm() {
 // trouble takes the next trouble of a channel; nil = none. The mutex must be held.
 func (s *Server) trouble(channel string) *Trouble {
 	for i, t := range s.troubles {
-		if t.Channel != channel {
+		if t.Channel != channel || t.Kind == "mute" {
 			continue
 		}
 		if t.Times == 1 {
@@ -236,6 +239,25 @@ func (s *Server) trouble(channel string) *Trouble {
 		return t
 	}
 	return nil
+}
+
+// muted hangs up on calls of a channel in trouble that are done and not answered.
+func (s *Server) muted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		channel, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		s.mu.Lock()
+		i := slices.IndexFunc(s.troubles, func(t *Trouble) bool { return t.Channel == channel && t.Kind == "mute" })
+		if i >= 0 {
+			s.troubles = slices.Delete(s.troubles, i, i+1)
+		}
+		s.mu.Unlock()
+		if i < 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(httptest.NewRecorder(), r)
+		panic(http.ErrAbortHandler)
+	})
 }
 
 // id is the next number. The mutex must be held.

@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -66,13 +67,18 @@ func slackTrouble(w http.ResponseWriter, t *Trouble) {
 }
 
 type slackCall struct {
-	Channel string       `json:"channel"`
-	TS      string       `json:"ts"`
-	Thread  string       `json:"thread_ts"`
-	Text    string       `json:"text"`
-	Blocks  []slackBlock `json:"blocks"`
-	Trigger string       `json:"trigger_id"`
-	View    struct {
+	Channel string `json:"channel"`
+	TS      string `json:"ts"`
+	Thread  string `json:"thread_ts"`
+	// Metadata of a message that is posted.
+	Metadata json.RawMessage `json:"metadata"`
+	Text     string          `json:"text"`
+	Blocks   []slackBlock    `json:"blocks"`
+	Trigger  string          `json:"trigger_id"`
+	Oldest   string          `json:"oldest"`
+	Limit    int             `json:"limit"`
+	All      bool            `json:"include_all_metadata"`
+	View     struct {
 		Type     string       `json:"type"`
 		Title    slackWords   `json:"title"`
 		Submit   slackWords   `json:"submit"`
@@ -86,8 +92,11 @@ func (s *Server) slack(method string, in slackCall, raw json.RawMessage) object 
 	refuse := func(code string, why ...string) object {
 		return object{"ok": false, "error": code, "response_metadata": object{"messages": why}}
 	}
-	if method == "views.open" {
+	switch method {
+	case "views.open":
 		return s.slackOpen(in, refuse)
+	case "conversations.history":
+		return s.slackHistory(in, refuse)
 	}
 	shown, err := slackRender(in.Blocks)
 	switch {
@@ -118,11 +127,32 @@ func (s *Server) slack(method string, in slackCall, raw json.RawMessage) object 
 		if in.Thread != "" && s.post(Slack, p.Chat, in.Thread) == nil {
 			return refuse("thread_not_found")
 		}
-		p.ID, p.ReplyTo = fmt.Sprintf("%d.%06s", s.o.Now().Unix(), s.id()), in.Thread
+		p.ID, p.ReplyTo, p.metadata = fmt.Sprintf("%d.%06s", s.o.Now().Unix(), s.id()), in.Thread, in.Metadata
 		s.posts = append(s.posts, p)
 	}
 	p.View, p.Text, p.Buttons, p.Raw = template.HTML(shown.html.String()), shown.text.String(), shown.buttons, raw
 	return object{"ok": true, "channel": p.Chat, "ts": p.ID}
+}
+
+// slackHistory lists a channel's messages, the newest first, without those in threads.
+func (s *Server) slackHistory(in slackCall, refuse func(string, ...string) object) object {
+	if !strings.HasPrefix(in.Channel, "C") && !strings.HasPrefix(in.Channel, "D") {
+		return refuse("channel_not_found")
+	}
+	oldest, _ := strconv.ParseFloat(in.Oldest, 64)
+	messages := []object{}
+	for _, p := range slices.Backward(s.posts) {
+		at, _ := strconv.ParseFloat(p.ID, 64)
+		if p.Channel != Slack || p.Chat != in.Channel || p.ReplyTo != "" || at <= oldest || len(messages) == max(in.Limit, 1) {
+			continue
+		}
+		m := object{"type": "message", "ts": p.ID, "text": p.Text}
+		if in.All && p.metadata != nil {
+			m["metadata"] = p.metadata
+		}
+		messages = append(messages, m)
+	}
+	return object{"ok": true, "messages": messages}
 }
 
 // slackOpen opens a modal before whoever made the trigger.
