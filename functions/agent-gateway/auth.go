@@ -21,13 +21,13 @@ type runKey struct{}
 
 type podKey struct{}
 
-// podOf is the hash of the calling pod's secret; nil when it sent none.
+// podOf is the hash of the calling pod's secret; nil if it sent none.
 func podOf(ctx context.Context) []byte {
 	pod, _ := ctx.Value(podKey{}).([]byte)
 	return pod
 }
 
-// withPod notes the calling pod's secret, by its hash.
+// withPod stores the hash of the calling pod's secret.
 func withPod(ctx context.Context, secret string) context.Context {
 	if secret == "" {
 		return ctx
@@ -42,15 +42,15 @@ func runOf(ctx context.Context) store.AgentRun {
 	return run
 }
 
-// admit lets nobody's message into memory whose token is not ours, and of one run one large message at a time and a few
-// calls: Connect calls authenticate when it has read the whole.
+// admit reads no message without a token of ours, and limits each run to one large message and a few calls at a time.
+// Connect calls authenticate only after it has read the whole message.
 func (h *handler) admit(session http.Handler, bodies *serve.Bodies) http.Handler {
 	errorsOf := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		run, err := h.gate.Holder(r.Header.Get("Authorization"))
 		if err != nil {
 			slog.InfoContext(r.Context(), "agent's call refused", "path", r.URL.Path, "error", err)
-			_ = errorsOf.Write(w, r, coded(err)) // nobody is left to be told
+			_ = errorsOf.Write(w, r, coded(err)) // the caller may have gone
 			return
 		}
 		defer bodies.Guard(w, r, run)()
@@ -58,7 +58,7 @@ func (h *handler) admit(session http.Handler, bodies *serve.Bodies) http.Handler
 	})
 }
 
-// authenticate finds out whose agent calls, for every procedure, and makes of every error one that the agent can act
+// authenticate finds out whose agent calls, for every procedure, and turns every error into one that the agent can act
 // on.
 func (h *handler) authenticate(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
@@ -79,7 +79,7 @@ func (h *handler) authenticate(next connect.UnaryFunc) connect.UnaryFunc {
 			slog.WarnContext(ctx, "agent's call holds what can't be stored", "call", procedure, "run", run.ID, "error", err)
 			return nil, invalid("the call holds what can't be stored: a number out of range, or a text that is too long")
 		}
-		// Ours or the database's; details are not the agent's business.
+		// Our own or the database's error; its details are not the agent's business.
 		slog.ErrorContext(ctx, "agent's call failed", "call", procedure, "run", run.ID, "error", err)
 		return nil, connect.NewError(connect.CodeUnavailable, errors.New("the platform cannot do this now, try again"))
 	}

@@ -3,23 +3,23 @@
 //
 //	bearer token → genuine? → which run? → active? → the one call → Postgres
 //
-// A pod is not trusted. Its run token (shared/runauth) names the run; what that run may do is looked up in the database
-// with every call, so a run that was cancelled or has timed out loses its gateway at once. Calls that change something
-// need an active run (starting, running, waiting); a pod that is being stopped may still send its last log lines and
-// its session, and learns from its heartbeat that it is to stop.
+// A pod is not trusted. Its run token (shared/runauth) names the run; what that run may do is looked up with every
+// call, so a run that was cancelled or has timed out loses its gateway at once. Calls that change something need an
+// active run (starting, running, waiting); a pod that is being stopped may still send its last log lines and its
+// session, and its heartbeat tells it to stop.
 //
 // Everything may be called again: a pod and this function are killed at any moment. Log lines are numbered by the run,
 // sessions are replaced by compare-and-swap, and the first report of a run counts. The report becomes the event
-// agent.reported in the same transaction, so it is known of or not stored at all; when sending it fails, timekeeper
-// sends it.
+// agent.reported in the same transaction; if sending that fails, timekeeper sends it.
 //
 // What an agent asks people by a tool is stored with its event, like a report, before it is told that it waits. The
-// answer says so to its runner as well, in a header: the agent can't be relied upon to stop. A tool changes nothing by
+// answer tells the runner too, in a header, because the agent can't be relied upon to stop. A tool changes nothing by
 // itself.
 //
 // A Git credential is fetched when Git asks for one: an installation token for the run's one repository, never written
 // down here. With the run token alone it may read; it may push and open pull requests for the pod that has claimed the
-// run by a secret of its own (agentapi.PodHeader). So a run token that an agent gets hold of changes nothing on GitHub.
+// run by a secret of its own (agentapi.PodHeader). So an agent that gets hold of a run token can change nothing on
+// GitHub.
 package main
 
 import (

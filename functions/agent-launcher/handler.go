@@ -26,9 +26,9 @@ import (
 const actFor = 45 * time.Second
 
 const (
-	// keepAway is after how long a namespace that expired with a run still at work is looked at again.
+	// keepAway is after how long a namespace that expired while its run was at work is looked at again.
 	keepAway = time.Hour
-	// leavePatience is how long the Job of a run that is over may take to end by itself.
+	// leavePatience is how long the Job of a finished run may take to end by itself.
 	leavePatience = 10 * time.Minute
 )
 
@@ -54,7 +54,7 @@ func (h *handler) agentRequested(ctx context.Context, e event.Event, r events.Ag
 		if err != nil {
 			return events.Decision{}, err
 		}
-		// A stop may overtake the request to start, and a Job for a run that is over would work for nobody.
+		// A stop may overtake the request to start, and a Job for a finished run would work for nobody.
 		if !known.Finished.IsZero() {
 			return skipped(r.RunRef, "agent.not_started", "run_is_over", "the run ended before its agent was started"), nil
 		}
@@ -77,9 +77,9 @@ func (h *handler) agentRequested(ctx context.Context, e event.Event, r events.Ag
 	})
 }
 
-// delayed says why the agent does not start yet, while it lasts, and asks for the request to come again.
+// delayed says why the agent does not start yet, as long as that lasts, and asks for the request to come again.
 func (h *handler) delayed(ctx context.Context, r events.AgentRequested, why *agentpod.Delay) error {
-	// The request itself is not done with, so this is told for what it says.
+	// The request itself is not handled yet, so the event's cause is what it says.
 	told := store.Cause{Source: events.Source("agent-launcher"), ID: events.DeriveID(r.RunID, strconv.Itoa(r.Attempt), why.Reason, why.Message)}
 	emitted, err := h.db.Emit(ctx, told, r.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
 		return events.Decision{Emit: []events.Draft{events.Now(events.AgentDelayed{
@@ -122,7 +122,7 @@ func (h *handler) agentStopRequested(ctx context.Context, e event.Event, r event
 	})
 }
 
-// environmentExpired removes the run's namespace, if every guard agrees.
+// environmentExpired removes the run's namespace, if nothing speaks against it.
 func (h *handler) environmentExpired(ctx context.Context, e event.Event, r events.EnvironmentExpired) ([]event.Event, error) {
 	return h.once(ctx, e, r.RunRef, func(ctx context.Context) (events.Decision, error) {
 		gone := said(r.RunRef, "", events.EnvironmentRemoved(r))
@@ -157,13 +157,13 @@ func (h *handler) environmentExpired(ctx context.Context, e event.Event, r event
 			case refusal.Reason == "active_run":
 				kept.Emit = []events.Draft{events.At(h.db.Now().Add(keepAway), r)}
 			case refusal.Reason == "not_expired" && agentpod.BelongsTo(ns, r.RunID):
-				// The day was set for a run that uses all its time; this one has ended before.
-				// A later run that renewed the lease asks for itself.
+				// The time was set for a run that uses all its time; this one ended sooner.
+				// A later run that renewed the lease has a timer of its own.
 				kept.Emit = []events.Draft{events.At(expires, r)}
 			}
 			return kept, nil
 		}
-		// Not if its lease was renewed since it was read.
+		// This fails if its lease was renewed since it was read.
 		if err := h.cluster.DeleteUnchanged(ctx, gvr.Namespaces, ns, metav1.DeletePropagationBackground); err != nil {
 			return events.Decision{}, err
 		}
@@ -173,8 +173,8 @@ func (h *handler) environmentExpired(ctx context.Context, e event.Event, r event
 
 const actor = "function:agent-launcher"
 
-// once acts unless this event was acted on before, and records what came of it.
-// An act that Kubernetes refuses for good, and that has no answer of its own, is rejected.
+// once acts unless this event was handled before, and records the result. What Kubernetes refuses for good is rejected,
+// unless act has an answer to it.
 func (h *handler) once(ctx context.Context, e event.Event, run events.RunRef, act func(context.Context) (events.Decision, error)) ([]event.Event, error) {
 	if _, err := uuid.Parse(run.RunID); err != nil {
 		return nil, events.Malformed(fmt.Errorf("event %s: run id %q is no UUID", e.ID(), run.RunID))
@@ -187,8 +187,8 @@ func (h *handler) once(ctx context.Context, e event.Event, run events.RunRef, ac
 	})
 }
 
-// awaitEnd looks at the Jobs that keep a namespace which has expired. Those of runs that are over hold it for a moment,
-// as an agent leaves after its report: then the error says to come again soon. One that stays is stopped.
+// awaitEnd looks at the Jobs that keep an expired namespace. Those of finished runs keep it for a moment only, because
+// an agent exits after its report: then the error says to come back soon. One that stays is stopped.
 func (h *handler) awaitEnd(ctx context.Context, jobs []batchv1.Job) error {
 	var late error
 	for i := range jobs {
@@ -199,7 +199,7 @@ func (h *handler) awaitEnd(ctx context.Context, jobs []batchv1.Job) error {
 		}
 		known, err := h.db.RunStatus(ctx, run.RunID)
 		if err != nil || !ours || known.Finished.IsZero() {
-			return err // it is at work, for all we know
+			return err // it is at work, as far as we know
 		}
 		if h.db.Now().Sub(known.Finished) > leavePatience {
 			if err := h.stop(ctx, job, "run_is_over"); err != nil {
@@ -211,7 +211,7 @@ func (h *handler) awaitEnd(ctx context.Context, jobs []batchv1.Job) error {
 	return late
 }
 
-// said is the decision that tells p, and the audit's line about it.
+// said is the decision to emit p, with the audit's line about it.
 func said(run events.RunRef, cause string, p events.Payload) events.Decision {
 	detail := ""
 	if f, ok := p.(events.AgentFailed); ok {
@@ -223,7 +223,7 @@ func said(run events.RunRef, cause string, p events.Payload) events.Decision {
 	}
 }
 
-// skipped is the decision to do nothing, and why.
+// skipped is the decision to do nothing, with the reason.
 func skipped(run events.RunRef, action, cause, detail string) events.Decision {
 	return events.Decision{Audit: []events.Record{{Actor: actor, Action: action, Run: run.RunID, Reason: cause, Detail: detail}}}
 }

@@ -21,10 +21,10 @@ import (
 	"codexk8s.dev/shared/runtoken"
 )
 
-// errLaterJob says that the run's agent has been started again since: this request is history.
+// errLaterJob says that the run's agent was started again since, so this request is out of date.
 var errLaterJob = errors.New("a later agent of this run exists already")
 
-// tryAgain is when to come back for something that is on its way out.
+// tryAgain is when to come back for something that is being removed.
 const tryAgain = 5 * time.Second
 
 // launch creates the run's objects. A *agentpod.Refusal says that Kubernetes will never accept them, errLaterJob that
@@ -151,20 +151,19 @@ func (h *handler) clearName(ctx context.Context, r events.AgentRequested) error 
 
 // stop deletes a Job, which ends its pod with the grace period that the agent needs to save its session.
 func (h *handler) stop(ctx context.Context, job *batchv1.Job, cause string) error {
-	// Marked, so that run-observer doesn't take the deletion for somebody else's.
+	// The mark tells run-observer that the deletion is ours.
 	if err := h.cluster.Annotate(ctx, h.resource(job), job, agentpod.AnnotationStopped, cause); err != nil {
 		return err
 	}
-	// In the foreground the Job stays until its pod is gone: the next Job
-	// can't start beside a pod that is still saving.
+	// In the foreground the Job stays until its pod is gone: the next Job can't start while a pod is still
+	// saving.
 	return h.cluster.Delete(ctx, h.resource(job), job, metav1.DeletePropagationForeground)
 }
 
-// furnish puts everything but the Job into the namespace, side by side. The namespace is ours, so an object that is
-// there is one of ours and is overwritten: it may hold the token and the limits of an earlier run.
+// furnish puts everything but the Job into the namespace, in parallel. The namespace is ours, so existing objects are
+// ours too and are overwritten: they may hold the token and the limits of an earlier run.
 //
-// A RoleBinding waits for its Role: who binds a Role must hold its rights, so the API
-// server reads it, and finds none if it comes later.
+// A RoleBinding waits for its Role: whoever binds a Role must hold its rights, so the API server reads the Role.
 func (h *handler) furnish(ctx context.Context, o agentpod.Objects) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, object := range o.Support {

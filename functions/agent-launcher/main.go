@@ -1,12 +1,12 @@
-// Command agent-launcher puts a run's namespace and Job on Kubernetes, stops the Job, and removes what has expired. It
-// decides nothing: what a run looks like, and when a namespace may go, is shared/agentpod.
+// Command agent-launcher creates a run's namespace and Job on Kubernetes, stops the Job, and removes what has expired.
+// It decides nothing: shared/agentpod says what a run looks like, and when a namespace may be removed.
 //
 //	agent.requested       namespace → everything else at once →        agent.started, or agent.failed
-//	                      the project's services, if any → Job       agent.delayed, while what was before is on its way out
+//	                      the project's services, if any → Job       agent.delayed, while the former Job is being removed
 //	agent.stop.requested  mark the Job as stopped by us → delete it
 //	environment.expired   guards → delete the namespace                environment.removed
 //
-// It acts first and then records (store.Step), so an act may be repeated: names come from the run, "already exists" and
+// It acts first and then records (store.Act), so an act may be repeated: names come from the run, "already exists" and
 // "not found" are success when the object is the run's. What Kubernetes will never accept becomes agent.failed with
 // what it said; what it can't do now is an error, and the event comes again.
 //

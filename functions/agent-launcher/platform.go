@@ -10,7 +10,7 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// platformFrom is the default platform with what the environment says otherwise.
+// platformFrom is the default platform with the environment's settings.
 func platformFrom(env env) (agentpod.Platform, error) {
 	p := agentpod.DefaultPlatform()
 	p.Image, p.GatewayURL, p.LLMURL = env.Image, env.GatewayURL, env.LLMURL
@@ -50,8 +50,8 @@ func parseProbe(s string) (bool, error) {
 	return s == "required", nil
 }
 
-// neighbours are what this function itself talks to and an agent must not: the
-// Broker and the database, host:port. Their addresses are no secrets.
+// neighbours are what this function talks to and an agent must not reach: the Broker and the database, host:port. Their
+// addresses are not secret.
 func neighbours(env env) (all []string) {
 	if u, err := url.Parse(env.Sink); err == nil && u.Hostname() != "" {
 		port := u.Port()

@@ -13,8 +13,8 @@ import (
 	"codexk8s.dev/shared/kube/gvr"
 )
 
-// agents are what holds the agent's name in a namespace: a Job, and where agent-sandbox is set up a Sandbox, as the Job
-// that it comes to. Both, if the project's setting changed between two runs of an issue.
+// agents are what has the agent's name in a namespace: a Job and, where agent-sandbox is set up, a Sandbox in the form
+// of a Job. There may be both, if the project's setting changed between two runs of an issue.
 func (h *handler) agents(ctx context.Context, namespace string) ([]*batchv1.Job, error) {
 	var all []*batchv1.Job
 	job, err := kube.Get[batchv1.Job](ctx, h.cluster, gvr.Jobs, namespace, agentpod.JobName)
@@ -34,7 +34,7 @@ func (h *handler) agents(ctx context.Context, namespace string) ([]*batchv1.Job,
 	return all, nil
 }
 
-// sandbox is nil where there is none, or no such resource in the cluster.
+// sandbox is nil if there is none, or no such resource in the cluster.
 func (h *handler) sandbox(ctx context.Context, namespace string) (*batchv1.Job, error) {
 	if h.platform.SandboxVersion == "" {
 		return nil, nil
@@ -46,7 +46,7 @@ func (h *handler) sandbox(ctx context.Context, namespace string) (*batchv1.Job, 
 	return sandbox.AsJob(), nil
 }
 
-// resource is that of what stands behind a Job of agents.
+// resource is the one that a Job of agents really is.
 func (h *handler) resource(job *batchv1.Job) schema.GroupVersionResource {
 	if job.Kind == agentpod.SandboxKind {
 		return gvr.Sandboxes(h.platform.SandboxVersion)
@@ -54,7 +54,7 @@ func (h *handler) resource(job *batchv1.Job) schema.GroupVersionResource {
 	return gvr.Jobs
 }
 
-// sandboxRefused says what to do where the API server doesn't know Sandboxes, or not from us.
+// sandboxRefused says what to do if the API server has no Sandboxes, or we may not create them.
 func sandboxRefused(err error) error {
 	// An API server has no words of its own for a resource that is not defined.
 	unknown := apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)

@@ -12,9 +12,9 @@ import (
 	"codexk8s.dev/shared/kube/gvr"
 )
 
-// serve brings the project's services up, side by side, and waits for none of them: an image takes its time, and the
-// agent's first call to a service waits for it. What a run before has left and this one doesn't name stays until the
-// namespace goes; asleep, it costs nothing.
+// serve creates the project's services in parallel and waits for none of them: pulling an image takes time, and the
+// agent's first call to a service waits for it. A service that only an earlier run had stays until the namespace goes;
+// asleep, it costs nothing.
 func (h *handler) serve(ctx context.Context, o agentpod.Objects) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, object := range o.Services {
@@ -29,8 +29,8 @@ func (h *handler) serve(ctx context.Context, o agentpod.Objects) error {
 	return g.Wait()
 }
 
-// renew changes a service that exists, if there is anything to change. Unlike Kubernetes' own objects it can't be
-// overwritten unread, and Knative keeps annotations on it that must stay.
+// renew updates an existing service if anything changed. Unlike Kubernetes' own objects it can't be overwritten without
+// reading it, and Knative keeps annotations on it that must stay.
 func (h *handler) renew(ctx context.Context, asked *servingv1.Service) error {
 	existing, err := kube.Get[servingv1.Service](ctx, h.cluster, gvr.KnativeServices, asked.Namespace, asked.Name)
 	if err != nil {
@@ -46,7 +46,7 @@ func (h *handler) renew(ctx context.Context, asked *servingv1.Service) error {
 	return h.cluster.Update(ctx, gvr.KnativeServices, existing)
 }
 
-// serviceRefused says what to do where the API server, or Knative's webhook behind it, will never accept a service.
+// serviceRefused says what to do if the API server, or Knative's webhook, will never accept a service.
 func serviceRefused(name string, err error) error {
 	if err == nil || !kube.Refused(err) || agentpod.IsQuota(kube.Message(err)) {
 		return err

@@ -18,8 +18,8 @@ import (
 	"codexk8s.dev/shared/webhook"
 )
 
-// commented hears a comment on GitHub. A vote is a new comment of a person that begins with a command; what is edited
-// into or out of one later changes nothing, as nobody can see when it was read.
+// commented hears a comment on GitHub. A vote is a new comment of a person that begins with a command. Later edits
+// change nothing, because nobody can see when a comment was read.
 func (h *handler) commented(ctx context.Context, e event.Event) ([]event.Event, error) {
 	c, err := webhook.CommentFrom(e.Data())
 	if err != nil {
@@ -44,8 +44,8 @@ func (h *handler) commented(ctx context.Context, e event.Event) ([]event.Event, 
 	return h.comment(ctx, e, c, said, meant)
 }
 
-// comment takes the vote of a comment that may mean several requests. Who has no role in the project gets no answer: a
-// repository is open to strangers, and what they write must not make us write.
+// comment takes the vote of a comment, which may fit several requests. A person without a role in the project gets no
+// answer: a repository is open to strangers, and their comments must not make us write.
 func (h *handler) comment(ctx context.Context, e event.Event, c webhook.CommentEvent, said command, meant []approval.Ticket) ([]event.Event, error) {
 	t := meant[0]
 	v := said.vote(t.Request)
@@ -79,10 +79,10 @@ func (h *handler) comment(ctx context.Context, e event.Event, c webhook.CommentE
 	})
 }
 
-// severalOpen is why a command is no vote that could mean several requests.
+// severalOpen is why a command that fits several requests is no vote.
 const severalOpen = "several_open"
 
-// ask says so to the person.
+// ask tells the person so.
 func (s *step) ask(v events.ApprovalVoted, meant []approval.Ticket) {
 	text := words.In(meant[0].Terms.Lang).SeveralOpen
 	for _, t := range meant {
@@ -116,8 +116,8 @@ type command struct {
 
 var commandForm = regexp.MustCompile(`(?is)^/(approve|deny|answer)(?:[ \t]+([0-9a-f]{12}))?(?:\s+(.*))?$`)
 
-// readCommand reads "/approve", "/deny reason" and "/answer 2", each with the request's short digest behind the command
-// where several are open. A quoted command is none: its line begins with ">".
+// readCommand reads "/approve", "/deny reason" and "/answer 2", each with the request's short digest after the command
+// if several are open. A quoted command does not count: its line begins with ">".
 func readCommand(body string) (command, bool) {
 	m := commandForm.FindStringSubmatch(strings.TrimSpace(body))
 	if m == nil {
@@ -128,7 +128,7 @@ func readCommand(body string) (command, bool) {
 
 var optionForm = regexp.MustCompile(`^([1-5])\b\W*$`)
 
-// vote is the command as a vote on the request: a number alone is an option, where there are some.
+// vote is the command as a vote on the request: a number alone is an option, if there are options.
 func (c command) vote(r approval.Request) events.ApprovalVoted {
 	v := events.ApprovalVoted{RequestID: r.ID, Digest: c.digest, Choice: c.choice, Text: c.words}
 	if m := optionForm.FindStringSubmatch(c.words); m != nil && c.choice == events.Answer && len(r.Options) > 0 {

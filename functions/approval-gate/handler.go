@@ -26,7 +26,7 @@ func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.runFinished)
 }
 
-// requested opens a request, in place of those that ask the same of an older commit.
+// requested opens a request. It replaces those that ask the same about an older commit.
 func (h *handler) requested(ctx context.Context, e event.Event, r events.ApprovalRequested) ([]event.Event, error) {
 	home, err := h.db.RepositoryOfRun(ctx, r.RunID)
 	if errors.Is(err, store.ErrNotFound) {
@@ -87,7 +87,7 @@ func (h *handler) undeliverable(ctx context.Context, e event.Event, u events.App
 	return h.one(ctx, e, u.RequestID, approval.Undeliverable{ApprovalUndeliverable: u})
 }
 
-// runFinished withdraws all that the run still asks.
+// runFinished withdraws the run's open requests.
 func (h *handler) runFinished(ctx context.Context, e event.Event, r events.RunFinished) ([]event.Event, error) {
 	return h.step(ctx, e, ofRun(r.RunID), func(ctx context.Context, s *step) error {
 		open, err := s.tx.OpenTickets(ctx, r.RunID)
@@ -103,10 +103,10 @@ func (h *handler) runFinished(ctx context.Context, e event.Event, r events.RunFi
 	})
 }
 
-// ofRun names the lock of all requests of a run together.
+// ofRun names the lock for all requests of a run.
 func ofRun(id string) string { return "approvals/" + id }
 
-// one handles what is about one request: load, decide, save.
+// one gives one request an input: load, decide, save.
 func (h *handler) one(ctx context.Context, e event.Event, id string, in approval.Input) ([]event.Event, error) {
 	return h.step(ctx, e, "approval/"+id, func(ctx context.Context, s *step) error {
 		t, err := s.tx.Ticket(ctx, id)
@@ -117,7 +117,7 @@ func (h *handler) one(ctx context.Context, e event.Event, id string, in approval
 	})
 }
 
-// A step is what becomes of one event, which may be about several requests.
+// A step handles one event, which may be about several requests.
 type step struct {
 	tx  *store.Tx
 	out events.Decision
@@ -139,7 +139,7 @@ func (h *handler) step(ctx context.Context, e event.Event, lock string, do func(
 	return emitted, err
 }
 
-// decide puts an input to a request, and saves what comes of it.
+// decide gives a request an input and saves the result.
 func (s *step) decide(ctx context.Context, t approval.Ticket, in approval.Input) error {
 	next, d, err := approval.Decide(t, in, s.tx.Now())
 	if err != nil {

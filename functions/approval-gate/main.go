@@ -1,13 +1,13 @@
-// Command approval-gate is the decider of what people are asked: approvals and questions of agents.
+// Command approval-gate decides what people are asked: approvals and questions of agents.
 //
 // It holds no rule of its own. Each event is one transaction: load the request, ask approval.Decide, save. What it
 // emits is the wanted state of the messages (approval.changed), the end of the request (approval.decided, once), the
-// next timer (approval.due), and what to say to whoever's vote does not count (approval.refused).
+// next timer (approval.due), and the answer to a vote that does not count (approval.refused).
 //
-// A request is held by its row. What opens requests of a run, and what ends them all with it, also takes turns by the
-// run: a request that is asked while its run ends is withdrawn, whichever is heard first.
+// Each request is locked by its row. Opening requests of a run, and ending all of them with it, also locks the run: a
+// request that is asked while its run ends is withdrawn, in either order.
 //
-// Comments on GitHub are a channel that needs no function between: /approve, /deny and /answer.
+// Comments on GitHub are a channel that needs no other function: /approve, /deny and /answer.
 package main
 
 import (

@@ -29,10 +29,10 @@ type change struct {
 	view      *store.GitHubView
 	failed    failures
 	steps     []string // what was changed, for the audit
-	commentID int64    // for whoever waits for it
+	commentID int64    // for GitHubChanged
 }
 
-// newChange is that of the repository as it is called now.
+// newChange is the change in the repository under its present name.
 func newChange(p events.GitHubChangeRequested, home store.Repository) *change {
 	p.Repository = home.Name
 	c := &change{GitHubChangeRequested: p, home: home}
@@ -40,7 +40,7 @@ func newChange(p events.GitHubChangeRequested, home store.Repository) *change {
 	return c
 }
 
-// key is the work item's, whatever its repository is called now.
+// key is the work item's, which outlives a rename.
 func (c *change) key() string { return events.WorkItem(c.home.Key, c.Issue) }
 
 // failures are the parts that did not work.
@@ -60,7 +60,7 @@ func (f *failures) err() error {
 	return f
 }
 
-// try does one part and keeps its failure. After a rate limit nothing is tried any more.
+// try does one part and keeps its failure. After a rate limit it does nothing more.
 func (c *change) try(part string, do func() error) {
 	if c.failed.limited {
 		return
@@ -80,8 +80,8 @@ func (c *change) did(format string, args ...any) {
 	c.steps = append(c.steps, fmt.Sprintf(format, args...))
 }
 
-// labels compares those that are there with those wanted and changes the difference. Taking off comes first, so that
-// nothing ever shows two states. Names of labels have no case.
+// labels compares the present labels with those wanted and changes the difference. It removes first, so that two states
+// never show at once. Label names have no case.
 func (c *change) labels(ctx context.Context, number int, on, off []string) error {
 	part := fmt.Sprintf("labels #%d", number)
 	if number == 0 || len(on)+len(off) == 0 || c.view.Shows(part, c.Version) {
@@ -133,7 +133,7 @@ func contains(labels []string, label string) bool {
 }
 
 // absent tells "the issue has no such label any more", which is what we want, from "there is no such issue": both are
-// 404, and only the words differ.
+// 404, and only the message differs.
 // https://docs.github.com/en/rest/issues/labels#remove-a-label-from-an-issue
 func absent(err error) bool {
 	var refused *github.Refused
@@ -144,7 +144,7 @@ func absent(err error) bool {
 // https://docs.github.com/en/rest/commits/statuses#create-a-commit-status
 const maxDescription = 140
 
-// status sets the commit status: on GitHub the latest of a name wins.
+// status sets the commit status; on GitHub the latest with a name counts.
 func (c *change) status(ctx context.Context) error {
 	s := c.Status
 	if s == nil || s.SHA == "" {

@@ -9,10 +9,10 @@ import (
 	"codexk8s.dev/shared/github"
 )
 
-// maxComment is GitHub's limit of a comment in characters, less some for the mark.
+// maxComment is GitHub's limit for a comment in characters, less some for the mark.
 const maxComment = 65536 - 200
 
-// mark is the invisible last line of the status comment, by which we know it again.
+// mark is the invisible last line of the status comment, by which we recognise it.
 func (c *change) mark() string { return "<!-- codexk8s:status " + c.key() + " -->" }
 
 // comment brings the one status comment to the event's version.
@@ -43,8 +43,8 @@ func (c *change) note(ctx context.Context) error {
 	return c.view.SaveNote(ctx, c.Note.Key, id, c.Note.Version)
 }
 
-// write gives a comment of ours its text and the mark as its last line; id 0 is one that we know of no number. A
-// comment that somebody deleted is created anew.
+// write gives a comment of ours its text, with the mark as its last line; id 0 = not known. A comment that somebody
+// deleted is created again.
 func (c *change) write(ctx context.Context, id int64, text, mark string) (written int64, how string, err error) {
 	body := &gh.IssueComment{Body: gh.String(cut(text, maxComment) + "\n\n" + mark)}
 	if id == 0 {
@@ -62,8 +62,8 @@ func (c *change) write(ctx context.Context, id int64, text, mark string) (writte
 	return created.GetID(), "created", err
 }
 
-// find looks for a comment with our mark that we created and did not note: the process died in between, or the database
-// was restored. Only our own count: anybody can copy the mark.
+// find looks for a comment with our mark that we created and did not record, because the process died in between or the
+// database was restored. Only our own comments count: anybody can copy the mark.
 func (c *change) find(ctx context.Context, mark string) (int64, error) {
 	login, err := c.login(ctx)
 	if err != nil {

@@ -58,9 +58,9 @@ func (h *handler) changeRequested(ctx context.Context, e event.Event, p events.G
 	})
 }
 
-// moot reports whether nobody has to do anything about what did not work, in any part: the issue was deleted or locked,
-// the repository archived, the App suspended. Then the event is handled, as far as GitHub lets it; the reason is the
-// first part's.
+// moot reports whether nothing has to be done about any part that failed: the issue was deleted or locked, the
+// repository archived, the App suspended. Then the event is handled, as far as GitHub allows; the reason is the first
+// part's.
 func moot(err error) (reason string, void bool) {
 	parts, many := err.(interface{ Unwrap() []error })
 	if !many {
@@ -106,8 +106,8 @@ func (h *handler) act(ctx context.Context, c *change) (err error) {
 	return c.failed.err()
 }
 
-// base looks up which commit a run that was just asked for goes by, before its agent begins. That there is no such
-// branch the agent finds out and says.
+// base looks up the commit that a new run is based on, before its agent begins. If there is no such branch the agent
+// will report it.
 func (h *handler) base(ctx context.Context, c *change) error {
 	if c.Base == "" || c.RunID == "" {
 		return nil
@@ -127,7 +127,7 @@ func (h *handler) base(ctx context.Context, c *change) error {
 	return err
 }
 
-// client is the one for the repository, unless a rate limit that was met before still holds.
+// client is the repository's, unless a rate limit that was met before still applies.
 func (h *handler) client(ctx context.Context, repository string) (*github.Client, error) {
 	client, err := h.clients.For(ctx, repository)
 	if err != nil {
@@ -152,8 +152,8 @@ func (h *handler) noteLimit(ctx context.Context, client *github.Client, err erro
 	return err
 }
 
-// explain gives an error the kind that decides about the answer: later for limits and locks, for good for what GitHub
-// refuses and somebody can mend, which also goes into the audit; anything else is tried again.
+// explain gives an error the kind that decides the answer: later for limits and locks; rejected for what GitHub refuses
+// and somebody can fix, which is also audited; anything else is tried again.
 func (h *handler) explain(ctx context.Context, e event.Event, c *change, err error) error {
 	var limited *github.RateLimited
 	var no *github.Refused
@@ -167,14 +167,14 @@ func (h *handler) explain(ctx context.Context, e event.Event, c *change, err err
 			return events.Decision{Audit: []events.Record{refused(c.GitHubChangeRequested, "github_refused", err)}}, nil
 		})
 		if audit != nil {
-			return errors.Join(err, audit) // not refused before it is written down
+			return errors.Join(err, audit) // not rejected before it is audited
 		}
 		return events.Reject("github_refused", err)
 	}
 	return err
 }
 
-// temporary reports whether any of the failed parts may work the next time. Then all are tried again.
+// temporary reports whether any failed part may work the next time. Then all are tried again.
 func temporary(err error) bool {
 	var failed *failures
 	if errors.As(err, &failed) {

@@ -15,8 +15,8 @@ import (
 	"codexk8s.dev/shared/github"
 )
 
-// lookupRequested reads the file and says what it found. A run waits for the answer, so that a file can't be had is an
-// answer too, and never a dead letter; only what may work later is tried again.
+// lookupRequested reads the file and says what it found. A run waits for the answer, so "the file can't be read" is an
+// answer too, never a dead letter; only what may work later is tried again.
 func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.GitHubLookupRequested) ([]event.Event, error) {
 	if _, _, ok := strings.Cut(p.Repository, "/"); !ok || p.Issue <= 0 || p.RunID == "" || p.Path == "" || strings.Contains(p.Path, "..") {
 		return nil, events.Malformed(fmt.Errorf("event %s: no lookup: run %q of %q #%d, file %q", e.ID(), p.RunID, p.Repository, p.Issue, p.Path))
@@ -45,7 +45,7 @@ func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.G
 	})
 }
 
-// lookup fills in what GitHub answers; an error is temporary.
+// lookup fills in GitHub's answer; an error is temporary.
 func (h *handler) lookup(ctx context.Context, found *events.GitHubLookedUp) error {
 	ctx, cancel := context.WithTimeout(ctx, actFor)
 	defer cancel()
@@ -78,14 +78,14 @@ func (h *handler) content(ctx context.Context, client *github.Client, found *eve
 }
 
 // missing tells "there is no such file", which is an answer like any other, from a branch or a repository that is gone:
-// all are 404, and only the words differ.
+// all are 404, and only the message differs.
 // https://docs.github.com/en/rest/repos/contents#get-repository-content
 func missing(err error) bool {
 	var refused *github.Refused
 	return errors.As(err, &refused) && refused.Status == http.StatusNotFound && refused.Message == "Not Found"
 }
 
-// read takes the file over, if it is one that can be read; nil is a directory.
+// read takes the file's content, if it can be read; nil is a directory.
 func read(file *gh.RepositoryContent, found *events.GitHubLookedUp) error {
 	unfit := func(reason, format string, args ...any) {
 		found.Reason, found.Message = reason, found.Path+" "+fmt.Sprintf(format, args...)
@@ -94,7 +94,7 @@ func read(file *gh.RepositoryContent, found *events.GitHubLookedUp) error {
 		unfit("not_a_file", "is no file of the repository.")
 		return nil
 	}
-	// Of a file above 1 MB GitHub sends the size alone.
+	// For a file above 1 MB GitHub sends only the size.
 	if file.GetSize() > events.MaxContent {
 		unfit("too_large", "has %d bytes, at most %d are read.", file.GetSize(), events.MaxContent)
 		return nil

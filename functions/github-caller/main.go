@@ -1,16 +1,16 @@
-// Command github-caller is the platform's hand on GitHub: it brings labels, the one status comment and the commit
-// status of a work item to the state that stage-router asks for, and reads the file that a run can't go on without
+// Command github-caller makes the platform's changes on GitHub: it brings labels, the one status comment and the commit
+// status of a work item to the state that stage-router asks for, and reads the file that a run can't do without
 // (services.yaml). It decides nothing.
 //
-// An event says how the work item shall look as of one version of it: which of our labels are on and which off, the
-// comment, the commit status. An event may come twice, late, or to two instances at once, so each part is compared with
-// what GitHub shows and remembers the version that it shows; what is older than that is dropped, however long a rate
-// limit has put it off. While it works on a work item it holds that item's row (store.GitHubView). The comment bears an
-// invisible mark: should the process die after GitHub created it and before we noted its id, the mark is looked for
-// before another is created.
+// An event says how the work item is to look as of one version of it: which of our labels are on and which off, the
+// comment, the commit status. An event may come twice, late, or to two instances at once. So each part is compared with
+// what GitHub shows and has the version that it shows; anything older is dropped, however long a rate limit delayed it.
+// While it works on a work item it locks that item's row (store.GitHubView). The comment has an invisible mark: if the
+// process dies after GitHub created it and before its id was recorded, the mark is looked for before another is
+// created.
 //
-// GitHub's rate limits belong to the credential, not to the process: the first instance that meets one writes down
-// until when, and all others answer 503 without asking.
+// GitHub's rate limits belong to the credential, not to the process: the first instance that meets one records until
+// when, and all others answer 503 without calling.
 package main
 
 import (

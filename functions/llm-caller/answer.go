@@ -27,8 +27,8 @@ func (a *passing) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// open makes of an answer what the meter and every pod can read: it unpacks what was packed though we asked for it
-// plain, and names the wait where a limit was met and none is named. Clients that know no wait give up within seconds.
+// open makes an answer readable for the meter and every pod: it unpacks what came compressed although we asked for it
+// plain, and adds a wait to a rate limit that names none, because clients without one give up within seconds.
 func open(res *http.Response, now time.Time) *passing {
 	a := &passing{Reader: res.Body}
 	if strings.EqualFold(res.Header.Get("Content-Encoding"), "gzip") {
@@ -57,12 +57,12 @@ func open(res *http.Response, now time.Time) *passing {
 	return a
 }
 
-// failing is a reader that has nothing but an error.
+// failing is a reader that only returns an error.
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// unzipped unpacks what it reads, from the first read on: the head of an answer shall not wait for its body.
+// unzipped unpacks what it reads, from the first read on, so that the head of an answer does not wait for its body.
 type unzipped struct {
 	packed io.Reader
 	plain  *gzip.Reader

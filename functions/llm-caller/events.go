@@ -18,14 +18,14 @@ import (
 const (
 	// answerWithin bounds a call for an event: below Knative's five minutes for a request.
 	answerWithin = 4 * time.Minute
-	// claimFor is how long a planned call counts as being made. Then its process is dead, and the next delivery makes
-	// the call.
+	// claimFor is how long a planned call counts as being made. After that its process is dead, and the next delivery
+	// makes the call.
 	claimFor = answerWithin + time.Minute
 	// limitPause is the wait after a rate limit that named none.
 	limitPause = 30 * time.Second
 )
 
-// answer is what came of a call for an event.
+// answer is the result of a call for an event.
 type answer struct {
 	events.LLMAnswered
 	failed *events.LLMFailed // instead of an answer
@@ -35,8 +35,8 @@ type answer struct {
 	id     string // OpenAI's
 }
 
-// requested asks the model once and says what it answered. A rate limit, or an OpenAI that is away, is a delivery to be
-// repeated later; what would fail again is the event llm.failed.
+// requested asks the model once and emits its answer. After a rate limit, or if OpenAI is down, the delivery is
+// repeated later; what would fail again becomes the event llm.failed.
 func (h *handler) requested(ctx context.Context, e event.Event, p events.LLMRequested) ([]event.Event, error) {
 	if p.RequestID == "" || p.Model == "" || len(p.Messages) == 0 {
 		return nil, events.Malformed(fmt.Errorf("event %s: requestId, model and messages are required", e.ID()))
@@ -72,7 +72,7 @@ func (a answer) decision(model string) events.Decision {
 		Detail: fmt.Sprintf("%s: %d tokens in, %d out", model, a.usage.Input, a.usage.Output)}}}
 }
 
-// save records what the call took.
+// save records the call and its cost.
 func (h *handler) save(ctx context.Context, p events.LLMRequested, a answer, started time.Time) error {
 	c := store.ModelCall{
 		ID: uuid.NewString(), Model: p.Model, Endpoint: "chat/completions", Started: started, Took: time.Since(started),
@@ -86,7 +86,7 @@ func (h *handler) save(ctx context.Context, p events.LLMRequested, a answer, sta
 	return h.db.SaveCall(ctx, c)
 }
 
-// ask makes the call. An error means that it is worth repeating, for good or after a time.
+// ask makes the call. An error means that it is worth repeating.
 func (h *handler) ask(ctx context.Context, p events.LLMRequested) (answer, error) {
 	if h.apiKey == "" {
 		return answer{}, events.RetryAt(h.db.Now().Add(time.Minute), errors.New("OPENAI_API_KEY is not set: set the key of the secret codexk8s-openai"))

@@ -58,7 +58,7 @@ func newHandler(env env, db *store.DB) (*handler, error) {
 		db: db, gate: gate, apiKey: env.APIKey, base: base, prices: prices,
 		client: &http.Client{
 			Transport: llm.NewTransport(patience),
-			// A redirect is OpenAI's answer like any other; the key follows none.
+			// A redirect is OpenAI's answer like any other; the key must not follow it.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		room: newRoom(maxBodies),
@@ -129,7 +129,7 @@ func (h *handler) models(w http.ResponseWriter, r *http.Request) {
 // allowed are the models that a run may use: the one that it was admitted with.
 func allowed(run store.AgentRun) []string { return []string{run.Model} }
 
-// refusals are how a client of OpenAI understands what keeps a run from calling models.
+// refusals say in OpenAI's terms why a run may not call models.
 var refusals = map[runauth.Kind]refusal{
 	runauth.BadToken:   {status: http.StatusUnauthorized, code: "invalid_api_key"},
 	runauth.RunMissing: {status: http.StatusServiceUnavailable, code: "run_not_found"},
@@ -151,7 +151,7 @@ func (h *handler) caller(r *http.Request) (store.AgentRun, error) {
 	return run, err
 }
 
-// check reads what the gateway decides by, and makes the body what is sent.
+// check decides whether the call is allowed, and turns the body into what is sent.
 func (c *call) check() error {
 	if c.h.apiKey == "" {
 		return refusal{status: http.StatusServiceUnavailable, code: "no_upstream_key",
@@ -181,8 +181,8 @@ func (c *call) check() error {
 	return err
 }
 
-// mayUse says whether OpenAI may run the tool for the run: when its project allows it by name and we know what it
-// costs. Such a tool has OpenAI's network, whatever network the pod has.
+// mayUse says whether OpenAI may run the tool for the run: if its project allows it by name and we know its cost. Such
+// a tool has OpenAI's network, whatever network the pod has.
 func (c *call) mayUse(tool string) error {
 	if !slices.Contains(c.run.HostedTools, tool) {
 		return refusal{status: http.StatusForbidden, code: "tool_not_allowed", param: "tools",
@@ -222,7 +222,7 @@ func (c *call) forward(w http.ResponseWriter, r *http.Request) {
 	meter := llm.NewMeter(res.Header.Get("Content-Type"))
 	err = llm.Pass(w, answer, meter)
 	result := meter.Result()
-	if result == (llm.Result{}) && res.StatusCode < http.StatusBadRequest { // nothing that a meter can read: an estimate is left
+	if result == (llm.Result{}) && res.StatusCode < http.StatusBadRequest { // nothing that a meter can read: use an estimate
 		result.Shown = answer.passed
 	}
 	status, broken := res.StatusCode, false
@@ -235,13 +235,13 @@ func (c *call) forward(w http.ResponseWriter, r *http.Request) {
 	}
 	c.end(r.Context(), status, result, broken)
 	if err != nil && status != statusClientGone {
-		// The pod must see that the answer is broken off, and not take the part for the whole.
+		// The pod must see that the answer is broken off, and not take a part for the whole.
 		panic(http.ErrAbortHandler)
 	}
 }
 
 // send makes the request to OpenAI, once, with those headers of the pod that OpenAI may see. It ends when the pod
-// leaves, so that no more is generated than somebody reads.
+// leaves, so that nothing is generated that nobody reads.
 func (c *call) send(r *http.Request) (*http.Response, error) {
 	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{WroteHeaders: func() { c.sent.Store(true) }})
 	// A bytes.Reader can be sent again when an idle connection turns out to be closed before anything was written.

@@ -1,29 +1,29 @@
 // Command llm-caller is the only holder of the OpenAI key. It has two sides.
 //
-// For agent pods it is the API itself, as far as a run needs it: POST /v1/responses, POST /v1/chat/completions, GET
-// /v1/models, with the run token where the API key belongs.
+// For agent pods it is the part of the API that a run needs: POST /v1/responses, POST /v1/chat/completions, GET
+// /v1/models, with the run token in place of the API key.
 //
 //	run token → genuine? → run active? → room? → model, tools and parameters allowed? → written down → OpenAI → piece by piece to the pod
 //	                                                                                      ↑ completed with what was used ↲
 //
-// What passes is a matter of what is known, not of what is forbidden: parameters and types of tools that the gateway
-// does not know are refused, as is whatever names data that is not in the request. A tool that OpenAI runs itself has
-// OpenAI's network; a project allows it by name (hostedTools), and its fee is counted.
+// Only what is known passes: parameters and types of tools that the gateway does not know are refused, and so is
+// everything that refers to data outside the request. A tool that OpenAI runs itself has OpenAI's network; a project
+// allows it by name (hostedTools), and its fee is counted.
 //
 // A call is written into llm_calls before it is made (status 0) and completed when it has ended, so that no call that
-// cost money is unknown, whatever dies meanwhile; when it cannot be written down it is not made. It is made once. The
-// use is what OpenAI reports at the end of its answer. Where there is no report, because the answer was broken off
-// (status 499: the pod left, 502: OpenAI left) or has an odd end, the row is an estimate, and marked so: four bytes a
-// token of what was sent and what had come. Leaving early is not free.
+// cost money is unknown, whatever crashes meanwhile; if it can't be written it is not made. It is made once. Its usage
+// is what OpenAI reports at the end of its answer. Without a report, because the answer was broken off (status 499: the
+// pod left, 502: OpenAI left) or ends unusually, the row is an estimate and marked as such: one token for four bytes of
+// what was sent and received. Leaving early is not free.
 //
-// OpenAI's answers pass unchanged, errors and waiting times included, but for three: when OpenAI refuses the platform's
-// own key, which says nothing about the pod's token, the answer is 502; a rate limit that names no wait gets a
-// Retry-After; what comes packed is unpacked.
+// OpenAI's answers pass unchanged, errors and waiting times included, with three exceptions: if OpenAI refuses the
+// platform's own key, which says nothing about the pod's token, the answer is 502; a rate limit that names no wait gets
+// a Retry-After; compressed answers are unpacked.
 //
 // Memory for requests is shared fairly between runs (room.go): a pod that sends much, or slowly, delays no other.
 //
 // For functions it answers the event llm.requested with llm.answered or llm.failed. The call is planned in actions
-// before it is made, so that a redelivery that comes while it runs does not make it twice.
+// before it is made, so that a redelivery meanwhile does not make it twice.
 package main
 
 import (

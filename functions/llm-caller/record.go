@@ -16,14 +16,14 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// statusClientGone stands in llm_calls for a call whose pod left before the answer's end. HTTP has no number for it;
+// statusClientGone is the status in llm_calls of a call whose pod left before the answer's end. HTTP has none for it;
 // this one is nginx's.
 const statusClientGone = 499
 
-// statusProxyTimeout is Cloudflare's word for a server that works on a request for too long.
+// statusProxyTimeout is Cloudflare's status for a server that takes too long.
 const statusProxyTimeout = 524
 
-// recordFor bounds the writing of a call's end, which happens also when the pod has gone.
+// recordFor bounds the recording of a call's end, which happens even if the pod has gone.
 const recordFor = 10 * time.Second
 
 // A call is one call of a pod.
@@ -46,7 +46,7 @@ func (c *call) begin(ctx context.Context) error {
 }
 
 // end completes the record with what the meter found; broken says that the request was sent and its answer broken off.
-// When the database does not take it, the figures are in the log and the row keeps status 0.
+// If the database fails, the figures are in the log and the row keeps status 0.
 func (c *call) end(ctx context.Context, status int, result llm.Result, broken bool) {
 	r := &c.record
 	r.Took, r.Status, r.ResponseID = time.Since(r.Started), status, plain.Text(result.ID)
@@ -91,7 +91,7 @@ const (
 	tokensPerFile = 2500
 )
 
-// estimate is what the call may have used, by what was sent and what has come.
+// estimate is what the call may have used, by what was sent and received.
 func (c *call) estimate(result llm.Result) llm.Usage {
 	return llm.Usage{
 		Input:  max(1, c.asked.Text/bytesPerToken+c.asked.Files*tokensPerFile),
@@ -99,8 +99,8 @@ func (c *call) estimate(result llm.Result) llm.Usage {
 	}
 }
 
-// used is what the call used, and whether that is in part an estimate. Figures count where they are no zeros and stand
-// at the end of an answer. What OpenAI refused used nothing; but a proxy that lost patience does not speak for OpenAI.
+// used is what the call used, and whether that is partly an estimate. Figures count if they are not zero and come at
+// the end of an answer. What OpenAI refused used nothing; but a proxy that timed out does not speak for OpenAI.
 func (c *call) used(status int, result llm.Result, broken bool) (usage llm.Usage, estimated bool) {
 	usage = result.Usage
 	lost := status == http.StatusGatewayTimeout || status == statusProxyTimeout
@@ -124,7 +124,7 @@ func (c *call) cost(status int, result llm.Result, usage llm.Usage) *int64 {
 	}
 	tier := result.Tier
 	if (result.Tier == "" || !result.Reported) && c.asked.Tier != "" {
-		tier = c.asked.Tier // which one it got is said at the end
+		tier = c.asked.Tier // the end of the answer says which one it got
 	}
 	micro, known := c.h.prices.Cost(result.Model, tier, usage)
 	if !known {
@@ -135,7 +135,7 @@ func (c *call) cost(status int, result llm.Result, usage llm.Usage) *int64 {
 	}
 	searches := result.Searches
 	if c.endpoint == llm.Chat && status < http.StatusBadRequest {
-		searches = 1 // a chat completion that may search does so, once
+		searches = 1 // a chat completion that may search searches once
 	}
 	for _, tool := range c.asked.Hosted {
 		fee, _ := c.h.prices.Fee(tool, searches) // that it is listed was checked

@@ -13,10 +13,10 @@ import (
 
 const (
 	maxBody   = 32 << 20  // of one request, in bytes
-	maxBodies = 128 << 20 // of all requests that are being read or sent, in bytes: the pod's memory is bounded
+	maxBodies = 128 << 20 // of all requests that are being read or sent, in bytes: it bounds the pod's memory
 	// maxCalls is how many calls one run may have under way in this process: an agent with a few helpers needs no more.
 	maxCalls = 12
-	// firstPiece is the memory that a body begins with, in bytes. It grows fourfold as the body comes.
+	// firstPiece is the memory that a body begins with, in bytes. It grows fourfold as the body arrives.
 	firstPiece = 64 << 10
 	// minSpeed is the slowest that a pod may send, in bytes per second, after slowStart.
 	minSpeed  = 512 << 10
@@ -24,9 +24,9 @@ const (
 )
 
 // room is the memory for requests, and the number of calls, shared by runs. A run may hold no more than what is left
-// free: alone it gets half of the memory, next to another one a third, and what is free is never nothing, so a run that
-// begins always finds room, whatever the others do. These are the dynamic thresholds of shared-memory switches
-// (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998, https://doi.org/10.1109/90.664262).
+// free: alone it gets half of the memory, next to another one a third. Something is always free, so a new run finds
+// room, whatever the others do. These are the dynamic thresholds of shared-memory switches (Choudhury and Hahne,
+// IEEE/ACM Transactions on Networking 6(2), 1998, https://doi.org/10.1109/90.664262).
 type room struct {
 	mu      sync.Mutex
 	free    int64
@@ -39,7 +39,7 @@ func newRoom(size int64) *room {
 	return &room{free: size, held: map[string]int64{}, calls: map[string]int{}, changed: make(chan struct{})}
 }
 
-// enter counts a call of the run; leave ends it. The error is a refusal: the run has maxCalls under way.
+// enter counts a call of the run; leave ends it. The error is a refusal: the run has maxCalls calls already.
 func (o *room) enter(run string) (leave func(), err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -92,7 +92,7 @@ func (o *room) give(run string, n int64) {
 	o.changed = make(chan struct{})
 }
 
-// A body is a pod's request as it is being read. It holds memory only for what has come.
+// A body is a pod's request as it is being read. It holds memory only for what has arrived.
 type body struct {
 	room *room
 	run  string
@@ -114,7 +114,7 @@ func (b *body) read(w http.ResponseWriter, r *http.Request, patience time.Durati
 		return tooLarge
 	}
 	control := http.NewResponseController(w)
-	// A server that has no deadlines, as in a test, is none the worse.
+	// Only a test's server has no deadlines.
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	from := http.MaxBytesReader(w, r.Body, maxBody)
 	for started := time.Now(); ; {
@@ -138,8 +138,8 @@ func (b *body) read(w http.ResponseWriter, r *http.Request, patience time.Durati
 	}
 }
 
-// grow makes place for more bytes when there is none: up to what the pod has announced, and one byte more, so that the
-// end is seen. The old place is held until its bytes are copied.
+// grow makes room for more bytes if there is none: up to what the pod has announced, and one byte more, so that the end
+// is seen. The old room is held until its bytes are copied.
 func (b *body) grow(ctx context.Context, announced int64, patience time.Duration) error {
 	if len(b.data) < cap(b.data) {
 		return nil

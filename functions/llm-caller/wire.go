@@ -69,9 +69,9 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// sentOn says whether OpenAI gets to see a header of the pod. Not among them: the run token, cookies, whatever would
-// choose the organisation or project that pays, and Idempotency-Key, with which Go's transport would make a call again
-// that it had sent:
+// sentOn says whether a header of the pod is sent to OpenAI. Not sent are the run token, cookies, whatever would choose
+// the organisation or project that pays, and Idempotency-Key, with which Go's transport would repeat a call that it had
+// sent:
 // https://pkg.go.dev/net/http#Transport
 func sentOn(name string) bool {
 	return strings.HasPrefix(name, "X-Codex-") || slices.Contains([]string{
@@ -79,8 +79,7 @@ func sentOn(name string) bool {
 	}, name)
 }
 
-// passHeaders copies those headers of OpenAI's answer that tell about the call. Not among them: cookies and the
-// organisation.
+// passHeaders copies the headers of OpenAI's answer that are about the call, without cookies and the organisation.
 func passHeaders(to, from http.Header) {
 	for name, values := range from {
 		switch name {

@@ -24,12 +24,12 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// startingRounds is how many checks agent-launcher has to make a run's Job appear:
-// while Kubernetes is away, its request comes again and again.
+// startingRounds is how many checks a run's Job may take to appear: while Kubernetes is away, agent-launcher tries
+// again and again.
 const startingRounds = 3
 
 const (
-	// startingPause is how soon a Job is looked at again whose start, or whose pods, are not known yet.
+	// startingPause is how soon a Job whose start or pods are not known yet is looked at again.
 	startingPause = 3 * time.Second
 	// refusedPatience is how old a Job without a pod may be to be looked at again soon.
 	refusedPatience = 30 * time.Second
@@ -56,9 +56,9 @@ func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.runCheck)
 }
 
-// jobChanged hears of a Job, or of a Sandbox's pod; the data is the object as it is now, or last was. That is a hint,
-// for it is in no log of ours and an agent's pod could make it up: what is told comes from the cluster, and from the
-// database where the cluster has nothing to show.
+// jobChanged hears about a Job, or a Sandbox's pod; the data is the object as it is now, or last was. That is only a
+// hint, because it is not in our log and an agent's pod could forge it: what is emitted comes from the cluster, or from
+// the database if the cluster has nothing to show.
 func (h *handler) jobChanged(ctx context.Context, e event.Event) ([]event.Event, error) {
 	told, quiet, err := newsIn(e.Data())
 	if err != nil {
@@ -75,7 +75,7 @@ func (h *handler) jobChanged(ctx context.Context, e event.Event) ([]event.Event,
 	return emitted, kube.Classify(err, h.db.Now())
 }
 
-// lookAt tells what became of a Job that is there, if it is nothing good.
+// lookAt reports how an existing Job ended, unless it is fine.
 func (h *handler) lookAt(ctx context.Context, job agent) ([]event.Event, error) {
 	run, ours := agentpod.RunOf(job)
 	if !ours || job.DeletionTimestamp != nil && !agentpod.Ended(job.Job) {
@@ -101,7 +101,7 @@ func (h *handler) lookAt(ctx context.Context, job agent) ([]event.Event, error) 
 	return h.tell(ctx, run, job.Namespace, agentpod.Attempt(job), string(job.UID), found)
 }
 
-// look tells what became of a Job that is said to have trouble, to have ended, or to be gone.
+// look reports how a Job ended that is said to have trouble, to have ended, or to be gone.
 func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job) ([]event.Event, error) {
 	agents, err := h.agents(ctx, told.Namespace)
 	if err != nil {
@@ -110,7 +110,7 @@ func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job
 	if i := slices.IndexFunc(agents, func(a agent) bool { return a.UID == told.UID }); i >= 0 {
 		return h.lookAt(ctx, agents[i])
 	}
-	// A deletion is no news when agent-launcher was told to do it, or when the run is at its next Job.
+	// A deletion is no news if agent-launcher was asked for it, or if the run has its next Job.
 	_, stopped := told.Annotations[agentpod.AnnotationStopped]
 	if stopped || slices.ContainsFunc(agents, ofRun(run.RunID)) {
 		return nil, nil
@@ -128,7 +128,7 @@ func (h *handler) look(ctx context.Context, run events.RunRef, told *batchv1.Job
 	}
 	found := gone(told.Namespace)
 	if agentpod.Ended(told) {
-		// Whoever removes Jobs that have ended was faster than the news of the end.
+		// The ended Job was removed before we heard about its end.
 		found = agentpod.Judge(told, nil, nil, h.cluster.Now())
 	}
 	return h.tell(ctx, run, told.Namespace, known.Attempt, string(told.UID), verdict{Outcome: found})
@@ -139,8 +139,8 @@ func gone(namespace string) agentpod.Outcome {
 		Message: fmt.Sprintf("The agent's Job in namespace %s was deleted while it was at work. Set the label again to run anew.", namespace)}
 }
 
-// agentStarted looks at a Job as it starts: what Kubernetes tells of these seconds may never come here. A run's new
-// namespace has the ApiServerSource rolled over, and what happens meanwhile, or is on its way, nobody tells again.
+// agentStarted looks at a Job as it starts, because events about these seconds may never come here: a run's new
+// namespace makes the ApiServerSource roll over, and what happens meanwhile, or was on its way, is not repeated.
 func (h *handler) agentStarted(ctx context.Context, e event.Event, a events.AgentStarted) ([]event.Event, error) {
 	return h.recorded(ctx, e, a.RunRef, func(ctx context.Context) ([]event.Event, error) {
 		h.standIn()
@@ -187,12 +187,12 @@ func (h *handler) runCheck(ctx context.Context, e event.Event, c events.RunCheck
 			if !ended {
 				found = gone(c.Namespace)
 			}
-			// No UID tells this Job from the run's others, so each check speaks for itself.
+			// There is no UID to tell this Job from the run's others, so each check has an id of its own.
 			return h.tell(ctx, c.RunRef, c.Namespace, known.Attempt, e.ID(), verdict{Outcome: found})
 		}
 		job := agents[own]
 		if job.DeletionTimestamp != nil {
-			return nil, nil // its deletion will tell
+			return nil, nil // its deletion will be reported
 		}
 		found, err := h.judge(ctx, job)
 		if err != nil {
@@ -202,14 +202,14 @@ func (h *handler) runCheck(ctx context.Context, e event.Event, c events.RunCheck
 	})
 }
 
-// recorded looks at the cluster because of an event of our log, and leaves its receipt.
+// recorded looks at the cluster because of an event in our log, and leaves its receipt.
 func (h *handler) recorded(ctx context.Context, e event.Event, run events.RunRef, look func(context.Context) ([]event.Event, error)) ([]event.Event, error) {
 	if _, err := uuid.Parse(run.RunID); err != nil {
 		return nil, events.Malformed(fmt.Errorf("event %s: run id %q is no UUID", e.ID(), run.RunID))
 	}
-	// This is not db.Act, which would name what is found after this event. It is found by other ways too, and named
-	// after the Job, so that it is told once: stored before the receipt, and looking twice does no harm. But the event
-	// must be ours.
+	// This is not db.Act, which would derive the ids of what is emitted from this event. An outcome may be found in
+	// other ways too, and its id is derived from the Job, so that it is emitted once. It is stored before the receipt,
+	// so looking twice does no harm. But the event must be ours.
 	if _, err := h.db.Handled(ctx, e); err != nil {
 		return nil, err
 	}
@@ -221,14 +221,14 @@ func (h *handler) recorded(ctx context.Context, e event.Event, run events.RunRef
 	return emitted, err
 }
 
-// A verdict is an outcome, and more of the Job.
+// A verdict is an outcome, with more about the Job.
 type verdict struct {
 	agentpod.Outcome
-	starts  bool // it has a pod that nothing runs in yet
+	starts  bool // it has a pod in which nothing runs yet
 	lingers bool // it goes on without its agent
 }
 
-// judge reads the Job's own pods, and what Kubernetes says of them unless all is over.
+// judge reads the Job's own pods and, unless it has ended, what Kubernetes says about them.
 func (h *handler) judge(ctx context.Context, job agent) (v verdict, err error) {
 	if agentpod.JobSucceeded(job.Job) {
 		return verdict{Outcome: agentpod.Outcome{State: agentpod.Succeeded}}, nil
@@ -254,7 +254,7 @@ func (h *handler) judge(ctx context.Context, job agent) (v verdict, err error) {
 	}
 	v.Outcome = agentpod.Judge(job.Job, own, told, h.cluster.Now())
 	if v.State == agentpod.Running && len(own) == 0 && job.Status.StartTime != nil && h.cluster.Now().Sub(job.CreationTimestamp.Time) < refusedPatience {
-		// Its controller has begun and made no pod. It says why, if it hasn't yet.
+		// Its controller has begun and made no pod yet. It will say why.
 		return verdict{}, events.RetryAt(h.db.Now().Add(startingPause), fmt.Errorf("the Job of run %s has no pod yet", job.Labels[agentpod.LabelRun]))
 	}
 	return v, nil
@@ -275,16 +275,15 @@ func (h *handler) tell(ctx context.Context, run events.RunRef, namespace string,
 	if o.lingers {
 		emit = append(emit, events.Now(events.AgentStopRequested{RunRef: run, Namespace: namespace, Attempt: attempt, Reason: "agent_ended"}))
 	}
-	// Without the message: it may be worded by what was still to be seen of the pods.
+	// Without the message, whose wording may depend on what was left of the pods.
 	seen := events.DeriveID(run.RunID, about, string(o.State), o.Reason)
 	return h.db.Emit(ctx, store.Cause{Source: events.Source("run-observer"), ID: seen}, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {
 		return events.Decision{Emit: emit}, nil
 	})
 }
 
-// forgotten has the namespace removed of a run that the database doesn't know: it was
-// restored from a backup, and with what came later the timer of that namespace is lost.
-// Should GitHub's list of deliveries bring the run back, the namespace serves it again.
+// forgotten has the namespace of a run removed that the database doesn't know: it was restored from a backup, which
+// lost the namespace's timer. If GitHub's list of deliveries brings the run back, it uses the namespace again.
 func (h *handler) forgotten(ctx context.Context, run events.RunRef, job *batchv1.Job) ([]event.Event, error) {
 	seen := store.Cause{Source: events.Source("run-observer"), ID: events.DeriveID(run.RunID, string(job.UID), "forgotten")}
 	return h.db.Emit(ctx, seen, run.Correlation(), func(context.Context, *store.Tx) (events.Decision, error) {

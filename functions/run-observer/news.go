@@ -10,8 +10,8 @@ import (
 	"codexk8s.dev/shared/agentpod"
 )
 
-// newsIn is the Job that Kubernetes told of, or what the pod says of its Sandbox; quiet if
-// that is at work, as far as it can tell.
+// newsIn is the Job that Kubernetes reported, or the pod's Sandbox in the form of one; quiet if it is at work, as far
+// as it shows.
 func newsIn(data []byte) (job *batchv1.Job, quiet bool, err error) {
 	var kind metav1.TypeMeta
 	if err := json.Unmarshal(data, &kind); err != nil {

@@ -12,7 +12,7 @@ import (
 	"codexk8s.dev/shared/kube/gvr"
 )
 
-// An agent is a run's Job, or its Sandbox together with the Job that it comes to.
+// An agent is a run's Job, or its Sandbox together with its form as a Job.
 type agent struct {
 	*batchv1.Job
 	sandbox *agentpod.Sandbox // nil for a Job
@@ -22,8 +22,8 @@ func ofRun(runID string) func(agent) bool {
 	return func(a agent) bool { return agentpod.BelongsTo(a, runID) }
 }
 
-// sandboxOf is the pod's Sandbox, as the Job that it comes to. A pod on its way out says
-// nothing of the Sandbox's end: the next one is made, unless the Sandbox is gone too.
+// sandboxOf is the pod's Sandbox in the form of a Job. A pod that is being deleted says nothing about the Sandbox's
+// end: another is made, unless the Sandbox is gone too.
 func sandboxOf(pod *corev1.Pod) *batchv1.Job {
 	job := &batchv1.Job{TypeMeta: metav1.TypeMeta{Kind: agentpod.SandboxKind}, ObjectMeta: pod.ObjectMeta}
 	job.UID = ""
@@ -43,7 +43,7 @@ func sandboxOf(pod *corev1.Pod) *batchv1.Job {
 	return job
 }
 
-// agents are the Job and the Sandbox in a run's namespace, as far as there are any.
+// agents are the Job and the Sandbox in a run's namespace, if there are any.
 func (h *handler) agents(ctx context.Context, namespace string) ([]agent, error) {
 	var all []agent
 	job, err := kube.Get[batchv1.Job](ctx, h.cluster, gvr.Jobs, namespace, agentpod.JobName)

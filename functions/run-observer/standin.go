@@ -17,24 +17,24 @@ import (
 	"codexk8s.dev/shared/kube/gvr"
 )
 
-// lostFor is how old an end may be to have been lost by a source that is being rolled over: its next adapter waits for
-// the lease of the former one, 15 seconds, and has to be pulled and started.
+// lostFor is how old an end may be that a source lost while it rolled over: its next adapter waits 15 seconds for the
+// former one's lease, and has to be pulled and started.
 const lostFor = 3 * time.Minute
 
-// relief is how long somebody stands in for the source.
+// relief is how long the function stands in for the source.
 type relief struct {
 	sync.Mutex
 	ends *time.Timer // nil before the first time
 }
 
-// standIn hears of the Jobs of all runs, after the answer and for a moment, in place of the ApiServerSource: a
-// namespace that comes or goes has it rolled over, and its next adapter tells of nothing that it finds. The outcome of
-// another run may fall into that time. What is told by both is one event.
+// standIn watches the Jobs of all runs for a moment, after the answer, in place of the ApiServerSource: a namespace
+// that is created or removed makes that roll over, and its next adapter does not report what it finds. Another run may
+// end in that time. What both report is one event.
 func (h *handler) standIn() {
 	h.relief.Lock()
 	defer h.relief.Unlock()
 	if h.relief.ends != nil && h.relief.ends.Reset(watchFor) {
-		return // it is done already, and goes on
+		return // it is running already, and continues
 	}
 	ctx, cancel := context.WithCancel(h.life)
 	ends := time.AfterFunc(watchFor, cancel)
@@ -61,7 +61,7 @@ func (h *handler) standIn() {
 	})
 }
 
-// overhear tells what became of a Job, if the source may have missed it.
+// overhear reports how a Job ended, if the source may have missed it.
 func (h *handler) overhear(ctx context.Context, job *batchv1.Job) (more bool) {
 	run, ours := agentpod.RunOf(job)
 	if !ours || !h.mayBeLost(job) {
@@ -77,8 +77,7 @@ func (h *handler) overhear(ctx context.Context, job *batchv1.Job) (more bool) {
 	return true
 }
 
-// mayBeLost reports whether a Job shows something that was told of lately, or should have been. As one starts it is
-// looked at anyway.
+// mayBeLost reports whether a Job shows something that the source may have lost. A starting Job is looked at anyway.
 func (h *handler) mayBeLost(job *batchv1.Job) bool {
 	now := h.cluster.Now()
 	if agentpod.Ended(job) {
@@ -87,7 +86,7 @@ func (h *handler) mayBeLost(job *batchv1.Job) bool {
 	return !agentpod.AtWork(job) && now.Sub(job.CreationTimestamp.Time) > refusedPatience
 }
 
-// environmentRemoved hears that a namespace goes.
+// environmentRemoved hears that a namespace is removed.
 func (h *handler) environmentRemoved(ctx context.Context, e event.Event, r events.EnvironmentRemoved) ([]event.Event, error) {
 	return h.recorded(ctx, e, r.RunRef, func(context.Context) ([]event.Event, error) {
 		h.standIn()

@@ -12,16 +12,16 @@ import (
 	"codexk8s.dev/shared/kube/gvr"
 )
 
-// watchFor is how long a pod that starts is watched: less than Knative lets a function
-// live after its last request. What takes longer is found by the next check.
+// watchFor is how long a starting pod is watched: less than Knative keeps a function after its last request. The next
+// check finds what takes longer.
 const watchFor = 45 * time.Second
 
-// watch follows the pods of a Job that starts, after the answer, until something runs in them: their Job says nothing
-// of an image that can't be pulled or a container that can't be made. A source that tells of pods would tell of each
-// step of every good start too, and one that tells of Kubernetes' events can't choose the bad ones.
+// watch follows the pods of a starting Job, after the answer, until something runs in them: the Job does not show an
+// image that can't be pulled or a container that can't be created. A source for pods would report each step of every
+// good start too, and one for Kubernetes' events can't select the bad ones.
 func (h *handler) watch(ctx context.Context, job agent) {
 	if _, busy := h.starting.LoadOrStore(job.UID, true); busy || job.sandbox != nil {
-		return // a Sandbox's pods are told of by themselves
+		return // the source reports a Sandbox's pods
 	}
 	h.server.Go(ctx, func(ctx context.Context) {
 		defer h.starting.Delete(job.UID)
@@ -30,7 +30,7 @@ func (h *handler) watch(ctx context.Context, job agent) {
 		defer context.AfterFunc(h.life, cancel)()
 		err := kube.Watch(ctx, h.cluster, gvr.Pods, job.Namespace, agentpod.LabelRun+"="+job.Labels[agentpod.LabelRun], func(pod *corev1.Pod) bool {
 			if pod.Status.Phase != corev1.PodPending {
-				return false // the Job tells the rest
+				return false // the Job shows the rest
 			}
 			if !agentpod.Waits(pod) {
 				return true

@@ -60,7 +60,7 @@ func (h *handler) decide(ctx context.Context, e event.Event, home store.Home, in
 		decision.Audit = append(learnt, decision.Audit...)
 		before, after = item.Run, next.Run
 		if next.Project == nil && next.Run == nil {
-			return decision, nil // nobody's: what strangers write is not kept
+			return decision, nil // what strangers write is not kept
 		}
 		return decision, tx.SaveItem(ctx, next, item)
 	})
@@ -86,7 +86,7 @@ func (h *handler) runResumed(ctx context.Context, e event.Event, r events.RunRes
 	return h.admit(ctx, e, r.Project)
 }
 
-// admit gives the project's free places to those of its runs that wait: load, decide, save.
+// admit gives the project's free places to its waiting runs: load, decide, save.
 func (h *handler) admit(ctx context.Context, e event.Event, project string) ([]event.Event, error) {
 	var admissions []stage.Admission
 	emitted, err := h.db.Step(ctx, e, "project/"+project, func(ctx context.Context, tx *store.Tx) (d events.Decision, err error) {

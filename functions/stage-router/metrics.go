@@ -26,7 +26,7 @@ func measure(ctx context.Context, before, after *stage.Run) {
 	}
 }
 
-// measureAdmitted records how long each run that starts has waited for its place.
+// measureAdmitted records how long each starting run waited for its place.
 func measureAdmitted(ctx context.Context, all []stage.Admission) {
 	for _, a := range all {
 		if a.State == stage.Starting {
@@ -35,8 +35,8 @@ func measureAdmitted(ctx context.Context, all []stage.Admission) {
 	}
 }
 
-// reasonLabel is the reason of the catalogue. An agent says its own in its report, and an agent is not trusted: any
-// other one is counted as "other".
+// reasonLabel is the reason if the catalogue has it, else "other": an agent reports reasons too, and an agent is not
+// trusted.
 func reasonLabel(code string) string {
 	if reason.EndsRuns(code) {
 		return code

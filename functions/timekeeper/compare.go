@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// compareEvery is the distance between two comparisons of one repository, or of the App.
+	// compareEvery is the time between two comparisons of one repository, or of the App.
 	compareEvery = 5 * time.Minute
 	// compareFor bounds one pass, below Knative's limit for a request.
 	compareFor = 3 * time.Minute
 )
 
-// compare holds GitHub against what arrived: the App's own hook, and each repository that has waited long enough. A
-// rate limit ends the pass.
+// compare compares GitHub with what arrived: the App's own hook, and each repository that is due. A rate limit ends the
+// pass.
 func (h *handler) compare(ctx context.Context, now time.Time) error {
 	if h.clients == nil || !h.comparing.TryLock() {
 		return nil
@@ -63,7 +63,7 @@ func (h *handler) compare(ctx context.Context, now time.Time) error {
 	return errors.Join(errs...)
 }
 
-// due keeps what fails from being tried at each tick.
+// due keeps what fails from being tried with every tick.
 func (h *handler) due(name string, now time.Time) bool {
 	if now.Sub(h.tried[name]) < compareEvery {
 		return false
@@ -91,7 +91,7 @@ func (h *handler) noteLimit(ctx context.Context, client *github.Client, err erro
 	return err
 }
 
-// compareApp takes in what GitHub sent to the App's own hook and we never got, of whatever repository.
+// compareApp takes in what GitHub sent to the App's own hook, about any repository, and we never got.
 func (h *handler) compareApp(ctx context.Context, app *github.Client, now time.Time) error {
 	until, err := h.db.AppReconciled(ctx, app.Credential)
 	if err != nil || now.Sub(until) < compareEvery || !h.due(app.Credential, now) {
@@ -134,7 +134,7 @@ func (h *handler) compareOne(ctx context.Context, r store.BoundRepository, now t
 	return h.db.Reconciled(ctx, r.Key, hook, now)
 }
 
-// A comparison is that of one repository.
+// A comparison is one repository's.
 type comparison struct {
 	*handler
 	client      *github.Client
@@ -164,13 +164,13 @@ func (c *comparison) hook(ctx context.Context, r store.BoundRepository) (int64, 
 		},
 	}, r.Reconciled, c.now)
 	if github.Gone(err) {
-		return 0, nil // the hook was removed: it is looked for anew
+		return 0, nil // the hook was removed: look for it again
 	}
 	return hook, err
 }
 
-// findHook looks for our webhook: one whose deliveries came before, or else the only one that goes to the adapter's
-// path.
+// findHook looks for our webhook: one from which deliveries came before, or else the only one that goes to the
+// adapter's path.
 func (c *comparison) findHook(ctx context.Context) (int64, error) {
 	hooks, err := c.hooks(ctx)
 	var refused *github.Refused
@@ -212,7 +212,7 @@ func (c *comparison) hooks(ctx context.Context) (all []*gh.Hook, err error) {
 	}
 }
 
-// causeOf names a label's event as the cause of what we say about it: the same label is told of once.
+// causeOf names a label's event as the cause of what we emit about it, so that a label is reported once.
 func (c *comparison) causeOf(id int64) store.Cause {
 	return store.Cause{Source: "https://github.com/" + c.owner + "/" + c.name, ID: "issue-event-" + strconv.FormatInt(id, 10)}
 }

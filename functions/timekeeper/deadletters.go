@@ -57,9 +57,9 @@ func (h *handler) bury(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// keep makes sure that an event whose delivery failed for a while is outstanding. Whatever a function of ours sent is
-// so already. One of a GitHubSource that feeds the Broker is not, as nobody stored it before it was sent. Knative's
-// other events leave no receipt and tell of the moment only: a tick is followed by the next, and run.check asks the
+// keep makes sure that an event whose delivery failed for a while is outstanding. Events that our functions sent are so
+// already. One of a GitHubSource that feeds the Broker is not, because nobody stored it before it was sent. Knative's
+// other events leave no receipt and matter only for the moment: a tick is followed by the next, and run.check asks the
 // cluster.
 func (h *handler) keep(ctx context.Context, e event.Event) error {
 	if !h.db.MayBeUnlogged(e) {
@@ -77,7 +77,7 @@ func without(e *event.Event, name string) string {
 }
 
 // functionsOf says where a delivery failed: in a cluster the destination's host begins with the function's name;
-// elsewhere it may be any of the type's consumers. A function that was to be woken has missed nothing.
+// elsewhere it may be any of the type's consumers. A function that was only to be woken has missed nothing.
 func functionsOf(destination, eventType string) []string {
 	if u, err := url.Parse(destination); err == nil {
 		name, _, _ := strings.Cut(u.Hostname(), ".")

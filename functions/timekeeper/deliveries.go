@@ -23,21 +23,21 @@ const (
 	// remembered is how long GitHub keeps deliveries.
 	// https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/viewing-webhook-deliveries
 	remembered = 3 * 24 * time.Hour
-	// underWay is how long a webhook may take to us before it counts as lost.
+	// underWay is how long a webhook may take to arrive before it counts as lost.
 	underWay = time.Minute
-	// overlap is what the next pass looks at again: it must exceed underWay.
+	// overlap is how much of its time the next pass looks at again: it must exceed underWay.
 	overlap = 10 * time.Minute
 )
 
-// A hookLog is GitHub's own list of what it delivered to one hook, a repository's or the App's: page by page with the
-// newest first, and each delivery with its payload.
+// A hookLog is GitHub's own list of its deliveries to one hook, a repository's or the App's: page by page, the newest
+// first, and each delivery with its payload.
 type hookLog struct {
 	list func(context.Context, *gh.ListCursorOptions) ([]*gh.HookDelivery, *gh.Response, error)
 	get  func(context.Context, int64) (*gh.HookDelivery, *gh.Response, error)
 }
 
-// takeMissing takes in what was delivered since the last pass and never arrived, the oldest first. What one delivery
-// holds keeps none of the others from coming in.
+// takeMissing takes in what was sent since the last pass and never arrived, the oldest first. A faulty delivery does
+// not stop the others.
 func (h *handler) takeMissing(ctx context.Context, log hookLog, last, now time.Time) error {
 	since := now.Add(-remembered)
 	if from := last.Add(-overlap); from.After(since) {
@@ -104,7 +104,7 @@ func (h *handler) take(ctx context.Context, log hookLog, id int64, now time.Time
 	if err != nil {
 		return err
 	}
-	if why != "" { // known, and heard by nobody
+	if why != "" { // stored, and consumed by nobody
 		arrival.Event.SetType(arrival.Event.Type() + ".past")
 		slog.Info("a delivery never arrived, and is history", "id", d.GUID, "event", d.Event, "action", d.Action, "repository", d.Repository, "because", why)
 	}

@@ -21,9 +21,9 @@ import (
 
 const (
 	// maxDeliveries is how often an event is sent without a receipt before it is a dead letter: with Due's growing
-	// distance that is about half a day.
+	// intervals about half a day.
 	maxDeliveries = 12
-	// perRound and maxRounds bound what one tick sends; the next tick goes on.
+	// perRound and maxRounds bound what one tick sends; the next tick continues.
 	perRound  = 500
 	maxRounds = 40
 )
@@ -34,7 +34,7 @@ type handler struct {
 	send    func(context.Context, ...event.Event) error
 
 	comparing sync.Mutex           // one comparison with GitHub at a time
-	tried     map[string]time.Time // when each repository, and the App, was compared last, whatever came of it
+	tried     map[string]time.Time // when each repository, and the App, was last compared, successfully or not
 }
 
 func (h *handler) routes(s *serve.Server) {
@@ -42,10 +42,10 @@ func (h *handler) routes(s *serve.Server) {
 	s.Handle("POST /dead-letters", http.HandlerFunc(h.bury))
 }
 
-// tick does all that is to be done regularly. A tick leaves no receipt: the next one makes up for it.
+// tick does all the regular work. A tick leaves no receipt: the next one makes up for it.
 func (h *handler) tick(ctx context.Context, _ event.Event) ([]event.Event, error) {
 	err := errors.Join(h.giveUp(ctx), h.sendDue(ctx), h.closeHandled(ctx), h.seal(ctx), h.measure(ctx), h.db.Ticked(ctx))
-	// GitHub's troubles must not make the Broker repeat the tick, and with it the calls.
+	// A failure of GitHub must not make the Broker repeat the tick, and with it the calls.
 	if compared := h.compare(ctx, h.db.Now()); compared != nil {
 		slog.Warn("comparing with GitHub; the next pass tries again", "error", compared)
 	}

@@ -12,8 +12,8 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// whole asks GitHub for the repository, by its number once that is known, and keeps what it is called now. Whoever has
-// taken over its name is another one.
+// whole reads the repository from GitHub, by its number once that is known, and stores its present name. A repository
+// that took over its name is another one.
 func (c *comparison) whole(ctx context.Context, r store.Repository) error {
 	var found *gh.Repository
 	var err error
@@ -32,8 +32,8 @@ func (c *comparison) whole(ctx context.Context, r store.Repository) error {
 	return err
 }
 
-// accounts asks GitHub for the numbers of members whom nobody has seen yet: the longer a right hangs on a login alone,
-// the more likely somebody else has it by then.
+// accounts asks GitHub for the account numbers of members that are not known yet: the longer a right depends on a login
+// alone, the more likely somebody else gets the login.
 func (c *comparison) accounts(ctx context.Context) error {
 	logins, err := c.db.Unnumbered(ctx)
 	if err != nil {

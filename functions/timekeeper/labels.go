@@ -13,7 +13,8 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// labels looks for open issues that bear a trigger label and have no run for it, or one that runs on in spite of it.
+// labels looks for open issues that have a trigger label without a run for it, or with a run that it should have
+// stopped.
 func (c *comparison) labels(ctx context.Context) error {
 	process := c.repository.Process
 	labels := []string{process.Labels.Abort}
@@ -28,7 +29,7 @@ func (c *comparison) labels(ctx context.Context) error {
 				return fmt.Errorf("listing the issues with label %s: %w", label, err)
 			}
 			for _, issue := range issues {
-				if issue == nil || issue.IsPullRequest() { // a null of GitHub's, and what has its own events
+				if issue == nil || issue.IsPullRequest() { // a null in GitHub's list, or something with events of its own
 					continue
 				}
 				err := c.label(ctx, issue, label)
@@ -48,7 +49,7 @@ func (c *comparison) labels(ctx context.Context) error {
 	return nil
 }
 
-// label tells of one label, unless it has been answered.
+// label reports one label, unless it has been answered.
 func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string) error {
 	set, err := lastEvent(ctx, c.client, c.owner, c.name, issue.GetNumber(), "labeled", label)
 	if err != nil || set == nil || c.now.Sub(set.GetCreatedAt().Time) < underWay {
@@ -83,7 +84,7 @@ func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string) e
 	return c.send(ctx, emitted...)
 }
 
-// lastEvent finds when and by whom the label was set (labeled) or taken off (unlabeled) last; nil when GitHub no longer
+// lastEvent finds when and by whom the label was last set (labeled) or removed (unlabeled); nil if GitHub no longer
 // knows.
 func lastEvent(ctx context.Context, client *github.Client, owner, name string, issue int, what, label string) (last *gh.IssueEvent, err error) {
 	opts := &gh.ListOptions{PerPage: 100}

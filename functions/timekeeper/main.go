@@ -1,18 +1,17 @@
-// Command timekeeper makes sure that nothing is lost. A tick wakes it every few minutes; then it
+// Command timekeeper makes sure that nothing gets lost. Every few minutes a tick wakes it; then it
 //
-//   - sends what is due: timers, and events that a function has not recorded in
-//     time, until after twelve such deliveries they become dead letters;
+//   - sends what is due: timers, and events that a function has not recorded in time; after twelve such deliveries they become dead letters;
 //   - compares GitHub with what arrived: webhook deliveries that never came are
 //     taken from GitHub's own lists (of the App's hook, and of each repository's),
-//     for the log alone where GitHub shows that they are over; and an issue that
+//     for the log alone if GitHub shows that they are obsolete; and an issue that
 //     bears a trigger label without an answer becomes label.observed;
 //   - seals the audit;
 //   - sets the backlog gauges, because the functions concerned may be scaled to zero.
 //
 // It is also the Broker's dead-letter sink. What a function rejected for good (400, 413, 422) is kept for a person to
 // look at and replay (functions/doctor), until its event is handled after all; a delivery that failed otherwise stays
-// outstanding and is sent again, because the outage will end. A function that knows until when it can't, as with a rate
-// limit, has said so (store.Postpone): the event rests until then.
+// outstanding and is sent again, because outages end. A function that knows until when it can't handle an event,
+// because of a rate limit for example, has said so (store.Postpone): the event waits until then.
 package main
 
 import (

@@ -12,8 +12,8 @@ import (
 // silence is after how long without a heartbeat a run counts as silent.
 const silence = 5 * time.Minute
 
-// measure sets the gauges that somebody has to set while everybody else sleeps. Each series is set every time, so that
-// what is over becomes zero.
+// measure sets the gauges, because the functions concerned may be asleep. Each series is set every time, so that what
+// is over becomes zero.
 func (h *handler) measure(ctx context.Context) error {
 	backlogs, err := h.db.Backlogs(ctx)
 	if err != nil {
@@ -56,7 +56,7 @@ func (h *handler) measure(ctx context.Context) error {
 	return h.measureApprovals(ctx)
 }
 
-// measureApprovals says how many requests wait for people, and since when.
+// measureApprovals sets how many requests wait for people, and since when.
 func (h *handler) measureApprovals(ctx context.Context) error {
 	open, since, err := h.db.Waiting(ctx)
 	if err != nil {

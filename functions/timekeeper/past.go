@@ -14,9 +14,9 @@ import (
 	"codexk8s.dev/shared/webhook"
 )
 
-// past tells why a lost delivery holds no more: what comes so late is acted upon only if GitHub shows it still. A label
-// that was taken off since, an issue that is open again, a review of what is closed by now are history. "" says that it
-// may hold; then the order of GitHub's times, which stage-router keeps, decides.
+// past says why a lost delivery is obsolete: what comes so late is acted upon only if GitHub still shows it. A label
+// that was removed since, an issue that is open again, a review of what is closed by now are obsolete. "" says that it
+// may still apply; then stage-router decides by GitHub's times.
 func (h *handler) past(ctx context.Context, d webhook.Delivery, payload []byte, now time.Time) (why string, err error) {
 	closes := d.Action == "closed" || d.Action == "reopened"
 	label, review := labelOf(d, payload), reviewOf(d, payload)
@@ -67,9 +67,9 @@ func (h *handler) past(ctx context.Context, d webhook.Delivery, payload []byte, 
 	return "", nil
 }
 
-// tookOff reports whether it was the platform itself that took the label off: it had answered. That nothing is known of
-// it here means that the database was restored from before, and the run comes back by its label. With a person's token
-// for a credential, what that person takes off looks the same.
+// tookOff reports whether the platform itself removed the label, which means that it had answered. If nothing is known
+// of that here, an older database was restored, and the label brings the run back. If the credential is a person's
+// token, labels removed by that person look the same.
 func (h *handler) tookOff(ctx context.Context, client *github.Client, owner, name string, issue int, label string) (ours bool, err error) {
 	us, err := h.clients.Login(ctx)
 	if err != nil {
@@ -101,7 +101,7 @@ func reviewOf(d webhook.Delivery, payload []byte) int64 {
 	return 0
 }
 
-// ifRefused takes a refusal for no answer: who handles the event will see the same.
+// ifRefused ignores what GitHub refused: whoever handles the event will see the same.
 func ifRefused(err error) (why string, _ error) {
 	var refused *github.Refused
 	if errors.As(err, &refused) {

@@ -15,21 +15,21 @@ import (
 )
 
 const (
-	// maxBatch bounds what one transaction takes: more gains nothing and makes everybody wait for the slowest.
+	// maxBatch is how much one transaction takes: more gains nothing and makes everybody wait for the slowest.
 	maxBatch = 256
 	// maxBatchBytes bounds what one statement carries to Postgres, whose own limit is 1 GiB.
 	maxBatchBytes = 32 << 20
-	// gatherFor is how long a commit waits at most for those whom the last one answered. In bursts of sixteen it halves
-	// what Postgres takes for each, and the answers come sooner for it (BenchmarkWebhook).
+	// gatherFor is how long a commit waits at most for the next requests of those that the last one answered. In bursts
+	// of sixteen it halves Postgres' time for each, so the answers come sooner (BenchmarkWebhook).
 	gatherFor = 5 * time.Millisecond
 	// commitFor is how long a commit is tried. GitHub gives up after ten seconds.
 	// https://docs.github.com/en/webhooks/using-webhooks/best-practices-for-using-webhooks#respond-within-10-seconds
 	commitFor = 8 * time.Second
-	// answerWithin is when whoever waits is told that it did not work out.
+	// answerWithin is when a waiting sender is told that it failed.
 	answerWithin = 9 * time.Second
 )
 
-// errBusy says that the arrivals could not be stored in time. They may be stored yet: sending them again is safe.
+// errBusy says that the arrivals could not be stored in time. They may still be stored: sending them again is safe.
 var errBusy = errors.New("could not be stored in time, send it again")
 
 // A committer gathers arrivals and stores them in as few transactions as the traffic allows.
@@ -62,7 +62,7 @@ func newCommitter(receive func(context.Context, []store.Arrival) ([]store.Outcom
 	return c
 }
 
-// commit returns once the arrivals are stored, all in one transaction. What was accepted is then on its way.
+// commit returns once the arrivals are stored, all in one transaction. What was accepted is then being sent.
 func (c *committer) commit(ctx context.Context, arrivals []store.Arrival) ([]store.Outcome, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerWithin, errBusy)
 	defer cancel()
@@ -84,7 +84,7 @@ func (c *committer) commit(ctx context.Context, arrivals []store.Arrival) ([]sto
 	}
 }
 
-// stop lets what is queued be stored and ends the goroutine. Call it when no request is in flight.
+// stop stores what is queued and ends the goroutine. Call it when no request is in flight.
 func (c *committer) stop(ctx context.Context) error {
 	c.once.Do(func() { close(c.quit) })
 	select {
@@ -114,9 +114,8 @@ func (c *committer) run() {
 	}
 }
 
-// gather takes what is queued now. After a commit of several it waits a moment for as many again: in a burst whoever
-// was just answered sends the next, and a commit of the first of them alone would cost nearly what the commit of all
-// does.
+// gather takes what is queued now. After a commit of several it waits a moment for as many again: in a burst those just
+// answered send their next, and committing only the first of them would cost nearly as much as committing all.
 func (c *committer) gather(first *ticket) []*ticket {
 	batch, count, size := []*ticket{first}, len(first.arrivals), first.size()
 	late := time.After(c.gatherFor)
@@ -141,8 +140,8 @@ func (t *ticket) size() int {
 	return n
 }
 
-// settle stores a batch and answers all of it. If Postgres refuses the data of one, the others must not suffer: then
-// each is stored alone.
+// settle stores a batch and answers all of it. If Postgres refuses the data of one, each is stored alone, so that the
+// others don't suffer.
 func (c *committer) settle(batch []*ticket) {
 	var arrivals []store.Arrival
 	for _, t := range batch {
@@ -192,7 +191,7 @@ func (c *committer) store(arrivals []store.Arrival) ([]store.Outcome, error) {
 }
 
 // undecided corrects the outcomes after an attempt that may have been committed although it failed: what is a duplicate
-// now may be so because of us. To be sent once too often is harmless, the inbox of each consumer sees to it.
+// now may be one because of that. Sending it once too often is harmless, because each consumer has an inbox.
 func undecided(arrivals []store.Arrival, outcomes []store.Outcome) {
 	for i, o := range outcomes {
 		if o != store.Duplicate {

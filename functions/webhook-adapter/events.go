@@ -63,7 +63,7 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 	h.answer(w, r, "events", start, said, err, slog.String("source", name), slog.Int("events", len(es)))
 }
 
-// summary is the answer to a request: that of its event, or of a batch the best that became of any.
+// summary is the answer to a request: its event's outcome, or the best of a batch.
 func summary(es []event.Event, outcomes []store.Outcome, err error) (reply, error) {
 	if err != nil {
 		return reply{}, err
@@ -124,7 +124,7 @@ func decode(r *http.Request, body []byte, signed bool) ([]event.Event, error) {
 	return es, nil
 }
 
-// check holds an event against the specification, and data that claims to be JSON against its grammar.
+// check checks an event against the specification, and data that claims to be JSON against its grammar.
 func check(e *event.Event) error {
 	if err := e.Validate(); err != nil {
 		return fmt.Errorf("invalid CloudEvent: %w", err)

@@ -49,7 +49,7 @@ type reply struct {
 	Events   []reply `json:"events,omitempty"`
 }
 
-// A refusal is the sender's fault, told with its status.
+// A refusal is the sender's fault, with the status that says so.
 type refusal struct {
 	status int
 	reason string // of the metric
@@ -61,7 +61,7 @@ func (r *refusal) Unwrap() error { return r.err }
 
 func refuse(status int, reason string, err error) error { return &refusal{status, reason, err} }
 
-// github takes one delivery. The signature comes first, over the bytes as they came: nothing is parsed for a stranger.
+// github takes one delivery. The signature over the raw bytes comes first: nothing is parsed for a stranger.
 func (h *handler) github(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	d := webhook.Delivery{Event: r.Header.Get(webhook.HeaderEvent), GUID: r.Header.Get(webhook.HeaderDelivery)}
@@ -113,7 +113,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > webhook.MaxPayload {
 		return nil, tooLarge
 	}
-	// Nobody holds a connection by sending drop by drop. An error means a server without deadlines: a test.
+	// Nobody may hold a connection by sending slowly. The error is of a test's server, which has no deadlines.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(30 * time.Second))
 	var b bytes.Buffer
 	b.Grow(int(min(max(r.ContentLength, 0), 1<<20)) + bytes.MinRead)
@@ -126,8 +126,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// payloadOf takes the payload out of the body: a hook sends it as JSON or as the field "payload" of a form, as it was
-// configured.
+// payloadOf takes the payload out of the body: as configured, a hook sends it as JSON or as the field "payload" of a
+// form.
 // https://docs.github.com/en/webhooks/using-webhooks/creating-webhooks#creating-a-repository-webhook
 func payloadOf(contentType string, body []byte) ([]byte, error) {
 	mediaType, _, err := mime.ParseMediaType(contentType)
@@ -158,7 +158,7 @@ func continueTrace(ctx context.Context, e *event.Event) {
 	e.SetExtension(events.ExtTraceparent, carrier["traceparent"])
 }
 
-// answer says what became of a request: once to the sender, once in the log, once in the metrics.
+// answer reports the outcome of a request: once to the sender, once in the log, once in the metrics.
 //
 //	accepted               202
 //	ignored, duplicate     200

@@ -1,18 +1,18 @@
-// Command webhook-adapter is the platform's ear. It takes deliveries of GitHub (POST /github) and CloudEvents of other
-// systems (POST /events), and says that it has them only once Postgres does.
+// Command webhook-adapter receives GitHub's deliveries (POST /github) and CloudEvents of other systems (POST /events),
+// and acknowledges them only once they are in Postgres.
 //
 //	request → genuine? → readable? → queue → one commit for all that wait → answer
 //	                                                         └→ Broker, in the background
 //
-// Once a request is answered 202 its event is in the log for good. It is sent to the Broker in the background. When
-// that fails, or this process dies right after the commit, its rows in pending stay and timekeeper sends it. So
-// webhooks are taken while the Broker is down, which matters: GitHub does not try again.
+// Once a request is answered 202 its event is in the log for good. It is sent to the Broker in the background. If that
+// fails, or this process dies right after the commit, its rows in pending stay and timekeeper sends it. So webhooks are
+// accepted while the Broker is down, which matters because GitHub does not try again.
 //
 // A commit costs the same for one delivery as for a hundred, nearly all of it waiting for the disk. So one goroutine
-// commits, and takes each time whatever has gathered while it was waiting, and in a burst waits some milliseconds for
-// those that it has just answered: alone a delivery waits for nobody, in a burst the price is shared.
+// commits all that has gathered while it was busy, and in a burst waits some milliseconds for the next requests of
+// those that it has just answered: a single delivery waits for nobody, a burst shares the cost.
 //
-// Everything that is genuine is kept. What no function consumes (a ping, a star) is kept as ignored.
+// Everything genuine is stored. What no function consumes (a ping, a star) is stored as ignored.
 package main
 
 import (
@@ -34,8 +34,8 @@ type env struct {
 
 func main() { serve.Main("webhook-adapter", run) }
 
-// init lets the heap, a few megabytes here, grow fivefold between collections: it saves a third of the processor time
-// of an acknowledgement. The soft limit takes that back when large payloads fill it. Go's own variables come first.
+// init lets the heap, a few megabytes here, grow fivefold between collections, which saves a third of the CPU time of
+// an acknowledgement. The soft limit undoes that when large payloads fill it. Go's own variables take precedence.
 func init() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)

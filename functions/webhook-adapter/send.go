@@ -11,7 +11,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 )
 
-// sendQueue bounds how many events wait to be sent. What finds it full is left to timekeeper.
+// sendQueue is how many events may wait to be sent. What exceeds it is left to timekeeper.
 const sendQueue = 4096
 
 // A sender sends stored events to the Broker after the request was answered. It tries each once: an event that is lost

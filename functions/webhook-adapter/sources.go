@@ -40,8 +40,8 @@ type source struct {
 	tokens, secrets webhook.Secrets
 }
 
-// loadSources reads the list; no path, no sources. A mistake anywhere in it is an error: a source that was silently
-// left out would lose its events.
+// loadSources reads the list; without a path there are no sources. Any mistake in it is an error: a source that was
+// silently left out would lose its events.
 func loadSources(path string) ([]source, error) {
 	if path == "" {
 		return nil, nil
@@ -94,8 +94,8 @@ func (s *source) complete() error {
 	return nil
 }
 
-// credential reads a setting by the path of its file or the name of its variable, both of which the operator chose in
-// the list; none of the two is no credential.
+// credential reads a setting from the file or the variable that the operator named in the list; without either there is
+// no credential.
 func credential(file, variable string) (webhook.Secrets, error) {
 	var setting string
 	switch {
@@ -148,7 +148,7 @@ func (h *handler) authenticate(r *http.Request, body []byte) (from *source, sign
 	return from, false, nil
 }
 
-// mayNotSend says why the source may not send an event of this source and type; "" when it may.
+// mayNotSend says why the source may not send an event of this source and type; "" if it may.
 func (s *source) mayNotSend(eventSource, eventType string) string {
 	if rest, ok := strings.CutPrefix(eventSource, s.Source); !ok || !endsAPart(s.Source, rest) {
 		return fmt.Sprintf("source %s may not send events of source %q, only of %s", s.Name, eventSource, s.Source)
