@@ -24,9 +24,9 @@ import (
 const (
 	// largeBodies is how many bodies above the usual size are read at once: the internet may send them.
 	largeBodies = 4
-	// tellFor is how long it may take to tell a person what became of their click.
+	// tellFor is how long it may take to tell a person the result of their click.
 	tellFor = 10 * time.Second
-	// answerIn is when a callback is answered at the latest: Slack's three seconds, less the way.
+	// answerIn is when a callback is answered at the latest: Slack's three seconds, less the network's time.
 	answerIn = 2 * time.Second
 )
 
@@ -53,7 +53,7 @@ type reply struct {
 	counted bool   // nobody has to be alarmed by the words
 }
 
-// callback takes what a channel tells. It is verified over the bytes as they came: nothing is parsed for a stranger.
+// callback takes what a channel reports. The raw bytes are verified first: nothing is parsed for a stranger.
 func (h *handler) callback(name string, channel chat.Channel) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -99,7 +99,7 @@ func (h *handler) act(ctx context.Context, channel chat.Channel, cb chat.Callbac
 	return reply{outcome: cb.Why, words: hints[cb.Why]}, nil
 }
 
-// vote stores a vote, whatever will become of it, and says what will as far as can be seen from here.
+// vote stores a vote, whether or not it will count, and says whether it will as far as is known now.
 func (h *handler) vote(ctx context.Context, v events.ApprovalVoted) (reply, error) {
 	t, err := h.db.Ticket(ctx, v.RequestID)
 	if err != nil {
@@ -128,7 +128,7 @@ func (h *handler) vote(ctx context.Context, v events.ApprovalVoted) (reply, erro
 	return said, nil
 }
 
-// refusal is what approval-gate would say to whose vote does not count; nil for one that does.
+// refusal is what approval-gate would answer to a vote that does not count; nil for one that does.
 func (h *handler) refusal(ctx context.Context, tx *store.Tx, t approval.Ticket, v events.ApprovalVoted) (*events.ApprovalRefused, error) {
 	in, err := tx.Voted(ctx, t, v)
 	if err != nil {
@@ -146,7 +146,7 @@ func (h *handler) refusal(ctx context.Context, tx *store.Tx, t approval.Ticket, 
 	return nil, nil
 }
 
-// ask offers a field for the words that are wanted, unless no words of this person would count.
+// ask offers a field for the words that are wanted, unless this person's words would not count.
 func (h *handler) ask(ctx context.Context, channel chat.Channel, cb chat.Callback) (reply, error) {
 	t, err := h.db.Ticket(ctx, cb.Vote.RequestID)
 	if err != nil {
@@ -173,7 +173,7 @@ func (h *handler) ask(ctx context.Context, channel chat.Channel, cb chat.Callbac
 	return reply{outcome: "asked"}, nil
 }
 
-// link ties an account to whom the one-time code was made for.
+// link links an account to the person the one-time code was made for.
 func (h *handler) link(ctx context.Context, cb chat.Callback) (reply, error) {
 	who, err := h.db.LinkAccount(ctx, cb.Code, cb.By())
 	if errors.Is(err, store.ErrNotFound) {
@@ -194,7 +194,7 @@ func (h *handler) tell(ctx context.Context, channel chat.Channel, cb chat.Callba
 	}
 }
 
-// unread is the refusal of a body that did not come as it should.
+// unread is the refusal of a body that did not arrive properly.
 func unread(err error) error {
 	if tooLong := new(http.MaxBytesError); errors.As(err, &tooLong) {
 		return &chat.Unfit{Status: http.StatusRequestEntityTooLarge, Reason: chat.Oversized, Said: err.Error()}
@@ -205,7 +205,7 @@ func unread(err error) error {
 	return &chat.Unfit{Status: http.StatusBadRequest, Reason: "incomplete", Said: err.Error()}
 }
 
-// refuse answers what is not to be believed with its status, and what could not be stored with 503.
+// refuse answers what is not genuine with its status, and what could not be stored with 503.
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, name string, start time.Time, err error) {
 	status, outcome := http.StatusServiceUnavailable, "not_stored"
 	var unfit *chat.Unfit

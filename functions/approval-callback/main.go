@@ -1,16 +1,16 @@
-// Command approval-callback is where chats and trackers tell of what people do there. Besides webhook-adapter it is the
+// Command approval-callback is where chats and trackers report what people do there. Besides webhook-adapter it is the
 // only function that the internet may reach.
 //
 //	POST /telegram … → genuine? → what does it mean? → store the vote → answer
 //	                                                        └→ Broker, in the background
 //
 // It decides nothing. A vote is an event as soon as it is stored, and approval-gate says whether it counts. But the
-// person who clicked is answered here and now, so the same pure decision is asked what it would say, of the request as
-// it is at this moment: who is not linked, not permitted or late learns it by the click. When that can't be known in
-// time the answer says nothing, and the edited message does.
+// person who clicked is answered right away, so the same pure decision is asked what it would say about the request as
+// it is now: a person who is not linked, not permitted or late learns it from the click. If that can't be known in time
+// the answer says nothing, and the edited message does.
 //
 // Each channel has its time for an answer (Slack three seconds). What could not be stored by then was not stored: a
-// channel that tries again is answered 503, and the person in front of another one is told to click again.
+// channel that tries again is answered 503; in others the person is told to click again.
 package main
 
 import (

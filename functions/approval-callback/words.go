@@ -4,7 +4,7 @@ package main
 var (
 	notStored = both("That could not be stored. Please click again.", "Не удалось сохранить. Нажмите ещё раз.")
 
-	// hints are for what came from somebody and is no vote, by the channel's reason; what is not here needs no words.
+	// hints are for acts of people that are no vote, by the channel's reason; others need no words.
 	hints = map[string]string{
 		"unknown_button": both("This button is not known any more.", "Эта кнопка больше не действует."),
 		"code_in_public": both("Others have seen this code. Ask for a new one, and send it to the bot in private.",

@@ -37,7 +37,7 @@ func (h *handler) checkCluster(ctx context.Context) []check {
 	return append(checks, h.checkSettings(ctx, r.names(configMap)), h.checkPods(ctx), h.checkNamespaces(ctx, h.db.Now()))
 }
 
-// ready looks whether the objects of a kind are there and ready, those with these names at least.
+// ready checks whether the objects of a kind exist and are ready, at least those with these names.
 func (h *handler) ready(ctx context.Context, p part, names []string) check {
 	name := p.resource.Resource
 	found, err := kube.List[duckv1.KResource](ctx, h.cluster, p.resource, namespace, "")
@@ -91,7 +91,7 @@ func (h *handler) checkSettings(ctx context.Context, names []string) check {
 	return c
 }
 
-// stuck are the reasons for which a container waits that do not pass by themselves.
+// stuck are the reasons why a container waits that do not pass by themselves.
 // https://github.com/kubernetes/kubernetes/blob/v1.35.0/pkg/kubelet/images/types.go and .../container/sync_result.go
 var stuck = map[string]string{
 	"ErrImagePull":               "look whether the cluster can pull from the registry that ko pushed to; make deploy pushes again",
@@ -103,8 +103,8 @@ var stuck = map[string]string{
 	"CrashLoopBackOff":           "kubectl -n codexk8s logs says why it stops, mostly a setting",
 }
 
-// checkPods finds what keeps pods from running, missing Secrets among it: nobody of
-// ours may read Secrets, but the kubelet says which one it misses.
+// checkPods finds what keeps pods from running, including missing Secrets: none of our accounts may read Secrets, but
+// the kubelet says which one is missing.
 func (h *handler) checkPods(ctx context.Context) check {
 	found, err := kube.List[corev1.Pod](ctx, h.cluster, pods, namespace, "")
 	if err != nil {
@@ -124,8 +124,8 @@ func (h *handler) checkPods(ctx context.Context) check {
 }
 
 const (
-	// overTime is how long a namespace may stay after its expiry: agent-launcher looks again after an hour when a Job
-	// was still at work.
+	// overTime is how long a namespace may stay after its expiry: agent-launcher looks again after an hour if a Job was
+	// still at work.
 	overTime = 2 * time.Hour
 	// leaving is how long Kubernetes may take to remove one.
 	leaving = 15 * time.Minute
@@ -144,7 +144,7 @@ func (h *handler) checkNamespaces(ctx context.Context, now time.Time) check {
 			runs = append(runs, id.String())
 		}
 	}
-	unknown, _ := h.db.UnknownRuns(ctx, runs) // without a database that is the fault to tell of
+	unknown, _ := h.db.UnknownRuns(ctx, runs) // without a database that is the fault to report
 	for i := range found {
 		ns := &found[i]
 		expires, err := time.Parse(time.RFC3339, ns.Annotations[agentpod.AnnotationExpiresAt])

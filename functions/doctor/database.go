@@ -22,7 +22,7 @@ const (
 	receiptLate = 20 * time.Minute // the broker's retries take seconds, timekeeper's first two sends two ticks
 	admitLate   = 2 * time.Minute  // admission takes one event
 	silence     = 5 * time.Minute  // an agent sends a heartbeat every 15 seconds
-	sealLate    = 20 * time.Minute // timekeeper seals on each tick what no open transaction may precede
+	sealLate    = 20 * time.Minute // timekeeper seals on each tick the rows that no open transaction can precede
 )
 
 // checkDatabase asks Postgres. Without an answer to the first question there are no others.

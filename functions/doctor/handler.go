@@ -17,10 +17,10 @@ import (
 // namespace is the platform's.
 const namespace = "codexk8s"
 
-// errUnwell says that a check has found something; it is in the report.
+// errUnwell says that a check found a fault, which is in the report.
 var errUnwell = errors.New("the platform is not well")
 
-// patience bounds a whole run; the longest check reads all of the audit.
+// patience bounds a whole run; the longest check reads the whole audit.
 const patience = 5 * time.Minute
 
 func run(ctx context.Context, e env, args []string, out io.Writer) error {
@@ -94,7 +94,7 @@ func (h *handler) print(v any) error {
 	return e.Encode(v)
 }
 
-// listed bounds the list; who has more than that has another problem.
+// listed bounds the list; with more entries there is another problem.
 const listed = 1000
 
 func (h *handler) deadLetters(ctx context.Context) error {
@@ -126,7 +126,7 @@ func (h *handler) deadLetters(ctx context.Context) error {
 	return nil
 }
 
-// replay makes the event outstanding again; whoever is awake first sends it.
+// replay makes the event outstanding again; the next function that is awake sends it.
 func (h *handler) replay(ctx context.Context, query string) error {
 	q, err := url.ParseQuery(query)
 	if err != nil || q.Get("function") == "" || q.Get("source") == "" || q.Get("id") == "" {

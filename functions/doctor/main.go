@@ -5,9 +5,9 @@
 //	doctor replay 'function=…&source=…&id=…'     have one of them sent again
 //	doctor link-code LOGIN                       a one-time code, by which a member links their account of a chat
 //
-// A check asks the Kubernetes API or Postgres, and reports in one line what it saw
-// and per fault what is wrong and what to do. One that can't ask says so, which is a
-// fault too; the others go on. Nothing is changed, but by replay and link-code.
+// A check asks the Kubernetes API or Postgres, and reports in one line what it saw and for each fault what is wrong and
+// what to do. If it can't ask, that is a fault too, and the other checks continue. Only replay and link-code change
+// anything.
 //
 // It is no Service: it must work when nothing else does. In a cluster the suspended
 // CronJob "doctor" is its template, and `make doctor` makes a Job of it.
@@ -27,7 +27,7 @@ import (
 type env struct {
 	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"` // Postgres, postgres://user:password@host/name
 	Kubeconfig  string `envconfig:"KUBECONFIG"`                   // file that names another cluster than the one it runs in
-	// Objects of a release that this installation leaves out, by name, separated by commas: an overlay says so.
+	// Objects of the release that this installation leaves out, by name, separated by commas; set by an overlay.
 	Without []string `envconfig:"WITHOUT"`
 }
 
@@ -40,7 +40,7 @@ func main() {
 		err = run(ctx, e, os.Args[1:], os.Stdout)
 	}
 	if err != nil {
-		if !errors.Is(err, errUnwell) { // the report has said it
+		if !errors.Is(err, errUnwell) { // the report says so
 			fmt.Fprintln(os.Stderr, "doctor:", err)
 		}
 		os.Exit(1)

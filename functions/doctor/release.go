@@ -22,7 +22,7 @@ type part struct {
 	short    string // as kubectl takes it
 }
 
-// parts are those that say whether they are ready.
+// parts are the kinds that say whether they are ready.
 var parts = []part{
 	{resource("serving.knative.dev", "services"), "Service", "ksvc"},
 	{resource("eventing.knative.dev", "brokers"), "Broker", "broker"},

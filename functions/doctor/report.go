@@ -28,7 +28,7 @@ type fault struct {
 	Do   string `json:"do"`
 }
 
-// shown bounds the faults of one check in the text: the hundredth says nothing that the twentieth did not.
+// shown is how many faults of one check the text shows: the hundredth says no more than the twentieth.
 const shown = 20
 
 func (c *check) fault(do, format string, args ...any) {
@@ -47,8 +47,7 @@ func (r report) faults() (n int) {
 	return n
 }
 
-// text is the report for people: a line per check, and below it its faults, with
-// what to do said once for those that need the same.
+// text is the report for people: a line per check, and below it its faults, grouped by what to do.
 func (r report) text() string {
 	var b strings.Builder
 	for _, c := range r.Checks {
@@ -83,7 +82,7 @@ func plural(n int, noun string) string {
 	return noun + "s"
 }
 
-// oneLine keeps what others wrote from breaking the report, or the terminal.
+// oneLine keeps other people's text from breaking the report, or the terminal.
 func oneLine(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

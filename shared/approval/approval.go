@@ -1,12 +1,12 @@
-// Package approval decides what becomes of what people are asked: may an agent's tool run, may a label be set, which of
-// these ways shall it be. An approval and a question are one thing, a request.
+// Package approval decides requests to people: may an agent's tool run, may a label be set, which of these options is
+// it. Approvals and questions are the same thing, a request.
 //
-// Whoever asks makes a Request and seals it: Seal checks it and binds it to a digest of what is asked. The policy,
-// which is data, says by the action and the agent's role who may decide, how many must, by when, and where they are
-// told. Decide takes the ticket (the request with all that has come of it), what has happened, and the time; it returns
-// the ticket as it is from then on and what to emit. It calls nobody: what it must know of people comes with the input.
+// The caller makes a Request and seals it: Seal checks it and binds it to a digest of what is asked. For the action and
+// the agent's role the policy, which is data, says who may decide, how many must, by when, and where they are told.
+// Decide takes the ticket (the request with everything that followed), what has happened, and the time; it returns the
+// new ticket and what to emit. It makes no calls: what it must know about people comes with the input.
 //
-// A ticket goes this way, and what is final stays:
+// The states of a ticket; a final one never changes:
 //
 //	requested ──── open ──┬── approved    enough people have said yes
 //	    │   it is told    ├── denied      somebody may and did say no, or the time was up and the policy says that is no
@@ -15,10 +15,10 @@
 //	     the same, but    ├── withdrawn   its run is over
 //	                      └── superseded  the same is asked of another commit
 //
-// A ticket stays requested as long as quiet hours keep it from being told. Who knows of it may decide it all the same.
+// A ticket stays requested as long as quiet hours keep it from being sent. Whoever knows of it may decide it anyway.
 //
-// A vote that does not count has a reason of its own, for the audit, and words for the person who cast it. Nobody is
-// told more than that the request is not theirs who has no part in it.
+// A vote that does not count has its own reason, for the audit, and words for the person who cast it. A person who may
+// not decide learns only that.
 //
 // The package is pure.
 package approval
@@ -31,7 +31,7 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// What travels in events is defined there; here it goes by its short name.
+// Types that are part of events are defined there and have short names here.
 type (
 	Request  = events.ApprovalRequested
 	Kind     = events.ApprovalKind
@@ -58,7 +58,7 @@ const (
 	Superseded State = "superseded"
 )
 
-// The channels by which people are told and answer.
+// The channels by which people are asked and answer.
 const (
 	GitHub     = "github"
 	Telegram   = "telegram"
@@ -69,13 +69,13 @@ const (
 	Console    = "console" // answers only: nothing is sent there
 )
 
-// All stands in a policy for every channel that is connected.
+// All means, in a policy, every channel that is connected.
 const All = "all"
 
 // Channels are those to which a message can be sent.
 var Channels = []string{GitHub, Telegram, Slack, Mattermost, Jira, HTTP}
 
-// Person is who voted, as the platform knows them by their account of the channel.
+// Person is who voted, as the platform knows them by their account in the channel.
 type Person struct {
 	events.GitHubAccount
 	Role access.Role // in the project of the request; "" = none
@@ -84,17 +84,17 @@ type Person struct {
 	Approver string
 }
 
-// Ticket is a request with all that has come of it: the aggregate, one decision at a time. It is kept as JSON. The zero
-// Ticket is one that nobody has asked for yet.
+// Ticket is a request with everything that followed: the aggregate, one decision at a time. It is stored as JSON. The
+// zero Ticket is a request that nobody has made yet.
 type Ticket struct {
 	Request Request   `json:"request"`
-	Terms   Terms     `json:"terms"` // by which it is decided, as they were when it was asked
+	Terms   Terms     `json:"terms"` // by which it is decided, fixed when it was asked
 	State   State     `json:"state"`
 	Version int64     `json:"version"`           // of what the channels show
 	Votes   []Cast    `json:"votes,omitempty"`   // that count, the newest of each person, in order
 	Places  []Place   `json:"places,omitempty"`  // where the message is to be seen
 	Round   int       `json:"round"`             // of the timer that is set
-	Told    time.Time `json:"told"`              // from when on the terms' times count: the message went out then, or will
+	Told    time.Time `json:"told"`              // when the terms' times begin: when the message went out, or will
 	Expires time.Time `json:"expires"`           // when nobody can decide any more
 	Reminds int       `json:"reminds,omitempty"` // how many reminders have come due
 	Level   int       `json:"level,omitempty"`   // how many steps of the ladder were taken
@@ -109,7 +109,7 @@ type Cast struct {
 	For  string `json:"for,omitempty"` // the login in whose place a deputy voted; "" = their own
 }
 
-// Place is where the message is to be seen, and what is known of it there.
+// Place is where the message is shown, and what is known about it there.
 type Place struct {
 	Target
 	Version int64  `json:"version,omitempty"` // that is shown; 0 = none yet
@@ -121,18 +121,17 @@ type Outcome struct {
 	By     []string  `json:"by,omitempty"`     // as VoteLine has them
 	Option int       `json:"option,omitempty"` // of a question, from 1 on; 0 = Text
 	Text   string    `json:"text,omitempty"`   // the answer, or the reason of a denial
-	Reason string    `json:"reason,omitempty"` // why it is over where no person decided
+	Reason string    `json:"reason,omitempty"` // why it ended without a person's decision
 	At     time.Time `json:"at"`
 }
 
-// Supersedes reports whether r asks the same as old of another state of the world, so that nobody should answer old any
-// more.
+// Supersedes reports whether r asks the same as old about another commit, so that old needs no answer any more.
 func Supersedes(r, old Request) bool {
 	return r.RunID == old.RunID && r.ID != old.ID && r.Kind == old.Kind && r.Action == old.Action &&
 		slices.Equal(r.Arguments, old.Arguments) && (r.Kind != events.KindQuestion || r.Title == old.Title)
 }
 
-// ShortDigest is the part of a request's digest that people and buttons have.
+// ShortDigest is the part of a request's digest that people see and buttons carry.
 func ShortDigest(r Request) string { return r.Digest[:min(shortDigest, len(r.Digest))] }
 
 const shortDigest = 12

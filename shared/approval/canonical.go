@@ -15,20 +15,20 @@ import (
 	"unicode/utf8"
 )
 
-// The limits of arguments: what is more is nothing that people could judge.
+// The limits of arguments: people could not judge more.
 const (
 	maxArguments = 32 << 10 // bytes
 	maxDepth     = 16       // of objects and lists in one another
 )
 
 // lonely finds what JSON can escape and no text can hold: a zero byte, and halves of surrogate pairs. The first
-// alternatives take what is fine out of its way.
+// alternatives match what is fine.
 var lonely = regexp.MustCompile(`\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u(?:[dD][89a-fA-F]|0000)`)
 
-// Canonical returns JSON in the one form that all of the same meaning have: keys sorted as RFC 8785 does, no blanks, no
-// needless escapes, numbers as they were written. It refuses what two readers could understand differently: a key that
-// stands twice, text that is no UTF-8, half a character, more than one value; also a zero byte, more than 32 KiB, and
-// more than 16 values in one another.
+// Canonical returns JSON in the one form that all equivalent texts have: keys sorted as RFC 8785 does, no blanks, no
+// needless escapes, numbers as they were written. It refuses what two readers could understand differently: a duplicate
+// key, invalid UTF-8, half a surrogate pair, more than one value; also a zero byte, more than 32 KiB, and more than 16
+// values in one another.
 // https://www.rfc-editor.org/rfc/rfc8785
 func Canonical(data []byte) (json.RawMessage, error) {
 	if len(data) > maxArguments {

@@ -13,7 +13,7 @@ import (
 	"codexk8s.dev/shared/yamlfile"
 )
 
-// maxDeadline bounds how long a request may stay open.
+// maxDeadline is how long a request may stay open.
 const maxDeadline = 90 * 24 * time.Hour
 
 var (
@@ -26,9 +26,9 @@ var (
 	allowedLangs = []string{"", "en", "ru"}
 )
 
-// Check notes in the file all that is wrong with the policy, which stands there at the path: what has the wrong form,
-// and what could never be, such as a quorum of more people than are named. agents are the roles of agents that there
-// are; nil if the file does not say.
+// Check reports to the file the faults of the policy that is at the path: what has the wrong form, and what could never
+// be met, such as a quorum of more people than are named. agents are the roles that agents may have; nil if the file
+// does not say.
 func (p *Policy) Check(f *yamlfile.File, agents []string, path ...any) {
 	c := checker{f: f, p: p, agents: agents, path: path}
 	if !slices.Contains(allowedLangs, p.Lang) {
@@ -165,7 +165,7 @@ func (c *checker) rule(i int, r Rule) {
 	c.channels(r, at)
 }
 
-// hidden is the rule before that takes all this one fits; -1 = none.
+// hidden is an earlier rule that matches everything this one does; -1 = none.
 func (c *checker) hidden(i int, r Rule) int {
 	return slices.IndexFunc(c.p.Rules[:i], func(before Rule) bool {
 		for _, action := range r.Actions {
@@ -203,7 +203,7 @@ func (c *checker) who(w Who, at ...any) {
 	}
 }
 
-// quorum counts people only where they are named: how many have a role is known when it is asked.
+// quorum counts people only if they are named: how many have a role is not known until a request is made.
 func (c *checker) quorum(r Rule, at []any) {
 	if r.Quorum < 0 || r.Quorum == 0 && c.f.Has(slices.Concat(c.path, at)...) {
 		c.bad("quorum is %d: want at least 1", at, r.Quorum)

@@ -9,10 +9,9 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// Decide says what an input means for a ticket. It returns the ticket as it is from now on and what to emit and to
-// audit; of timers that is at most the next one. What comes twice or too late changes nothing, and the audit says why.
-// What is about a request that nobody has made is rejected: unknown_request. So is a request that was not sealed:
-// not_sealed.
+// Decide says what an input means for a ticket. It returns the new ticket and what to emit and audit, with at most one
+// timer, the next. What comes twice or too late changes nothing, and the audit says why. An input about a request that
+// nobody has made is rejected: unknown_request. So is a request that was not sealed: not_sealed.
 func Decide(t Ticket, in Input, now time.Time) (Ticket, events.Decision, error) {
 	d := decision{t: t, now: now.UTC(), w: words.In(t.Terms.Lang)}
 	d.t.Votes, d.t.Places = slices.Clone(t.Votes), slices.Clone(t.Places)
@@ -31,7 +30,7 @@ type decision struct {
 	t        Ticket
 	now      time.Time
 	w        *words.Words
-	changed  bool // what the channels shall show is another
+	changed  bool // what the channels are to show has changed
 	reminder *events.ApprovalReminder
 	timer    bool // the next timer must be set
 	out      events.Decision
@@ -46,7 +45,7 @@ func (d *decision) audit(actor, action, reason, format string, args ...any) {
 	})
 }
 
-// tell emits what has changed: the message, in one version more, and the next timer.
+// tell emits what has changed: a new version of the message, and the next timer.
 func (d *decision) tell() {
 	if d.changed && len(d.t.Places) > 0 && !d.t.Told.After(d.now) {
 		d.t.Version++
@@ -105,7 +104,7 @@ func (in Opened) decide(d *decision) error {
 	return nil
 }
 
-// open tells people, unless hours are quiet.
+// open asks people, unless it is a quiet hour.
 func (d *decision) open() {
 	if d.t.State != Requested || d.t.Told.After(d.now) {
 		return
@@ -135,7 +134,7 @@ func (in Replaced) decide(d *decision) error {
 	return nil
 }
 
-// over ends the ticket for a reason that lies outside of it.
+// over ends the ticket for a reason outside of it.
 func (d *decision) over(action string, s State, o Outcome) {
 	if d.t.State.Final() {
 		d.audit(platform, "approval.ignored", late(d.t.State), "%s", action)
@@ -144,5 +143,5 @@ func (d *decision) over(action string, s State, o Outcome) {
 	d.end(s, o)
 }
 
-// late is the reason of what comes after the end.
+// late is the reason for what comes after the end.
 func late(s State) string { return "request_" + string(s) }

@@ -15,7 +15,7 @@ func (in Delivered) decide(d *decision) error {
 	return nil
 }
 
-// decide of a place that can't show the message brings in the next place of those that stand by.
+// decide replaces a place that can't show the message by the next stand-in.
 func (in Undeliverable) decide(d *decision) error {
 	p := d.t.at(in.ApprovalTarget)
 	if in.Version < p.Version {
@@ -40,8 +40,8 @@ func (in Undeliverable) decide(d *decision) error {
 	return nil
 }
 
-// at is what is known of a place. A target that stands for several, or for the one of the channel's own, has its places
-// told by the events.
+// at is what is known about a place. If a target means several places, or the channel's default, events name the actual
+// ones.
 func (t *Ticket) at(target Target) *Place {
 	t.place([]Target{target})
 	return &t.Places[slices.IndexFunc(t.Places, func(p Place) bool { return p.Target == target })]

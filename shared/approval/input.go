@@ -2,12 +2,12 @@ package approval
 
 import "codexk8s.dev/shared/events"
 
-// An Input is something that happened to a request, with what must be known to decide about it. Its kinds stand in this
-// file, and nobody else can add one.
+// An Input is something that happened to a request, with what a decision must know. All kinds are in this file; no
+// other package can add one.
 type Input interface{ decide(d *decision) error }
 
 type (
-	// Opened says that something is asked. Terms are those of For; nil if no rule fits.
+	// Opened says that something is asked. Terms come from For; nil if no rule fits.
 	Opened struct {
 		Request Request
 		Terms   *Terms
@@ -17,7 +17,7 @@ type (
 	// Voted says that somebody clicked, wrote or called.
 	Voted struct {
 		Vote Vote
-		// Who has the account by which it was voted; nil = it is linked to nobody.
+		// Who has the account that voted; nil = it is linked to nobody.
 		Who *Person
 		// Elsewhere says that the click came from a chat in which the request was never shown.
 		Elsewhere bool
@@ -34,9 +34,9 @@ type (
 	// Undeliverable says that a place can't show it.
 	Undeliverable struct{ events.ApprovalUndeliverable }
 
-	// RunOver says that the run which asked is over: nobody waits for an answer.
+	// RunOver says that the run that asked is over: nobody waits for an answer.
 	RunOver struct{ events.RunFinished }
 
-	// Replaced says that another request asks the same of another commit: see Supersedes.
+	// Replaced says that another request asks the same about another commit: see Supersedes.
 	Replaced struct{ By Request }
 )

@@ -11,9 +11,9 @@ import (
 	"codexk8s.dev/shared/plain"
 )
 
-// Message is what all channels show of the ticket. It is rendered by us of what will be done, so it can't say another
-// thing than the arguments do: characters without a visible form are spelt out, and a value that could be taken for
-// something else, such as several lines or the number in quotes, stands as JSON.
+// Message is what all channels show of the ticket. We render it from what will be done, so it can't differ from the
+// arguments: characters without a visible form are spelt out, and a value that could be misread, such as several lines
+// or a number in quotes, is shown as JSON.
 func (t Ticket) Message() Message {
 	r, w := t.Request, t.words()
 	m := Message{
@@ -78,7 +78,7 @@ func fields(arguments json.RawMessage) []Field {
 	return all
 }
 
-// value is a text as it is, if it can be taken for nothing else; otherwise it is JSON.
+// value is a text as it is, if it can't be misread; otherwise it is JSON.
 func value(v json.RawMessage) string {
 	var text string
 	if json.Unmarshal(v, &text) != nil {

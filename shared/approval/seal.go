@@ -15,7 +15,7 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// The limits of what an agent may say, in characters: what the narrowest channels can show.
+// The limits of an agent's texts, in characters: what the narrowest channels can show.
 const (
 	maxAction   = 200
 	maxTitle    = 1000 // a question's text; the platform's own titles are short
@@ -26,8 +26,8 @@ const (
 	maxURL      = 500
 )
 
-// Seal checks what shall be asked, brings its arguments into canonical form, and sets ID and Digest. Its error is for
-// the agent that asks: it says what is wrong with which field. What is sealed twice is the same.
+// Seal checks a request, brings its arguments into canonical form, and sets ID and Digest. Its error is for the agent
+// that asks: it says what is wrong with which field. Sealing twice changes nothing.
 func Seal(r Request) (Request, error) {
 	if len(r.Arguments) > 0 {
 		canonical, err := Canonical(r.Arguments)
@@ -102,7 +102,7 @@ func checkKind(r Request) error {
 	return nil
 }
 
-// digest is of what a yes or an answer is bound to: not of the agent's words beside it.
+// digest covers what a yes or an answer is bound to, without the agent's comments.
 func digest(r Request) string {
 	asked := map[string]any{"action": r.Action, "repository": repositoryKey(r), "head": r.HeadSHA}
 	if len(r.Arguments) > 0 {
@@ -121,7 +121,7 @@ func digest(r Request) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// repositoryKey is the repository whatever it is called now.
+// repositoryKey identifies the repository, even after a rename.
 func repositoryKey(r Request) string {
 	if r.RepositoryID != 0 {
 		return fmt.Sprint(r.RepositoryID)

@@ -10,9 +10,9 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// For returns the terms for requests of an action by agents of a role: of the first rule that fits, the first policy's
-// before the next one's, so a project's goes before the process's. Without one it is nil: nobody can allow the action,
-// so it is not to be offered either. Language, zone, quiet hours and deputies are of the first policy that has some.
+// For returns the terms for requests for an action by agents of a role: those of the first rule that fits, in the order
+// of the policies, so a project's comes before the process's. nil means that no rule fits: nobody can allow the action,
+// so don't offer it. Language, zone, quiet hours and deputies come from the first policy that has them.
 func For(action, role string, policies ...*Policy) *Terms {
 	var whole Policy
 	var from *Policy
@@ -60,7 +60,7 @@ func (p *Policy) terms(r Rule) *Terms {
 	return t
 }
 
-// who is w with the teams as their logins.
+// who is w with teams replaced by their logins.
 func (p *Policy) who(w Who) Who {
 	logins := slices.Clone(w.Logins)
 	for _, team := range w.Teams {
@@ -101,7 +101,7 @@ func (d Deputy) stand(zone string) Stand {
 	return Stand{For: d.For, By: d.By, Since: since.UTC(), Until: until.AddDate(0, 0, 1).UTC()}
 }
 
-// login is a person in a policy: "alice", or "alice@583231" where GitHub's number is to be that one.
+// login is a person in a policy: "alice", or "alice@583231" with GitHub's number.
 type login string
 
 func (l login) account() events.GitHubAccount {

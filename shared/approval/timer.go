@@ -28,7 +28,8 @@ func (in Due) decide(d *decision) error {
 	return nil
 }
 
-// lapse ends the ticket if its time is up, and reports whether it was. A vote asks, too: the timer may come late.
+// lapse ends the ticket if its time is up, and reports whether it was. Votes call it too, because the timer may come
+// late.
 func (d *decision) lapse() bool {
 	if d.t.State.Final() || d.now.Before(d.t.Expires) {
 		return false
@@ -67,7 +68,7 @@ func (d *decision) remind() {
 	d.audit(platform, "approval.reminded", "", "%d of %d", due, len(d.t.Terms.Remind))
 }
 
-// speak makes people look at the message again.
+// speak asks people to look at the message again.
 func (d *decision) speak(format string) {
 	d.changed = true
 	d.reminder = &events.ApprovalReminder{
@@ -86,7 +87,7 @@ func (t Ticket) next() time.Time {
 	return at
 }
 
-// openDue is when people are to be told; zero = they were.
+// openDue is when people are to be asked; zero = they were.
 func (t Ticket) openDue() time.Time {
 	if t.State != Requested {
 		return time.Time{}
@@ -94,7 +95,7 @@ func (t Ticket) openDue() time.Time {
 	return t.Told
 }
 
-// rungDue is when the next step of the ladder is to be taken; the end of all times if there is none.
+// rungDue is when the next step of the ladder is due; the far future if there is none.
 func (t Ticket) rungDue() time.Time {
 	if t.Level == len(t.Terms.Ladder) {
 		return t.Expires
@@ -102,7 +103,7 @@ func (t Ticket) rungDue() time.Time {
 	return t.Terms.loud(t.Told.Add(t.Terms.Ladder[t.Level].After))
 }
 
-// remindDue is when the reminder is to go out, counted from 0; the end of all times if there is none.
+// remindDue is when that reminder, counted from 0, is due; the far future if there is none.
 func (t Ticket) remindDue(n int) time.Time {
 	if n >= len(t.Terms.Remind) {
 		return t.Expires
@@ -110,16 +111,16 @@ func (t Ticket) remindDue(n int) time.Time {
 	return t.Terms.loud(t.Told.Add(t.Terms.Remind[n]))
 }
 
-// loud is the first time from t on at which people may be told.
+// loud is the first time from t on when people may be asked.
 func (t Terms) loud(at time.Time) time.Time {
 	if t.Quiet == nil {
 		return at
 	}
 	zone, err := time.LoadLocation(t.Zone)
-	if err != nil { // Check has read it; what has lost its zone since is told at once
+	if err != nil { // Check has read it; without its zone it is sent at once
 		return at
 	}
-	// One week has every end there is: the rest is for a day that has a hole where clocks are put forward.
+	// One week has every end of quiet hours; the rest is for days on which clocks skip an hour.
 	for end := at; end.Before(at.AddDate(0, 0, 9)); {
 		until := t.Quiet.until(end.In(zone))
 		if until.IsZero() {
@@ -130,8 +131,8 @@ func (t Terms) loud(at time.Time) time.Time {
 	return at
 }
 
-// until is the end of the quiet time in which at lies, by its own clock; zero = it lies in none. Another one may follow
-// at once.
+// until is the end of the quiet time that at is in, by its own clock; zero = it is in none. Another one may follow at
+// once.
 func (q Quiet) until(at time.Time) time.Time {
 	midnight := func(days int) time.Time {
 		return time.Date(at.Year(), at.Month(), at.Day()+days, 0, 0, 0, 0, at.Location())
@@ -158,7 +159,7 @@ func (q Quiet) until(at time.Time) time.Time {
 // days are the names of the days as a policy has them.
 var days = [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
-// minute is the minute of the day that "22:00" is; -1 = it is none.
+// minute is the minute of the day of "22:00"; -1 = it is not a time.
 func minute(clock string) int {
 	t, err := time.Parse("15:04", clock)
 	if err != nil {

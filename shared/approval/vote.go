@@ -39,7 +39,7 @@ func (in Voted) decide(d *decision) error {
 	return nil
 }
 
-// Refusal is what to say to a person whose vote does not count for the reason.
+// Refusal is what to tell a person whose vote does not count, for that reason.
 func (t Ticket) Refusal(reason string) string {
 	said := t.words().Refused[reason]
 	if o := t.Outcome; o != nil && reason == late(t.State) && (len(o.By) > 0 || o.Reason == NobodyDecided) {
@@ -95,7 +95,7 @@ func (d *decision) count(in Voted, cast Cast) {
 		if replaced {
 			action = "vote.changed"
 		}
-		// Who votes themselves needs no deputy.
+		// A person who votes needs no deputy.
 		return replaced || cast.For == "" && old.For != "" && strings.EqualFold(old.For, cast.Who)
 	})
 	d.t.Votes = append(d.t.Votes, cast)
@@ -121,8 +121,7 @@ func (d *decision) answer(c Cast) string {
 	return c.Vote.Text
 }
 
-// dropLost takes out the votes of those who may not decide any more. That of a deputy was for the days in which it was
-// cast.
+// dropLost removes the votes of people who may no longer decide. A deputy's vote stays valid after the deputy's days.
 func (d *decision) dropLost(newest Cast, members []Person) {
 	d.t.Votes = slices.DeleteFunc(d.t.Votes, func(c Cast) bool {
 		p := Person{GitHubAccount: events.GitHubAccount{Login: c.Who, ID: c.ID}}
@@ -139,7 +138,7 @@ func (d *decision) dropLost(newest Cast, members []Person) {
 	})
 }
 
-// tally says who is for and who against. Of several who sit in one seat one counts.
+// tally says who is for and who against. Of several votes in one seat one counts.
 func (d *decision) tally() (yes, no []string) {
 	seated := map[string]bool{}
 	for _, c := range d.t.Votes {
@@ -156,7 +155,7 @@ func (d *decision) tally() (yes, no []string) {
 	return yes, no
 }
 
-// fits reports whether the choice is one that the request leaves.
+// fits reports whether the request allows the choice.
 func fits(r Request, v Vote) bool {
 	switch v.Choice {
 	case events.Deny:
@@ -175,10 +174,10 @@ func fits(r Request, v Vote) bool {
 // approverPrefix tells an HTTP approver from a login.
 const approverPrefix = HTTP + ":"
 
-// seat is the place in which somebody votes.
+// seat is whose vote somebody casts.
 type seat struct{ who, inPlaceOf string }
 
-// seat finds the place in which the person may vote: their own, else that of somebody whose deputy they are today.
+// seat finds whose vote the person may cast: their own, else that of somebody whose deputy they are today.
 func (d *decision) seat(p Person, members []Person) (seat, bool) {
 	if p.Approver != "" {
 		return seat{who: approverPrefix + p.Approver}, d.named(p)
@@ -235,7 +234,7 @@ func (d *decision) selfAllowed(members []Person) bool {
 	return false
 }
 
-// othersMay reports whether somebody else than whose run it is may decide.
+// othersMay reports whether somebody other than the run's requester may decide.
 func (d *decision) othersMay(members []Person) bool {
 	own := d.t.Request.RequestedBy
 	all := []Who{d.t.Terms.Who}
@@ -260,7 +259,7 @@ func (d *decision) othersMay(members []Person) bool {
 	})
 }
 
-// samePerson reports whether two votes are of one person, or one HTTP approver.
+// samePerson reports whether two votes are from one person, or one HTTP approver.
 func samePerson(a, b Cast) bool {
 	if a.ID != 0 && b.ID != 0 {
 		return a.ID == b.ID
@@ -268,7 +267,7 @@ func samePerson(a, b Cast) bool {
 	return strings.EqualFold(a.Who, b.Who)
 }
 
-// same reports whether two accounts are one: by their number, as a login may be another's by now.
+// same reports whether two accounts are one, by their number, because somebody else may have the login by now.
 func same(a, b events.GitHubAccount) bool {
 	if a.ID != 0 && b.ID != 0 {
 		return a.ID == b.ID

@@ -1,8 +1,7 @@
 // Package contract has the public contract between the platform and HTTP approvers and executors, version 1, as an
-// OpenAPI 3.1 document: what an adapter is sent, what it may answer, what it calls back, and who repeats what.
+// OpenAPI 3.1 document: what an adapter is sent, what it may answer, what it calls back, and who retries what.
 //
-// The document is the contract, so what it promises changes only by adding. Its examples are held against its own
-// schemas.
+// The document is the contract, so it changes only by additions. A test checks its examples against its schemas.
 package contract
 
 import _ "embed"

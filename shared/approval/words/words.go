@@ -1,8 +1,7 @@
-// Package words has what the platform says to people about what becomes of requests, in English and in Russian: a
-// sentence for each way in which one ends or a vote does not count, and how they are reminded. Buttons and headings
-// stand with the channels.
+// Package words has what the platform tells people about requests, in English and in Russian: a sentence for each way
+// in which one ends or a vote does not count, and the reminders. Buttons and headings are with the channels.
 //
-// Texts are plain: a channel escapes them. %s and %d stand in both languages in the same order, as a test says.
+// Texts are plain: a channel escapes them. A test checks that %s and %d have the same order in both languages.
 //
 // The package is pure.
 package words
@@ -12,11 +11,11 @@ import "time"
 // Words are those of one language.
 type Words struct {
 	Context string // whose work it is: repository, issue, stage, agent's role, who started it
-	InPlace string // a deputy and whose place it is
+	InPlace string // a deputy and the person they stand in for
 
 	// How a request ended, by its state. Approved, denied and answered have %s, the people.
 	Ended map[string]string
-	// Why it ended where no person decided, by the reason.
+	// Why it ended without a person's decision, by the reason.
 	Because map[string]string
 	// Why a vote does not count, by the reason.
 	Refused map[string]string
