@@ -17,8 +17,8 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// check finds out what was changed and whether that may be pushed. done.commit becomes a commit that holds the changes,
-// or the head we began with when there are none but earlier ones.
+// check finds out what was changed and whether it may be pushed. done.commit becomes a commit with the changes, or the
+// head we began with if there are no new ones.
 func (r *runner) check(ctx context.Context, a *agentapi.Assignment, repo *checkout.Repository, allowed scope.Scope, done *finished) error {
 	r.enter(phaseCheck)
 	work, err := repo.Take(ctx, checkout.MaxFile)
@@ -55,7 +55,7 @@ func (r *runner) check(ctx context.Context, a *agentapi.Assignment, repo *checko
 	return err
 }
 
-// unfit says why the work must not or could not be pushed, with the files' names; empty when it may.
+// unfit says why the work must not or could not be pushed, with the files' names; empty if it may.
 func unfit(work *checkout.Work) string {
 	for _, c := range []struct {
 		files []string
@@ -146,8 +146,8 @@ func (r *runner) push(ctx context.Context, a *agentapi.Assignment, repo *checkou
 	return nil
 }
 
-// stillOpen looks once more before the push whether there is a pull request to revise: a push after its merge would
-// bring commits back that are in the base already.
+// stillOpen checks once more before the push that there is a pull request to revise: a push after its merge would bring
+// back commits that are in the base already.
 func (r *runner) stillOpen(ctx context.Context, a *agentapi.Assignment) error {
 	p, err := pull.New(ctx, r.reader, a, r.secrets, r.env.RetryFor)
 	if err != nil {

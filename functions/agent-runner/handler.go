@@ -34,10 +34,10 @@ var shown = map[string]string{
 	phasePush: "pushing the branch", phasePull: "opening the pull request", phaseReport: "reporting",
 }
 
-// errStop says that the platform asked this pod to end. The run's next state is the platform's affair.
+// errStop says that the platform asked this pod to end. The platform decides the run's next state.
 var errStop = errors.New("the platform asked the agent to stop")
 
-// errWaits says that the agent has asked people: the run goes on in another pod, with their answer.
+// errWaits says that the agent asked people: the run continues in another pod, with their answer.
 var errWaits = fmt.Errorf("%w: %w", errStop, model.ErrWaits)
 
 // runner is one run in one pod.
@@ -84,7 +84,7 @@ func run(ctx context.Context) int {
 	return code
 }
 
-// exitCode tells the Job what to make of err, which nil means a reported result. ctx ends on SIGTERM.
+// exitCode is what the Job learns about err; nil means a reported result. ctx ends on SIGTERM.
 func exitCode(ctx context.Context, err error) int {
 	var f *outcome.Failure
 	switch {
@@ -98,8 +98,8 @@ func exitCode(ctx context.Context, err error) int {
 	return exitcode.Again
 }
 
-// work gets the assignment, carries it out beside heartbeat and log, and reports. A failure is returned as well as
-// reported when a Job must not be tried again because of it.
+// work gets the assignment, carries it out while heartbeat and log run, and reports. A failure is returned as well as
+// reported if the Job must not be tried again because of it.
 func (r *runner) work(ctx context.Context) error {
 	r.phase.Store(phaseClone)
 	a, err := r.gateway.GetAssignment(ctx, &agentapi.GetAssignmentRequest{})
@@ -139,7 +139,7 @@ func (r *runner) work(ctx context.Context) error {
 	}
 	r.enter(phaseReport)
 	r.flush(ctx)
-	// The report ends the run before it is answered, and a heartbeat would hear of that as an order to stop.
+	// The report ends the run before it is answered, and a heartbeat would take that for an order to stop.
 	still()
 	if _, err := r.gateway.Report(ctx, result); err != nil {
 		return fmt.Errorf("reporting the result: %w", errors.Join(err, context.Cause(ctx)))
@@ -156,10 +156,10 @@ func (r *runner) enter(phase string) {
 	r.log.Show(shown[phase])
 }
 
-// flushTimeout bounds the last words of a pod that is being ended, within the 30 s that Kubernetes gives.
+// flushTimeout bounds the last flush of a pod that is being ended, within the 30 s that Kubernetes gives.
 const flushTimeout = 5 * time.Second
 
-// flush sends the rest of the log, even when ctx has ended. What cannot be sent is in the pod's own log.
+// flush sends the rest of the log, even if ctx has ended. What cannot be sent is in the pod's own log.
 func (r *runner) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
@@ -168,8 +168,8 @@ func (r *runner) flush(ctx context.Context) {
 	}
 }
 
-// heartbeat says that we live, and stops the run when it is told to or when the gateway will not have us any more.
-// A gateway that is away is no reason to stop.
+// heartbeat says that we are alive, and stops the run when it is told to or when the gateway no longer accepts us. An
+// unreachable gateway is no reason to stop.
 func (r *runner) heartbeat(ctx context.Context, stop context.CancelCauseFunc) {
 	tick := time.NewTicker(r.env.HeartbeatInterval)
 	defer tick.Stop()

@@ -6,18 +6,18 @@
 // LLM_URL, both with the run token, which is the only secret it is given. Credentials for Git hosting are fetched
 // from the gateway when they are needed.
 //
-// The agent and its commands have the same user as this program, and are not trusted. They are given a key that opens
-// the model through this process and nothing else (model); the token stays where they cannot read it (process); every
-// process of theirs is gone before their work is looked at and before a credential that may write exists (process).
+// The agent and its commands have the same user as this program, and are not trusted. They get a key that opens only
+// the model, through this process (model); they cannot read the token (process); and all their processes are gone
+// before their work is checked and before a credential that may write exists (process).
 //
 // When the agent asks people, by a tool of the gateway, the engine is ended, the session saved, and nothing reported.
-// The run's next pod goes on in the same conversation, with what they have decided for a message.
+// The run's next pod continues the same conversation, with their decision as the message.
 //
 // It may be killed at any point and started again elsewhere. Three things outside the pod say how far it got: the
 // session snapshot (conversation, uncommitted changes, whether the engine had finished), the pushed commit (it
-// carries the run id as a trailer) and the pull request (found by its head branch). Each step looks before it acts.
+// carries the run id as a trailer) and the pull request (found by its head branch). Each step checks before it acts.
 //
-// Its rooms are the packages below internal/. An arrow is an import; none runs back, and main wires the rest:
+// Its parts are the packages below internal/. An arrow is an import; none runs back, and main wires the rest:
 //
 //	session  ──▶ engine, checkout, gateway, words          the snapshot outside of the pod, saved while the engine works
 //	engine   ──▶ gateway, model, process, outcome, words   the Codex CLI and our own, and what drives them over failures

@@ -8,8 +8,8 @@ import (
 	"codexk8s.dev/shared/prompt"
 )
 
-// services are those that the pod's environment names, SERVICE_<NAME>_URL, sorted by name. They are the project's,
-// beside an agent of a full-env role; shared/agentpod sets the variables. The name is the host's first label.
+// services are those that the pod's environment names, SERVICE_<NAME>_URL, sorted by name. They are the project's, for
+// an agent of a full-env role; shared/agentpod sets the variables. The name is the host's first label.
 func services(environ []string) (all []prompt.Service) {
 	for _, pair := range environ {
 		variable, value, _ := strings.Cut(pair, "=")

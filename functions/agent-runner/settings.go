@@ -32,7 +32,7 @@ type env struct {
 	RetryFor          time.Duration `envconfig:"RETRY_FOR" default:"3m"`           // how long to try an unreachable gateway or GitHub
 }
 
-// settings reads the environment. In it, and in that of every child, there is no run token afterwards.
+// settings reads the environment, and removes the run token from it, so that no child inherits it.
 func settings() (env, error) {
 	var e env
 	if err := process.TakeToken(); err != nil {
@@ -51,7 +51,7 @@ func settings() (env, error) {
 	return e, nil
 }
 
-// Places below WORK_DIR. The git directory is ours alone, see package checkout.
+// Folders below WORK_DIR. The git directory is ours alone, see package checkout.
 func (e env) checkout() string  { return filepath.Join(e.WorkDir, "repo") }
 func (e env) codexHome() string { return filepath.Join(e.WorkDir, "codex") }
 func (e env) gitDir() string    { return filepath.Join(e.WorkDir, "git") }

@@ -17,7 +17,7 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// carryOut takes the run from assignment to pull request. Every error is either a *outcome.Failure or temporary.
+// carryOut takes the run from assignment to pull request. Every error is either an *outcome.Failure or temporary.
 func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *agentapi.Assignment) (*agentapi.ReportRequest, error) {
 	allowed, err := scope.Compile(a.GetWriteScope())
 	if err != nil {
@@ -56,7 +56,7 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *
 	return r.openPull(ctx, a, done)
 }
 
-// finished is the engine's work on its way to the pull request.
+// finished is the engine's work, to become the pull request.
 type finished struct {
 	summary  string
 	threadID string
@@ -109,8 +109,8 @@ func (r *runner) needPull(ctx context.Context, a *agentapi.Assignment) error {
 	return nil
 }
 
-// access fetches a credential for the run's repository whenever git is to talk to the server, and gives it as the
-// environment in which the helper looks for it. From r.gateway it may write: for when the agent's processes are gone.
+// access fetches a credential for the run's repository whenever git talks to the server, as the environment that the
+// helper reads. Through r.gateway it may write, which is only for when the agent's processes are gone.
 func (r *runner) access(from agentapi.SessionServiceClient, cloneURL string) func(context.Context) ([]string, error) {
 	return func(ctx context.Context) ([]string, error) { return r.credential(ctx, from, cloneURL) }
 }

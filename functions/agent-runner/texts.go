@@ -34,7 +34,7 @@ func commitMessage(a *agentapi.Assignment, summary string) string {
 	return fmt.Sprintf("%s\n\n%sRefs #%d\n\n%s%s\n", subject, text, a.GetIssueNumber(), checkout.RunTrailer, a.GetRunId())
 }
 
-// withoutTrailers gets the summary back from a commit message of ours.
+// withoutTrailers is the summary in a commit message of ours.
 func withoutTrailers(message string) string {
 	if at := strings.LastIndex(message, "\nRefs #"); at >= 0 {
 		message = message[:at]
@@ -42,7 +42,7 @@ func withoutTrailers(message string) string {
 	return strings.TrimSpace(message)
 }
 
-// hiddenNote tells who reviews the work what people did not see of the issue, and the agent did.
+// hiddenNote tells the reviewers what people did not see in the issue, but the agent did.
 func hiddenNote(hidden []string) string {
 	if len(hidden) == 0 {
 		return ""

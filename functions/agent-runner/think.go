@@ -23,7 +23,7 @@ import (
 	"codexk8s.dev/shared/prompt"
 )
 
-// think has the engine do the task, from where an earlier pod or run left it.
+// think has the engine do the task, from where an earlier pod or run left off.
 func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *agentapi.Assignment, repo *checkout.Repository) (*finished, error) {
 	stored, err := r.gateway.LoadSnapshot(ctx, &agentapi.LoadSnapshotRequest{})
 	if err != nil {
@@ -54,12 +54,12 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 	stopSaving()
 	<-kept // a save under way would share the index with the check that follows, and could overwrite the last one
 	if endErr := process.EndAgent(repo.Dir, repo.Holds); endErr != nil {
-		return nil, endErr // what they do to the files could not be told from the agent's work
+		return nil, endErr // their changes to files would look like the agent's work
 	}
 	if renewErr := repo.Renew(); renewErr != nil {
 		return nil, renewErr
 	}
-	// Also when the pod is being ended: this is what the next one goes on from.
+	// Also when the pod is being ended: the next one continues from this.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), session.Timeout)
 	defer cancel()
 	if saveErr := k.Save(last, err == nil, summary); saveErr != nil {
@@ -91,8 +91,8 @@ type beginning struct {
 	hidden  []string  // see prompt.Prompt
 }
 
-// begin works out how to start. Interrupted: this run's own session is continued, its files restored. Revise: the
-// session of the earlier run is continued with the review. Else, or when the session cannot be used: a new one.
+// begin works out how to start. Interrupted: continue this run's own session, with its files restored. Revise: continue
+// the earlier run's session with the review. Otherwise, or if the session cannot be used: begin a new one.
 func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checkout.Repository, stored *agentapi.LoadSnapshotResponse) (*beginning, error) {
 	in, err := promptInput(a)
 	if err != nil {
@@ -141,7 +141,7 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 	}
 	b.resumed = true
 	r.log.Say("Resuming session %s (files restored: %v).", s.ThreadID, restored)
-	// A pod that was lost before the engine had the run's task in its memory leaves it to be told now.
+	// If the earlier pod was lost before the engine had the run's task in its memory, it is told now.
 	if interrupted && bytes.Contains(s.Memory, []byte(s.Task)) {
 		b.task = s.Task
 		message, err := prompt.Continue(in, !slices.Contains(b.lost, session.AllFiles))
@@ -160,8 +160,8 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 	return b, nil
 }
 
-// restore brings back the changes that an earlier pod of this run had made, on the commit that it had begun with: when
-// the branch has moved since, that is settled by the push. It returns what could not be brought back.
+// restore brings back the changes that an earlier pod of this run made, on the commit that it began with: if the branch
+// has moved since, the push deals with that. It returns what could not be brought back.
 func (r *runner) restore(ctx context.Context, repo *checkout.Repository, s session.Snapshot) ([]string, error) {
 	before := repo.Head
 	err := repo.Restore(ctx, s.Head, checkout.Kept{Commit: s.Work, Pack: s.Pack})

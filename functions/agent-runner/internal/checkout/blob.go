@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// known is a file that was read, and what came of it.
+// known is a file that was read, with the result.
 type known struct {
 	at         stamp
 	attributes string
@@ -23,7 +23,7 @@ type known struct {
 	packed     int64    // size of the blob's file, 0 when the blob was here before
 	vanished   bool     // removed while we looked
 	cannot     string   // why it cannot be taken
-	filter     string   // that the blob should have gone through
+	filter     string   // that should have converted the blob
 	secrets    []string // that the head's file has not
 }
 
@@ -104,8 +104,8 @@ func (k known) unreadable(err error) known {
 	return k
 }
 
-// convert does what attributes ask for. A file that has the bytes which a checkout of the head's blob gives has not
-// changed, though a conversion would make another blob of it.
+// convert does what attributes ask for. A file with the bytes that a checkout of the head's blob gives has not changed,
+// even if a conversion would make another blob of it.
 func (w *walk) convert(ctx context.Context, name string, had entry, b blob, k *known) error {
 	c := conversionOf(k.attributes)
 	if c.filter != "" && !b.pointer {
@@ -189,11 +189,11 @@ type blob struct {
 	watcher
 }
 
-// errUnsteady says that a file has not the size that it had a moment ago.
+// errUnsteady says that a file's size changed while it was read.
 var errUnsteady = errors.New("the file is being written")
 
 // store writes size bytes of in as a loose object (https://git-scm.com/docs/gitformat-loose and gitrepository-layout),
-// as they pass by. git hash-object would do for one file; a process for each of ten thousand would not.
+// as they pass by. git hash-object would do for one file, but not as a process for each of ten thousand.
 func (w *walk) store(in io.Reader, size int64) (blob, error) {
 	b := blob{watcher: watcher{find: w.Secrets}}
 	temporary, err := os.CreateTemp(filepath.Join(w.GitDir, "objects"), "new-")
@@ -276,7 +276,7 @@ func (w *watcher) Write(p []byte) (int, error) {
 // end looks at what stands last.
 func (w *watcher) end() { w.look(true) }
 
-// look finds secrets in the window; one at its end may go on.
+// look finds secrets in the window; one at its end may continue.
 func (w *watcher) look(end bool) {
 	if w.find == nil {
 		return

@@ -1,19 +1,19 @@
-// Package checkout is the run's repository: an ordinary clone for the agent, and a git directory of the platform's own
-// from which the agent's work is checked and pushed.
+// Package checkout is the run's repository: an ordinary clone for the agent, and the platform's own git directory, from
+// which the agent's work is checked and pushed.
 //
 //	server ──fetch──▶ own git directory ──shared objects──▶ clone (the agent works here)
 //	server ◀──push─── own git directory ◀──files─────────── clone
 //
-// The clone's .git is the agent's. It may be removed, begun anew, pruned, or full of settings that run programs; nobody
-// but the agent reads it. The work is taken as files (Take): every file that is not ignored is compared with what was
-// checked out, read by this process, and stored as a blob in the own directory. The list of the base's files is kept in
-// memory from before the agent began, so no replacement of an object changes what counts as changed.
+// The clone's .git is the agent's. It may be removed, initialised again, pruned, or full of settings that run programs;
+// only the agent reads it. The work is taken as files (Take): every file that is not ignored is compared with what was
+// checked out, read by this process, and stored as a blob in our own directory. The list of the base's files is kept in
+// memory from before the agent began, so replacing an object does not change what counts as changed.
 //
-// A person's `git add` is the model for what comes out: line endings and encodings are converted as the attributes say,
+// The result is what a person's `git add` would give: line endings and encodings are converted as the attributes say,
 // but a file whose bytes are those that were checked out has not changed, whatever a conversion would make of it. A
-// repository inside of the repository is taken as files, because a bare link to a commit that no server has is of no
-// use to anybody. A submodule moves when its checkout is at another commit. What cannot be taken stays as it was and is
-// named (Work.Notes); the rest is taken all the same.
+// repository inside of the repository is taken as files, because a bare link to a commit that no server has is useless.
+// A submodule moves when its checkout is at another commit. What cannot be taken stays as it was and is named
+// (Work.Notes); the rest is taken.
 //
 // Names are bytes here. Shown writes them for people.
 package checkout
@@ -46,13 +46,13 @@ type Options struct {
 	Secrets  func([]byte) []string // finds secrets that must not be pushed; one that is cut off may be missed
 }
 
-// Repository is a checkout. Its methods are not for use side by side.
+// Repository is a checkout. Its methods must not be called concurrently.
 type Repository struct {
 	Options
 	At
 
 	branch string
-	refs   map[string]string // names and commits that the own directory keeps
+	refs   map[string]string // names and commits that our own directory keeps
 	packs  map[string]digest // files below objects/pack, as the server sent them
 	based  listing           // files of the commit at which the branch left its base
 	files  listing           // files of At.Head
@@ -67,7 +67,7 @@ type Repository struct {
 type At struct {
 	Base   string // of the base branch
 	Branch string // of the agent's branch on the server; empty = it does not exist there
-	Head   string // what the work is made upon: Branch, else From, else Base
+	Head   string // what the work is based on: Branch, else From, else Base
 }
 
 // Errors of Open for which a person is needed.
@@ -76,8 +76,8 @@ var (
 	ErrInWay  = errors.New("another branch is in the way") // names are paths: with "a", there can be no "a/b"
 )
 
-// Open fetches both branches and makes the agent's clone. Kept folders are removed first: nothing in them is known to
-// be good, and uncommitted work comes back by Restore. Errors are ErrNoBase, ErrInWay, *Refused, or temporary.
+// Open fetches both branches and makes the agent's clone. Existing folders are removed first: nothing in them can be
+// trusted, and Restore brings back uncommitted work. Errors are ErrNoBase, ErrInWay, *Refused, or temporary.
 func Open(ctx context.Context, o Options, baseBranch, branch string) (*Repository, error) {
 	r := &Repository{Options: o, branch: branch, refs: map[string]string{}, known: map[string]known{}}
 	var err error
@@ -105,7 +105,7 @@ func Open(ctx context.Context, o Options, baseBranch, branch string) (*Repositor
 	return r, r.Move(ctx, r.Head)
 }
 
-// start is the commit that the work is made upon. What the base branch does not hold any more is nothing to begin at.
+// start is the commit that the work is based on. A commit that is no longer in the base branch is no start.
 func (r *Repository) start(ctx context.Context) string {
 	if r.Branch != "" {
 		return r.Branch
@@ -176,8 +176,8 @@ func (r *Repository) fetch(ctx context.Context, baseBranch string) (At, error) {
 	return at, err
 }
 
-// clone makes the agent's repository. It borrows our objects, so it costs no second copy, and its own pruning does not
-// reach ours.
+// clone makes the agent's repository. It borrows our objects, so it needs no second copy, and its pruning does not
+// affect ours.
 func (r *Repository) clone(ctx context.Context, baseBranch string) error {
 	steps := [][]string{
 		{"init", "--quiet", "--initial-branch=" + r.branch}, {"remote", "add", "origin", r.URL},
@@ -201,7 +201,7 @@ func (r *Repository) clone(ctx context.Context, baseBranch string) error {
 	return nil
 }
 
-// Move checks another commit out, as where the work begins. It is for a clone that no agent has touched yet.
+// Move checks out another commit for the work to begin at. It is for a clone that no agent has touched yet.
 func (r *Repository) Move(ctx context.Context, head string) error {
 	if _, err := r.agentGit(ctx, "checkout", "--quiet", "--force", "-B", r.branch, head); err != nil {
 		return fmt.Errorf("checking out %s: %w", r.branch, err)
@@ -229,7 +229,7 @@ func (r *Repository) mergeBase(ctx context.Context) string {
 	return r.Base
 }
 
-// Holds says whether the commit that the work is made upon has a file of that name.
+// Holds says whether the commit that the work is based on has a file of that name.
 func (r *Repository) Holds(path string) bool {
 	_, ok := r.files[path]
 	return ok
@@ -244,7 +244,7 @@ func (r *Repository) Has(ctx context.Context, commit string) bool {
 	return err == nil
 }
 
-// Left names branches and the stash of the agent's clone that hold commits of its own: work that is in no file.
+// Left names branches and the stash of the agent's clone that have commits of their own: work that is in no file.
 func (r *Repository) Left(ctx context.Context) []string {
 	out, err := r.agentGit(ctx, "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/stash")
 	if err != nil {

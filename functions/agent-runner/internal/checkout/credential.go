@@ -17,8 +17,8 @@ import (
 // when a server asks for a password, so a token is never in an argument, a URL, a config file or a log.
 const HelperCommand = "git-credential"
 
-// What the helper answers, and for which repository. They are in the environment of a git process that talks to the
-// server, while no process of the agent lives, and in no other.
+// What the helper answers, and for which repository. They are only in the environment of a git process that talks to
+// the server while no process of the agent is alive.
 const (
 	credentialURLVariable      = "CODEXK8S_CREDENTIAL_URL"
 	credentialUserVariable     = "CODEXK8S_CREDENTIAL_USER"
@@ -30,8 +30,8 @@ func Credential(cloneURL, user, password string) []string {
 	return []string{credentialURLVariable + "=" + cloneURL, credentialUserVariable + "=" + user, credentialPasswordVariable + "=" + password}
 }
 
-// Help is the credential helper. It answers "get" for the run's own repository, also where the server has moved it, and
-// is silent otherwise, so that neither a submodule nor a redirect to another host is given the token.
+// Help is the credential helper. It answers "get" for the run's own repository, even if the server has moved it, and is
+// silent otherwise, so that neither a submodule nor a redirect to another host gets the token.
 func Help(ctx context.Context, args []string, in io.Reader, out io.Writer) int {
 	if len(args) != 1 || args[0] != "get" {
 		return 0 // "store" and "erase": we keep nothing
@@ -63,8 +63,8 @@ func noCredential(asked map[string]string) int {
 	return 0
 }
 
-// redirects says whether the server sends whoever asks for the run's repository to path: it was renamed or transferred
-// since (https://docs.github.com/repositories/creating-and-managing-repositories/renaming-a-repository).
+// redirects says whether the server redirects the run's repository to path: it was renamed or transferred since
+// (https://docs.github.com/repositories/creating-and-managing-repositories/renaming-a-repository).
 func redirects(ctx context.Context, own *url.URL, path, user, password string) bool {
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	at := *own

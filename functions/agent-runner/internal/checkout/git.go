@@ -35,8 +35,8 @@ var settings = []string{
 	"-c", "protocol.ext.allow=never", "-c", "http.lowSpeedLimit=100", "-c", "http.lowSpeedTime=60",
 }
 
-// gitError is a failed git command. Its text is the end of what git said on standard error, with secrets replaced.
-// Standard output is not part of it: that may be what files hold.
+// gitError is a failed git command. Its text is the end of git's standard error, with secrets replaced. Standard output
+// is not part of it, because it may be file contents.
 type gitError struct {
 	command string // e.g. "fetch"
 	said    string // standard error
@@ -74,11 +74,11 @@ func (e *ending) Write(p []byte) (int, error) {
 
 func (e *ending) String() string { return string(e.kept) }
 
-// astray begins the names of variables that could lead git, ssh or curl elsewhere. A home folder is one: curl takes
-// passwords from a file in it, and agents can write to it.
+// astray are prefixes of variables that could redirect git, ssh or curl. The home folder is one: curl reads passwords
+// from a file in it, and agents can write to it.
 var astray = []string{"GIT_", "LC_", "XDG_", "SSH_", "CURL_", "NETRC=", "HOME="}
 
-// environ is without what could lead git elsewhere.
+// environ is the environment without what could redirect git.
 func (r *Repository) environ(more ...string) []string {
 	var out []string
 	for _, v := range os.Environ() {
@@ -90,13 +90,13 @@ func (r *Repository) environ(more ...string) []string {
 		"GIT_AUTHOR_NAME="+authorName, "GIT_AUTHOR_EMAIL="+authorEmail, "GIT_COMMITTER_NAME="+authorName, "GIT_COMMITTER_EMAIL="+authorEmail), more...)
 }
 
-// command is a git process of the own directory.
+// command is a git process in our own directory.
 func (r *Repository) command(ctx context.Context, environ []string, args ...string) *exec.Cmd {
 	own := []string{"GIT_DIR=" + r.GitDir, "GIT_NO_REPLACE_OBJECTS=1"}
 	return r.process(ctx, r.GitDir, r.environ(slices.Concat(own, environ)...), args...)
 }
 
-// inFiles is command with the agent's files around it: their attributes count, and which of them are ignored.
+// inFiles is command with the agent's files as the work tree, so that their attributes and ignore rules apply.
 func (r *Repository) inFiles(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := r.command(ctx, []string{"GIT_WORK_TREE=" + r.Dir}, args...)
 	cmd.Dir = r.Dir
@@ -148,14 +148,14 @@ func (r *Repository) text(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	return out.String(), nil
 }
 
-// line runs git in the own directory and returns its output without the newline at its end.
+// line runs git in our own directory and returns its output without the final newline.
 func (r *Repository) line(ctx context.Context, args ...string) (string, error) {
 	out, err := r.text(ctx, r.command(ctx, nil, args...))
 	return strings.TrimSpace(out), err
 }
 
-// agentGit runs git in the agent's clone, by the agent's settings: only to set it up, and to look for hints. It talks
-// to no server, whatever is set, as for objects that a clone is to fetch when they are needed.
+// agentGit runs git in the agent's clone, with the agent's settings: only to set it up, and to look for hints. It never
+// talks to a server, even if the settings want objects fetched on demand.
 func (r *Repository) agentGit(ctx context.Context, args ...string) (string, error) {
 	return r.text(ctx, r.process(ctx, r.Dir, r.environ("GIT_ALLOW_PROTOCOL=none"), args...))
 }

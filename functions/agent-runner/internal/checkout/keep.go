@@ -11,14 +11,14 @@ import (
 	"slices"
 )
 
-// Kept is work on its way to another pod.
+// Kept is work to be handed to another pod.
 type Kept struct {
-	Commit string   // that holds it, on top of the head; "" when nothing had changed
-	Pack   []byte   // the commit's objects that the server has not
-	Lost   []string // Markdown: files that are not in it, for want of room
+	Commit string   // that holds it, on top of the head; "" = nothing had changed
+	Pack   []byte   // the commit's objects that the server lacks
+	Lost   []string // Markdown: files that did not fit
 }
 
-// Keep packs the work in at most room bytes. Where that is not enough, the largest files are left out and named.
+// Keep packs the work in at most room bytes. If that is not enough, the largest files are left out and named.
 func (r *Repository) Keep(ctx context.Context, work *Work, room int64) (Kept, error) {
 	k := Kept{Lost: slices.Clone(work.Large)}
 	names := slices.SortedFunc(maps.Keys(work.changes), func(a, b string) int {
@@ -66,11 +66,11 @@ func (r *Repository) Keep(ctx context.Context, work *Work, room int64) (Kept, er
 	return k, nil
 }
 
-// ErrOtherHistory says that the server's branches have not the commit that kept work is made on.
+// ErrOtherHistory says that the server's branches lack the commit that kept work is based on.
 var ErrOtherHistory = errors.New("the branch was rewritten since")
 
-// Restore brings kept work back into a clone that no agent has touched: at the commit that it was made on, as files
-// that are not committed.
+// Restore brings kept work back into a clone that no agent has touched: at the commit that it is based on, as
+// uncommitted files.
 func (r *Repository) Restore(ctx context.Context, head string, k Kept) error {
 	if !r.Has(ctx, head) {
 		return ErrOtherHistory

@@ -41,7 +41,7 @@ func Shown(path string) string {
 	return b.String()
 }
 
-// Code is Shown as Markdown code, which no character of the path ends.
+// Code is Shown as Markdown code, which no character of the path can end.
 func Code(path string) string {
 	path = Shown(path)
 	mark := "`"
@@ -68,5 +68,5 @@ func reserved(name string) bool {
 	return name == ".git" || name == "git~1"
 }
 
-// maxPath bounds a path. Linux takes no longer one in a single call.
+// maxPath bounds a path: Linux accepts no longer one in a call.
 const maxPath = 4000

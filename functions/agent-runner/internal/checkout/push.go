@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// RunTrailer marks the commit of a run, so that a restarted pod recognises that its work is pushed already.
+// RunTrailer marks a run's commit, so that a restarted pod recognises work that is pushed already.
 const RunTrailer = "Codexk8s-Run: "
 
-// PushedBy finds the newest commit between base and branch that carries the run's trailer, and the message it has.
+// PushedBy finds the newest commit between base and branch that has the run's trailer, and its message.
 func (r *Repository) PushedBy(ctx context.Context, runID string) (commit, message string, err error) {
 	if r.Branch == "" {
 		return "", "", nil
@@ -32,9 +32,9 @@ var (
 	ErrDeleted  = errors.New("the branch was deleted on the server")
 )
 
-// Push puts the commit on the server's branch, if that is where it was. When it has moved meanwhile, the commit is
-// redone once on top of what is there. It returns the commit that the branch is at. Errors are ErrConflict, ErrDeleted,
-// *Refused, those of Open, or temporary.
+// Push puts the commit on the server's branch, if that has not moved. If it has, the commit is redone once on top of
+// it. It returns the commit that the branch is at. Errors are ErrConflict, ErrDeleted, *Refused, those of Open, or
+// temporary.
 func (r *Repository) Push(ctx context.Context, baseBranch, commit string) (string, error) {
 	err := r.pushOnce(ctx, commit, r.Branch)
 	if !errors.Is(err, errMoved) {
@@ -60,8 +60,8 @@ func (r *Repository) Push(ctx context.Context, baseBranch, commit string) (strin
 	return moved, nil
 }
 
-// pushOnce moves the branch from one commit to another; from "" makes it. The lease is what keeps a branch that was
-// merged and deleted from coming back.
+// pushOnce moves the branch from one commit to another; from "" makes it. The lease keeps a branch that was merged and
+// deleted from coming back.
 func (r *Repository) pushOnce(ctx context.Context, commit, from string) error {
 	ref := "refs/heads/" + r.branch
 	if _, err := r.remote(ctx, "push", "--porcelain", "--no-follow-tags", "--force-with-lease="+ref+":"+from, r.URL, commit+":"+ref); err != nil {
@@ -70,8 +70,8 @@ func (r *Repository) pushOnce(ctx context.Context, commit, from string) error {
 	return nil
 }
 
-// onTop redoes a commit on top of another one, by a three-way merge of trees. It returns onto itself when that holds
-// the change already, as after a push whose answer was lost.
+// onTop redoes a commit on top of another one, by a three-way merge of trees. It returns onto itself if that has the
+// change already, as after a push whose answer was lost.
 func (r *Repository) onTop(ctx context.Context, commit, onto string) (string, error) {
 	if commit == onto {
 		return onto, nil

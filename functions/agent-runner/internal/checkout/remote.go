@@ -13,18 +13,18 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// Refused is a server's no that another attempt would not change.
+// Refused is an answer of the server that another attempt would not change.
 type Refused struct {
-	Access bool   // to the repository: 401, 403, 404. Else it is the push that is refused.
+	Access bool   // to the repository: 401, 403, 404. Otherwise the push is refused.
 	Words  string // the server's, for people
 }
 
 func (e *Refused) Error() string { return "the server refused: " + e.Words }
 
-// errMoved says that the server's branch is not where it was.
+// errMoved says that the server's branch has moved.
 var errMoved = errors.New("the branch has moved")
 
-// A verdict is what to make of a failed command that talks to the server.
+// A verdict says what a failed command that talks to the server means.
 type verdict int
 
 const (
@@ -36,7 +36,7 @@ const (
 )
 
 var (
-	quoted = regexp.MustCompile(`'[^']*'`) // URLs, paths and refs, which may hold any word
+	quoted = regexp.MustCompile(`'[^']*'`) // URLs, paths and refs, which may contain any word
 	status = regexp.MustCompile(`(?:HTTP|returned error:) (\d{3})\b`)
 	// What git and curl say about servers that may be back.
 	away = regexp.MustCompile(`(?i)could not resolve|connection (refused|reset|timed out|was aborted)|failed to connect|couldn't connect|` +
@@ -47,7 +47,7 @@ var (
 	clash = regexp.MustCompile(`exists; cannot create|directory file conflict`)
 )
 
-// judge reads git's own lines. What stands after "remote:" is a hook's text and may hold any word; so may names.
+// judge reads git's own lines. What follows "remote:" is a hook's text and may contain any word; so may names.
 func judge(g *gitError) verdict {
 	for line := range strings.Lines(g.told) {
 		line = strings.TrimSpace(line)
@@ -101,7 +101,7 @@ func own(said string) string {
 	return b.String()
 }
 
-// words are what a person wants to read of a refusal: the server's lines, git's reason, not its progress.
+// words are what a person wants to read about it: the server's lines and git's reason, not its progress.
 func (g *gitError) words() string {
 	var lines []string
 	for line := range strings.FieldsFuncSeq(g.said+"\n"+g.told, func(c rune) bool { return c == '\n' || c == '\r' }) {
@@ -117,11 +117,11 @@ func (g *gitError) words() string {
 	return tailOf(strings.Join(lines, "\n"))
 }
 
-// beliefs is how long to wait before a refusal of access is asked for again: a credential that is seconds old is not
-// known to all of a server's machines.
+// beliefs are the waits before access that was refused is tried again: a credential that is seconds old is not known to
+// all of a server's machines.
 var beliefs = []time.Duration{time.Second, 3 * time.Second}
 
-// remote runs a command that talks to the server, again and again while that cannot be reached. Only here git is given
+// remote runs a command that talks to the server, again and again while that cannot be reached. Only here does git get
 // what the credential helper needs. Errors are *Refused, errMoved, or temporary.
 func (r *Repository) remote(ctx context.Context, args ...string) (string, error) {
 	helper := []string{"-c", "credential.helper=", "-c", "credential.helper=" + r.Helper, "-c", "credential.useHttpPath=true"}

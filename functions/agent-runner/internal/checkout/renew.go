@@ -11,17 +11,17 @@ import (
 	"syscall"
 )
 
-// Refs of the own directory. They keep the negotiation of a second fetch short.
+// Refs of our own directory. They keep the negotiation of a second fetch short.
 const (
 	keptBase   = "refs/kept/base"
 	keptBranch = "refs/kept/branch"
 )
 
-// Renew leaves of the own directory the packs that the server sent, byte for byte, and writes settings and refs anew.
+// Renew keeps only the packs that the server sent, byte for byte, in our own directory, and rewrites settings and refs.
 // The agent runs under our user id, so it could have put anything there: a setting that starts a program, an object
-// under the name of another. It is called when the agent's processes have ended, before git runs again.
+// under another's name. It is called when the agent's processes have ended, before git runs again.
 func (r *Repository) Renew() error {
-	// What was stored while the agent worked goes as well, and is read again.
+	// What was stored while the agent worked is removed too, and read again.
 	clear(r.known)
 	objects := filepath.Join(r.GitDir, "objects")
 	for _, folder := range []struct {
@@ -61,10 +61,10 @@ func (r *Repository) Renew() error {
 	return nil
 }
 
-// errAltered says that the agent did what it must not do. Another pod begins from what the server has.
+// errAltered says that the agent changed our directory. Another pod begins from what the server has.
 var errAltered = errors.New("the git directory of the platform was altered while the agent worked")
 
-// empty makes dir a folder without anything but what keep names.
+// empty makes dir a folder with nothing but what keep names.
 func empty(dir string, keep func(name string) bool) error {
 	if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
 		return errAltered

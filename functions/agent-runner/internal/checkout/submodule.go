@@ -34,8 +34,8 @@ func (w *walk) submodule(name string, had entry) {
 
 var errNoCommit = errors.New("no commit")
 
-// headOf reads which commit a nested repository is at, from its files
-// (https://git-scm.com/docs/gitrepository-layout): its git has no part in it.
+// headOf reads from a nested repository's files which commit it is at (https://git-scm.com/docs/gitrepository-layout),
+// without running git in it.
 func (w *walk) headOf(name string) (string, error) {
 	dir := path.Join(name, ".git")
 	if link, err := w.small(dir); err == nil {
@@ -85,7 +85,7 @@ func (w *walk) small(name string) (string, error) {
 	return strings.TrimSpace(string(data)), err
 }
 
-// regular opens a file, and neither waits for a pipe nor leaves the folder.
+// regular opens a regular file; it neither waits for a pipe nor leaves the folder.
 func (w *walk) regular(name string) (*os.File, error) {
 	f, err := w.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {

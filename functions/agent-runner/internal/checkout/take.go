@@ -14,14 +14,14 @@ import (
 
 // Work is what the agent made, as files.
 type Work struct {
-	Changed []string // paths that differ from the base, sorted; of a rename both
+	Changed []string // paths that differ from the base, sorted; both for a rename
 	New     bool     // whether anything differs from the head
 	Notes   []string // Markdown, one line each: what could not be taken, and what will surprise
 
 	// Files that are taken, and that the server must not get.
 	Large   []string // larger than the limit; not taken in fact
 	Filters []string // need a filter that is not here: "path (lfs)"
-	Secret  []string // hold a secret that the base has not
+	Secret  []string // contain a secret that the base does not
 
 	changes map[string]change // against the head
 }
@@ -142,7 +142,7 @@ func (w *walk) take(ctx context.Context, work *Work, name string, limit int64) e
 	return nil
 }
 
-// attributes reads what .gitattributes say of the paths: values in the order of asked, one string per path.
+// attributes reads what .gitattributes say about the paths: values in the order of asked, one string per path.
 func (r *Repository) attributes(ctx context.Context, paths []string) (map[string]string, error) {
 	held := make(map[string]string, len(paths))
 	if len(paths) == 0 {
@@ -166,8 +166,8 @@ func (r *Repository) attributes(ctx context.Context, paths []string) (map[string
 	return held, nil
 }
 
-// tree stores the head's tree with the changes made. It is made from the lists in memory alone, so what is in it is
-// what was checked, whatever stands in the agent's reach on disk.
+// tree stores the head's tree with the changes. It is made from the lists in memory alone, so it contains exactly what
+// was checked, whatever the agent may have written to disk.
 func (r *Repository) tree(ctx context.Context, changes map[string]change) (string, error) {
 	all := maps.Clone(r.files)
 	for name, c := range changes {
@@ -222,7 +222,7 @@ func (r *Repository) commit(ctx context.Context, tree, parent, message string, e
 	return strings.TrimSpace(out), nil
 }
 
-// modeOf is how git keeps the kind of a file.
+// modeOf is git's mode for the kind of a file.
 func modeOf(info fs.FileInfo) string {
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:

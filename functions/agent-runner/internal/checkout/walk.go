@@ -16,10 +16,10 @@ import (
 	"syscall"
 )
 
-// maxNew bounds the files that are not in the base. Whoever makes more forgot to ignore a folder.
+// maxNew bounds the files that are not in the base. More means that a folder should have been ignored.
 const maxNew = 50_000
 
-// lookAround keeps what the files look like just after they were checked out.
+// lookAround records what the files look like just after they were checked out.
 func (r *Repository) lookAround() error {
 	r.seen = make(map[string]stamp, len(r.files))
 	for name := range r.files {
@@ -34,8 +34,8 @@ func (r *Repository) lookAround() error {
 	return nil
 }
 
-// walk finds the files of the agent's folder: those of the head, and new ones that are not ignored. It goes by the
-// folder's handle, so that a link that appears in the middle leads nowhere else.
+// walk finds the files of the agent's folder: those of the head, and new ones that are not ignored. It uses the
+// folder's handle, so that a link that appears meanwhile leads nowhere else.
 type walk struct {
 	*Repository
 	root    *os.Root
@@ -49,10 +49,10 @@ type walk struct {
 	notes []string
 }
 
-// ErrGone says that the agent's folder is no folder any more.
+// ErrGone says that the agent's folder is gone.
 var ErrGone = errors.New("the agent removed the folder that it works in")
 
-// ErrTooMany says that there are more new files than anybody means to push.
+// ErrTooMany says that there are more new files than anybody would push.
 var ErrTooMany = fmt.Errorf("more than %d new files", maxNew)
 
 func (r *Repository) walk(ctx context.Context) (*walk, error) {
@@ -92,7 +92,7 @@ func (w *walk) note(format string, args ...any) {
 	w.notes = append(w.notes, fmt.Sprintf(format, args...))
 }
 
-// cannot notes a path that stays as it was.
+// cannot records a path that stays as it was.
 func (w *walk) cannot(name string, why any) {
 	w.blind = append(w.blind, name)
 	w.note("%s %v", Code(name), why)
@@ -124,7 +124,7 @@ func (w *walk) folder(dir string) error {
 	}
 }
 
-// reason is an error of a system call without the path that is named beside it.
+// reason is a system call's error without the path, which is named already.
 func reason(err error) string {
 	var p *fs.PathError
 	if errors.As(err, &p) {
@@ -246,7 +246,7 @@ func (g *ignored) among(paths []string) (map[string]bool, error) {
 	if len(paths) == 0 {
 		return nil, nil
 	}
-	go func() { // beside the reading, since both pipes are short; an error shows there
+	go func() { // while reading, because both pipes are short; an error shows there
 		var all bytes.Buffer
 		for _, p := range paths {
 			all.WriteString("./" + p + "\x00") // a leading ":" would be magic

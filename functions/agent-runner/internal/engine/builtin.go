@@ -35,7 +35,7 @@ type builtin struct {
 	messages []openai.ChatCompletionMessage
 }
 
-// Bounds of one turn of the user, so that a confused model ends.
+// Bounds of one turn, so that a confused model ends.
 const (
 	maxTurns   = 50
 	maxHistory = 600 << 10 // bytes of messages sent; older tool results are left out beyond it
@@ -143,7 +143,7 @@ func (b *builtin) Run(ctx context.Context, message string) (string, error) {
 	return "", &outcome.Failure{Reason: reason.Engine, Summary: fmt.Sprintf("The agent did not finish within %d turns.", maxTurns)}
 }
 
-// turn asks the model once and does what it asks for. Done when it called finish, or called nothing.
+// turn asks the model once and does what it asks for. Done means that it called finish, or nothing.
 func (b *builtin) turn(ctx context.Context) (summary string, done bool, err error) {
 	b.mu.Lock()
 	history := shortened(b.messages)
@@ -180,7 +180,7 @@ func (b *builtin) turn(ctx context.Context) (summary string, done bool, err erro
 	return summary, done, ctx.Err()
 }
 
-// listTools learns what the platform offers. An agent works without that, too.
+// listTools asks for the platform's tools. An agent works without them too.
 func (b *builtin) listTools(ctx context.Context) {
 	offered, err := b.line.ListTools(ctx)
 	if err != nil {

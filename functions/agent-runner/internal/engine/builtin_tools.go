@@ -88,8 +88,8 @@ func (t *toolbox) call(ctx context.Context, name, arguments string) toolAnswer {
 	return toolAnswer{text: text}
 }
 
-// inside cleans a path and refuses what is not the model's to touch. Links inside of the workspace are followed, and
-// must not end in .git either.
+// inside cleans a path and refuses what the model must not touch. Links inside the workspace are followed, and must not
+// end in .git either.
 func (t *toolbox) inside(name string) (string, error) {
 	clean := path.Clean(filepath.ToSlash(strings.TrimSpace(name)))
 	if !filepath.IsLocal(clean) {
@@ -149,7 +149,7 @@ func (t *toolbox) readFile(name string) (string, error) {
 	if !info.Mode().IsRegular() {
 		return "", notAFile(p)
 	}
-	// What is shown is read, and no more: a file may be larger than memory.
+	// Only what is shown is read: a file may be larger than memory.
 	var out output
 	size := info.Size()
 	for _, from := range []int64{0, max(maxToolOutput, size-maxToolOutput)} {
@@ -220,11 +220,11 @@ func (t *toolbox) listFiles(name string) (string, error) {
 	return cutMiddle(out.String(), 0), nil
 }
 
-// outputDelay is how long a command's output is waited for after the command has ended, when something that it left
-// running holds on to it.
+// outputDelay is how long to wait for a command's output after it has ended, if something that it left running keeps
+// the output open.
 const outputDelay = time.Second
 
-// run runs a command in a shell. What it leaves running, a server to be tried out say, goes on until the engine has
+// run runs a command in a shell. What it leaves running, such as a server to try out, runs until the engine has
 // finished (process.EndAgent).
 func (t *toolbox) run(ctx context.Context, command string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, maxToolTime)
@@ -258,7 +258,7 @@ func (t *toolbox) run(ctx context.Context, command string) (string, error) {
 
 // output keeps the beginning and the end of what is written to it, whatever passes between.
 type output struct {
-	mu         sync.Mutex // the process and what it left running may write side by side
+	mu         sync.Mutex // the process and what it left running may write at the same time
 	head, tail []byte
 	bytes      int
 }

@@ -21,8 +21,8 @@ import (
 // codex is the engine that runs the Codex CLI, one process per message.
 //
 // The CLI speaks the Responses API to the run's line, with the line's key. Its memory is one file, the rollout, which
-// it appends to as it goes; that file in an empty CODEX_HOME is all that `exec resume` needs. The pod is the sandbox,
-// so the CLI's own is off.
+// it appends to; that file in an empty CODEX_HOME is all that `exec resume` needs. The pod is the sandbox, so the CLI's
+// own is off.
 type codex struct {
 	Options
 
@@ -33,11 +33,11 @@ type codex struct {
 // modelKey is the variable with the line's key.
 const modelKey = "CODEXK8S_MODEL_KEY"
 
-// The platform's tools are an MCP server on the same line, of the same key.
+// The platform's tools are an MCP server on the same line, with the same key.
 //
-// codexConfig: https://github.com/openai/codex/blob/main/docs/config.md. The key is named, never written. The
-// commands that the agent runs do not inherit it. The line repeats requests, so the CLI does not.
-// The CLI's own default is to search the web, live, from OpenAI's network.
+// codexConfig: https://github.com/openai/codex/blob/main/docs/config.md. The key is named, never written, and the
+// agent's commands do not inherit it. The line retries requests, so the CLI does not. By default the CLI would search
+// the web, from OpenAI's network.
 const codexConfig = `model_provider = "gateway"
 check_for_update_on_startup = false
 web_search = "disabled"
@@ -76,7 +76,7 @@ func newCodex(o Options) (*codex, error) {
 	return &codex{Options: o}, nil
 }
 
-// configure writes the CLI's settings, for one run: the line is opened anew for each.
+// configure writes the CLI's settings for one run: the line is opened again for each.
 func (c *codex) configure(address string) error {
 	url, err := json.Marshal(address) // a JSON string is a TOML basic string
 	tools, toolsErr := json.Marshal(address + "/mcp")
@@ -125,7 +125,7 @@ func (c *codex) thread() string {
 	return c.threadID
 }
 
-// Conversation reads the rollout up to its last whole line, since the CLI may be writing the next one.
+// Conversation reads the rollout up to its last whole line, because the CLI may be writing the next one.
 func (c *codex) Conversation() (Conversation, error) {
 	id := c.thread()
 	if id == "" {
@@ -147,8 +147,8 @@ func (c *codex) Conversation() (Conversation, error) {
 	return Conversation{ThreadID: id, Name: name, Data: data[:bytes.LastIndexByte(data, '\n')+1]}, nil
 }
 
-// The message goes in by standard input ("-"): an argument may have 128 KiB on Linux, an issue may be larger, and what
-// is an argument can be read by every process of the machine.
+// The message goes in by standard input ("-"): an argument may have 128 KiB on Linux, an issue may be larger, and every
+// process on the machine can read arguments.
 func (c *codex) arguments() []string {
 	args := []string{"exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"}
 	if c.Model != "" {
@@ -166,10 +166,10 @@ func (c *codex) arguments() []string {
 	return append(args, "-")
 }
 
-// errNoSession says that the CLI did not take the restored session; a new one is the way out.
+// errNoSession says that the CLI did not accept the restored session; use a new one.
 var errNoSession = errors.New("the session could not be resumed")
 
-// errKilled says that the CLI was killed by somebody else than us.
+// errKilled says that the CLI was killed, and not by us.
 var errKilled = errors.New("killed (SIGKILL), as Linux does with a process when memory is used up")
 
 func (c *codex) Run(ctx context.Context, message string) (string, error) {
@@ -184,7 +184,7 @@ func (c *codex) Run(ctx context.Context, message string) (string, error) {
 	resumed := c.thread() != ""
 	cmd := exec.Command(c.CodexBin, c.arguments()...)
 	cmd.Dir = c.Dir
-	// A proxy that the pod may have is not for this process and the CLI.
+	// A proxy of the pod must not come between this process and the CLI.
 	cmd.Env = append(os.Environ(), "CODEX_HOME="+c.Home, modelKey+"="+key,
 		"NO_PROXY="+os.Getenv("NO_PROXY")+",127.0.0.1", "no_proxy="+os.Getenv("no_proxy")+",127.0.0.1")
 	cmd.Stdin = strings.NewReader(message)

@@ -8,7 +8,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/gateway"
 )
 
-// codexTurn reads the JSON lines that `codex exec --json` writes during one turn and tells them to the run's log.
+// codexTurn reads the JSON lines that `codex exec --json` writes during one turn and logs them for the run.
 type codexTurn struct {
 	log     *gateway.Log
 	started func(threadID string)
@@ -65,7 +65,7 @@ func (t *codexTurn) line(line []byte) {
 		return
 	}
 	if err := json.Unmarshal(line, &e); err != nil {
-		t.log.Add(gateway.StreamAgent, string(line)) // not an event: told as it is
+		t.log.Add(gateway.StreamAgent, string(line)) // not an event: logged as it is
 		return
 	}
 	switch e.Type {
@@ -88,7 +88,7 @@ func (t *codexTurn) line(line []byte) {
 		}
 		t.log.Add(gateway.StreamRunner, "The turn failed: "+t.failure)
 	case "error":
-		// The CLI tells reconnections like this too; only turn.failed is final.
+		// The CLI reports reconnections like this too; only turn.failed is final.
 		t.log.Add(gateway.StreamRunner, "codex: "+e.Message)
 	case "item.started", "item.completed":
 		if e.Item != nil {

@@ -15,7 +15,7 @@ import (
 // maxCodexLine bounds one event in memory. The longest are those with the output of a command.
 const maxCodexLine = 8 << 20
 
-// read gives every line to f, but for what of it is beyond maxCodexLine.
+// read gives every line to f, cut at maxCodexLine.
 func read(in io.Reader, f func([]byte)) {
 	lines := bufio.NewReaderSize(in, 64<<10)
 	var line []byte
@@ -44,14 +44,14 @@ func read(in io.Reader, f func([]byte)) {
 type tail struct {
 	log  *gateway.Log
 	mu   sync.Mutex
-	part []byte   // of a line that goes on
+	part []byte   // of an unfinished line
 	last []string // lines
 	size int      // bytes in last
 }
 
 const (
 	maxTail     = 2 << 10
-	maxTailLine = 64 << 10 // a longer line is told in pieces
+	maxTailLine = 64 << 10 // a longer line is logged in pieces
 )
 
 func (t *tail) Write(p []byte) (int, error) {

@@ -16,25 +16,25 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// Bounds of going on after a failure. A model that is busy or away is waited for by time (RETRY_FOR), these are for the
+// Bounds of continuing after a failure. RETRY_FOR limits the wait for a model that is busy or away; these are for the
 // rest.
 const (
-	maxCrashes = 3 // times that an engine may end without a word of the model's, as when it is killed
-	maxAnew    = 3 // conversations begun anew because the model refused the one before
+	maxCrashes = 3 // times that an engine may end without an answer of the model, as when it is killed
+	maxAnew    = 3 // new conversations because the model refused the one before
 )
 
-// Pause is waited at first before an engine is started again. It grows to maxPause.
+// Pause is the first wait before an engine is started again. It grows to maxPause.
 const Pause = 5 * time.Second
 
 const maxPause = 30 * time.Second
 
-// Driver runs an engine to its end, over the failures on the way. How the model answered last is the line's to say: the
-// Codex CLI has words for it only.
+// Driver runs an engine to its end, over failures on the way. The line says how the model answered last, because the
+// Codex CLI only has words for it.
 type Driver struct {
 	Engine   Engine
 	Line     *model.Line
 	Log      *gateway.Log
-	RetryFor time.Duration // how long a model that is busy or away is waited for
+	RetryFor time.Duration // how long to wait for a model that is busy or away
 	Deadline time.Time     // of the run; zero = none
 	Pause    time.Duration // before the engine is started again, at first
 
@@ -67,7 +67,7 @@ func (d *Driver) Run(ctx context.Context, message string) (string, error) {
 	}
 }
 
-// next decides what to say to the engine after it broke off, and after which time.
+// next decides what to say to the engine after it broke off, and when.
 func (d *Driver) next(cause error) (message string, wait time.Duration, err error) {
 	said, since, answered := d.Line.State()
 	if answered > d.answered {
@@ -112,8 +112,8 @@ func (d *Driver) pause() time.Duration {
 	return min(d.Pause<<min(d.pauses-1, 8), maxPause)
 }
 
-// waitFor goes on later, as long as the model has not been failing for longer than RetryFor. A time that the model
-// itself names is waited for until the run's deadline.
+// waitFor continues later, unless the model has been failing for longer than RetryFor. If the model itself names a
+// time, that may last until the run's deadline.
 func (d *Driver) waitFor(said *llm.Failure, since time.Time) (string, time.Duration, error) {
 	wait := max(d.pause(), said.RetryAfter)
 	named := said.RetryAfter > d.RetryFor && time.Now().Add(wait).Before(d.Deadline)
@@ -133,11 +133,11 @@ func blamesRequest(f *llm.Failure) bool {
 	return false
 }
 
-// codes are words that a machine has for an error. Nothing else of the model's answer goes into a prompt.
+// codes are machine-readable names of errors. Nothing else of the model's answer goes into a prompt.
 var codes = regexp.MustCompile(`\A[a-z0-9_]{1,64}\z`)
 
 // beginAnew leaves a conversation that the model refuses: it would refuse it for ever, in every later run too. A new
-// one is told the task and that work has been done. When that is refused at once, the conversation is not to blame.
+// one gets the task, and that work has been done. If that is refused at once, the conversation is not to blame.
 func (d *Driver) beginAnew(said *llm.Failure) (string, time.Duration, error) {
 	d.Engine.Forget()
 	if !d.Resumed && d.answered == d.begun || d.anew >= maxAnew {

@@ -1,10 +1,10 @@
-// Package engine is what does the thinking: the Codex CLI or a tool loop of our own, and what drives either over
+// Package engine does the thinking: the Codex CLI or our own tool loop, and the driver that carries either over
 // failures.
 //
 //	Driver ──message──▶ codex ──process──▶ CLI ──key──▶ model.Line ──▶ LLM_URL
 //	               └──▶ builtin ──────────────────────▶ model.Line ──▶ LLM_URL
 //
-// An engine's memory is a Conversation, which another pod can go on with.
+// An engine's memory is a Conversation, which another pod can continue.
 package engine
 
 import (
@@ -20,7 +20,7 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// An Engine is what does the thinking: the Codex CLI or our own tool loop.
+// An Engine does the thinking: the Codex CLI or our own tool loop.
 type Engine interface {
 	// Resume continues an earlier conversation instead of beginning one; called before Run.
 	Resume(Conversation) error
@@ -28,8 +28,8 @@ type Engine interface {
 	Run(ctx context.Context, message string) (string, error)
 	// Forget leaves the conversation: the next run begins a new one.
 	Forget()
-	// Conversation is the present state, to be given to Resume elsewhere. It may be called while Run works. Empty
-	// before the start.
+	// Conversation is the present state, for Resume in another pod. It may be called while Run works. Empty before the
+	// start.
 	Conversation() (Conversation, error)
 }
 

@@ -1,4 +1,4 @@
-// Package gateway is the pod's way to agent-gateway: a patient client of the Session API, and the run's log.
+// Package gateway is the pod's access to agent-gateway: a patient client of the Session API, and the run's log.
 package gateway
 
 import (
@@ -15,7 +15,7 @@ import (
 	"codexk8s.dev/shared/plain"
 )
 
-// attemptTimeout bounds one call. It is longer than a scale-from-zero of the gateway takes.
+// attemptTimeout bounds one call. It is longer than the gateway's scale from zero.
 const attemptTimeout = 30 * time.Second
 
 // Dial returns a client of the Session API that sends the run token and tries a call again, for at most retryFor,
@@ -48,8 +48,8 @@ func Dial(url, token, pod string, retryFor time.Duration) agentapi.SessionServic
 		})))
 }
 
-// tryAgain says whether a failed call may succeed later. Unknown is among them because that is what Connect makes of
-// a connection that broke in the middle and of a plain 500.
+// tryAgain says whether a failed call may succeed later. Unknown is one of them: Connect uses it for a broken
+// connection and for a plain 500.
 func tryAgain(err error) bool {
 	switch connect.CodeOf(err) {
 	case connect.CodeUnavailable, connect.CodeDeadlineExceeded, connect.CodeResourceExhausted, connect.CodeInternal, connect.CodeUnknown:
@@ -58,7 +58,7 @@ func tryAgain(err error) bool {
 	return false
 }
 
-// Refused says whether the gateway will never serve this pod: the token is not good, or the run is over.
+// Refused says whether the gateway will never serve this pod: the token is invalid, or the run is over.
 func Refused(err error) bool {
 	switch connect.CodeOf(err) {
 	case connect.CodeUnauthenticated, connect.CodePermissionDenied, connect.CodeNotFound:
@@ -67,8 +67,8 @@ func Refused(err error) bool {
 	return false
 }
 
-// fit makes every string of a message one that protobuf can carry and Postgres can keep. Names of files, output of
-// commands and words of models are bytes; whoever puts them into a message need not think of that.
+// fit makes every string of a message one that protobuf can carry and Postgres can store, so that callers may pass file
+// names, command output and model texts, which are any bytes.
 func fit(m protoreflect.Message) {
 	m.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		texts := field.Kind() == protoreflect.StringKind

@@ -33,7 +33,7 @@ const (
 
 // Log sends log lines and the progress line in the background, so that a slow gateway never holds up the engine.
 // A line gets its number when it is first sent; a call whose answer was lost is repeated with the same numbers, which
-// the gateway recognises. Lines are dropped, oldest first and with a note, when the gateway stays away for long.
+// the gateway recognises. Lines are dropped, oldest first and with a note, if the gateway stays away for long.
 type Log struct {
 	Gateway agentapi.SessionServiceClient
 	Secrets *redact.Secrets
@@ -88,7 +88,7 @@ func (l *Log) Show(text string) {
 	l.progress = text
 }
 
-// Run sends until ctx ends. What is left then is sent by a last flush.
+// Run sends until ctx ends. A last flush sends what is left then.
 func (l *Log) Run(ctx context.Context) {
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()

@@ -1,4 +1,4 @@
-// Package model is the run's way to the model, and to the platform's tools.
+// Package model connects the run to the model and to the platform's tools.
 package model
 
 import (
@@ -26,15 +26,15 @@ import (
 	"codexk8s.dev/shared/llm"
 )
 
-// Line is the run's way to the model, of both engines. It adds the run token to a request, waits out a model that is
-// busy or away, and knows how the last call ended, which the CLI tells in words only.
+// Line connects both engines to the model. It adds the run token to a request, waits for a model that is busy or away,
+// and knows how the last call ended, which the CLI only says in words.
 //
 //	CLI ──key──▶ 127.0.0.1 ──┐             ┌──▶ LLM_URL
 //	                         ├── run token ┤
 //	builtin engine ──────────┘             └──▶ AGENT_GATEWAY_URL/mcp
 //
-// What the agent holds is the key. It opens these endpoints, here, while the engine runs; the token never leaves this
-// process but for LLM_URL.
+// The agent has only the key, which opens these endpoints, here, while the engine runs; the token leaves this process
+// only for LLM_URL and the gateway.
 type Line struct {
 	base     *url.URL // LLM_URL
 	gateway  *url.URL // AGENT_GATEWAY_URL
@@ -75,13 +75,13 @@ func (l *Line) URL() string { return l.base.String() }
 // thinking is how long a model may take before its answer begins: just longer than llm-caller waits.
 const thinking = 10 * time.Minute
 
-// endpoints are what the agent may ask of the model's server.
+// endpoints are what the agent may call on the model's server.
 var endpoints = []string{"POST /responses", "POST /chat/completions", "GET /models"}
 
 // maxRequest is llm-caller's own bound.
 const maxRequest = 32 << 20
 
-// Open listens for the CLI until it is closed. The key is for this one opening.
+// Open listens for the CLI until it is closed. The key is valid for this opening only.
 func (l *Line) Open() (address, key string, shut func(), err error) {
 	secret := make([]byte, 32)
 	if _, err := rand.Read(secret); err != nil {
@@ -118,12 +118,12 @@ func (l *Line) Open() (address, key string, shut func(), err error) {
 	return "http://" + listener.Addr().String(), key, func() { _ = server.Close() }, nil
 }
 
-// minWait is waited at least before a call is repeated, whatever the server says: "Retry-After: 0" is no invitation to
-// call without end.
+// minWait is the shortest wait before a call is repeated, whatever the server says: "Retry-After: 0" must not cause an
+// endless loop.
 const minWait = 500 * time.Millisecond
 
-// RoundTrip sends the request with the run token, again and again while that may help and for at most retryFor.
-// An answer that is a failure is returned like any other.
+// RoundTrip sends the request with the run token, repeatedly while that may help and for at most retryFor. A failure
+// that was answered is returned like any other answer.
 func (l *Line) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Host != l.base.Host {
 		return nil, fmt.Errorf("the run token is for %s, not for %s", l.base.Host, req.URL.Host) // a redirect
@@ -221,8 +221,8 @@ func (l *Line) State() (*llm.Failure, time.Time, int) {
 	return l.failure, l.since, l.answered
 }
 
-// watched is an answer on its way to an engine. A stream begins with status 200 and may tell of its failure in its last
-// event (https://platform.openai.com/docs/api-reference/responses-streaming).
+// watched is an answer being passed to an engine. A stream begins with status 200 and may report its failure in its
+// last event (https://platform.openai.com/docs/api-reference/responses-streaming).
 type watched struct {
 	io.ReadCloser
 	line   *Line
@@ -231,7 +231,7 @@ type watched struct {
 	told   bool
 }
 
-// maxEvent bounds what is kept of an event. One that tells of a failure may repeat the instructions and tools of its
+// maxEvent bounds what is kept of an event. One that reports a failure may repeat the instructions and tools of its
 // request.
 const maxEvent = 4 << 20
 
@@ -248,13 +248,13 @@ func (w *watched) Read(p []byte) (int, error) {
 		w.end(failureIn(w.part))
 	case errors.Is(err, io.EOF):
 		w.end(nil)
-	case err != nil && !errors.Is(err, context.Canceled): // of an engine that goes, nothing is known
+	case err != nil && !errors.Is(err, context.Canceled): // if an engine leaves, nothing is known
 		w.end(&llm.Failure{Kind: llm.Temporary, Message: "the answer broke off: " + err.Error()})
 	}
 	return n, err
 }
 
-// Close ends an answer whose reader knew from itself that it had the whole.
+// Close ends an answer whose reader knew that it had the whole.
 func (w *watched) Close() error {
 	if !w.told && !w.events && json.Valid(w.part) {
 		w.end(failureIn(w.part))
@@ -262,8 +262,8 @@ func (w *watched) Close() error {
 	return w.ReadCloser.Close()
 }
 
-// failureIn is the failure that a whole answer with status 200 tells of, as gateways make one when what is behind them
-// fails; nil where there is none.
+// failureIn is the failure that a complete answer with status 200 reports, as gateways do if what is behind them fails;
+// nil if there is none.
 func failureIn(answer []byte) *llm.Failure {
 	var whole struct {
 		Error struct {
@@ -336,7 +336,7 @@ func (w *watched) event(text []byte) {
 	w.end(streamError{Message: "the answer failed without a reason"}.failure())
 }
 
-// streamError is a failure as a stream tells it.
+// streamError is a failure as a stream reports it.
 type streamError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
@@ -346,7 +346,7 @@ type streamError struct {
 // https://platform.openai.com/docs/api-reference/responses/object#responses/object-error
 var ownFault = []string{"context_length", "invalid_", "image_", "unsupported_", "empty_image", "failed_to_download_image", "string_above", "array_above", "content_policy"}
 
-// failure gives the code the status that the same refusal has when it comes before the stream.
+// failure gives the code the status that the same error has before a stream begins.
 func (e streamError) failure() *llm.Failure {
 	status := http.StatusServiceUnavailable
 	switch {

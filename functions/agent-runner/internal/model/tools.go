@@ -16,7 +16,7 @@ import (
 )
 
 // tools is the line's other end: the platform's tools, which the Codex CLI calls through the line and the builtin
-// engine directly. Every call may be repeated, so one that got no answer is. An answer may say that the run waits for
+// engine directly. Every call may be repeated, so one without an answer is. An answer may say that the run waits for
 // people.
 type tools struct{ *Line }
 
@@ -60,25 +60,25 @@ func (t tools) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// wait notes that the run waits for people. What the engine is doing beside that it may finish: it is paused when it
-// turns to the model again, and then its conversation holds what the tools have answered.
+// wait records that the run waits for people. The engine may finish what it is doing: it is paused when it calls the
+// model again, and by then its conversation has the tools' answers.
 func (l *Line) wait() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waits = true
 }
 
-// Waits says whether the run waits for people, as the answer to a tool call has told.
+// Waits says whether the run waits for people, according to the answer to a tool call.
 func (l *Line) Waits() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.waits
 }
 
-// ErrWaits says that there is nothing to ask the model before people have decided.
+// ErrWaits says that the model must not be called before people have decided.
 var ErrWaits = errors.New("the run waits for people")
 
-// hold keeps a request of an engine whose run waits: it is to end, and not to think on.
+// hold keeps the request of an engine whose run waits: it has to end, and must not think on.
 func (l *Line) hold(ctx context.Context) error {
 	l.pause.Do(func() { close(l.paused) })
 	<-ctx.Done()
@@ -104,7 +104,7 @@ func (l *Line) ListTools(ctx context.Context) ([]Tool, error) {
 	return list.Tools, err
 }
 
-// CallTool calls one of the platform's tools; arguments is a JSON object. What the tool says is text, also when it
+// CallTool calls one of the platform's tools; arguments is a JSON object. The tool's answer is text, even if it
 // refuses.
 func (l *Line) CallTool(ctx context.Context, name string, arguments json.RawMessage) (string, error) {
 	var result struct {

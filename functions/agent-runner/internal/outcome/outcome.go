@@ -1,4 +1,4 @@
-// Package outcome is how a run ends that failed.
+// Package outcome is how a failed run ends.
 package outcome
 
 // Failure is a result for the report: the run failed, and a new pod would fail as well.

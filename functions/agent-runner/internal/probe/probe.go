@@ -1,4 +1,4 @@
-// Package probe finds out whether a pod is isolated: what it must not reach, and what it must.
+// Package probe finds out whether a pod is isolated: whether it can reach what it must, and nothing that it must not.
 package probe
 
 import (
@@ -27,10 +27,9 @@ const (
 
 // Isolation is what a pod must not reach, and what it must.
 //
-// Reached means that a connection came about. Refused is not reached: a plugin may turn connections away rather than
-// let them time out. An ingress has one address for all Services behind it, so which of them an agent may use is for
-// the functions to say, not for the network: they let in who has a run token, and events that are in the platform's
-// log.
+// Reached means that a connection was made. A refused connection does not count: a plugin may refuse connections
+// instead of letting them time out. An ingress has one address for all Services behind it, so the functions, not the
+// network, decide who may use them: they accept run tokens, and events that are in the platform's log.
 type Isolation struct {
 	Forbidden        []string // host:port
 	Needed           []string // URLs
@@ -38,7 +37,7 @@ type Isolation struct {
 }
 
 // Examine tries everything at once. reached is empty unless something forbidden can still be reached after the time to
-// settle; missing names what is needed and does not answer, with why.
+// settle; missing names what is needed and does not answer, with the reason.
 func (i Isolation) Examine(ctx context.Context) (reached, missing []string) {
 	var wg sync.WaitGroup
 	connected, answers := make([]bool, len(i.Forbidden)), make([]error, len(i.Needed))
@@ -62,7 +61,7 @@ func (i Isolation) Examine(ctx context.Context) (reached, missing []string) {
 	return reached, missing
 }
 
-// staysOpen reports whether connections to the address come about for as long as that.
+// staysOpen reports whether connections to the address succeed for that long.
 func staysOpen(ctx context.Context, address string, long time.Duration) bool {
 	d := net.Dialer{Timeout: dialFor}
 	for start := time.Now(); time.Since(start) < long; {
@@ -79,7 +78,7 @@ func staysOpen(ctx context.Context, address string, long time.Duration) bool {
 	return true
 }
 
-// answered waits until whoever listens at the URL's host says anything sensible to a question for its health.
+// answered waits until the URL's host gives a sensible answer to a health check.
 func answered(ctx context.Context, address string, long time.Duration) error {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -89,7 +88,7 @@ func answered(ctx context.Context, address string, long time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, long)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: dialFor}).DialContext}}
-	var said error // more telling than that the time is up
+	var said error // this says more than "the time is up"
 	_, err = backoff.Retry(ctx, func() (bool, error) {
 		said = ask(ctx, client, u.String())
 		return true, said
@@ -110,7 +109,7 @@ func ask(ctx context.Context, client *http.Client, address string) error {
 		return err
 	}
 	_ = resp.Body.Close()
-	if resp.StatusCode >= http.StatusInternalServerError { // of an ingress that has nobody behind it
+	if resp.StatusCode >= http.StatusInternalServerError { // from an ingress with nothing behind it
 		return fmt.Errorf("it answers %s", resp.Status)
 	}
 	return nil

@@ -1,6 +1,5 @@
-// Package process keeps the agent's processes in their place. They have the same user as this program and are not
-// trusted: they can read neither its memory (guard) nor the run token (TakeToken), and none outlives the agent's work
-// (EndAgent).
+// Package process confines the agent's processes. They run as the same user as this program and are not trusted: they
+// can read neither its memory (guard) nor the run token (TakeToken), and none outlives the agent's work (EndAgent).
 package process
 
 import (
@@ -9,7 +8,7 @@ import (
 	"time"
 )
 
-// Stop asks the process to end when ctx does, and insists after a while. The CLI saves its rollout as it goes, so
+// Stop asks the process to end when ctx does, and kills it after a while. The CLI saves its rollout as it goes, so
 // SIGTERM loses nothing.
 func Stop(ctx context.Context, pid int, finished <-chan struct{}) {
 	select {

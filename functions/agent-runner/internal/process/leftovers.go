@@ -14,8 +14,8 @@ import (
 const endTimeout = 10 * time.Second
 
 // EndAgent ends every process that the agent left running: a server, a watcher, whatever it forgot or hid. The agent's
-// work is the files below dir as they were when it finished, so new ones that such a process made since are removed,
-// but for those that keep names.
+// work is the files below dir as they were when it finished, so files that such a process made since are removed,
+// except those that keep names.
 func EndAgent(dir string, keep func(path string) bool) error {
 	left, err := Descendants(os.Getpid())
 	if err != nil {
@@ -37,7 +37,7 @@ func EndAgent(dir string, keep func(path string) bool) error {
 	return removeNewer(dir, finished, keep)
 }
 
-// fileClock is the present by the clock that files are stamped with, which lags some milliseconds behind others.
+// fileClock is the time by the clock that stamps files, which lags some milliseconds behind others.
 func fileClock(path string) (time.Time, error) {
 	err := os.WriteFile(path, nil, 0o600)
 	if err != nil {
@@ -50,7 +50,7 @@ func fileClock(path string) (time.Time, error) {
 	return info.ModTime(), nil
 }
 
-// removeNewer removes the files that were written after that time, but for those that keep names. Paths are relative to
+// removeNewer removes the files that were written after that time, except those that keep names. Paths are relative to
 // dir. A file that cannot be looked at stays.
 func removeNewer(dir string, than time.Time, keep func(path string) bool) error {
 	root, err := os.OpenRoot(dir)

@@ -14,25 +14,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OwnGroup gives a child a process group of its own, so that it can be ended with all it started, and ends it when we
-// are killed ourselves: outside of a container nobody else would.
+// OwnGroup gives a child its own process group, so that it can be ended with everything it started, and ends it if we
+// are killed: outside a container nobody else would.
 func OwnGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
 // guard closes this process to others of its user: they can neither trace it nor read its memory, environment or open
 // files (https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html). And it makes this process the parent of
-// every orphan among its Descendants, so that none is out of sight of endAll.
+// every orphan among its Descendants, so that endAll sees them all.
 func guard() error {
 	return errors.Join(unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0), unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 }
 
-// endAll kills every descendant of this process, and comes back when none is left: a command of the agent may have
-// left its process group (setsid) or its parent. No other child may be waited for meanwhile. It fails when some are
-// left after patience.
+// endAll kills every descendant of this process and returns when none is left: a command of the agent may have left its
+// process group (setsid) or its parent. Nothing else may wait for a child meanwhile. It fails if some are left after
+// patience.
 func endAll(patience time.Duration) error {
 	self, gone := os.Getpid(), 0
-	// Gone when two looks in a row see none: one may miss a child of a process that ends just then.
+	// They are gone when two looks in a row see none: one may miss a child of a process that is just ending.
 	for limit := time.Now().Add(patience); gone < 2; time.Sleep(5 * time.Millisecond) {
 		if self == 1 {
 			_ = syscall.Kill(-1, syscall.SIGKILL) // all of the container at once, so none can fork away
@@ -51,13 +51,13 @@ func endAll(patience time.Duration) error {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // an error means it is gone, which is what we want
 		}
 		for _, pid := range left {
-			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil) // ours or an orphan; else its parent sees to it
+			_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil) // ours or an orphan; otherwise its parent reaps it
 		}
 	}
 	return nil
 }
 
-// Descendants lists all processes below one, dead ones that nobody has waited for included.
+// Descendants lists all processes below one, including zombies.
 func Descendants(of int) ([]int, error) {
 	all, err := below(of)
 	return slices.Collect(maps.Keys(all)), err
@@ -109,8 +109,8 @@ func look(pid int) (stat, bool) {
 	return stat{parent, fields[0][0], string(fields[11]), string(fields[12])}, err == nil
 }
 
-// settle gives what outlives the agent time to take away files that it makes for a moment: so many turns of theirs,
-// since on a busy machine a process may wait for one longer than any time that we would name. most bounds it.
+// settle gives processes that outlive the agent time to remove their temporary files. It counts their turns on the CPU,
+// because on a busy machine any fixed time may be too short. most bounds it.
 func settle(most time.Duration) error {
 	const turns, apart = 25, 20 * time.Millisecond
 	was := map[int]stat{}
@@ -127,7 +127,7 @@ func settle(most time.Duration) error {
 	return nil
 }
 
-// hadTurn says whether something moved between two looks, or nobody waits to.
+// hadTurn says whether some process ran between two looks, or none is waiting to.
 func hadTurn(was, now map[int]stat) bool {
 	return !maps.Equal(was, now) || !slices.ContainsFunc(slices.Collect(maps.Values(now)), func(s stat) bool { return s.state == 'R' || s.state == 'D' })
 }

@@ -12,7 +12,7 @@ func OwnGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
-// Agents' pods run Linux. Elsewhere, as on a developer's machine, processes are kept apart by less.
+// Agents' pods run Linux. Elsewhere, as on a developer's machine, processes are less isolated.
 func guard() error                   { return nil }
 func settle(time.Duration) error     { return nil }
 func endAll(time.Duration) error     { return nil }

@@ -11,16 +11,16 @@ import (
 	"syscall"
 )
 
-// The run token's place is this process's memory. A pod gives it by the environment, and Linux shows to every process
-// of the same user, as the agent's commands are, what environment a process was started with, whatever it does to it
-// later (https://man7.org/linux/man-pages/man5/proc_pid_environ.5.html). So the program executes itself once more,
-// without the token in its environment; the new life reads it from a pipe, which is empty and closed then. In both
-// lives the process is closed to others of its user (guard), so neither its memory nor its files can be read. No child
-// is given the token: the CLI asks the model through us (package model), and Git is handed a credential (package
+// The run token belongs only in this process's memory. A pod passes it in the environment, and Linux shows every
+// process of the same user, such as the agent's commands, the environment that a process was started with, whatever it
+// does to it later (https://man7.org/linux/man-pages/man5/proc_pid_environ.5.html). So the program executes itself
+// again, without the token in its environment, and then reads it from a pipe, which is empty and closed afterwards.
+// Both times the process is closed to others of its user (guard), so neither its memory nor its files can be read. No
+// child gets the token: the CLI calls the model through us (package model), and Git gets a credential (package
 // checkout).
 const (
 	TokenVariable = "RUN_TOKEN"
-	tokenPipe     = "AGENT_RUNNER_TOKEN_FD" // number of the pipe in the second life
+	tokenPipe     = "AGENT_RUNNER_TOKEN_FD" // number of the pipe after the second start
 )
 
 // The program executes itself on its first thread, which keeps what a parent set for it, as the signal at its death.
@@ -51,7 +51,7 @@ func TakeToken() error {
 	return nil
 }
 
-// maxToken is what a pipe holds for sure without a reader (POSIX's least is 512, Linux has 64 KiB).
+// maxToken is what a pipe is sure to hold without a reader (at least 512 in POSIX, 64 KiB on Linux).
 const maxToken = 16 << 10
 
 // beginAgain executes this program anew. It returns only when that fails.

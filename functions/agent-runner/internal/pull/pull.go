@@ -20,8 +20,8 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// Requests finds, opens and updates the run's pull request. GitHub itself refuses a second open pull request for the
-// same head and base, and a restarted pod finds the first one by its head: so there is never a second.
+// Requests finds, opens and updates the run's pull request. GitHub refuses a second open pull request for the same head
+// and base, and a restarted pod finds the first one by its head, so there is never a second.
 type Requests struct {
 	gateway  agentapi.SessionServiceClient
 	secrets  *redact.Secrets
@@ -88,7 +88,7 @@ func (p *Requests) Ensure(ctx context.Context, a *agentapi.Assignment, summary s
 		if err == nil || !errors.As(err, &refused) || refused.Status != http.StatusUnprocessableEntity {
 			return created, err
 		}
-		// 422: it exists after all, opened by a call whose answer was lost or a moment ago by another pod.
+		// 422: it exists after all, opened by a call whose answer was lost, or just now by another pod.
 		existing, findErr := p.Find(ctx, a.GetBranch())
 		if findErr != nil {
 			return nil, findErr
@@ -147,12 +147,12 @@ func all[T any](ctx context.Context, p *Requests, list func(gh.ListOptions) ([]T
 	}
 }
 
-// maxDoubts is how often a refusal that may be the credential's fault is met with a new one: 1, 2 and 4 seconds apart,
-// as a new token needs a moment to be known everywhere at GitHub.
+// maxDoubts is how often a new credential is tried if the old one may be at fault: 1, 2 and 4 seconds apart, because a
+// new token needs a moment to be known everywhere at GitHub.
 const maxDoubts = 3
 
-// attempt calls GitHub until it answers, waiting as long as it asks us to when it limits the rate. What is worth
-// another try is for github.ClassifyError to say.
+// attempt calls GitHub until it answers, and waits as long as a rate limit demands. github.ClassifyError says what is
+// worth another try.
 // https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
 func attempt[T any](ctx context.Context, p *Requests, call func() (T, *gh.Response, error)) (T, error) {
 	doubts := 0
@@ -181,15 +181,15 @@ func attempt[T any](ctx context.Context, p *Requests, call func() (T, *gh.Respon
 	}, backoff.WithMaxElapsedTime(p.retryFor))
 }
 
-// unseen says whether GitHub refuses a pull request because that part of it which answers does not know the branch yet,
-// or not as it is since the push of a moment ago.
+// unseen says whether GitHub refuses a pull request because the part that answers does not know the branch yet, or not
+// since the latest push.
 func unseen(err error) bool {
 	var refused *github.Refused
 	return errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity &&
 		(strings.Contains(refused.Message, "PullRequest.head invalid") || strings.Contains(refused.Message, "No commits between"))
 }
 
-// pause is how many seconds a limit is waited for. Where GitHub named no time, a part of the run's patience will do.
+// pause is how many seconds a limit is waited for. If GitHub named no time, it is a part of the run's patience.
 func (p *Requests) pause(limited *github.RateLimited) int {
 	wait := time.Until(limited.Until)
 	if limited.Guessed {

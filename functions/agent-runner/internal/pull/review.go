@@ -11,12 +11,12 @@ import (
 	"codexk8s.dev/shared/agentapi"
 )
 
-// maxRemarks is how many of a review's comments the agent is told; a prompt holds no more.
+// maxRemarks is how many of a review's comments the agent gets; a prompt holds no more.
 const maxRemarks = 300
 
-// Review completes what the assignment says of the review: GitHub sends a review's inline comments in events of their
-// own, so they are read here. Without a review in the assignment (the run was started by label) it is the newest one
-// that asks for changes.
+// Review completes the review in the assignment: GitHub sends a review's inline comments in separate events, so they
+// are read here. Without a review in the assignment (the run was started by label) it is the newest one that requests
+// changes.
 func (p *Requests) Review(ctx context.Context, pull int, known *agentapi.Review) (*agentapi.Review, error) {
 	if known.GetId() == 0 && known.GetBody() == "" {
 		newest, err := p.newestReview(ctx, pull)

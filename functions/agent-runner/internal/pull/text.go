@@ -17,8 +17,8 @@ func title(a *agentapi.Assignment) string {
 	return words.Line(fmt.Sprintf("%s (#%d)", words.Harmless(a.GetIssueTitle()), a.GetIssueNumber()), 250)
 }
 
-// body is the description of a pull request with our part brought up to date. A person's words round it stay, and the
-// sum fits: ours gives way, in its middle first, and then as a whole.
+// body is the description of a pull request with our part brought up to date. A person's text around it stays, and the
+// whole fits: ours is shortened, in its middle first, or left out.
 func body(old string, a *agentapi.Assignment, summary string) string {
 	whole := withSection(old, text(a, summary))
 	over := utf8.RuneCountInString(whole) - maxBody
@@ -43,8 +43,8 @@ const (
 	sectionEnd   = "<!-- codexk8s:end -->"
 )
 
-// withSection puts text between our marks, in place of what stood there, and leaves the rest of body alone. Where a
-// person took one of the marks away, nobody knows what is ours: a new section follows what is there.
+// withSection replaces the text between our marks and leaves the rest of body alone. If a person removed one of the
+// marks it is unknown what is ours, so a new section is appended.
 func withSection(body, text string) string {
 	for _, mark := range []string{sectionBegin, sectionEnd} {
 		text = strings.ReplaceAll(text, mark, "")

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// An encoding is a way to write a secret that a file or a log has for its own reasons: a Secret of Kubernetes, the
-// header of a request, a dump. Whoever means to hide a value finds others.
+// An encoding is a common way to write a secret: a Kubernetes Secret, a request header, a dump. Somebody who wants to
+// hide a value finds others.
 type encoding struct {
 	letters [256]bool
-	least   int // letters that are worth a look
-	before  int // a run of letters may begin with so many that belong to something else
+	least   int // letters that may belong to it
+	before  int // how many letters at its beginning may belong to something else
 	decode  func(string) string
 }
 
@@ -35,7 +35,7 @@ func set(of string) (all [256]bool) {
 	return all
 }
 
-// What was read until an error will do for all of them.
+// What was decoded before an error is enough for all of them.
 
 func decodeBase64(s string) string {
 	s = strings.NewReplacer("-", "+", "_", "/").Replace(s)
@@ -56,13 +56,12 @@ func decodePercent(s string) string {
 	return plain
 }
 
-// encoded returns where secrets stand that are written in another way, in order: values that we were told, tokens that
-// only their issuers make, private keys.
+// encoded returns where encoded secrets are, in order: known values, tokens that only their issuers make, private keys.
 func (r *Secrets) encoded(text string) (all [][2]int) {
 	values := r.told()
 	for _, e := range encodings {
 		runs := e.runs(text)
-		// Most texts have none, which is seen faster of all runs together.
+		// Most texts have none, and checking all runs together is faster.
 		var plain strings.Builder
 		for _, at := range runs {
 			for skip := range e.before + 1 {

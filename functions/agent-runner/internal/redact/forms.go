@@ -18,7 +18,7 @@ type form struct {
 	name  string
 	marks string // words, one of which is in every match: they are found faster; empty = look anyway
 	re    *regexp.Regexp
-	// holds looks closer at a match that ordinary text may have too; nil takes every match.
+	// holds looks closer at a match that ordinary text may have too; nil accepts every match.
 	holds func(string) bool
 	// issued says that nothing but a token of its issuer looks like this, so that a file which has it is not pushed.
 	// The other forms are in test data and documentation everywhere.
@@ -82,19 +82,18 @@ var (
 	keyMarks = regexp.MustCompile(`-{4,5} ?(BEGIN|END) [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?-{4,5}`)
 )
 
-// random says whether text may be a secret that a machine made: words have no digits. So neither a variable's name
-// nor a sentence is taken for one.
+// random says whether text may be a generated secret: words have no digits, so neither a variable's name nor a sentence
+// is taken for one.
 func random(s string) bool { return strings.ContainsFunc(s, unicode.IsDigit) }
 
-// solid says whether text has a long piece that a machine made. Names of functions and of classes, which may begin as
-// some tokens do, are short words with a sign in between.
+// solid says whether text has a long generated piece. Names of functions and classes, which may begin like some tokens,
+// are short words with separators.
 func solid(s string) bool {
 	return slices.ContainsFunc(strings.FieldsFunc(s, func(c rune) bool { return strings.ContainsRune("-_.=", c) }),
 		func(piece string) bool { return len(piece) >= 16 && random(piece) })
 }
 
-// machine says whether the value of a field is made by a machine: code and prose have names there, with a digit at
-// most.
+// machine says whether the value of a field is generated: code and prose have names there, with a digit at most.
 func machine(s string) bool {
 	digits := 0
 	for _, c := range s {

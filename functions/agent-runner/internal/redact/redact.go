@@ -10,14 +10,14 @@ import (
 )
 
 // Secrets replaces secrets in text that leaves the pod as log, summary, commit message or error, and finds them in
-// files that are to be pushed. It knows the values it was told, pieces of them too, and the forms of well-known
-// secrets, since an agent may print one that it found, also written in another encoding. One list serves both uses.
+// files that are to be pushed. It knows the values it was given, pieces of them, and the forms of well-known secrets,
+// because an agent may print one that it found, even in another encoding. One list serves both uses.
 type Secrets struct {
 	mu     sync.Mutex
 	values []string
 }
 
-// words are what a piece of a known value is looked for among. Shorter pieces are in ordinary words.
+// words are where a piece of a known value may be. Shorter pieces occur in ordinary words.
 var words = regexp.MustCompile(`[A-Za-z0-9._-]{12,}`)
 
 // Hide adds a value to replace. Short ones are ignored: they would blank out ordinary words.
@@ -36,7 +36,7 @@ func (r *Secrets) told() []string {
 	return slices.Clip(r.values)
 }
 
-// known replaces the values, and pieces of them, as of a token that was printed in lines of twenty characters.
+// known replaces the values, and pieces of them, as when a token was printed in lines of twenty characters.
 func (r *Secrets) known(text string) string {
 	for _, v := range r.told() {
 		text = strings.ReplaceAll(text, v, redacted)
@@ -60,8 +60,7 @@ func (r *Secrets) Clean(text string) string {
 	return text
 }
 
-// Stream cleans a text that comes in pieces, of which each ends with a line: a private key may begin in one and go on
-// in the next.
+// Stream cleans a text that comes in pieces of whole lines: a private key may begin in one and continue in the next.
 type Stream struct {
 	Secrets *Secrets
 	inKey   bool
@@ -83,8 +82,8 @@ func (c *Stream) Clean(text string) string {
 	return head + c.Secrets.Clean(text)
 }
 
-// Issued finds what a file must not be pushed with: values of the run's, and tokens that only their issuers make.
-// Examples of documentation say so of themselves.
+// Issued finds what must not be pushed in a file: the run's own values, and tokens that only their issuers make.
+// Examples in documentation mark themselves as such.
 func (r *Secrets) Issued(data []byte) []string {
 	if bytes.Count(data, []byte{0}) > len(data)/4 { // UTF-16
 		data = bytes.ReplaceAll(data, []byte{0}, nil)

@@ -21,7 +21,7 @@ import (
 )
 
 // ErrSuperseded says that another pod saved a session of this work item after we loaded it. Two pods must not work on
-// one session, and the Job decides which goes on.
+// one session; the Job decides which continues.
 var ErrSuperseded = errors.New("another pod has saved this session meanwhile")
 
 // Keeper saves the session while the engine works.
@@ -39,13 +39,13 @@ type Keeper struct {
 	saved [sha256.Size]byte // of the newest snapshot stored
 	tried [sha256.Size]byte // of a snapshot whose answer did not come: it may be stored
 	kept  checkout.Kept     // the newest work that could be collected
-	told  string            // which files the log's readers know to be left out
+	told  string            // left-out files that the log has already named
 }
 
 // Timeout bounds one save, within the 30 s that Kubernetes gives a pod to end.
 const Timeout = 15 * time.Second
 
-// Save stores the present state unless it is stored already. It is done only with every changed file in it.
+// Save stores the present state unless it is stored already. It is marked done only with every changed file in it.
 func (k *Keeper) Save(ctx context.Context, done bool, summary string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -75,10 +75,10 @@ func (k *Keeper) Save(ctx context.Context, done bool, summary string) error {
 	return k.send(ctx, c.ThreadID, data, sum)
 }
 
-// aroundFiles is room for the names of what is left out, and for what compression adds to what is compressed already.
+// aroundFiles is room for the names of what is left out, and for what compression adds to compressed data.
 const aroundFiles = 256 << 10
 
-// AllFiles stands for the changed files when none of them is kept.
+// AllFiles stands for the changed files if none of them is kept.
 const AllFiles = "all changed files"
 
 // lastFiles stands for changes after a snapshot that is older than the conversation.
@@ -142,7 +142,7 @@ func (k *Keeper) send(ctx context.Context, threadID string, data []byte, sum [sh
 }
 
 // Run saves every interval until ctx ends. Losing one save is no reason to stop; losing the session to another pod is,
-// and is told to stop.
+// and calls stop.
 func (k *Keeper) Run(ctx context.Context, interval time.Duration, stop context.CancelCauseFunc) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -151,7 +151,7 @@ func (k *Keeper) Run(ctx context.Context, interval time.Duration, stop context.C
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			// Not cut off by the end of ctx: the last save must know which version is stored.
+			// Not cancelled with ctx: the last save must know which version is stored.
 			one, cancel := context.WithTimeout(context.WithoutCancel(ctx), Timeout)
 			err := k.Save(one, false, "")
 			cancel()

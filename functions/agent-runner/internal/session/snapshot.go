@@ -1,5 +1,5 @@
-// Package session is the run's memory outside of the pod: a snapshot with the engine's conversation and the agent's
-// changed files, saved while the engine works, from which another pod goes on.
+// Package session is the run's memory outside the pod: a snapshot with the engine's conversation and the agent's
+// changed files, saved while the engine works, from which another pod continues.
 package session
 
 import (
@@ -12,7 +12,8 @@ import (
 	"io"
 )
 
-// Snapshot is all that a new pod needs to go on: a gzipped tar of three files, so that a person can look into it.
+// Snapshot is everything that a new pod needs to continue: a gzipped tar of three files, so that a person can look into
+// it.
 //
 //	meta.json      the fields below that are not tagged "-"
 //	conversation   the engine's memory
@@ -28,7 +29,7 @@ type Snapshot struct {
 	Work     string `json:"work,omitempty"`    // commit in the pack; empty = no file had changed, or all are Lost
 
 	Lost  []string `json:"lost,omitempty"`  // Markdown: changed files that are not in the pack; never with Done
-	Notes []string `json:"notes,omitempty"` // Markdown: what no pod can take of the agent's files
+	Notes []string `json:"notes,omitempty"` // Markdown: files of the agent that no pod can take
 
 	Memory []byte `json:"-"`
 	Pack   []byte `json:"-"`
@@ -59,7 +60,7 @@ func (s Snapshot) encode() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// maxUnpacked bounds what a snapshot may grow to, since it comes from outside of this process.
+// maxUnpacked bounds an unpacked snapshot, because it comes from outside this process.
 const maxUnpacked = 512 << 20
 
 // Decode reads what a Keeper has saved.

@@ -1,5 +1,5 @@
-// Package words is what becomes of an agent's text before people and machines read it elsewhere: harmless, of a length
-// that fits, as Markdown.
+// Package words prepares an agent's text for people and machines elsewhere: harmless, of a length that fits, as
+// Markdown.
 package words
 
 import (
@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Harmless takes out of an agent's text what acts by itself once it stands in a commit, a pull request or a comment,
-// and leaves the words. Who writes the issue may have told the agent what to say, so its text:
+// Harmless disarms what in an agent's text would act by itself in a commit, a pull request or a comment, and leaves the
+// words. The issue's author may have told the agent what to say, so its text:
 //
 //   - closes no issue (https://docs.github.com/issues/tracking-your-work-with-issues/using-issues/linking-a-pull-request-to-an-issue);
 //     ours does, by a line that is added after
@@ -16,7 +16,7 @@ import (
 //   - gives no command to a bot, at the beginning of a line (https://docs.prow.k8s.io/docs/components/plugins/approve/approvers/)
 //   - skips no check (https://docs.github.com/actions/how-tos/manage-workflow-runs/skip-workflow-runs, and what other CI systems know)
 //   - names no author, signer or release by a trailer (https://git-scm.com/docs/git-interpret-trailers)
-//   - hides nothing from who reviews it
+//   - hides nothing from its reviewers
 func Harmless(text string) string {
 	text = strings.ReplaceAll(text, "<!--", "&lt;!--")
 	text = entities.ReplaceAllString(text, "&amp;$1")
@@ -31,7 +31,7 @@ func Harmless(text string) string {
 var (
 	// entities are characters that only the reader's browser turns into a sign with a meaning.
 	entities = regexp.MustCompile(`&(#[xX]?[0-9a-fA-F]+;|(?:commat|num|colon|sol|lsqb|lbrack|lowbar|ast|nbsp|shy|ZeroWidthSpace);)`)
-	// closings are GitHub's keywords before an issue; markup between them is not seen by the reader.
+	// closings are GitHub's keywords before an issue, with markup between them that the reader does not see.
 	closings = regexp.MustCompile("(?i)(^|[^a-z0-9])(close[sd]?|fix(?:e[sd])?|resolve[sd]?)((?:[\\s:*_~\"'(\\[`]|<[^<>]*>)*)" +
 		`(?:https?://[^\s/]+/([\w.-]+/[\w.-]+)/(?:issues|pulls?|discussions)/([0-9]+)(?:[#?][^\s)\]]*)?|([\w.-]+/[\w.-]+)\\?#([0-9]+)|(?:\\?#|gh-)([0-9]+))`)
 	mentions = regexp.MustCompile(`(^|\W)@(\w)`)

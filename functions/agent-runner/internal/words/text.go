@@ -15,10 +15,11 @@ func Line(text string, max int) string {
 	return text
 }
 
-// CutMark stands where WithoutMiddle has cut.
+// CutMark is where WithoutMiddle cut something.
 const CutMark = "\n\n[…]\n\n"
 
-// WithoutMiddle shortens text to at most max characters: its beginning says what it is, its end what to do.
+// WithoutMiddle shortens text to at most max characters and keeps both ends: the beginning says what it is, the end
+// what to do.
 func WithoutMiddle(text string, max int) string {
 	all := []rune(strings.TrimSpace(text))
 	keep := max - utf8.RuneCountInString(CutMark)
@@ -45,5 +46,5 @@ func Few(lines []string, most int) []string {
 	return append(lines[:most:most], fmt.Sprintf("… and %d more", len(lines)-most))
 }
 
-// Quote is text of somebody else in Markdown.
+// Quote is somebody else's text in Markdown.
 func Quote(text string) string { return "> " + strings.ReplaceAll(text, "\n", "\n> ") }
