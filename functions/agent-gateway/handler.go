@@ -76,9 +76,10 @@ func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRe
 	}
 	for _, asked := range run.Asks {
 		if asked.Answer != nil {
+			outcome, said := asked.Outcome()
 			a.Decided = append(a.Decided, &agentapi.Decided{
 				RequestId: asked.ID, Kind: string(asked.Kind), Asked: asked.Title, Arguments: string(asked.Arguments),
-				Outcome: string(asked.Answer.Outcome), By: asked.Answer.By, Answer: asked.Said(),
+				Outcome: outcome, By: asked.Answer.By, Answer: said,
 			})
 		}
 	}

@@ -14,7 +14,8 @@
 //
 // What an agent asks people by a tool is stored with its event, like a report, before it is told that it waits. The
 // answer tells the runner too, in a header, because the agent can't be relied upon to stop. A tool changes nothing by
-// itself.
+// itself: what needs nobody's yes becomes the event tool.approved here, what needs one becomes it at stage-router, and
+// doers do it.
 //
 // A Git credential is fetched when Git asks for one: an installation token for the run's one repository, never written
 // down here. With the run token alone it may read; it may push and open pull requests for the pod that has claimed the
@@ -58,6 +59,7 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 		return err
 	}
 	s.OnStop(db.Close)
+	db.UseProcess(process)
 	gate, err := runauth.NewGate(env.RunTokenKey, db)
 	if err != nil {
 		return err

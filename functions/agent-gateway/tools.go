@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
+	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -102,7 +100,8 @@ func (h *handler) toolsFor(c *call) *mcp.Server {
 	if c == nil {
 		return s
 	}
-	for _, t := range tool.All() {
+	s.AddReceivingMiddleware(h.auditUnknown(c.run))
+	for _, t := range tool.Of(toolsOf(c.run)) {
 		s.AddTool(&mcp.Tool{Name: t.Name, Description: t.Description, InputSchema: t.Schema}, func(ctx context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 			text, err := h.use(ctx, c, t, r.Params.Arguments)
 			if err != nil {
@@ -129,67 +128,28 @@ func said(ctx context.Context, run store.AgentRun, err error) string {
 	return again
 }
 
-// use calls a tool for the run and carries out what the call leads to.
-func (h *handler) use(ctx context.Context, c *call, t tool.Tool, arguments []byte) (string, error) {
-	o, err := t.Call(tool.Run{
-		RunRef: c.run.Ref(), Stage: c.run.Stage, Role: c.run.Role, IssueURL: c.run.URL, HeadSHA: c.run.HeadSHA,
-		RequestedBy: events.GitHubAccount{Login: c.run.RequestedBy, ID: c.run.RequestedByID},
-	}, arguments)
-	switch {
-	case err != nil:
-		return "", err
-	case o.Ask != nil:
-		return h.ask(ctx, c, *o.Ask)
-	case o.Progress != "":
-		return "People see it.", h.db.SetProgress(ctx, c.run.ID, plain.Text(o.Progress))
+// toolsOf names the tools that the run has, nil where its grant does not say.
+func toolsOf(run store.AgentRun) []string {
+	if run.Grant == nil {
+		return nil
 	}
-	return h.history(ctx, c.run)
+	return run.Grant.Tools
 }
 
-// ask asks people, and lets the run wait. What it has asked before is the same request: it waits on, or has its answer.
-func (h *handler) ask(ctx context.Context, c *call, r events.ApprovalRequested) (string, error) {
-	for _, a := range c.run.Asks {
-		if a.ID == r.ID && a.Answer != nil {
-			return fmt.Sprintf("You have asked this before, as request %s. %s Asking again changes nothing.", a.ID, a.Told()), nil
+// auditUnknown writes down that the agent calls a tool which its run doesn't have. It is answered as one that there is not.
+func (h *handler) auditUnknown(run store.AgentRun) mcp.Middleware {
+	return func(next mcp.MethodHandler) mcp.MethodHandler {
+		return func(ctx context.Context, method string, r mcp.Request) (mcp.Result, error) {
+			p, ok := r.GetParams().(*mcp.CallToolParamsRaw)
+			if ok && !slices.ContainsFunc(tool.Of(toolsOf(run)), func(t tool.Tool) bool { return t.Name == p.Name }) {
+				name := plain.Cut(plain.Text(p.Name), 100)
+				slog.InfoContext(ctx, "agent's tool call refused", "run", run.ID, "tool", name, "error", "the run has no such tool")
+				if err := h.db.RefuseTool(ctx, run.Ref(), name); err != nil && !errors.Is(err, store.ErrTooMany) {
+					slog.ErrorContext(ctx, "agent's tool call failed", "run", run.ID, "error", err)
+					return nil, errors.New(again)
+				}
+			}
+			return next(ctx, method, r)
 		}
 	}
-	r.At = h.db.Now()
-	emitted, err := h.db.SaveAsk(ctx, r)
-	if errors.Is(err, store.ErrTooMany) {
-		return "", &tool.Error{Err: fmt.Errorf("this run has asked people %d times, which is all that it may. Go on with what you know, and say in your summary what is open", store.MaxAsked)}
-	}
-	if err != nil {
-		return "", err
-	}
-	if err := h.send(ctx, emitted...); err != nil {
-		slog.WarnContext(ctx, "the request is stored but not sent; timekeeper sends it", "run", c.run.ID, "request", r.ID, "error", err)
-	}
-	c.waits.Store(true)
-	return fmt.Sprintf("People are asked: request %s. Your work pauses here, and goes on in a new container when they have decided; you are told then. Do nothing more now.", r.ID), nil
-}
-
-// history tells of the issue's runs, the newest first.
-func (h *handler) history(ctx context.Context, run store.AgentRun) (string, error) {
-	past, err := h.db.History(ctx, run)
-	if err != nil {
-		return "", err
-	}
-	var b strings.Builder
-	for _, p := range past {
-		fmt.Fprintf(&b, "%s of stage %s, %s: %s", p.Kind, p.Stage, p.CreatedAt.UTC().Format(time.DateTime), p.State)
-		if p.ID == run.ID {
-			b.WriteString(", this run")
-		}
-		if p.Reason != "" {
-			fmt.Fprintf(&b, " (%s)", p.Reason)
-		}
-		b.WriteString("\n")
-		for _, a := range p.Asks {
-			fmt.Fprintf(&b, "  asked: %s\n  %s\n", a.Title, a.Told())
-		}
-		if p.Summary != "" {
-			fmt.Fprintf(&b, "  summary: %s\n", strings.ReplaceAll(p.Summary, "\n", "\n    "))
-		}
-	}
-	return b.String(), nil
 }

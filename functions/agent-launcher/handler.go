@@ -45,6 +45,7 @@ func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.agentRequested)
 	serve.On(s, h.agentStopRequested)
 	serve.On(s, h.environmentExpired)
+	serve.On(s, h.toolApproved)
 }
 
 // agentRequested starts the run's agent.

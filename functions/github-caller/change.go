@@ -80,13 +80,21 @@ func (c *change) did(format string, args ...any) {
 	c.steps = append(c.steps, fmt.Sprintf(format, args...))
 }
 
-// labels compares the present labels with those wanted and changes the difference. It removes first, so that two states
-// never show at once. Label names have no case.
+// labels shows those that tell of the work item's state.
 func (c *change) labels(ctx context.Context, number int, on, off []string) error {
 	part := fmt.Sprintf("labels #%d", number)
 	if number == 0 || len(on)+len(off) == 0 || c.view.Shows(part, c.Version) {
 		return nil
 	}
+	if err := c.relabel(ctx, number, on, off); err != nil {
+		return err
+	}
+	return c.view.Save(ctx, part, c.Version)
+}
+
+// relabel compares the labels that are there with those wanted and changes the difference. Taking off comes first, so that
+// nothing ever shows two states. Names of labels have no case.
+func (c *change) relabel(ctx context.Context, number int, on, off []string) error {
 	there, err := c.labelsOf(ctx, number)
 	if err != nil {
 		return err
@@ -109,7 +117,7 @@ func (c *change) labels(ctx context.Context, number int, on, off []string) error
 		}
 		c.did("#%d +%s", number, strings.Join(missing, " +"))
 	}
-	return c.view.Save(ctx, part, c.Version)
+	return nil
 }
 
 func (c *change) labelsOf(ctx context.Context, number int) (names []string, err error) {

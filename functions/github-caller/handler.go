@@ -27,6 +27,7 @@ type handler struct {
 func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.changeRequested)
 	serve.On(s, h.lookupRequested)
+	serve.On(s, h.toolApproved)
 }
 
 // changeRequested brings GitHub to what the event asks for, then says so.

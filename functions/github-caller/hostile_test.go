@@ -18,5 +18,6 @@ func TestHostileEvents(t *testing.T) {
 	p := f.change(func(p *events.GitHubChangeRequested) { p.On = []string{"bug"}; comment("told", 1)(p) })
 	p.Status = &events.CommitStatus{SHA: f.sha, State: "success", Context: "codexk8s/dev"}
 	hostile.Function{Name: "github-caller", Handler: s.Handler(), DB: f.db, SQL: f.sql}.Hear(t, hostile.Templates(t, p,
-		events.GitHubLookupRequested{RunRef: events.RunRef{RunID: p.RunID, Project: "demo", Repository: repo, Issue: f.issue}, Path: "services.yaml", Ref: "main"}))
+		events.GitHubLookupRequested{RunRef: events.RunRef{RunID: p.RunID, Project: "demo", Repository: repo, Issue: f.issue}, Path: "services.yaml", Ref: "main"},
+		events.ToolApproved{RunRef: events.RunRef{RunID: p.RunID, Project: "demo", Repository: repo, Issue: f.issue}, Tool: "labels_add", Arguments: []byte(`{"add":["bug"],"on":"issue"}`)}))
 }

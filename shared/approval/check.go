@@ -4,6 +4,7 @@ import (
 	_ "time/tzdata" // zones are the same on every machine
 
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -150,6 +151,10 @@ func (c *checker) rule(i int, r Rule) {
 	if before := c.hidden(i, r); before >= 0 {
 		c.bad("the rule is never reached: rule %d fits all that it does", at(), before+1)
 	}
+	if r.Free {
+		c.free(r, at)
+		return
+	}
 	if r.Who.isEmpty() {
 		c.bad("the rule says nobody who may decide", at())
 	}
@@ -163,6 +168,19 @@ func (c *checker) rule(i int, r Rule) {
 	}
 	c.times(r, at)
 	c.channels(r, at)
+}
+
+// free checks a rule by which nobody is asked: that is for tools, not for labels that start something, nor for what an agent
+// itself does after a yes.
+func (c *checker) free(r Rule, at func(...any) []any) {
+	for i, action := range r.Actions {
+		if !strings.HasPrefix(action, "tool:") {
+			c.bad("action %q can't be free: only tools can, such as tool:labels_*", at("actions", i), action)
+		}
+	}
+	if said := (Rule{Actions: r.Actions, Roles: r.Roles, Free: true}); !reflect.DeepEqual(r, said) {
+		c.bad("the rule is free, so nobody is asked: it can't say who, how many or by when", at())
+	}
 }
 
 // hidden is an earlier rule that matches everything this one does; -1 = none.

@@ -3,6 +3,7 @@ package approval
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"codexk8s.dev/shared/approval/words"
@@ -70,8 +71,18 @@ func (d *decision) end(s State, o Outcome) {
 	d.audit(platform, "approval."+string(s), o.Reason, "%s", r.Action)
 	d.out.Emit = append(d.out.Emit, events.Now(events.ApprovalDecided{
 		RunRef: r.RunRef, RequestID: r.ID, Kind: r.Kind, Action: r.Action, Arguments: r.Arguments, Digest: r.Digest,
-		Outcome: s, By: o.By, Option: o.Option, Text: o.Text, At: d.now,
+		Outcome: s, By: o.By, People: d.people(o.By), Option: o.Option, Text: o.Text, At: d.now,
 	}))
+}
+
+// people are those accounts of GitHub by whose votes it ended.
+func (d *decision) people(by []string) (all []events.GitHubAccount) {
+	for _, c := range d.t.Votes {
+		if !strings.HasPrefix(c.Who, approverPrefix) && slices.Contains(by, d.t.who(c)) {
+			all = append(all, events.GitHubAccount{Login: c.Who, ID: c.ID})
+		}
+	}
+	return all
 }
 
 func (in Opened) decide(d *decision) error {
@@ -93,6 +104,8 @@ func (in Opened) decide(d *decision) error {
 		d.end(Withdrawn, Outcome{Reason: RunIsOver})
 	case in.Terms == nil:
 		d.end(Denied, Outcome{Reason: NoRule})
+	case in.Terms.Free: // it was not when the agent's run was requested
+		d.end(Approved, Outcome{Reason: NeedsNobody})
 	default:
 		d.t.Terms, d.w = *in.Terms, words.In(in.Terms.Lang)
 		d.t.Told = d.t.Terms.loud(d.now)

@@ -33,6 +33,7 @@ type Deputy struct {
 type Rule struct {
 	Actions  []string        `yaml:"actions" json:"actions"`             // "tool:secret_sync", "label:*", "question", "*"
 	Roles    []string        `yaml:"roles" json:"roles,omitempty"`       // of agents; none = all
+	Free     bool            `yaml:"free" json:"free,omitempty"`         // of tools: nobody is asked; then the rule says nothing more
 	Who      Who             `yaml:"who" json:"who"`                     // may decide
 	Quorum   int             `yaml:"quorum" json:"quorum,omitempty"`     // how many must say yes; 0 = 1. A question takes one answer
 	Veto     *bool           `yaml:"veto" json:"veto,omitempty"`         // one no decides; nil = yes. Otherwise it takes as many noes as yeses
@@ -78,6 +79,7 @@ const (
 // channels their targets, dates are times.
 type Terms struct {
 	Lang     string          `json:"lang"` // en or ru
+	Free     bool            `json:"free,omitempty"`
 	Who      Who             `json:"who"`
 	Quorum   int             `json:"quorum"`
 	Veto     bool            `json:"veto"`

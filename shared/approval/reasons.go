@@ -27,6 +27,7 @@ const (
 // Why a request ended without a person's decision.
 const (
 	NoRule        = "no_rule"
+	NeedsNobody   = "needs_nobody" // by a rule that came after it was asked
 	NobodyDecided = "nobody_decided"
 	RunIsOver     = "run_is_over"
 	CommitMoved   = "commit_moved" // the same is asked about another commit

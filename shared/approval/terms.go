@@ -47,7 +47,7 @@ func For(action, role string, policies ...*Policy) *Terms {
 
 func (p *Policy) terms(r Rule) *Terms {
 	t := &Terms{
-		Who: p.who(r.Who), Quorum: cmp.Or(r.Quorum, 1), Veto: r.Veto == nil || *r.Veto, Self: cmp.Or(r.Self, SelfNever),
+		Free: r.Free, Who: p.who(r.Who), Quorum: cmp.Or(r.Quorum, 1), Veto: r.Veto == nil || *r.Veto, Self: cmp.Or(r.Self, SelfNever),
 		Deadline: r.Deadline, Remind: r.Remind, Expiry: cmp.Or(r.Expiry, ExpiryExpire),
 		Targets: targets(r.Channels), Fallback: targets(r.Fallback),
 	}

@@ -204,6 +204,7 @@ type ApprovalDecided struct {
 	Digest    string          `json:"digest"`
 	Outcome   ApprovalState   `json:"outcome"`          // a final one
 	By        []string        `json:"by,omitempty"`     // like Who of ApprovalVoteLine; empty if no person did it
+	People    []GitHubAccount `json:"people,omitempty"` // those of By who are known, by whose right it holds
 	Option    int             `json:"option,omitempty"` // of an answered question, from 1 on; 0 = Text
 	Text      string          `json:"text,omitempty"`   // the answer, the reason of a denial, or why it ended
 	At        time.Time       `json:"at"`               // UTC

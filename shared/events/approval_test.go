@@ -31,8 +31,14 @@ var approvals = []Payload{
 	},
 	ApprovalDecided{
 		RunRef: ref, RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Kind: KindQuestion, Action: "question", Arguments: json.RawMessage(`{"name":"api-key"}`),
-		Digest: "0123456789abcdef", Outcome: "answered", By: []string{"alice"}, Option: 2, Text: "Later.", At: at,
+		Digest: "0123456789abcdef", Outcome: "answered", By: []string{"alice"}, People: []GitHubAccount{{"alice", 1}}, Option: 2, Text: "Later.", At: at,
 	},
+	ToolApproved{
+		RunRef: ref, CallID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Tool: "secret_sync", Arguments: json.RawMessage(`{"name":"api-key"}`), PullRequest: 13,
+		Namespace: "codexk8s-run-0123456789ab", Stage: "dev", Role: "dev", Attempt: 1, ExpiresAt: at,
+	},
+	ToolExecuted{RunRef: ref, CallID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Tool: "secret_sync", Result: "It is there.", Reason: "kubernetes_refused"},
+	LabelApproved{RunRef: ref, Label: "run:qa", By: GitHubAccount{"alice", 1}, RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef"},
 	ApprovalDelivered{RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Version: 3, ApprovalTarget: ApprovalTarget{Channel: "slack", Target: "C0123"}},
 	ApprovalUndeliverable{
 		RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Version: 3, ApprovalTarget: ApprovalTarget{Channel: "slack", Target: "C0123"},

@@ -26,6 +26,8 @@ var Catalog = map[string][]string{
 		RunResumed{}.EventType(),
 		ApprovalRequested{}.EventType(),
 		ApprovalDecided{}.EventType(),
+		ToolExecuted{}.EventType(),
+		LabelApproved{}.EventType(),
 		RunDeadline{}.EventType(),
 		RunCheck{}.EventType(),
 		AgentStarted{}.EventType(),
@@ -52,6 +54,7 @@ var Catalog = map[string][]string{
 		AgentRequested{}.EventType(),
 		AgentStopRequested{}.EventType(),
 		EnvironmentExpired{}.EventType(),
+		ToolApproved{}.EventType(),
 	},
 	"run-observer": {
 		TypeResourceAdded,
@@ -67,6 +70,7 @@ var Catalog = map[string][]string{
 	"github-caller": {
 		GitHubChangeRequested{}.EventType(),
 		GitHubLookupRequested{}.EventType(),
+		ToolApproved{}.EventType(),
 	},
 	"timekeeper": {
 		TypePing,

@@ -53,9 +53,9 @@ type Decision struct {
 	Request   string // its id
 	Asked     string
 	Arguments string // JSON; "" = none
-	Outcome   string // approved, denied, answered, expired, withdrawn, superseded
+	Outcome   string // done or not_done of what the platform does after a yes; else approved, denied, answered, expired, withdrawn, superseded
 	By        []string
-	Answer    string // or the reason; "" = none
+	Answer    string // or the reason, or what came of it; "" = none
 }
 
 // Mark is a text that occurs in every conversation that was told the decision.

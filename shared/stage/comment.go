@@ -3,6 +3,7 @@ package stage
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"codexk8s.dev/shared/events"
@@ -61,6 +62,8 @@ func waits(r *Run) string {
 	switch {
 	case len(r.open()) == 0:
 		return "the agent's container to end"
+	case !slices.ContainsFunc(r.open(), func(a Ask) bool { return a.Answer == nil }):
+		return "the platform to do what was approved"
 	case r.WaitingFor == ForApproval:
 		return "a decision"
 	}
@@ -106,6 +109,10 @@ func outcome(a Ask) string {
 	}
 	if said := a.Said(); said != "" {
 		words += ", " + code(said)
+	}
+	if a.Result != nil {
+		word, said := a.Outcome()
+		words += ", " + strings.ReplaceAll(word, "_", " ") + ": " + code(said)
 	}
 	return words
 }
@@ -184,6 +191,8 @@ func next(p *Process, i Item) string {
 	approval, approved := i.approval()
 	_, known := p.stage(r.Stage)
 	switch {
+	case !r.State.Final() && i.Next != nil:
+		return fmt.Sprintf("%s follows when it has succeeded, as %s has approved. `%s` stops both.", code(i.Next.Label), i.Next.By.Login, p.Labels.Abort)
 	case !r.State.Final():
 		return fmt.Sprintf("`%s` stops it.", p.Labels.Abort)
 	case !known:

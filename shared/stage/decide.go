@@ -87,6 +87,7 @@ func (d *decision) finish(s State, cause, message string) {
 		d.audit(platform, "run.process_unknown", "", "it was requested by the process %s, which is not known here, and has ended by %s", g.Process, run.Process.Hash)
 	}
 	d.emit(events.RunFinished{RunRef: d.item.Ref(), State: string(s), Reason: cause})
+	d.startNext()
 	if begun {
 		var settings project.Settings
 		if d.item.Project != nil {

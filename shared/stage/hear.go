@@ -41,6 +41,8 @@ var hears = map[string]func(event.Event) (Subject, Input, error){
 	events.RunCheck{}.EventType():            ofRun(func(p events.RunCheck) (events.RunRef, Input) { return p.RunRef, CheckDue{p} }),
 	events.ApprovalRequested{}.EventType():   ofRun(func(p events.ApprovalRequested) (events.RunRef, Input) { return p.RunRef, Asked{p} }),
 	events.ApprovalDecided{}.EventType():     ofRun(func(p events.ApprovalDecided) (events.RunRef, Input) { return p.RunRef, Decided{p} }),
+	events.ToolExecuted{}.EventType():        ofRun(func(p events.ToolExecuted) (events.RunRef, Input) { return p.RunRef, Executed{p} }),
+	events.LabelApproved{}.EventType():       ofRun(func(p events.LabelApproved) (events.RunRef, Input) { return p.RunRef, Wanted{p} }),
 }
 
 // Hears are the types of events about work items, sorted.

@@ -142,6 +142,8 @@ type (
 	Asked struct{ events.ApprovalRequested }
 	// Decided says how that ended.
 	Decided struct{ events.ApprovalDecided }
+	// Executed says what came of what the platform did for the run's agent.
+	Executed struct{ events.ToolExecuted }
 )
 
 // Needs implements Input.
@@ -158,6 +160,8 @@ func (in CheckDue) Needs(string, int) Needs    { return Needs{Run: in.RunID, Ask
 func (in Asked) Needs(string, int) Needs       { return Needs{Run: in.RunID} }
 func (in Decided) Needs(string, int) Needs     { return Needs{Run: in.RunID, Asked: true} }
 
+func (in Executed) Needs(string, int) Needs { return Needs{Run: in.RunID} }
+
 func (in JobStarted) decide(d *decision)  { d.started(in.AgentStarted) }
 func (in JobDelayed) decide(d *decision)  { d.delayed(in.AgentDelayed) }
 func (in JobFailed) decide(d *decision)   { d.jobFailed(in.AgentFailed) }
@@ -168,6 +172,16 @@ func (in DeadlineDue) decide(d *decision) { d.deadline() }
 func (in CheckDue) decide(d *decision)    { d.check(in.RunCheck) }
 func (in Asked) decide(d *decision)       { d.asked(in.ApprovalRequested) }
 func (in Decided) decide(d *decision)     { d.decided(in.ApprovalDecided) }
+func (in Executed) decide(d *decision)    { d.executed(in.ToolExecuted) }
+
+// Wanted says that the run is over after which a label was to take effect that its agent wanted and a person approved.
+type Wanted struct{ events.LabelApproved }
+
+// Needs implements Input. The run is the item's newest: another one may have come meanwhile.
+func (in Wanted) Needs(string, int) Needs {
+	return Needs{Sender: Person{Login: in.By.Login, ID: in.By.ID}, Intent: wantedIntent(in.LabelApproved), Artefacts: true}
+}
+func (in Wanted) decide(d *decision) { d.wanted(in.LabelApproved) }
 
 // LabelIntent is the meaning of a label being set: which, where, and when to the second. The same act delivered by two
 // hooks has one intent. repository is the key, which outlives a rename.

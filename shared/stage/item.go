@@ -98,6 +98,7 @@ type Item struct {
 	Note     string    // what a person was told last, in Markdown, next to the state
 	Version  int64     // grows with every change of what GitHub is to show
 	Approved *Task     // what the next revise works from; nil before the first run
+	Next     *Next     // what follows on the active run; nil = nothing
 
 	Project *Project // nil = the repository belongs to none
 	// Run is the newest run, or the one that the event is about; nil if there is none.
@@ -213,6 +214,10 @@ type Grant struct {
 	Process     string   `json:"process"`     // Process.Hash of the rules that it was requested under
 	Write       []string `json:"write"`       // globs of paths that its pull request may change
 	HostedTools []string `json:"hostedTools"` // that OpenAI may run for it, by type
+	// Tools are those of package tool that its agent has, by name, and Free those of them that need nobody's yes. nil: the
+	// release before has requested it.
+	Tools []string `json:"tools"`
+	Free  []string `json:"free,omitempty"`
 }
 
 // Review is what a revise answers.

@@ -36,6 +36,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/tool"
 	"codexk8s.dev/shared/yamlfile"
 )
 
@@ -93,6 +94,8 @@ type Role struct {
 	CPU      string `yaml:"cpu"`      // Kubernetes quantity
 	Memory   string `yaml:"memory"`   // Kubernetes quantity
 	Mode     string `yaml:"mode"`     // code-only or full-env; "" = code-only
+
+	Tools []string `yaml:"tools"` // of package tool, that its agents may have; none said = all
 }
 
 // Stage is one step of the process.
@@ -106,6 +109,7 @@ type Stage struct {
 	Needs   []string      `yaml:"needs"`
 	Makes   []string      `yaml:"makes"`
 	Next    []string      `yaml:"next"`
+	Tools   []string      `yaml:"tools"` // of the role's, those that serve the stage; none said = all of them
 }
 
 // Default is the process that comes with the platform.
@@ -195,6 +199,7 @@ func (p *Process) checkRoles(source *yamlfile.File) {
 		if r.Mode != "" && r.Mode != CodeOnly && r.Mode != FullEnv {
 			bad("role %s: mode is %q, want %s or %s", r.Name, r.Mode, CodeOnly, FullEnv)
 		}
+		checkTools(r.Tools, "role "+r.Name, bad)
 		for field, quantity := range map[string]string{"cpu": r.CPU, "memory": r.Memory} {
 			if _, err := resource.ParseQuantity(quantity); err != nil {
 				bad("role %s: %s %q is no Kubernetes quantity", r.Name, field, quantity)
@@ -222,6 +227,7 @@ func (p *Process) checkStages(source *yamlfile.File, own func(string, string, ..
 		if !strings.HasPrefix(s.Label, p.Labels.Trigger) {
 			bad("stage %s: label %q does not begin with %q, so an agent could set it", s.Name, s.Label, p.Labels.Trigger)
 		}
+		checkTools(s.Tools, "stage "+s.Name, bad)
 		if s.Timeout <= 0 {
 			bad("stage %s has no timeout", s.Name)
 		}
@@ -240,6 +246,17 @@ func (p *Process) checkStages(source *yamlfile.File, own func(string, string, ..
 			if !made[n] {
 				bad("stage %s needs %q, which no stage makes: it could never be entered", s.Name, n)
 			}
+		}
+	}
+}
+
+func checkTools(names []string, whose string, bad func(string, ...any)) {
+	for i, name := range names {
+		switch {
+		case !slices.Contains(tool.Names(), name):
+			bad("%s: tool %q does not exist: want of %s", whose, name, strings.Join(tool.Names(), ", "))
+		case slices.Contains(names[:i], name):
+			bad("%s: tool %s stands twice", whose, name)
 		}
 	}
 }

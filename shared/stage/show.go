@@ -2,6 +2,7 @@ package stage
 
 import (
 	"slices"
+	"strings"
 
 	"codexk8s.dev/shared/events"
 )
@@ -10,6 +11,7 @@ import (
 type shown struct {
 	comment         string
 	on, off         []string // the labels for the state, on issue and pull request
+	trigger         []string // set on the issue by the platform, as an agent wanted and a person approved
 	answered        []string // triggers to remove from the issue
 	answeredPull    []string // triggers to remove from the pull request
 	withPullRequest bool
@@ -23,6 +25,9 @@ func show(i Item) shown {
 	}
 	if i.Run == nil {
 		return s // it has no labels of ours yet
+	}
+	if i.active() && strings.HasPrefix(i.Run.Intent, approvedIntent) {
+		s.trigger = []string{p.LabelOf(i.Run.Stage, i.Run.Kind)}
 	}
 	_, approved := i.approval()
 	approved = approved && !i.active()
@@ -54,7 +59,7 @@ func (s *shown) takeOff(labels ...string) {
 
 // differs reports whether something has to change on GitHub. A trigger that has already been removed needs no change.
 func (s shown) differs(from shown) bool {
-	return s.comment != from.comment || !slices.Equal(s.on, from.on) || s.withPullRequest != from.withPullRequest ||
+	return s.comment != from.comment || !slices.Equal(s.on, from.on) || !slices.Equal(s.trigger, from.trigger) || s.withPullRequest != from.withPullRequest ||
 		!subset(s.answered, from.answered) || !subset(s.answeredPull, from.answeredPull)
 }
 
@@ -75,7 +80,7 @@ func (d *decision) tell(before Item) {
 	c := events.GitHubChangeRequested{
 		Repository: d.item.Repository, RepositoryID: d.item.RepositoryID, Issue: d.item.Issue, PullRequest: d.item.PullRequest,
 		Version: d.item.Version, Comment: now.comment, Status: d.status, Base: d.base,
-		On: now.on, Off: slices.Concat(now.off, now.answered),
+		On: slices.Concat(now.on, now.trigger), Off: slices.Concat(now.off, now.answered),
 	}
 	if now.withPullRequest {
 		c.PullOn, c.PullOff = now.on, slices.Concat(now.off, now.answeredPull)

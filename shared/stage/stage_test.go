@@ -22,17 +22,21 @@ func TestDefaultProcessIsValid(t *testing.T) {
 
 func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 	cases := map[string]struct{ old, new, want string }{
-		"unknown field":     {"    timeout: 60m", "    timeout: 60m\n    colour: red", "line 40: the key colour is not known here"},
-		"no time-out":       {"    timeout: 60m\n", "", "line 36: stage dev has no timeout"},
-		"unknown role":      {"    role: dev\n", "    role: devil\n", `line 36: stage dev: role "devil" does not exist`},
-		"unknown next":      {"    next: []", "    next: [qa]", `line 36: stage dev: next stage "qa" does not exist`},
-		"unreachable":       {"    needs: []", "    needs: [plan]", `line 36: stage dev needs "plan", which no stage makes`},
-		"makes nothing":     {"    makes: [pull_request]", "    makes: []", "line 36: stage dev makes nothing"},
-		"label owned twice": {"    label: run:dev\n", "    label: run:abort\n", `line 36: label "run:abort" belongs to both abort and stage dev`},
+		"unknown field":     {"    timeout: 60m", "    timeout: 60m\n    colour: red", "line 44: the key colour is not known here"},
+		"no time-out":       {"    timeout: 60m\n", "", "line 40: stage dev has no timeout"},
+		"unknown role":      {"    role: dev\n", "    role: devil\n", `line 40: stage dev: role "devil" does not exist`},
+		"unknown next":      {"    next: []", "    next: [qa]", `line 40: stage dev: next stage "qa" does not exist`},
+		"unreachable":       {"    needs: []", "    needs: [plan]", `line 40: stage dev needs "plan", which no stage makes`},
+		"makes nothing":     {"    makes: [pull_request]", "    makes: []", "line 40: stage dev makes nothing"},
+		"label owned twice": {"    label: run:dev\n", "    label: run:abort\n", `line 40: label "run:abort" belongs to both abort and stage dev`},
 		"agent may set it":  {"    label: run:dev\n", "    label: state:dev\n", `label "state:dev" does not begin with "run:"`},
 		"stops nothing":     {`  abort: "run:abort"`, `  abort: "stop"`, `line 9: labels.abort "stop" does not begin with "run:"`},
 		"no parallel":       {"    parallel: 2\n", "    parallel: 0\n", "line 27: role dev: parallel is 0"},
 		"bad quantity":      {"    memory: 2Gi", "    memory: lots", `memory "lots" is no Kubernetes quantity`},
+		"unknown tool":      {"    mode: code-only", "    mode: code-only\n    tools: [vote]", "line 27: role dev: tool \"vote\" does not exist"},
+		"tool twice":        {"    timeout: 60m", "    timeout: 60m\n    tools: [ask, ask]", "line 40: stage dev: tool ask stands twice"},
+		"label for nothing": {`"tool:labels_*"`, `"label:*"`, "line 64: action \"label:*\" can't be free"},
+		"free and asked":    {"      free: true", "      free: true\n      quorum: 2", "line 64: the rule is free, so nobody is asked"},
 		"bad mode":          {"    mode: code-only", "    mode: full", "line 27: role dev: mode is \"full\", want code-only or full-env"},
 		"default model":     {"  default: gpt-5.4", "  default: gpt-0", `models.default "gpt-0" is not among`},
 		"version":           {"version: 1", "version: 2", "version is 2, this release reads 1"},
@@ -278,7 +282,9 @@ func TestWhatARunMayDoIsFixed(t *testing.T) {
 	if err != nil || item.Run == nil {
 		t.Fatalf("%+v, %v", item.Run, err)
 	}
-	if diff := cmp.Diff(&Grant{Process: p.Hash, Write: []string{"**"}, HostedTools: []string{"web_search"}}, item.Run.Grant); diff != "" || len(p.Hash) != 64 {
+	if diff := cmp.Diff(&Grant{Process: p.Hash, Write: []string{"**"}, HostedTools: []string{"web_search"},
+		Tools: []string{"ask", "request_approval", "status_report", "run_history", "labels_list", "labels_add", "labels_remove", "labels_transition", "secret_sync"},
+		Free:  []string{"labels_add", "labels_remove", "labels_transition"}}, item.Run.Grant); diff != "" || len(p.Hash) != 64 {
 		t.Errorf("process %q (-want +got):\n%s", p.Hash, diff)
 	}
 }

@@ -237,6 +237,7 @@ func (d *decision) request(t Trigger, by, intent string, review *Review) {
 	id := events.DeriveID("run", intent)
 	task := *d.approvedTask()
 	task.compare(d.item.Title, d.item.Body, "")
+	tools, free := d.p.tools(s, settings)
 	d.item.Run = &Run{
 		ID: id, Project: d.item.Project.ID, Stage: t.Stage, Kind: t.Kind, Role: s.Role,
 		State:       Requested,
@@ -246,7 +247,7 @@ func (d *decision) request(t Trigger, by, intent string, review *Review) {
 		RequestedBy: by, Intent: intent, Task: &task, Review: review, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),
 		Process:   d.p,
-		Grant:     &Grant{Process: d.p.Hash, Write: s.Write, HostedTools: append([]string{}, settings.HostedTools...)},
+		Grant:     &Grant{Process: d.p.Hash, Write: s.Write, HostedTools: append([]string{}, settings.HostedTools...), Tools: tools, Free: free},
 	}
 	if t.Kind != events.KindRevise { // which continues from its branch
 		d.base = d.item.BaseBranch

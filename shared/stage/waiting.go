@@ -21,6 +21,7 @@ type Ask struct {
 	Digest    string              `json:"digest"` // as people see it
 	At        time.Time           `json:"at"`
 	Answer    *Answer             `json:"answer,omitempty"` // nil = none yet
+	Result    *Result             `json:"result,omitempty"` // nil = none yet, or the platform does nothing after the answer
 }
 
 // An Answer is how an Ask ended.
@@ -55,7 +56,12 @@ func (a Ask) Told() string {
 	if len(a.Answer.By) > 0 {
 		words += " by " + strings.Join(a.Answer.By, ", ")
 	}
-	if said := a.Said(); said != "" {
+	switch _, said := a.Outcome(); {
+	case a.Result != nil && a.Result.Reason == "":
+		words += ", and done: " + said
+	case a.Result != nil:
+		words += ", and could not be done: " + said
+	case said != "":
 		words += ": " + said
 	}
 	return strings.TrimRight(words, ".") + "."
@@ -69,10 +75,10 @@ func (a Ask) Said() string {
 	return a.Answer.Text
 }
 
-// open are the asks without an answer.
+// open are the asks that still wait for an answer or a result.
 func (r *Run) open() (open []Ask) {
 	for _, a := range r.Asks {
-		if a.Answer == nil {
+		if !a.settled() {
 			open = append(open, a)
 		}
 	}
@@ -179,6 +185,7 @@ func (d *decision) decided(in events.ApprovalDecided) {
 	asked = run.ask(in.RequestID)
 	asked.Answer = &Answer{Outcome: in.Outcome, By: in.By, Option: in.Option, Text: in.Text, At: in.At}
 	d.audit(platform, "run.answered", string(in.Outcome), "request %s: %s", in.RequestID, asked.Title)
+	d.approved(asked, in)
 	if len(run.open()) > 0 {
 		run.WaitingFor = run.waitsFor()
 	}

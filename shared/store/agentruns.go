@@ -33,6 +33,7 @@ type AgentRun struct {
 	Stage        string
 	Kind         events.Kind
 	Role         string
+	Attempt      int // how many Jobs it had before this one
 	Engine       string
 	Model        string
 	Reasoning    string
@@ -40,6 +41,8 @@ type AgentRun struct {
 	Review       *stage.Review // what a revise answers; nil = none
 	// Instructions are the project's own rules for agents, from its settings.
 	Instructions string
+	Labels       []string // of the issue, as last told by GitHub
+	PullLabels   []string // of the pull request
 	// Grant is what it may do; nil for a run of the previous release, which may do what process and project say now.
 	Grant         *stage.Grant
 	HeadSHA       string `db:"head_sha"`        // of the pull request's branch; "" = none is known
@@ -61,7 +64,7 @@ func (r AgentRun) Ref() events.RunRef {
 // AgentRun reads a run for its agent; ErrNotFound when there is none, or id is no UUID.
 func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 	rows, err := db.pool.Query(ctx, `
-		SELECT r.id::text AS id, r.state, r.reason, r.namespace, r.project_id, r.repository, r.issue,
+		SELECT r.id::text AS id, r.attempt, r.state, r.reason, r.namespace, r.project_id, r.repository, r.issue,
 		       coalesce(b.name, w.full_name) AS full_name, coalesce(b.github_id, 0) AS github_id, coalesce(b.clone_url, w.clone_url) AS clone_url,
 		       coalesce(r.task ->> 'title', w.title) AS title, coalesce(r.task ->> 'body', w.body) AS body,
 		       w.url, w.base_branch, r.base_commit, w.pull_request,
@@ -69,6 +72,7 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, r.review,
 		       coalesce(p.settings ->> 'instructions', '') AS instructions,
 		       coalesce(p.settings ->> 'hiddenText', '') AS hidden_text,
+		       w.labels, ARRAY(SELECT jsonb_array_elements_text(coalesce(nullif(w.pull -> 'labels', 'null'), '[]'))) AS pull_labels,
 		       r.granted AS grant, r.asks, w.head_sha, r.requested_by,
 		       coalesce((SELECT m.github_id
 		                 FROM members m

@@ -15,7 +15,8 @@
 //	started|finished REPO#N [JOB]        what Kubernetes says of the run's Job, the first unless said
 //	failed REPO#N REASON [JOB]
 //	restart REPO#N                       the run's next Job starts
-//	ask REPO#N approval|question TITLE [unheard]      the agent asks people; unheard: the news of that is yet to come
+//	ask REPO#N approval|question TITLE [ACTION] [unheard]   the agent asks people, about tool:NAME or label:NAME, say; unheard: the news of that is yet to come
+//	executed REPO#N TITLE [REASON]       the platform has done what was approved, or can't for the reason
 //	decided REPO#N TITLE OUTCOME [WHO]   what has become of it
 //	lookup REPO#N none|REASON            there is no services.yaml, or it can't be had
 //	lookup REPO#N found NAME=IMAGE … [JOB]     services.yaml, with these services

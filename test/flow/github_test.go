@@ -259,6 +259,10 @@ func detail(p events.Payload) string {
 			return " " + strings.TrimSpace(p.State+" "+p.Reason)
 		case events.RunWaiting:
 			return " " + p.For
+		case events.ToolApproved:
+			return " " + p.Tool
+		case events.LabelApproved:
+			return " " + p.Label + " by " + p.By.Login
 		case events.GitHubLookupRequested:
 			return " " + p.Path + " at " + p.Ref
 		case events.AgentRequested:

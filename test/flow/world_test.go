@@ -107,8 +107,21 @@ func (w *world) play(line string) {
 	case "decided":
 		_, ref := w.ofRun(f[1])
 		r := w.request(ref, f[2])
-		w.happen(events.ApprovalDecided{RunRef: ref, RequestID: r.ID, Kind: r.Kind, Action: r.Action, Digest: r.Digest,
-			Outcome: events.ApprovalState(f[3]), By: f[4:], At: w.now})
+		d := events.ApprovalDecided{RunRef: ref, RequestID: r.ID, Kind: r.Kind, Action: r.Action, Digest: r.Digest,
+			Outcome: events.ApprovalState(f[3]), By: f[4:], At: w.now}
+		for _, who := range d.By {
+			if !strings.HasPrefix(who, "http:") {
+				d.People = append(d.People, events.GitHubAccount{Login: who})
+			}
+		}
+		w.happen(d)
+	case "executed":
+		_, ref := w.ofRun(f[1])
+		t := events.ToolExecuted{RunRef: ref, CallID: w.request(ref, f[2]).ID, Result: "What came of it."}
+		if len(f) > 3 {
+			t.Reason = f[3]
+		}
+		w.happen(t)
 	case "lookup":
 		w.lookup(f)
 	case "report":
@@ -154,8 +167,14 @@ func (w *world) processOf(repository string) *stage.Process {
 // ask is agent-gateway's word: what was asked is stored, and an event tells of it.
 func (w *world) ask(f []string) {
 	_, ref := w.ofRun(f[1])
+	action := "of:" + f[3]
+	for _, word := range f[4:] {
+		if strings.Contains(word, ":") {
+			action = word
+		}
+	}
 	r, err := approval.Seal(events.ApprovalRequested{
-		RunRef: ref, Kind: events.ApprovalKind(f[2]), Action: "of:" + f[3], Title: f[3], FreeText: f[2] == "question", At: w.now,
+		RunRef: ref, Kind: events.ApprovalKind(f[2]), Action: action, Title: f[3], FreeText: f[2] == "question", At: w.now,
 	})
 	w.check(err)
 	if !slices.ContainsFunc(w.asked[ref.RunID], func(a events.ApprovalRequested) bool { return a.ID == r.ID }) {
@@ -351,6 +370,8 @@ func (w *world) follow(d events.Decision) {
 			w.admit(p.Project)
 		case events.RunResumed:
 			w.admit(p.Project)
+		case events.LabelApproved:
+			w.happen(p)
 		}
 	}
 }

@@ -11,6 +11,7 @@ var english = Words{
 	},
 	Because: map[string]string{
 		"no_rule":        "Denied: the policy has no rule for this.",
+		"needs_nobody":   "Approved: by the policy this needs nobody's yes any more.",
 		"nobody_decided": "Denied: nobody decided in time, and by the policy that is a no.",
 	},
 	Refused: map[string]string{

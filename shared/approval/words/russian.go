@@ -11,6 +11,7 @@ var russian = Words{
 	},
 	Because: map[string]string{
 		"no_rule":        "Отклонено: для этого в политике нет правила.",
+		"needs_nobody":   "Одобрено: по политике это больше не требует согласия.",
 		"nobody_decided": "Отклонено: никто не решил вовремя, а по политике это отказ.",
 	},
 	Refused: map[string]string{

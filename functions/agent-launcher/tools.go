@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"codexk8s.dev/shared/agentpod"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/kube/gvr"
+	"codexk8s.dev/shared/reason"
+	"codexk8s.dev/shared/tool"
+)
+
+// toolApproved does what an agent's tool does beside it on Kubernetes. What can't work is told the agent, once; an outage
+// is an error, and the event comes again. Other tools are other functions'.
+func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.ToolApproved) ([]event.Event, error) {
+	return h.once(ctx, e, t.RunRef, func(ctx context.Context) (events.Decision, error) {
+		do := map[string]func(context.Context, events.ToolApproved) (string, error){
+			tool.SecretSync: h.syncSecret,
+		}[t.Tool]
+		if do == nil {
+			return events.Decision{}, nil
+		}
+		known, err := h.db.RunStatus(ctx, t.RunID)
+		if err != nil {
+			return events.Decision{}, err
+		}
+		if known.State == "" || !known.Finished.IsZero() {
+			return executed(t, "run_is_over", "The run was over before it was done."), nil
+		}
+		result, err := do(ctx, t)
+		var refusal *agentpod.Refusal
+		var delay *agentpod.Delay
+		switch {
+		case errors.As(err, &delay):
+			return events.Decision{}, h.soon("%s", delay.Message)
+		case errors.As(err, &refusal):
+			return executed(t, refusal.Reason, refusal.Message), nil
+		case err != nil && kube.Refused(err):
+			return executed(t, reason.KubernetesRefused, kube.Message(err)), nil
+		case err != nil:
+			return events.Decision{}, err
+		}
+		return executed(t, "", result), nil
+	})
+}
+
+// executed says what came of a tool; cause is "" when it is done.
+func executed(t events.ToolApproved, cause, result string) events.Decision {
+	return events.Decision{
+		Emit:  []events.Draft{events.Now(events.ToolExecuted{RunRef: t.RunRef, CallID: t.CallID, Tool: t.Tool, Result: result, Reason: cause})},
+		Audit: []events.Record{{Actor: actor, Action: "tool.executed", Run: t.RunID, Reason: cause, Detail: fmt.Sprintf("%s %s: %s", t.Tool, t.CallID, result)}},
+	}
+}
+
+// syncSecret puts a random value into a Secret. The value is known to nobody: it is written, and never read or told.
+func (h *handler) syncSecret(ctx context.Context, t events.ToolApproved) (string, error) {
+	var s tool.SecretRequest
+	if err := tool.Read(t.Arguments, &s); err != nil {
+		return "", &agentpod.Refusal{Reason: reason.InvalidRequest, Message: err.Error()}
+	}
+	if err := h.home(ctx, t); err != nil {
+		return "", err
+	}
+	secret := agentpod.Secret(t, s.Name, tool.SecretKey, random())
+	if s.Rotate {
+		return fmt.Sprintf("The Secret %s has a new random value under the key %s.", s.Name, tool.SecretKey), h.put(ctx, secret)
+	}
+	err := h.cluster.Create(ctx, secret.Resource, secret.Value)
+	if apierrors.IsAlreadyExists(err) {
+		return fmt.Sprintf("The Secret %s is there already, with a value under the key %s; it is left as it is.", s.Name, tool.SecretKey), nil
+	}
+	return fmt.Sprintf("The Secret %s is made, with a random value under the key %s.", s.Name, tool.SecretKey), err
+}
+
+// random is a value that nobody guesses: 32 bytes, base64url.
+func random() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// home makes the run's namespace, if it is gone since the run waits.
+func (h *handler) home(ctx context.Context, t events.ToolApproved) error {
+	o, err := agentpod.Home(t)
+	if err != nil {
+		return err
+	}
+	if err = h.cluster.Create(ctx, o.Resource, o.Value); !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, gvr.Namespaces, "", t.Namespace)
+	switch {
+	case err != nil:
+		return err
+	case ns == nil:
+		return h.soon("namespace %s is gone again", t.Namespace)
+	case ns.DeletionTimestamp != nil:
+		if err := agentpod.Departing(ns, h.cluster.Now()); err != nil {
+			return err
+		}
+		return h.soon("namespace %s is being removed", t.Namespace)
+	}
+	return agentpod.Reusable(ns, events.AgentRequested{RunRef: t.RunRef})
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/stage"
+	"codexk8s.dev/shared/tool"
+)
+
+// toolApproved changes the labels that an agent wanted changed, on its own issue or pull request. What GitHub refuses is
+// told the agent, once; an outage or a limit is an error, and the event comes again. Other tools are other functions'.
+func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.ToolApproved) ([]event.Event, error) {
+	home, err := h.db.Repository(ctx, t.RepositoryID, t.Repository)
+	if err != nil {
+		return nil, err
+	}
+	c := newChange(events.GitHubChangeRequested{Repository: t.Repository, RepositoryID: t.RepositoryID, Issue: t.Issue, PullRequest: t.PullRequest, RunID: t.RunID}, home)
+	c.login, c.now = h.clients.Login, h.db.Now
+	return h.db.Act(ctx, e, c.key(), func(ctx context.Context) (events.Decision, error) {
+		switch t.Tool {
+		case tool.LabelsAdd, tool.LabelsRemove, tool.LabelsTransition:
+		default:
+			return events.Decision{}, nil
+		}
+		known, err := h.db.RunStatus(ctx, t.RunID)
+		if err != nil {
+			return events.Decision{}, err
+		}
+		if known.State == "" || known.State == stage.Cancelled {
+			return executed(t, "run_is_over", "The run was stopped before it was done."), nil
+		}
+		err = h.changeLabels(ctx, c, t)
+		var refused *github.Refused
+		switch why, void := moot(err); {
+		case err == nil:
+			return executed(t, "", strings.Join(append(c.steps, "The labels are as you wanted them."), "; ")), nil
+		case void:
+			return executed(t, why, err.Error()), nil
+		case errors.As(err, &refused) && !temporary(err):
+			return executed(t, "github_refused", refused.Message), nil
+		}
+		return events.Decision{}, h.explain(ctx, e, c, err)
+	})
+}
+
+// executed says what came of a tool; cause is "" when it is done.
+func executed(t events.ToolApproved, cause, result string) events.Decision {
+	return events.Decision{
+		Emit:  []events.Draft{events.Now(events.ToolExecuted{RunRef: t.RunRef, CallID: t.CallID, Tool: t.Tool, Result: result, Reason: cause})},
+		Audit: []events.Record{{Actor: "function:github-caller", Action: "tool.executed", Run: t.RunID, Reason: cause, Detail: fmt.Sprintf("%s %s: %s", t.Tool, t.CallID, result)}},
+	}
+}
+
+// changeLabels brings the labels about, beside whatever else of the work item is being shown.
+func (h *handler) changeLabels(ctx context.Context, c *change, t events.ToolApproved) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, actFor)
+	defer cancel()
+	var want tool.LabelChange
+	if err := tool.Read(t.Arguments, &want); err != nil {
+		return &github.Refused{Message: err.Error()}
+	}
+	number := c.Issue
+	if want.On == tool.OnPullRequest {
+		number = t.PullRequest
+	}
+	if c.client, err = h.client(ctx, c.Repository); err != nil {
+		return err
+	}
+	if c.view, err = h.db.GitHubView(ctx, c.home.Key, c.Issue); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.view.Close(ctx)) }()
+	c.try("labels", func() error { return c.relabel(ctx, number, want.Add, want.Remove) })
+	return h.noteLimit(ctx, c.client, c.failed.err())
+}
