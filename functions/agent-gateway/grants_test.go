@@ -134,7 +134,7 @@ func TestAYesIsUsedOnce(t *testing.T) {
 		}
 		settle()
 	}
-	for _, arguments := range []string{`{}`, `{"name":"run"}`, `{"name":"database"}`, `{"name":"A"}`, `{"name":"../x"}`, `{"name":"x","value":"y"}`, `{"name":"` + strings.Repeat("x", 60) + `"}`} {
+	for _, arguments := range []string{`{}`, `{"name":"run"}`, `{"name":"A"}`, `{"name":"../x"}`, `{"name":"x","value":"y"}`, `{"name":"` + strings.Repeat("x", 60) + `"}`} {
 		if got := f.use("secret_sync", arguments); !got.IsError || got.Waits {
 			t.Errorf("%s: %+v", arguments, got)
 		}

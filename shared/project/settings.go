@@ -32,9 +32,6 @@ type Settings struct {
 	// Approvals has rules that take precedence over the process's.
 	Approvals *approval.Policy `yaml:"approvals" json:"approvals,omitempty"`
 
-	// Database is the Secret that holds the address of a Postgres, with the rights to make databases for runs there.
-	Database string `yaml:"database" json:"database,omitempty"`
-
 	HostedTools []string `yaml:"hostedTools" json:"hostedTools,omitempty"` // that OpenAI may run for agents, outside of their network
 }
 

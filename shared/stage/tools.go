@@ -18,7 +18,7 @@ import (
 func (p *Process) tools(s Stage, settings project.Settings) (names, free []string) {
 	names = []string{}
 	for _, t := range tool.All() {
-		if !allows(p.Role(s.Role).Tools, t.Name) || !allows(s.Tools, t.Name) || t.Name == tool.DatabaseLifecycle && settings.Database == "" {
+		if !allows(p.Role(s.Role).Tools, t.Name) || !allows(s.Tools, t.Name) {
 			continue
 		}
 		if t.Action != "" {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"slices"
 )
 
 // A SecretRequest is with what secret_sync is carried out: a random value in a Secret of the run's namespace, whose name is
@@ -17,11 +16,8 @@ type SecretRequest struct {
 // SecretKey is under which a Secret has its value.
 const SecretKey = "value"
 
-// DatabaseSecret is the Secret with the address of the run's database.
-const DatabaseSecret = "database"
-
-// reservedSecrets are the platform's own in a run's namespace.
-var reservedSecrets = []string{"run", DatabaseSecret}
+// runSecret is the platform's own in a run's namespace: it holds the run token.
+const runSecret = "run"
 
 var secretName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,48}[a-z0-9])?$`)
 
@@ -49,7 +45,7 @@ func secretSync(run Run, arguments json.RawMessage) (Outcome, error) {
 	switch {
 	case !secretName.MatchString(a.Name):
 		return Outcome{}, fmt.Errorf("name: %q is no name like session-key: lower-case letters, digits and inner hyphens, at most 50", a.Name)
-	case slices.Contains(reservedSecrets, a.Name):
+	case a.Name == runSecret:
 		return Outcome{}, fmt.Errorf("name: %q is the platform's own, take another one", a.Name)
 	}
 	title := fmt.Sprintf("Make a random value and keep it as the Secret %q beside the agent", a.Name)

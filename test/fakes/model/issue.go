@@ -1,6 +1,7 @@
 package model
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
@@ -11,7 +12,8 @@ import (
 // answered in it.
 //
 // An issue with a line like "Ask first: Which words? Bonjour | Salut" has it ask that, where it is offered the tool,
-// and go by the answer.
+// and go by the answer. Each line like `Use first: secret_sync {"name":"session-key"}` has it call that tool, one after the
+// other, each when the call before has its answer.
 //
 // An issue like "Add a greeting in French" gets a greeting, greetings/french.txt; every other one gets a page of
 // Markdown that repeats what was asked.
@@ -34,6 +36,13 @@ func planIssue(t Task) ([]Step, string) {
 			question["options"] = options
 		}
 		return []Step{{List: "."}, {Call: &Call{Tool: "ask", Arguments: question}}}, "Asked."
+	}
+	if uses := useFirst.FindAllStringSubmatch(t.Body, -1); len(t.Answers) < len(uses) {
+		use := uses[len(t.Answers)]
+		arguments := map[string]any{}
+		if json.Unmarshal([]byte(use[2]), &arguments) == nil {
+			return []Step{{List: "."}, {Call: &Call{Tool: use[1], Arguments: arguments}}}, "Asked."
+		}
 	}
 	file := planFile(t)
 	steps := []Step{{List: "."}}
@@ -65,6 +74,7 @@ func planFile(t Task) File {
 
 var (
 	askFirst      = regexp.MustCompile(`(?m)^Ask first: (.+\?)[ \t]*(.*)$`)
+	useFirst      = regexp.MustCompile(`(?m)^Use first: ([a-z_]+) (\{.*\})[ \t\r]*$`)
 	greetingTitle = regexp.MustCompile(`(?i)\bgreeting in ([a-z]+)`)
 	quotedText    = regexp.MustCompile("[\"“«`]([^\"”»`\n]{1,80})[\"”»`]")
 )

@@ -1,0 +1,105 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/kube/gvr"
+	"codexk8s.dev/shared/stage"
+	"codexk8s.dev/shared/tool"
+	fakechat "codexk8s.dev/test/fakes/chat"
+	"codexk8s.dev/test/local/pg/pgtest"
+	"codexk8s.dev/test/local/stack"
+)
+
+// TestWhatPeopleApproveIsDoneOnce: Codex wants a Secret, the run waits without a pod, a click approves it, the platform makes
+// the Secret, and the same conversation goes on to its pull request. The value is nowhere but in the Secret.
+func TestWhatPeopleApproveIsDoneOnce(t *testing.T) {
+	codex, err := stack.FindCodex()
+	if err != nil || codex == "" {
+		t.Fatalf("there is no Codex CLI: run make tools (%v)", err)
+	}
+	s, err := stack.Start(t.Context(), stack.Options{Codex: codex})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errors.New("5 minutes are over"))
+	defer cancel()
+	issue, err := s.GitHub.CreateIssue(stack.Repository, stack.IssueTitle, "One more language.\n\nUse first: secret_sync {\"name\":\"session-key\",\"justification\":\"The tests need one.\"}", stack.Owner)
+	if err == nil {
+		err = s.GitHub.AddLabel(stack.Repository, issue, stack.LabelDev, stack.Owner)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	sql := pgtest.Open(t, s.Platform.DatabaseURL())
+	defer func() {
+		if t.Failed() {
+			t.Logf("runs: %q, audit: %q", sql.Lines(`SELECT concat_ws(' ', state, waiting_for, attempt, asks) FROM runs`), sql.Lines(`SELECT action || ' ' || reason || ' ' || detail FROM audit ORDER BY seq`))
+			s.WriteTails(t.Output(), 25)
+		}
+	}()
+	var post fakechat.Post
+	await(ctx, t, "the request in Telegram", func() bool {
+		all := s.Chat.Posts(fakechat.Telegram)
+		if len(all) > 0 {
+			post = all[0]
+		}
+		return len(all) > 0
+	})
+	await(ctx, t, "the run to wait, its Job over", func() bool {
+		return pgtest.One[int](sql, `SELECT count(*) FROM runs WHERE issue = $1 AND state = 'waiting' AND job_over`, issue) == 1
+	})
+	cluster, err := kube.Open(s.Platform.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := func() *corev1.Secret {
+		got, err := kube.Get[corev1.Secret](ctx, cluster, gvr.Secrets, pgtest.One[string](sql, `SELECT namespace FROM runs WHERE issue = $1`, issue), "session-key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if secret() != nil || !strings.Contains(post.Text, "session-key") {
+		t.Fatalf("before anybody has approved: the Secret is %v, and Telegram shows %q", secret(), post.Text)
+	}
+	if _, err := s.Chat.Click(ctx, post, "Approve", stack.Owner); err != nil {
+		t.Fatal(err)
+	}
+	await(ctx, t, "the end of the run", func() bool {
+		return stage.State(pgtest.One[string](sql, `SELECT state FROM runs WHERE issue = $1`, issue)).Final()
+	})
+	if diff := cmp.Diff([]string{"succeeded 1"}, sql.Lines(`SELECT state || ' ' || attempt FROM runs WHERE issue = $1`, issue)); diff != "" {
+		t.Errorf("one run with two Jobs (-want +got):\n%s", diff)
+	}
+	made := secret()
+	if made == nil || len(made.Data[tool.SecretKey]) != 43 {
+		t.Fatalf("the Secret is %v", made)
+	}
+	for what, query := range map[string]string{
+		"an approved tool": `SELECT count(*) FROM events WHERE type = 'dev.codexk8s.tool.approved'`, "its result": `SELECT count(*) FROM events WHERE type = 'dev.codexk8s.tool.executed'`,
+	} {
+		if n := pgtest.One[int](sql, query); n != 1 {
+			t.Errorf("%s is there %d times", what, n)
+		}
+	}
+	value := string(made.Data[tool.SecretKey])
+	for _, query := range []string{
+		`SELECT convert_from(data, 'UTF8') FROM events`, `SELECT detail FROM audit`, `SELECT text FROM run_logs`, `SELECT asks::text FROM runs`, `SELECT ticket::text FROM approvals`,
+	} {
+		for _, row := range sql.Lines(query) {
+			if strings.Contains(row, value) {
+				t.Errorf("%s tells the value", query)
+			}
+		}
+	}
+}
