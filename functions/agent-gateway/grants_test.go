@@ -18,7 +18,8 @@ func (f *fixture) grant(tools, free string) {
 
 const labelTools = `["labels_list","labels_add","labels_remove","labels_transition"]`
 
-// A tool that the run's grant doesn't name is not there: not listed, and an unknown one when it is called, which the audit tells.
+// A tool that the run's grant doesn't name is not there: not listed, and an unknown one when it is called, which the
+// audit tells.
 func TestToolsOutsideOfTheGrant(t *testing.T) {
 	f := setup(t)
 	f.grant(`["ask","secret_sync"]`, `[]`)

@@ -136,7 +136,8 @@ func toolsOf(run store.AgentRun) []string {
 	return run.Grant.Tools
 }
 
-// auditUnknown writes down that the agent calls a tool which its run doesn't have. It is answered as one that there is not.
+// auditUnknown writes down that the agent calls a tool which its run doesn't have. It is answered as one that there is
+// not.
 func (h *handler) auditUnknown(run store.AgentRun) mcp.Middleware {
 	return func(next mcp.MethodHandler) mcp.MethodHandler {
 		return func(ctx context.Context, method string, r mcp.Request) (mcp.Result, error) {

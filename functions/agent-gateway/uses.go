@@ -73,8 +73,8 @@ func (h *handler) ask(ctx context.Context, c *call, r events.ApprovalRequested) 
 	return fmt.Sprintf("People are asked: request %s. Your work pauses here, and goes on in a new container when they have decided; you are told then. Do nothing more now.", r.ID), nil
 }
 
-// unused is the request by which the run asks that now, and what it has asked by it. A yes is used once: where the platform
-// has done something else with the same tool since, the same is another request.
+// unused is the request by which the run asks that now, and what it has asked by it. A yes is used once: where the
+// platform has done something else with the same tool since, the same is another request.
 func unused(asks []stage.Ask, r events.ApprovalRequested) (events.ApprovalRequested, *stage.Ask, error) {
 	for {
 		i := slices.IndexFunc(asks, func(a stage.Ask) bool { return a.ID == r.ID })

@@ -19,8 +19,8 @@ import (
 	"codexk8s.dev/shared/tool"
 )
 
-// toolApproved does what an agent's tool does beside it on Kubernetes. What can't work is told the agent, once; an outage
-// is an error, and the event comes again. Other tools are other functions'.
+// toolApproved does what an agent's tool does beside it on Kubernetes. What can't work is told the agent, once; an
+// outage is an error, and the event comes again. Other tools are other functions'.
 func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.ToolApproved) ([]event.Event, error) {
 	return h.once(ctx, e, t.RunRef, func(ctx context.Context) (events.Decision, error) {
 		do := map[string]func(context.Context, events.ToolApproved) (string, error){

@@ -45,7 +45,8 @@ func (f *fixture) told() (t events.ToolExecuted) {
 	return t
 }
 
-// A Secret is made once, in a namespace that is made again if it is gone; only a rotation changes it. Its value is nowhere else.
+// A Secret is made once, in a namespace that is made again if it is gone; only a rotation changes it. Its value is
+// nowhere else.
 func TestASecretIsMade(t *testing.T) {
 	f := setup(t)
 	f.waits()

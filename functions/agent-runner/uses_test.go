@@ -11,7 +11,8 @@ import (
 	"codexk8s.dev/shared/tool"
 )
 
-// What people have approved is done when the next pod begins: the agent is told so, and what came of it, and asks no more.
+// What people have approved is done when the next pod begins: the agent is told so, and what came of it, and asks no
+// more.
 func TestAnAgentIsToldWhatWasDone(t *testing.T) {
 	t.Parallel()
 	for _, engine := range []string{"builtin", "codex"} {

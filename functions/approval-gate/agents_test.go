@@ -10,8 +10,9 @@ import (
 	"codexk8s.dev/test/local/pg/pgtest"
 )
 
-// An agent can't decide what it asks: not by a comment of the App as which it works, whatever role the App's account was
-// given, nor by a comment that a program writes in a person's name, nor by a chat account that is linked to a program.
+// An agent can't decide what it asks: not by a comment of the App as which it works, whatever role the App's account
+// was given, nor by a comment that a program writes in a person's name, nor by a chat account that is linked to a
+// program.
 func TestAnAgentNeverVotes(t *testing.T) {
 	f := setup(t, pgtest.New(t))
 	f.sql.Do(`INSERT INTO members (project_id, login, role, github_id) VALUES ('demo', 'codexk8s[bot]', 'owner', 900), ('*', 'codexk8s[bot]', 'owner', 900)`)

@@ -92,8 +92,8 @@ func (c *change) labels(ctx context.Context, number int, on, off []string) error
 	return c.view.Save(ctx, part, c.Version)
 }
 
-// relabel compares the labels that are there with those wanted and changes the difference. Taking off comes first, so that
-// nothing ever shows two states. Names of labels have no case.
+// relabel compares the labels that are there with those wanted and changes the difference. Taking off comes first, so
+// that nothing ever shows two states. Names of labels have no case.
 func (c *change) relabel(ctx context.Context, number int, on, off []string) error {
 	there, err := c.labelsOf(ctx, number)
 	if err != nil {

@@ -14,8 +14,9 @@ import (
 	"codexk8s.dev/shared/tool"
 )
 
-// toolApproved changes the labels that an agent wanted changed, on its own issue or pull request. What GitHub refuses is
-// told the agent, once; an outage or a limit is an error, and the event comes again. Other tools are other functions'.
+// toolApproved changes the labels that an agent wanted changed, on its own issue or pull request. What GitHub refuses
+// is told the agent, once; an outage or a limit is an error, and the event comes again. Other tools are other
+// functions'.
 func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.ToolApproved) ([]event.Event, error) {
 	home, err := h.db.Repository(ctx, t.RepositoryID, t.Repository)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// Home is the run's namespace alone, for what is put there while the run has no pod. It is as Build makes it, so that the
-// run's next Job finds its own.
+// Home is the run's namespace alone, for what is put there while the run has no pod. It is as Build makes it, so that
+// the run's next Job finds its own.
 func Home(t events.ToolApproved) (Object, error) {
 	if !strings.HasPrefix(t.Namespace, NamespacePrefix) || len(t.Namespace) > 63 || t.ExpiresAt.IsZero() {
 		return Object{}, refuse(reason.NamespaceInvalid, "namespace %q, kept until %s, is none of ours", t.Namespace, rfc3339(t.ExpiresAt))

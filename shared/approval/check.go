@@ -170,8 +170,8 @@ func (c *checker) rule(i int, r Rule) {
 	c.channels(r, at)
 }
 
-// free checks a rule by which nobody is asked: that is for tools, not for labels that start something, nor for what an agent
-// itself does after a yes.
+// free checks a rule by which nobody is asked: that is for tools, not for labels that start something, nor for what an
+// agent itself does after a yes.
 func (c *checker) free(r Rule, at func(...any) []any) {
 	for i, action := range r.Actions {
 		if !strings.HasPrefix(action, "tool:") {

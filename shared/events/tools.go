@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// ToolApproved asks for what an agent wants the platform to do: people have said yes to it, or it needs nobody's yes. It
-// holds all that it takes, and is done once.
+// ToolApproved asks for what an agent wants the platform to do: people have said yes to it, or it needs nobody's yes.
+// It holds all that it takes, and is done once.
 type ToolApproved struct {
 	RunRef
 	// CallID is that of the request which was approved, else of the call. UUID.
@@ -40,8 +40,8 @@ type ToolExecuted struct {
 // EventSubject is the call's id.
 func (t ToolExecuted) EventSubject() string { return t.CallID }
 
-// LabelApproved says that the time has come for a label which starts a run: an agent wanted it, a person said yes, and the
-// agent's own run has succeeded.
+// LabelApproved says that the time has come for a label which starts a run: an agent wanted it, a person said yes, and
+// the agent's own run has succeeded.
 type LabelApproved struct {
 	RunRef                  // whose agent wanted it
 	Label     string        `json:"label"`

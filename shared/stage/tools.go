@@ -103,7 +103,8 @@ func (d *decision) keepLabel(label string, in events.ApprovalDecided) *Result {
 	return &Result{At: d.now, Text: label + " takes effect when this run has succeeded."}
 }
 
-// startNext lets the label that was kept start its run, now that this one is over. It was approved for work that is done.
+// startNext lets the label that was kept start its run, now that this one is over. It was approved for work that is
+// done.
 func (d *decision) startNext() {
 	next := d.item.Next
 	if next == nil {
@@ -175,8 +176,8 @@ func (d *decision) settings() project.Settings {
 	return d.item.Project.Settings
 }
 
-// settled reports whether nothing more has to come of it before the run goes on: it has its answer, and what the platform
-// does after a yes is done.
+// settled reports whether nothing more has to come of it before the run goes on: it has its answer, and what the
+// platform does after a yes is done.
 func (a Ask) settled() bool {
 	return a.Answer != nil && (a.Result != nil || a.Answer.Outcome != approval.Approved || !strings.HasPrefix(a.Action, tool.ActionPrefix))
 }

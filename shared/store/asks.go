@@ -108,8 +108,8 @@ func (db *DB) History(ctx context.Context, run AgentRun) ([]PastRun, error) {
 // MaxToolCalls bounds what a run may have done, or tries to have done, without that anybody is asked.
 const MaxToolCalls = 200
 
-// SaveToolCall stores what a run may have done without anybody's yes, as the event tool.approved: call's CallID is its own.
-// It returns the events to send; ErrTooMany if the run has had enough done.
+// SaveToolCall stores what a run may have done without anybody's yes, as the event tool.approved: call's CallID is its
+// own. It returns the events to send; ErrTooMany if the run has had enough done.
 func (db *DB) SaveToolCall(ctx context.Context, call events.ToolApproved) ([]event.Event, error) {
 	return db.toolCall(ctx, call.RunRef, call.CallID, events.Decision{
 		Emit:  []events.Draft{events.Now(call)},

@@ -6,8 +6,8 @@ import (
 	"regexp"
 )
 
-// A SecretRequest is with what secret_sync is carried out: a random value in a Secret of the run's namespace, whose name is
-// all that anybody is told.
+// A SecretRequest is with what secret_sync is carried out: a random value in a Secret of the run's namespace, whose
+// name is all that anybody is told.
 type SecretRequest struct {
 	Name   string `json:"name"`
 	Rotate bool   `json:"rotate"` // a new value in place of the one that is there

@@ -1,17 +1,18 @@
 // Package tool is what an agent may have the platform do while it works. An agent calls these tools by MCP, at
 // agent-gateway; whoever runs the agent, the Codex CLI or our own loop, they are the same.
 //
-// Here stands which tools there are, what each takes, and what a call leads to: an Outcome, which agent-gateway carries
-// out. Which of them a run has is fixed when it is requested, by its role, its stage and the policy (stage.Grant). What is
-// not among them is not listed, and a call of it is one of a tool that there is not.
+// Here stands which tools there are, what each takes, and what a call leads to: an Outcome, which agent-gateway
+// carries out. Which of them a run has is fixed when it is requested, by its role, its stage and the policy
+// (stage.Grant). What is not among them is not listed, and a call of it is one of a tool that there is not.
 //
-// Whatever an agent wants that is not its own to decide becomes a request to people (package approval). The agent is told
-// that it waits, its pod ends, and its conversation goes on with the answer. The same asked again is the same request.
-// What people have said yes to, or what needs nobody's yes, the platform does itself, once, with exactly the arguments that
-// stand in the request: as the event tool.approved, which holds them, in the form that the types of this package read.
+// Whatever an agent wants that is not its own to decide becomes a request to people (package approval). The agent is
+// told that it waits, its pod ends, and its conversation goes on with the answer. The same asked again is the same
+// request. What people have said yes to, or what needs nobody's yes, the platform does itself, once, with exactly the
+// arguments that stand in the request: as the event tool.approved, which holds them, in the form that the types of
+// this package read.
 //
-// What an agent sends is not trusted. Arguments are read strictly; an error says which of them is wrong and how it would be
-// right, for the model that reads it.
+// What an agent sends is not trusted. Arguments are read strictly; an error says which of them is wrong and how it
+// would be right, for the model that reads it.
 //
 // The package is pure.
 package tool
@@ -121,8 +122,8 @@ func (r Run) ask(q approval.Request) (Outcome, error) {
 	return Outcome{Ask: &sealed}, nil
 }
 
-// do is what the platform does by the tool, with what it is done and in which words people are asked: at once where nobody
-// need be asked.
+// do is what the platform does by the tool, with what it is done and in which words people are asked: at once where
+// nobody need be asked.
 func (r Run) do(name, title string, with any, why Why) (Outcome, error) {
 	arguments, err := json.Marshal(with)
 	if err != nil {

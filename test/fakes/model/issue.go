@@ -12,8 +12,8 @@ import (
 // answered in it.
 //
 // An issue with a line like "Ask first: Which words? Bonjour | Salut" has it ask that, where it is offered the tool,
-// and go by the answer. Each line like `Use first: secret_sync {"name":"session-key"}` has it call that tool, one after the
-// other, each when the call before has its answer.
+// and go by the answer. Each line like `Use first: secret_sync {"name":"session-key"}` has it call that tool, one
+// after the other, each when the call before has its answer.
 //
 // An issue like "Add a greeting in French" gets a greeting, greetings/french.txt; every other one gets a page of
 // Markdown that repeats what was asked.
