@@ -44,6 +44,7 @@ func (w *world) prepareNamespace(ctx context.Context) error {
 	}
 	secrets := map[string]map[string]string{
 		"codexk8s-openai": {"api-key": model.DefaultKey},
+		"codexk8s-chat":   w.chatSecret(),
 		"codexk8s-github": {
 			"webhook-secrets": w.secret,
 			"app-id":          strconv.FormatInt(w.github.AppID(), 10), "app-private-key": string(w.github.AppPrivateKey()),
@@ -200,7 +201,10 @@ func (w *world) component() (string, error) {
 	}
 	patches := []patch{
 		{map[string]string{"kind": "ConfigMap", "name": "codexk8s-settings"},
-			toYAML([]any{replace("/data/github-api-url", strings.TrimSuffix(w.github.APIURL(), "/"))})},
+			toYAML([]any{
+				replace("/data/github-api-url", strings.TrimSuffix(w.github.APIURL(), "/")),
+				replace("/data/telegram-chat", telegramChat), replace("/data/slack-channel", slackChannel),
+			})},
 		{map[string]string{"kind": "PingSource", "name": "tick"}, toYAML([]any{replace("/spec/schedule", "* * * * *")})},
 		{map[string]string{"kind": "NetworkPolicy", "name": "egress-https"}, toYAML([]any{map[string]any{
 			"op": "add", "path": "/spec/egress/-", "value": map[string]any{"to": []any{map[string]any{"ipBlock": map[string]string{"cidr": outside}}}},
@@ -212,6 +216,9 @@ func (w *world) component() (string, error) {
 			return "", err
 		}
 		patches = append(patches, patch{map[string]string{"group": "serving.knative.dev", "kind": "Service", "name": name}, toYAML(changes)})
+	}
+	for _, name := range []string{"approval-notifier", "approval-callback"} {
+		patches = append(patches, patch{map[string]string{"group": "serving.knative.dev", "kind": "Service", "name": name}, toYAML(w.toChats())})
 	}
 	return toYAML(map[string]any{"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "patches": patches}), nil
 }

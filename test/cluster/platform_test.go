@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	fakechat "codexk8s.dev/test/fakes/chat"
 	fakegithub "codexk8s.dev/test/fakes/github"
 	"codexk8s.dev/test/fakes/model"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -44,6 +45,7 @@ type world struct {
 
 	github  *fakegithub.Server
 	model   *model.Server
+	chat    *fakechat.Server
 	api     dynamic.Interface
 	db      *pgxpool.Pool
 	dbURL   string
@@ -95,8 +97,8 @@ func start(ctx context.Context) (_ *world, err error) {
 		what string
 		do   func(context.Context) error
 	}{
-		{"removing what an earlier start left", w.removeLeftovers}, {"building a project's service", w.buildService}, {"starting the fakes", w.startFakes}, {"making what an operator makes", w.prepareNamespace}, {"installing agent-sandbox", w.installSandboxes}, {"deploying", w.deploy},
-		{"waiting until all is ready", w.ready}, {"reaching the database", w.openDatabase}, {"connecting the webhooks", w.connectHooks},
+		{"removing what an earlier start left", w.removeLeftovers}, {"building a project's service", w.buildService}, {"starting the fakes", w.startFakes}, {"starting the chats", w.startChats}, {"making what an operator makes", w.prepareNamespace}, {"installing agent-sandbox", w.installSandboxes}, {"deploying", w.deploy},
+		{"waiting until all is ready", w.ready}, {"reaching the database", w.openDatabase}, {"connecting the webhooks", w.connectHooks}, {"connecting the chats", w.connectChats},
 	}
 	for _, s := range steps {
 		begun := time.Now()
@@ -220,7 +222,7 @@ type project struct {
 }
 
 func (w *world) projects() []project {
-	names := []string{"zero", "warm", "evicted", "quota", "refused", "image", "removed", "lingering", "good", "leaving", "probed", "expired", "latency", "upgraded", "doctor", "pressure"}
+	names := []string{"zero", "warm", "evicted", "quota", "refused", "image", "removed", "lingering", "good", "leaving", "probed", "expired", "latency", "upgraded", "doctor", "pressure", "asking"}
 	for _, function := range []string{"stage-router", "agent-launcher", "github-caller", "run-observer", "agent-gateway", "llm-caller"} {
 		names = append(names, "killed-"+function)
 	}
