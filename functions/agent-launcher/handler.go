@@ -178,7 +178,7 @@ const actor = "function:agent-launcher"
 // unless act has an answer to it.
 func (h *handler) once(ctx context.Context, e event.Event, run events.RunRef, act func(context.Context) (events.Decision, error)) ([]event.Event, error) {
 	if _, err := uuid.Parse(run.RunID); err != nil {
-		return nil, events.Malformed(fmt.Errorf("event %s: run id %q is no UUID", e.ID(), run.RunID))
+		return nil, events.Malformed(fmt.Errorf("event %s: run id %q is not a UUID", e.ID(), run.RunID))
 	}
 	return h.db.Act(ctx, e, run.Correlation(), func(ctx context.Context) (events.Decision, error) {
 		ctx, cancel := context.WithTimeout(ctx, actFor)

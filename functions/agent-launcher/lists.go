@@ -54,7 +54,7 @@ func parsePorts(s string) ([]int32, error) {
 	for _, item := range list(s) {
 		n, err := strconv.ParseUint(item, 10, 16)
 		if err != nil || n == 0 {
-			return nil, fmt.Errorf("port %q is no number from 1 to 65535", item)
+			return nil, fmt.Errorf("port %q is not a number from 1 to 65535", item)
 		}
 		ports = append(ports, int32(n))
 	}

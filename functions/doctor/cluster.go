@@ -155,7 +155,7 @@ func (h *handler) checkNamespaces(ctx context.Context, now time.Time) check {
 		case gone != nil:
 		case err != nil:
 			c.fault("nobody will remove it: kubectl delete namespace NAME when its run has ended",
-				"%s: its expiry %q is no time", ns.Name, ns.Annotations[agentpod.AnnotationExpiresAt])
+				"%s: its expiry %q is not a time", ns.Name, ns.Annotations[agentpod.AnnotationExpiresAt])
 		case now.Sub(expires) > overTime:
 			c.fault("look for environment.expired among the overdue events and dead letters below, and at agent-launcher's log; kubectl delete namespace NAME is safe when its run has ended",
 				"%s: expired %s, %s", ns.Name, ago(expires, now), ns.Annotations[agentpod.AnnotationCorrelation])

@@ -91,7 +91,7 @@ func read(file *gh.RepositoryContent, found *events.GitHubLookedUp) error {
 		found.Reason, found.Message = reason, found.Path+" "+fmt.Sprintf(format, args...)
 	}
 	if file == nil || file.GetType() != "file" {
-		unfit("not_a_file", "is no file of the repository.")
+		unfit("not_a_file", "is not a file in the repository.")
 		return nil
 	}
 	// For a file above 1 MB GitHub sends only the size.
@@ -104,7 +104,7 @@ func read(file *gh.RepositoryContent, found *events.GitHubLookedUp) error {
 		return fmt.Errorf("decoding %s as GitHub sent it: %w", found.Path, err)
 	}
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-		unfit("not_text", "is no text (UTF-8).")
+		unfit("not_text", "is not text (UTF-8).")
 		return nil
 	}
 	found.Found, found.Content, found.SHA = true, text, file.GetSHA()

@@ -39,10 +39,10 @@ func TestLookup(t *testing.T) {
 		{repo, "services.yaml", "main", events.GitHubLookedUp{Found: true, Content: services, SHA: "9a63b3b2d795fd28f3e41b2c298c2321ea7a086b"}},
 		{repo, "services.yaml", "", events.GitHubLookedUp{Found: true, Content: services, SHA: "9a63b3b2d795fd28f3e41b2c298c2321ea7a086b"}},
 		{repo, "none.yaml", "main", events.GitHubLookedUp{}},
-		{repo, "deploy", "main", events.GitHubLookedUp{Reason: "not_a_file", Message: "deploy is no file of the repository."}},
+		{repo, "deploy", "main", events.GitHubLookedUp{Reason: "not_a_file", Message: "deploy is not a file in the repository."}},
 		{repo, "deploy/big.yaml", "main", events.GitHubLookedUp{Reason: "too_large", Message: "deploy/big.yaml has 65537 bytes, at most 65536 are read."}},
 		{repo, "deploy/huge.yaml", "main", events.GitHubLookedUp{Reason: "too_large", Message: "deploy/huge.yaml has 1048577 bytes, at most 65536 are read."}},
-		{repo, "deploy/binary.yaml", "main", events.GitHubLookedUp{Reason: "not_text", Message: "deploy/binary.yaml is no text (UTF-8)."}},
+		{repo, "deploy/binary.yaml", "main", events.GitHubLookedUp{Reason: "not_text", Message: "deploy/binary.yaml is not text (UTF-8)."}},
 		{repo, "services.yaml", "gone", events.GitHubLookedUp{Reason: "github_gone", Message: "services.yaml of acme/api can't be read: github answered 404 No commit found for the ref gone (gone, renamed, or not visible to this credential)."}},
 		{"acme/gone", "services.yaml", "main", events.GitHubLookedUp{Reason: "github_gone", Message: "services.yaml of acme/gone can't be read: github answered 404 Not Found (gone, renamed, or not visible to this credential)."}},
 	} {
@@ -60,7 +60,7 @@ func TestLookup(t *testing.T) {
 		"github.looked_up " + item + "  services.yaml at main: 9a63b3b2d795fd28f3e41b2c298c2321ea7a086b, 41 bytes",
 		"github.looked_up " + item + "  services.yaml: 9a63b3b2d795fd28f3e41b2c298c2321ea7a086b, 41 bytes",
 		"github.looked_up " + item + "  none.yaml at main: there is none",
-		"github.looked_up " + item + " not_a_file deploy at main: deploy is no file of the repository.",
+		"github.looked_up " + item + " not_a_file deploy at main: deploy is not a file in the repository.",
 	}, f.audit()[:4]); diff != "" {
 		t.Errorf("audit (-want +got):\n%s", diff)
 	}

@@ -42,7 +42,7 @@ func newHandler(env env, db *store.DB) (*handler, error) {
 	}
 	base, err := url.Parse(strings.TrimRight(env.BaseURL, "/"))
 	if err != nil || base.Host == "" {
-		return nil, fmt.Errorf("OPENAI_BASE_URL %q is no URL like https://api.openai.com/v1", env.BaseURL)
+		return nil, fmt.Errorf("OPENAI_BASE_URL %q is not a URL like https://api.openai.com/v1", env.BaseURL)
 	}
 	prices, err := llm.DefaultPrices()
 	if err == nil {

@@ -205,7 +205,7 @@ func (h *handler) runCheck(ctx context.Context, e event.Event, c events.RunCheck
 // recorded looks at the cluster because of an event in our log, and leaves its receipt.
 func (h *handler) recorded(ctx context.Context, e event.Event, run events.RunRef, look func(context.Context) ([]event.Event, error)) ([]event.Event, error) {
 	if _, err := uuid.Parse(run.RunID); err != nil {
-		return nil, events.Malformed(fmt.Errorf("event %s: run id %q is no UUID", e.ID(), run.RunID))
+		return nil, events.Malformed(fmt.Errorf("event %s: run id %q is not a UUID", e.ID(), run.RunID))
 	}
 	// This is not db.Act, which would derive the ids of what is emitted from this event. An outcome may be found in
 	// other ways too, and its id is derived from the Job, so that it is emitted once. It is stored before the receipt,

@@ -167,7 +167,7 @@ func sizeOf(cpu, memory string) (size Size, err error) {
 		name     string
 	}{{cpu, &size.CPU, "CPU"}, {memory, &size.Memory, "memory"}} {
 		if *part.into, err = resource.ParseQuantity(part.quantity); err != nil || part.into.Sign() <= 0 {
-			return size, refuse(reason.InvalidRequest, "%s %q is no Kubernetes quantity such as 2, 500m or 4Gi", part.name, part.quantity)
+			return size, refuse(reason.InvalidRequest, "%s %q is not a Kubernetes quantity such as 2, 500m or 4Gi", part.name, part.quantity)
 		}
 	}
 	return size, nil

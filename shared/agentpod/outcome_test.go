@@ -236,7 +236,7 @@ func TestJudge(t *testing.T) {
 		"image name": {
 			job:  job(time.Second),
 			pods: []corev1.Pod{pod(time.Second, waiting("InvalidImageName", `couldn't parse image name "ko://x"`))},
-			want: failed("image_pull", `The name of the agent's image is no valid one: couldn't parse image name "ko://x". Correct the platform's AGENT_IMAGE.`),
+			want: failed("image_pull", `The name of the agent's image is not valid: couldn't parse image name "ko://x". Correct the platform's AGENT_IMAGE.`),
 		},
 		"missing secret": {
 			job:  job(3 * time.Minute),

@@ -140,7 +140,7 @@ func judgeWaiting(c corev1.ContainerStatus, waited time.Duration) (Outcome, bool
 		}
 		return failed(reason.SidecarFailed, "The container %s, which the cluster put into the agent's pod, does not come up (%s): %s. Keep it out of the namespaces of runs, or mend it.", c.Name, why, message), true
 	case why == "InvalidImageName":
-		return failed(reason.ImagePull, "The name of the agent's image is no valid one: %s. Correct the platform's AGENT_IMAGE.", message), true
+		return failed(reason.ImagePull, "The name of the agent's image is not valid: %s. Correct the platform's AGENT_IMAGE.", message), true
 	case pull || why == "ErrImageNeverPull":
 		return failed(reason.ImagePull, "The agent's image can't be pulled: %s. Check the platform's AGENT_IMAGE and the cluster's access to that registry.", message), true
 	}

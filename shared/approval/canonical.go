@@ -35,7 +35,7 @@ func Canonical(data []byte) (json.RawMessage, error) {
 		return nil, fmt.Errorf("the JSON has %d bytes, at most %d are taken", len(data), maxArguments)
 	}
 	if !utf8.Valid(data) {
-		return nil, errors.New("the JSON is no UTF-8")
+		return nil, errors.New("the JSON is not UTF-8")
 	}
 	for _, escape := range lonely.FindAll(data, -1) {
 		if escape[1] == 'u' && len(escape) < 12 {
@@ -66,7 +66,7 @@ func (c *canonical) value(at string, depth int) error {
 	}
 	token, err := c.d.Token()
 	if err != nil {
-		return fmt.Errorf("%s is no JSON: %w", at, err)
+		return fmt.Errorf("%s is malformed: %w", at, err)
 	}
 	switch token := token.(type) {
 	case json.Delim:
@@ -92,7 +92,7 @@ func (c *canonical) object(at string, depth int) error {
 	for c.d.More() {
 		token, err := c.d.Token()
 		if err != nil {
-			return fmt.Errorf("%s is no JSON: %w", at, err)
+			return fmt.Errorf("%s is malformed: %w", at, err)
 		}
 		key := token.(string) // the decoder lets nothing else be a key
 		if _, twice := values[key]; twice {
@@ -132,7 +132,7 @@ func (c *canonical) list(at string, depth int) error {
 
 func (c *canonical) end(at string) error {
 	if _, err := c.d.Token(); err != nil {
-		return fmt.Errorf("%s is no JSON: %w", at, err)
+		return fmt.Errorf("%s is malformed: %w", at, err)
 	}
 	return nil
 }

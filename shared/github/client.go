@@ -66,7 +66,7 @@ func Open(c Config) (*Clients, error) {
 	}
 	base, err := url.Parse(strings.TrimRight(c.URL, "/") + "/")
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-		return nil, fmt.Errorf("the GitHub API's address %q is no http(s) URL", c.URL)
+		return nil, fmt.Errorf("the GitHub API's address %q is not an http(s) URL", c.URL)
 	}
 	plain := http.DefaultTransport.(*http.Transport).Clone()
 	plain.MaxIdleConnsPerHost = 16

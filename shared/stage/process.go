@@ -202,7 +202,7 @@ func (p *Process) checkRoles(source *yamlfile.File) {
 		checkTools(r.Tools, "role "+r.Name, bad)
 		for field, quantity := range map[string]string{"cpu": r.CPU, "memory": r.Memory} {
 			if _, err := resource.ParseQuantity(quantity); err != nil {
-				bad("role %s: %s %q is no Kubernetes quantity", r.Name, field, quantity)
+				bad("role %s: %s %q is not a Kubernetes quantity", r.Name, field, quantity)
 			}
 		}
 	}

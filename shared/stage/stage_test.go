@@ -32,7 +32,7 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		"agent may set it":  {"    label: run:dev\n", "    label: state:dev\n", `label "state:dev" does not begin with "run:"`},
 		"stops nothing":     {`  abort: "run:abort"`, `  abort: "stop"`, `line 9: labels.abort "stop" does not begin with "run:"`},
 		"no parallel":       {"    parallel: 2\n", "    parallel: 0\n", "line 27: role dev: parallel is 0"},
-		"bad quantity":      {"    memory: 2Gi", "    memory: lots", `memory "lots" is no Kubernetes quantity`},
+		"bad quantity":      {"    memory: 2Gi", "    memory: lots", `memory "lots" is not a Kubernetes quantity`},
 		"unknown tool":      {"    mode: code-only", "    mode: code-only\n    tools: [vote]", "line 27: role dev: tool \"vote\" does not exist"},
 		"tool twice":        {"    timeout: 60m", "    timeout: 60m\n    tools: [ask, ask]", "line 40: stage dev: tool ask stands twice"},
 		"label for nothing": {`"tool:labels_*"`, `"label:*"`, "line 64: action \"label:*\" can't be free"},

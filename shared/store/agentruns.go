@@ -61,7 +61,7 @@ func (r AgentRun) Ref() events.RunRef {
 	return events.RunRef{RunID: r.ID, Project: r.Project, Repository: r.Repository, RepositoryID: r.RepositoryID, Issue: r.Issue}
 }
 
-// AgentRun reads a run for its agent; ErrNotFound when there is none, or id is no UUID.
+// AgentRun reads a run for its agent; ErrNotFound when there is none, or id is not a UUID.
 func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT r.id::text AS id, r.attempt, r.state, r.reason, r.namespace, r.project_id, r.repository, r.issue,

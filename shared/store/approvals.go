@@ -14,7 +14,7 @@ import (
 )
 
 // Ticket reads a request and locks its row until the transaction ends, so that one decision is taken at a time. It is
-// the zero Ticket if there is no such request, or id is no UUID.
+// the zero Ticket if there is no such request, or id is not a UUID.
 func (tx *Tx) Ticket(ctx context.Context, id string) (t approval.Ticket, err error) {
 	err = optional(tx.QueryRow(ctx, `
 		SELECT ticket
@@ -28,7 +28,7 @@ func (tx *Tx) Ticket(ctx context.Context, id string) (t approval.Ticket, err err
 	return t, nil
 }
 
-// Ticket reads a request as it is now; the zero Ticket if there is none, or id is no UUID.
+// Ticket reads a request as it is now; the zero Ticket if there is none, or id is not a UUID.
 func (db *DB) Ticket(ctx context.Context, id string) (t approval.Ticket, err error) {
 	err = optional(db.pool.QueryRow(ctx, `
 		SELECT ticket

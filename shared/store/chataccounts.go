@@ -45,7 +45,7 @@ func (db *DB) LinkCode(ctx context.Context, login string) (code string, err erro
 			return fmt.Errorf("keeping a code for @%s: %w", login, err)
 		}
 		if tag.RowsAffected() == 0 {
-			return fmt.Errorf("@%s is no member of any project, or GitHub's number of it is not known yet (write login@number into the projects file): %w", login, ErrNotFound)
+			return fmt.Errorf("@%s is not a member of any project, or GitHub's number of it is not known yet (write login@number into the projects file): %w", login, ErrNotFound)
 		}
 		return nil
 	})
@@ -120,7 +120,7 @@ func (tx *Tx) Voter(ctx context.Context, v events.Voter, project string) (who *a
 	case approval.GitHub:
 		linked = events.GitHubAccount{Login: v.Name}
 		if linked.ID, err = strconv.ParseInt(v.Account, 10, 64); err != nil {
-			return nil, nil, events.Malformed(fmt.Errorf("GitHub's account %q is no number", v.Account))
+			return nil, nil, events.Malformed(fmt.Errorf("GitHub's account %q is not a number", v.Account))
 		}
 	}
 	if linked.ID == 0 {

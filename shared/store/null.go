@@ -17,8 +17,8 @@ func optional(err error) error {
 	return err
 }
 
-// uuidOrNull is NULL, which matches no row, for a text that is no UUID. Keys are compared as UUIDs, because comparing
-// them as text would not use the index.
+// uuidOrNull is NULL, which matches no row, for a text that is not a UUID. Keys are compared as UUIDs, because
+// comparing them as text would not use the index.
 func uuidOrNull(text string) any {
 	id, err := uuid.Parse(text)
 	if err != nil {

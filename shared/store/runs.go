@@ -208,7 +208,7 @@ type RunStatus struct {
 	Finished  time.Time // zero = it has not
 }
 
-// RunStatus reads a run; zero if the database doesn't know it, or id is no UUID.
+// RunStatus reads a run; zero if the database doesn't know it, or id is not a UUID.
 func (db *DB) RunStatus(ctx context.Context, id string) (s RunStatus, err error) {
 	err = optional(db.pool.QueryRow(ctx, `
 		SELECT state, namespace, attempt, started_at, finished_at

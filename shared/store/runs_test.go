@@ -133,7 +133,7 @@ func TestARunIsSavedOverWhatWasLoaded(t *testing.T) {
 	}
 }
 
-// What is asked of a run that there is not, or by a name that is no UUID, has an answer.
+// What is asked of a run that there is not, or by a name that is not a UUID, has an answer.
 func TestUnknownRuns(t *testing.T) {
 	w := newWorld(t)
 	w.run(runA, "running", 12)

@@ -54,7 +54,7 @@ type DB struct {
 func Open(ctx context.Context, function, dsn string) (*DB, error) {
 	c, err := pgxpool.ParseConfig(dsn)
 	if err != nil || dsn == "" {
-		return nil, errors.New("DATABASE_URL is no Postgres URL (postgres://user:password@host:5432/name)") // the error would show the password
+		return nil, errors.New("DATABASE_URL is not a Postgres URL (postgres://user:password@host:5432/name)") // the error would show the password
 	}
 	if c.ConnConfig.RuntimeParams["application_name"] == "" {
 		c.ConnConfig.RuntimeParams["application_name"] = function

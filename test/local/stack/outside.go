@@ -115,7 +115,7 @@ func (o Outside) databaseAnswers(ctx context.Context) error {
 	}
 	config, err := pgx.ParseConfig(o.DatabaseURL)
 	if err != nil {
-		return errors.New("DATABASE_URL is no Postgres URL (postgres://user:password@host:5432/name)") // the error could show the password
+		return errors.New("DATABASE_URL is not a Postgres URL (postgres://user:password@host:5432/name)") // the error could show the password
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -68,7 +68,7 @@ func TestTheEnvironmentMustBeComplete(t *testing.T) {
 func TestTheDatabaseMustAnswer(t *testing.T) {
 	for url, want := range map[string]string{
 		"postgres://me:hidden@127.0.0.1:1/x":   "connecting to the database of DATABASE_URL; correct it",
-		"postgres://me:hidden@127.0.0.1:one/x": "DATABASE_URL is no Postgres URL",
+		"postgres://me:hidden@127.0.0.1:one/x": "DATABASE_URL is not a Postgres URL",
 	} {
 		_, err := Start(t.Context(), Options{Outside: Outside{DatabaseURL: url}})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hidden") {

@@ -57,11 +57,11 @@ type Line struct {
 func NewLine(address, gateway, token string, retryFor time.Duration) (*Line, error) {
 	base, err := url.Parse(strings.TrimRight(address, "/"))
 	if err != nil || base.Host == "" {
-		return nil, fmt.Errorf("LLM_URL %q is no URL like http://llm-caller/v1", address)
+		return nil, fmt.Errorf("LLM_URL %q is not a URL like http://llm-caller/v1", address)
 	}
 	tools, err := url.Parse(strings.TrimRight(gateway, "/"))
 	if err != nil || tools.Host == "" {
-		return nil, fmt.Errorf("AGENT_GATEWAY_URL %q is no URL like http://agent-gateway", gateway)
+		return nil, fmt.Errorf("AGENT_GATEWAY_URL %q is not a URL like http://agent-gateway", gateway)
 	}
 	next := http.DefaultTransport.(*http.Transport).Clone()
 	next.DisableCompression = true // what passes, passes as it is
