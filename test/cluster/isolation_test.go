@@ -22,7 +22,7 @@ func TestAnAgentReachesItsGatewaysAndGitAndNothingElse(t *testing.T) {
 	repo := it.repo("probed")
 	issue := it.newIssue(t, repo, stack.IssueTitle, "")
 	it.label(t, repo, issue)
-	pod := it.agentRuns(t, repo)
+	pod := it.agentStays(t, repo)
 	service := func(name, in string) string { return name + "." + in + ".svc.cluster.local" }
 	allowed := []string{service("agent-gateway", namespace) + " 80", service("llm-caller", namespace) + " 80", it.hostIP + " " + fmt.Sprint(githubPort)}
 	forbidden := []string{
