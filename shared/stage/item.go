@@ -214,8 +214,8 @@ type Grant struct {
 	Process     string   `json:"process"`     // Process.Hash of the rules that it was requested under
 	Write       []string `json:"write"`       // globs of paths that its pull request may change
 	HostedTools []string `json:"hostedTools"` // that OpenAI may run for it, by type
-	// Tools are those of package tool that its agent has, by name, and Free those of them that need nobody's yes. nil: the
-	// release before has requested it.
+	// Tools are those of package tool that its agent has, by name, and Free those of them that need nobody's yes. nil:
+	// the release before has requested it.
 	Tools []string `json:"tools"`
 	Free  []string `json:"free,omitempty"`
 }

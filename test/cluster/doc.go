@@ -1,7 +1,7 @@
 // Package cluster plays the product as it is shipped on a real Kubernetes with real Knative: the manifests of config/
 // and eventing/ with the overlays try, full-env and agent-sandbox, the images that ko builds, deployed by make deploy.
-// What is played is the world outside: GitHub (with Git), OpenAI and two chats run in the test's process, on an address that
-// pods reach. agent-sandbox's controller is installed where the cluster has none.
+// What is played is the world outside: GitHub (with Git), OpenAI and two chats run in the test's process, on an address
+// that pods reach. agent-sandbox's controller is installed where the cluster has none.
 //
 //	test process, on the host                            cluster
 //	┌────────────────────────┐  webhook (public URL)    ┌──────────────────────────────────────────┐

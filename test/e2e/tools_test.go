@@ -19,9 +19,8 @@ import (
 	"codexk8s.dev/test/local/stack"
 )
 
-// TestWhatPeopleApproveIsDoneOnce: Codex wants a Secret, the run waits without a pod, a click approves it, the
-// platform makes the Secret, and the same conversation goes on to its pull request. The value is nowhere but in the
-// Secret.
+// TestWhatPeopleApproveIsDoneOnce: Codex wants a Secret, the run waits without a pod, a click approves it, the platform
+// makes the Secret, and the same conversation goes on to its pull request. The value is nowhere but in the Secret.
 func TestWhatPeopleApproveIsDoneOnce(t *testing.T) {
 	codex, err := stack.FindCodex()
 	if err != nil || codex == "" {
