@@ -94,7 +94,7 @@ func TestWhatPeopleApproveIsDoneOnce(t *testing.T) {
 	}
 	value := string(made.Data[tool.SecretKey])
 	for _, query := range []string{
-		`SELECT convert_from(data, 'UTF8') FROM events`, `SELECT detail FROM audit`, `SELECT text FROM run_logs`, `SELECT asks::text FROM runs`, `SELECT ticket::text FROM approvals`,
+		`SELECT convert_from(data, 'UTF8') FROM events`, `SELECT detail FROM audit`, `SELECT line FROM run_logs`, `SELECT asks::text FROM runs`, `SELECT ticket::text FROM approvals`,
 	} {
 		for _, row := range sql.Lines(query) {
 			if strings.Contains(row, value) {
