@@ -51,8 +51,15 @@ var forms = []form{
 	{name: "AWS key", marks: `AKIA ASIA ABIA ACCA`, issued: true, re: edged(`(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}\b`)},
 	{name: "Azure secret", marks: `Q~ AZDO JQQJ99 +ASt +ARm +AMC`, issued: true, re: edged(`(?:[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}|[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}|[A-Za-z0-9]{52}JQQJ99[A-Za-z0-9]{26}|[A-Za-z0-9+/]{76}\+(?:ASt|ARm|AMC)[A-Za-z0-9+/]{5}[AQgw]==)`)},
 	{name: "Google key", marks: `AIza GOCSPX- ya29.`, issued: true, re: edged(`(?:AIza[A-Za-z0-9_-]{35}|GOCSPX-[A-Za-z0-9_-]{20,}|ya29\.[A-Za-z0-9_-]{20,})`), holds: random},
-	{name: "access token", marks: `hf_ dckr_pat_ dop_v1_ doo_v1_ dor_v1_ lin_api_ hvs. shpat_ shpss_ ATATT3 rubygems_ dapi glsa_ glc_ NRAK- sntrys_ sntryu_ pul- gsk_ r8_ pplx- xai- ntn_ figd_ pscale_ dp. PMAK- sq0 sbp_ sb_secret_ tskey- HRKU- fm2_ bkua_ CCIPAT_ lsv2_ hvb. ATCTT3 cfut_ cfat_ dckr_oat_ ops_ AKCp`, issued: true,
-		re: edged(`(?:hf_|dckr_[po]at_|sbp_|sb_secret_|tskey-[a-z]+-|HRKU-|fm2_|bkua_|CCIPAT_|lsv2_[ps][tk]_|hvb\.|ATCTT3|cf[ua]t_|ops_|AKCp|do[por]_v1_|lin_api_|hvs\.|shp(?:at|ss)_|ATATT3|rubygems_|dapi|gl(?:sa|c)_|NRAK-|sntry[su]_|pul-|gsk_|r8_|pplx-|xai-|ntn_|figd_|pscale_(?:tkn|pw|oauth)_|dp\.(?:pt|st|ct|sa)\.|PMAK-|sq0[a-z]{3}-)[A-Za-z0-9_=-]{24,}`), holds: solid},
+	{name: "access token", marks: `dckr_ sbp_ sb_secret_ tskey- HRKU- CCIPAT_ lsv2_ ATATT3 ATCTT3 cfut_ cfat_ dop_v1_ doo_v1_ dor_v1_ lin_api_ lin_oauth_ shpat_ shpca_ shpss_ rubygems_ glsa_ NRAK- sntrys_ sntryu_ ntn_ figd_ pscale_ PMAK- xkeysib- xsmtpsib- sha256~ CFPAT- rdme_ crsr_ sqp_ squ_ sqa_ GR1348941`, issued: true,
+		re: edged(`(?:dckr_[po]at_|sbp_|sb_secret_|tskey-[a-z]+-|HRKU-|CCIPAT_|lsv2_[ps][tk]_|AT[AC]TT3|cf[ua]t_|do[por]_v1_|lin_(?:api|oauth)_|shp(?:at|ca|ss)_|rubygems_|glsa_|NRAK-|sntry[su]_|ntn_|figd_|pscale_(?:tkn|pw|oauth)_|PMAK-|x(?:key|smtp)sib-|sha256~|CFPAT-|rdme_|crsr_|sq[pua]_|GR1348941)[A-Za-z0-9_=-]{20,}`), holds: mixed},
+	{name: "access token", marks: `hvs. hvb. hvr. fm2_ bkua_ ops_ AKCp dapi glc_ pul- gsk_ r8_ pplx- xai- dp. sq0 vcp_ vck_ vca_ vci_ vcr_ tfp_ sl.`, issued: true,
+		re: edged(`(?:hv[sbr]\.|fm2_|bkua_|ops_|AKCp|dapi|glc_|pul-|gsk_|r8_|pplx-|xai-|dp\.(?:pt|st|ct|sa)\.|sq0[a-z]{3}-|vc[pkair]_|tfp_|sl\.(?:u\.[A-Za-z0-9_-]{60}|[A-Za-z0-9_-]{100}))[A-Za-z0-9_=-]{24,}`), holds: solid},
+	{name: "access token", marks: `hf_ nfp_ re_ sk_ v1.0- pat -us cmVmdGtu`, issued: true,
+		re: edged(`(?:(?:hf_[A-Za-z0-9]{34}|nfp_[A-Za-z0-9]{36}|re_[A-Za-z0-9]{8}_[A-Za-z0-9]{24}|sk_[0-9a-f]{48}|v1\.0-[0-9a-f]{24}-[0-9a-f]{100,}|pat[A-Za-z0-9]{14}\.[0-9a-f]{64}|[0-9a-f]{32}-us[0-9]{1,2}|cmVmdGtu[A-Za-z0-9]{56})\b)`), holds: mixed},
+	{name: "access token", marks: `ATBB LTAI oy2 cio SK key- 1//0 4/0A EAA`, issued: true,
+		re: apart(`(?:(?:ATBB[A-Za-z0-9]{32}|LTAI[A-Za-z0-9]{12,26}|oy2[a-z0-9]{43}|cio[A-Za-z0-9]{32}|(?:SK|key-)[0-9a-f]{32}|1//0[A-Za-z0-9_-]{40,}|4/0A[A-Za-z0-9_-]{40,}|EAA[A-Za-z0-9]{80,})\b)`), holds: mixed},
+	{name: "Discord token", marks: `MT Mz Mj ND NT Nj Nz OD OT`, issued: true, re: edged(`[MNO][A-Za-z0-9]{22,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}`), holds: ofUser},
 	{name: "access token", marks: `.atlasv1.`, issued: true, re: edged(`[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{40,}`)},
 	{name: "Telegram token", marks: `:`, re: edged(`(?:bot)?[0-9]{8,11}:[A-Za-z0-9_-]{34,36}\b`), holds: random},
 	{name: "SendGrid key", marks: `SG.`, issued: true, re: edged(`SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`), holds: random},
@@ -60,6 +67,8 @@ var forms = []form{
 	{name: "Basic credentials", marks: `asic ASIC`, re: regexp.MustCompile(`(?i)\bBasic[ \t]+([A-Za-z0-9+/_-]{4,}={0,2})`), holds: userAndPassword},
 	{name: "Bearer token", marks: `earer EARER`, re: regexp.MustCompile(`(?i)\bBearer[ \t]+([A-Za-z0-9._~+/-]{12,}=*)`), holds: random},
 	{name: "secret header", marks: `uthorization UTHORIZATION pi-key pi-Key PI-KEY rivate-token rivate-Token RIVATE-TOKEN auth-token Auth-Token AUTH-TOKEN`, re: regexp.MustCompile(`(?i)\b(?:authorization|x-api-key|api-key|private-token|x-auth-token)["']?[ \t]*[:=][ \t]*["']?((?:[a-z]+[ \t]+)?[A-Za-z0-9._~+/=-]{12,})`), holds: random},
+	{name: "cookie", marks: `et-cookie et-Cookie ET-COOKIE`, re: regexp.MustCompile(`(?i)\bset-cookie["']?[ \t]*[:=][ \t]*["']?[^\s"'=;]+=([^\s"',;\\]{12,})`), holds: random},
+	{name: "cookie", marks: `ookie OOKIE`, re: regexp.MustCompile(`(?i)(?:^|[^a-z-])cookie["']?[ \t]*:[ \t]*["']?([^\s"'=;]+=[^\r\n"'\\]{12,})`), holds: random},
 	{name: "password in a URL", marks: `://`, re: regexp.MustCompile(`://([^/\s:@"'<>]*:[^/\s"'<>]+)@`)},
 	{name: "token in a URL", marks: `://`, re: regexp.MustCompile(`://([^/\s:@"'<>]{20,})@`), holds: random},
 	{name: "variable", marks: `=`, re: regexp.MustCompile(`\b[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|PRIVATE_KEY)[A-Z0-9_]*=["']?([A-Za-z0-9+/=._~!%^&*:-]{12,})`), holds: random},
@@ -68,10 +77,17 @@ var forms = []form{
 	{name: "password of a machine", marks: `login`, re: regexp.MustCompile(`\blogin[ \t]+\S+\s+password[ \t]+(\S+)`)},
 }
 
-// edged is an expression for a token after the edge of a word. The end of a color, an escape in JSON or in a URL is
-// one.
+// edge is what a token may follow without a space: the end of a color, an escape in JSON or in a URL.
+const edge = `_|\x1b\[[0-9;]*m|\\[nrtbfv]|\\u[0-9a-fA-F]{4}|%[0-9A-Fa-f]{2}`
+
+// edged is an expression for a token after the edge of a word.
 func edged(token string) *regexp.Regexp {
-	return regexp.MustCompile(`(?:\b|_|\x1b\[[0-9;]*m|\\[nrtbfv]|\\u[0-9a-fA-F]{4}|%[0-9A-Fa-f]{2})(` + token + `)`)
+	return regexp.MustCompile(`(?:\b|` + edge + `)(` + token + `)`)
+}
+
+// apart is an expression for a token that begins like a word or like a piece of base64: it is no part of a longer one.
+func apart(token string) *regexp.Regexp {
+	return regexp.MustCompile(`(?:^|[^A-Za-z0-9/+.-]|` + edge + `)(` + token + `)`)
 }
 
 // keyLine is one line of a key's body, as a listing may show it: behind a line number, a quote's mark or a diff's sign.
@@ -91,6 +107,22 @@ func random(s string) bool { return strings.ContainsFunc(s, unicode.IsDigit) }
 func solid(s string) bool {
 	return slices.ContainsFunc(strings.FieldsFunc(s, func(c rune) bool { return strings.ContainsRune("-_.=", c) }),
 		func(piece string) bool { return len(piece) >= 16 && random(piece) })
+}
+
+// mixed says whether a token of a form that names and words do not have is generated: it is not a placeholder such as
+// "your-key" or xxxxxxxx. Letters alone may be a token, if they are of both cases.
+func mixed(s string) bool {
+	return slices.ContainsFunc(strings.FieldsFunc(s, func(c rune) bool { return strings.ContainsRune("-_.=~", c) }),
+		func(piece string) bool {
+			return len(piece) >= 8 && (random(piece) || strings.ToLower(piece) != piece && strings.ToUpper(piece) != piece)
+		})
+}
+
+// ofUser says whether a token begins with the number of a user in base64.
+func ofUser(s string) bool {
+	first, _, _ := strings.Cut(s, ".")
+	user, err := base64.RawStdEncoding.DecodeString(first)
+	return err == nil && !strings.ContainsFunc(string(user), func(c rune) bool { return c < '0' || c > '9' })
 }
 
 // machine says whether the value of a field is generated: code and prose have names there, with a digit at most.

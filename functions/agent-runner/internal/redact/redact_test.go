@@ -63,6 +63,68 @@ func secretForms() map[string]string {
 		"Docker organization":      made("dckr", "_oat_", sample),
 		"Vault batch":              made("hv", "b.", sample, sample),
 		"age":                      made("AGE", "-SECRET-KEY-1", strings.Repeat("QPZRY9X8GF2TV", 5)),
+		"Hugging Face, letters":    made("h", "f_", strings.Repeat("abcdEfGh", 4), "iJ"),
+		"Docker, letters":          made("dckr", "_pat_", strings.Repeat("aBcdEfGhi", 3)),
+		"Supabase, in pieces":      made("sb", "_secret_", "0a1B2c3D4e5-F6g7H8i9J0_k1L2m3N4"),
+		"Sonar":                    made("sq", "p_", hexes[:40]),
+		"Sonar user":               made("sq", "u_", hexes[:40]),
+		"GitLab runner":            made("GR", "1348941", sample[:20]),
+		"Vault recovery":           made("hv", "r.", sample, sample),
+		"Shopify custom app":       made("sh", "pca_", hexes[:32]),
+		"Linear OAuth":             made("lin", "_oauth_", hexes),
+		"Brevo":                    made("xkey", "sib-", hexes, "-", sample[:16]),
+		"Brevo SMTP":               made("xsmt", "psib-", hexes, "-", sample[:16]),
+		"Netlify":                  made("nf", "p_", sample[:36]),
+		"Vercel":                   made("vc", "p_", sample),
+		"Vercel gateway":           made("vc", "k_", sample),
+		"OpenShift":                made("sha", "256~", sample, "_0-"),
+		"Contentful":               made("CF", "PAT-", sample, "_0-"),
+		"Typeform":                 made("tf", "p_", sample, "abcd_", sample[:14]),
+		"ReadMe":                   made("rd", "me_", "xn8s9h", hexes),
+		"Airtable":                 made("pa", "t", sample[:14], ".", hexes),
+		"Bitbucket":                made("AT", "BB", sample[:32]),
+		"Alibaba":                  made("LT", "AI5t", sample[:18]),
+		"NuGet":                    made("oy", "2", hexes[:43]),
+		"crates.io":                made("ci", "o", sample[8:]),
+		"ElevenLabs":               made("sk", "_", hexes[:48]),
+		"Resend":                   made("re", "_aBcd1234_", sample[:24]),
+		"Twilio":                   made("S", "K", hexes[:32]),
+		"Mailgun":                  made("ke", "y-", hexes[:32]),
+		"Mailchimp":                made(hexes[:32], "-us", "12"),
+		"Discord":                  made("MTA5OTg4Nzc2NjU1NDQzMzIy", ".Gabc12.", sample[:38]),
+		"Google refresh":           made("1/", "/0", "g", sample, "_", sample),
+		"Google code":              made("4/", "0A", sample, "-", sample),
+		"Meta":                     made("EA", "AG", sample, sample, sample),
+		"Dropbox":                  made("sl", ".u.", sample, "-", sample, "_", sample),
+		"Cloudflare origin":        made("v1", ".0-", hexes[:24], "-", hexes, hexes, hexes[:18]),
+		"Cursor":                   made("crs", "r_", hexes),
+		"Artifactory":              made("cmVm", "dGtu", sample, sample[:16]),
+	}
+}
+
+const hexes = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func TestOrdinaryTextIsNoToken(t *testing.T) {
+	t.Parallel()
+	r := &Secrets{}
+	for _, text := range []string{
+		hexes, hexes[:32], hexes[:40], "sha256:" + hexes, "image@sha256:" + hexes, "0f8fad5b-d9cb-469f-a165-70867728950e",
+		"cache-key-" + hexes[:32], "etag-" + hexes[:32] + "-user12", "SKU0123456789", "TASK" + hexes[:32],
+		"sb_secret_your-secret-key-goes-here", "dckr_pat_XXXXXXXXXXXXXXXXXXXXXXXXXXX", "lin_api_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+		"hf_hub_download_from_the_repository_x2", "hf_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "hvs.computeHistogramValuesForEveryBucket", "pul-request-number-that-is-longer-2",
+		"re_compiled_expression_of_the_words1", "patch0123456789.diff", "sk_test_mode_is_a_setting_with_a_long_name1", "vcp_video_codec_parameters_of_stream_2",
+		"4/0Ab", "x = 1//0", "1//0g is a division", "sl.u.short", "EAAaaa", "v1.0-rc1", "v1.0-20260102030405-0123456789ab",
+		"NewServerOfTheWholePlatform1.Handle.ReadsTheWholeBodyOfTheRequestFirst", "cioppino", "oy2", "rdme_", "GR1348941",
+		"abcd/EAA" + strings.Repeat("abc123XYZ", 14), "abc+cio" + sample[8:],
+		"Set-Cookie: theme=dark; Path=/; HttpOnly", "Set-Cookie: <cookie-name>=<cookie-value>", "Cookie: consent=yes",
+		"h1:" + base64.StdEncoding.EncodeToString([]byte(sample[:32])), "sha512-" + base64.StdEncoding.EncodeToString([]byte(sample+sample[:24])),
+	} {
+		if got := r.Clean(text); got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+		if got := r.Issued([]byte(text)); got != nil {
+			t.Errorf("%q holds %q", text, got)
+		}
 	}
 }
 
@@ -112,6 +174,9 @@ func TestSecretsOfHTTPAreReplaced(t *testing.T) {
 		`https:\/\/hooks.slack.com\/services\/T01\/` + sample:     `https:\/\/hooks.slack.com\/services[redacted]`,
 		"https://discord.com/api/webhooks/123456/" + sample:       "https://discord.com/api/webhooks[redacted]",
 		"api.telegram.org/bot1234567890:" + sample[:35] + "/x":    "api.telegram.org/[redacted]/x",
+		"Set-Cookie: session=" + sample + "; Path=/; HttpOnly":    "Set-Cookie: session=[redacted]; Path=/; HttpOnly",
+		`{"set-cookie": "sid=` + sample + `; Secure"}`:            `{"set-cookie": "sid=[redacted]; Secure"}`,
+		"cookie: theme=dark; session=" + sample + "\nHost: x":     "cookie: [redacted]\nHost: x",
 		"max_tokens: 1000, token: oauth2Client.token":             "max_tokens: 1000, token: oauth2Client.token",
 		"password: at least 8 characters; auth: none":             "password: at least 8 characters; auth: none",
 		"gsk_gl_shader_args_builder_set_float2 hf_hub_download_2": "gsk_gl_shader_args_builder_set_float2 hf_hub_download_2",
@@ -228,6 +293,11 @@ func TestIssuedTokensAreFoundInFiles(t *testing.T) {
 	r.Hide(token)
 	forms := secretForms()
 	wide := func(text string) string { return "\xff\xfe" + strings.Join(strings.Split(text, ""), "\x00") + "\x00" }
+	for name, secret := range forms {
+		if name != "JWT" && name != "Telegram" && !slices.Contains(r.Issued([]byte("x: "+secret+"\n")), secret) {
+			t.Errorf("%s is pushed in a file", name)
+		}
+	}
 	for text, want := range map[string][]string{
 		"x = 1\n":                              nil,
 		"x = " + token:                         {token},
