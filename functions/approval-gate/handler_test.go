@@ -140,7 +140,7 @@ func TestCommentsAreVotesOfPeopleWithTheRight(t *testing.T) {
 		"approved":                   {comment("created", "/approve", "bob", 2, ""), approval.Approved, 0},
 		"denied, with a reason":      {comment("created", "  /Deny too risky\nreally", "bob", 2, ""), approval.Denied, 0},
 		"by the digest":              {comment("created", "/approve DIGEST", "bob", 2, ""), approval.Approved, 0},
-		"of another request":         {comment("created", "/approve 0123456789ab", "bob", 2, ""), approval.Open, 0},
+		"of another request":         {comment("created", "/approve 0123456789ab", "bob", 2, ""), approval.Open, 1},
 		"their own run":              {comment("created", "/approve", "alice", 1, ""), approval.Open, 1},
 		"a reader":                   {comment("created", "/approve", "rita", 3, ""), approval.Open, 1},
 		"a stranger":                 {comment("created", "/approve", "eve", 9, ""), approval.Open, 0},
@@ -185,25 +185,6 @@ func TestACommentThatCouldMeanSeveralIsAskedWhich(t *testing.T) {
 	f.deliver(events.GitHubType("issue_comment"), []byte(strings.Replace(string(comment("created", "/approve "+approval.ShortDigest(second), "bob", 2, "")), `"id":501`, `"id":502`, 1)))
 	f.wantState(first, approval.Open)
 	f.wantState(second, approval.Approved)
-}
-
-func TestAnswersByComment(t *testing.T) {
-	options := approval.Request{ID: "r", Options: []string{"one", "two"}}
-	for body, want := range map[string]events.ApprovalVoted{
-		"/answer 2":                   {RequestID: "r", Choice: events.Answer, Option: 2},
-		"/answer 2.":                  {RequestID: "r", Choice: events.Answer, Option: 2},
-		"/answer 2 is what I want":    {RequestID: "r", Choice: events.Answer, Text: "2 is what I want"},
-		"/answer 0123456789ab 1":      {RequestID: "r", Digest: "0123456789ab", Choice: events.Answer, Option: 1},
-		"/answer\nas it\n\nhas to be": {RequestID: "r", Choice: events.Answer, Text: "as it\n\nhas to be"},
-	} {
-		c, ok := readCommand(body)
-		if diff := cmp.Diff(want, c.vote(options)); !ok || diff != "" {
-			t.Errorf("%q: %s", body, diff)
-		}
-	}
-	if v := (command{choice: events.Answer, words: "2"}).vote(approval.Request{}); v.Option != 0 || v.Text != "2" {
-		t.Errorf("a number where there are no options: %+v", v)
-	}
 }
 
 func TestHostileEvents(t *testing.T) {

@@ -42,19 +42,19 @@ func githubMarkdown(l layout) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// commands are what people write where there are no buttons.
+// commands are what people write where there are no buttons. With the digest they mean this request, whatever else is open.
 func commands(l layout) string {
 	var all []string
 	for _, b := range l.buttons {
 		switch b.means {
 		case approve:
-			all = append(all, "`/approve`")
+			all = append(all, "`/approve "+l.digest+"`")
 		case denyWords:
-			all = append(all, "`/deny …`")
+			all = append(all, "`/deny "+l.digest+" …`")
 		case ownWords:
-			all = append(all, "`/answer …`")
+			all = append(all, "`/answer "+l.digest+" …`")
 		case '1', '2', '3', '4', '5':
-			all = append(all, "`/answer "+string(b.means)+"`")
+			all = append(all, "`/answer "+l.digest+" "+string(b.means)+"`")
 		}
 	}
 	return strings.Join(all, " · ")

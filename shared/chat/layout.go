@@ -19,6 +19,7 @@ type layout struct {
 	sections []section
 	links    []link
 	foot     string // ours: until when, and the digest
+	digest   string // by which a written command names the request
 	issue    string // address of the issue; "" = none
 	cut      bool
 	buttons  []button // none when it is decided
@@ -65,7 +66,8 @@ func lay(m events.ApprovalMessage) layout {
 	if issue, ok := linkTo("", m.IssueURL); ok {
 		l.issue = issue.url
 	}
-	l.foot = w.request + " " + oneLine(m.Digest, 12)
+	l.digest = oneLine(m.Digest, 12)
+	l.foot = w.request + " " + l.digest
 	if !m.State.Final() {
 		if !m.Deadline.IsZero() {
 			l.foot = w.until + " " + m.Deadline.UTC().Format("2006-01-02 15:04 UTC") + " · " + l.foot

@@ -60,21 +60,22 @@ func (tx *Tx) OpenTickets(ctx context.Context, runID string) ([]approval.Ticket,
 	return tickets, nil
 }
 
-// OpenRequests reads the undecided requests of a work item, the oldest first. Only its one active run can have any.
-func (db *DB) OpenRequests(ctx context.Context, repository Repository, issue int) ([]approval.Ticket, error) {
+// Requests reads what the runs of a work item have asked, the newest first, 200 at most.
+func (db *DB) Requests(ctx context.Context, repository Repository, issue int) ([]approval.Ticket, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT a.ticket
 		FROM runs r
-		JOIN approvals a ON a.run_id = r.id AND a.decided_at IS NULL
-		WHERE r.repository = $1 AND r.issue = $2 AND r.finished_at IS NULL
-		ORDER BY a.asked_at, a.id
+		JOIN approvals a ON a.run_id = r.id
+		WHERE r.repository = $1 AND r.issue = $2
+		ORDER BY a.asked_at DESC, a.id
+		LIMIT 200
 	`, repository.Key, issue)
 	if err != nil {
-		return nil, fmt.Errorf("looking for open requests of %s: %w", repository.Name, err)
+		return nil, fmt.Errorf("looking for requests of %s: %w", repository.Name, err)
 	}
 	tickets, err := pgx.CollectRows(rows, pgx.RowTo[approval.Ticket])
 	if err != nil {
-		return nil, fmt.Errorf("looking for open requests of %s: %w", repository.Name, err)
+		return nil, fmt.Errorf("looking for requests of %s: %w", repository.Name, err)
 	}
 	return tickets, nil
 }

@@ -97,24 +97,25 @@ func TestWhatIsDecidedStays(t *testing.T) {
 	}
 }
 
-func TestOpenRequestsAreFoundByRunAndByWorkItem(t *testing.T) {
+func TestRequestsAreFoundByRunAndByWorkItem(t *testing.T) {
 	w := newWorld(t)
 	w.run(runA, "running", 12)
 	db := w.as("approval-gate")
 	first := w.ticket(requestB, runA, approval.Open)
 	w.pass(time.Minute)
 	second := w.ticket(requestA, runA, approval.Requested)
-	w.save(db, second, first, w.ticket("c0000000-3b57-4c0e-9d6a-52b0c1f4a9e8", runA, approval.Expired))
+	decided := w.ticket("c0000000-3b57-4c0e-9d6a-52b0c1f4a9e8", runA, approval.Expired)
+	w.save(db, second, first, decided)
 	var got []approval.Ticket
 	err := w.inStep(db, "run", func(ctx context.Context, tx *store.Tx) (err error) { got, err = tx.OpenTickets(ctx, runA); return err })
 	if diff := cmp.Diff([]approval.Ticket{second, first}, got); err != nil || diff != "" {
 		t.Errorf("of the run, by id: %v\n%s", err, diff)
 	}
-	got, err = db.OpenRequests(t.Context(), store.Repository{Key: "acme/shop"}, 12)
-	if diff := cmp.Diff([]approval.Ticket{first, second}, got); err != nil || diff != "" {
-		t.Errorf("of the work item, the oldest first: %v\n%s", err, diff)
+	got, err = db.Requests(t.Context(), store.Repository{Key: "acme/shop"}, 12)
+	if diff := cmp.Diff([]approval.Ticket{second, decided, first}, got); err != nil || diff != "" {
+		t.Errorf("of the work item, the newest first: %v\n%s", err, diff)
 	}
-	if got, err := db.OpenRequests(t.Context(), store.Repository{Key: "acme/shop"}, 13); err != nil || len(got) != 0 {
+	if got, err := db.Requests(t.Context(), store.Repository{Key: "acme/shop"}, 13); err != nil || len(got) != 0 {
 		t.Errorf("of another issue: %v, %v", got, err)
 	}
 	if n, since, err := db.Waiting(t.Context()); err != nil || n != 2 || !since.Equal(first.Request.At) {

@@ -33,7 +33,7 @@ var english = Words{
 		"request_superseded": "Too late: a newer request has taken the place of this one.",
 	},
 
-	SeveralOpen: "Several requests are open here. Say which one you mean:",
+	WhichOne: "It is not clear which request you mean. Write one of these:",
 
 	Reminder:  "Still waiting for you: %s. Decide by %s.",
 	Escalated: "Nobody has decided yet, so you are asked too: %s. Decide by %s.",

@@ -20,7 +20,7 @@ type Words struct {
 	// Why a vote does not count, by the reason.
 	Refused map[string]string
 
-	SeveralOpen string // above a list of commands, when one could mean several requests
+	WhichOne string // above a list of commands, when it is not clear which request one means
 
 	Reminder  string // the title, and the time by which it must be decided
 	Escalated string // the same, for the next step of a ladder
