@@ -19,8 +19,8 @@ type command struct {
 
 var commandForm = regexp.MustCompile(`(?is)^/(approve|deny|answer)[.,:;!]*(?:[\s\p{Z}](.*))?$`)
 
-// readCommand reads "/approve", "/deny reason" and "/answer 2", each with a request's digest after the command if several
-// are open. A quoted command does not count: its line begins with ">".
+// readCommand reads "/approve", "/deny reason" and "/answer 2", each with a request's digest after the command if
+// several are open. A quoted command does not count: its line begins with ">".
 func readCommand(body string) (command, bool) {
 	m := commandForm.FindStringSubmatch(strings.TrimSpace(body))
 	if m == nil {
@@ -41,7 +41,7 @@ type meaning struct {
 const late = time.Hour
 
 // of finds out which request the command means: the one whose digest it names, wherever it does, else the only one that
-// is open. all are the issue's, the newest first. A digest that none of them has is a mistake, and approves nothing else.
+// is open. all are those of the issue, the newest first. A digest that none of them has is a mistake.
 func (c command) of(all []approval.Ticket, now time.Time) meaning {
 	open := keep(all, func(t approval.Ticket) bool { return !t.State.Final() })
 	named, rest, unknown := c.named(all)
