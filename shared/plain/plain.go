@@ -5,7 +5,8 @@
 // keeps what was received byte for byte. What can't be made fit, such as a number out of range, is rejected for good:
 // events.Unstorable.
 //
-// Where people base a decision on somebody else's text, SpellOut shows what they would not see.
+// Where people base a decision on somebody else's text, SpellOut shows what they would not see. Where it is shown on
+// GitHub, Unmention keeps it from calling others.
 //
 // The package is pure.
 package plain

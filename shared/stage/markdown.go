@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"codexk8s.dev/shared/plain"
 )
 
 // code shows a name as code in GitHub's Markdown, whatever characters it has.
@@ -20,9 +22,8 @@ func code(name string) string {
 }
 
 var (
-	tag     = regexp.MustCompile(`<([A-Za-z/!?])`)
-	entity  = regexp.MustCompile(`&(#?[A-Za-z0-9]+;)`)
-	mention = regexp.MustCompile(`(^|\W)@(\w)`)
+	tag    = regexp.MustCompile(`<([A-Za-z/!?])`)
+	entity = regexp.MustCompile(`&(#?[A-Za-z0-9]+;)`)
 )
 
 // quote shows at most room characters of what somebody else wrote: as a quotation, so that whatever it leaves open (a
@@ -43,7 +44,7 @@ func quote(text string, room int) string {
 func quotation(text string) string {
 	text = entity.ReplaceAllString(text, "&amp;$1")
 	text = tag.ReplaceAllString(text, "&lt;$1")
-	text = mention.ReplaceAllString(text, "$1@\u200b$2")
+	text = plain.Unmention(text)
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	for i, line := range lines {
 		lines[i] = strings.TrimRight("> "+line, " ")

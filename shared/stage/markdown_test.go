@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/project"
 )
 
@@ -23,6 +24,7 @@ func TestQuote(t *testing.T) {
 		"<details><summary>log</summary>":      "> &lt;details>&lt;summary>log&lt;/summary>",
 		"a < b, a <3, x<-y":                    "> a < b, a <3, x<-y",
 		"Thanks @everyone, @acme/admins":       "> Thanks @\u200beveryone, @\u200bacme/admins",
+		"_@bob_ __@acme/all__":                 "> _@\u200bbob_ __@\u200bacme/all__",
 		"ann@example.com":                      "> ann@example.com",
 		"(@bob) `@carol`":                      "> (@\u200bbob) `@\u200bcarol`",
 		"&#64;alice &commat;bob &lt;b> a && b": "> &amp;#64;alice &amp;commat;bob &amp;lt;b> a && b",
@@ -61,7 +63,7 @@ func TestACommentSurvivesWhatIsInIt(t *testing.T) {
 		if n := utf8.RuneCountInString(comment); n > 65_000 {
 			r.Fatalf("it has %d characters", n)
 		}
-		if mention.MatchString(comment) || strings.Contains(comment, "<!--") {
+		if plain.Unmention(comment) != comment || strings.Contains(comment, "<!--") {
 			r.Fatalf("it calls somebody, or hides what follows:\n%s", comment)
 		}
 		ours := "\n\n| | |\n|---|---|\n| Pull request | #2 |\n| Asked for by | alice |\n| Agent | codex, m, reasoning  |\n| Run | `r` |\n\n" +

@@ -5,6 +5,8 @@ package words
 import (
 	"regexp"
 	"strings"
+
+	"codexk8s.dev/shared/plain"
 )
 
 // Harmless disarms what in an agent's text would act by itself in a commit, a pull request or a comment, and leaves the
@@ -12,7 +14,7 @@ import (
 //
 //   - closes no issue (https://docs.github.com/issues/tracking-your-work-with-issues/using-issues/linking-a-pull-request-to-an-issue);
 //     ours does, by a line that is added after
-//   - calls nobody (https://docs.github.com/get-started/writing-on-github/getting-started-with-writing-and-formatting-on-github/basic-writing-and-formatting-syntax#mentioning-people-and-teams)
+//   - calls nobody
 //   - gives no command to a bot, at the beginning of a line (https://docs.prow.k8s.io/docs/components/plugins/approve/approvers/)
 //   - skips no check (https://docs.github.com/actions/how-tos/manage-workflow-runs/skip-workflow-runs, and what other CI systems know)
 //   - names no author, signer or release by a trailer (https://git-scm.com/docs/git-interpret-trailers)
@@ -21,7 +23,7 @@ func Harmless(text string) string {
 	text = strings.ReplaceAll(text, "<!--", "&lt;!--")
 	text = entities.ReplaceAllString(text, "&amp;$1")
 	text = closings.ReplaceAllStringFunc(text, withoutReference)
-	text = mentions.ReplaceAllString(text, "$1@\u200b$2")
+	text = plain.Unmention(text)
 	text = commands.ReplaceAllString(text, "$1\u200b$2")
 	text = brackets.ReplaceAllStringFunc(text, withoutSkip)
 	text = noCI.ReplaceAllString(text, "$1")
@@ -32,9 +34,8 @@ var (
 	// entities are characters that only the reader's browser turns into a sign with a meaning.
 	entities = regexp.MustCompile(`&(#[xX]?[0-9a-fA-F]+;|(?:commat|num|colon|sol|lsqb|lbrack|lowbar|ast|nbsp|shy|ZeroWidthSpace);)`)
 	// closings are GitHub's keywords before an issue, with markup between them that the reader does not see.
-	closings = regexp.MustCompile("(?i)(^|[^a-z0-9])(close[sd]?|fix(?:e[sd])?|resolve[sd]?)((?:[\\s:*_~\"'(\\[`]|<[^<>]*>)*)" +
-		`(?:https?://[^\s/]+/([\w.-]+/[\w.-]+)/(?:issues|pulls?|discussions)/([0-9]+)(?:[#?][^\s)\]]*)?|([\w.-]+/[\w.-]+)\\?#([0-9]+)|(?:\\?#|gh-)([0-9]+))`)
-	mentions = regexp.MustCompile(`(^|\W)@(\w)`)
+	closings = regexp.MustCompile("(?i)(^|[^a-z0-9])(close[sd]?|fix(?:e[sd])?|resolve[sd]?)((?:[\\s\\p{Z}\\p{Cf}:*_~\"'(\\[`]|<[^<>]*>|\\[[^\\[\\]\\n]{0,200}\\]\\()*)" +
+		`(?:(?:https?://[^\s/]+|[\w-]+(?:\.[\w-]+)+)/([\w.-]+/[\w.-]+)/(?:issues|pulls?|discussions)/([0-9]+)(?:[#?][^\s)\]]*)?|([\w.-]+/[\w.-]+)\\?#([0-9]+)|(?:\\?#|gh-)([0-9]+))`)
 	commands = regexp.MustCompile(`(?im)^([ \t>*-]*)(/[a-z][a-z_-]*(?:[ \t\r]|$)|bors (?:r[+=-]|d[+=-]|delegate|merge|try|p=|retry))`)
 	brackets = regexp.MustCompile(`\[[^\[\]\n]{2,60}\]`)
 	noCI     = regexp.MustCompile(`(?i)\*\*\*\s*(NO[_ -]?CI)\s*\*\*\*`)
