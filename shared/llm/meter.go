@@ -39,6 +39,8 @@ type Meter struct {
 
 	counted bool  // a number of tokens came that is not zero
 	whole   int64 // bytes shown in an answer that came whole, also at the end of a stream
+	texts   int64 // in a stream's events that end a text
+	items   int64 // in those that end an item
 
 	added, done, listed int64 // searches as a stream begins and ends them, and in a whole answer
 	event               struct{ added, done, search bool }
@@ -67,8 +69,8 @@ func (m *Meter) Result() Result {
 	m.endEvent()
 	r := m.r
 	r.Reported = m.counted && r.Finish != "" && r.Finish != "in_progress" && r.Finish != "queued"
-	// A stream may repeat at its end what it sent piece by piece.
-	r.Shown = max(r.Shown, m.whole)
+	// A stream may repeat what it sent piece by piece: at the end of a text, of its item and of the whole.
+	r.Shown = max(r.Shown, m.texts, m.items, m.whole)
 	r.Searches = max(m.added, m.done, m.listed)
 	return r
 }
@@ -162,10 +164,13 @@ func (m *Meter) note(f *field) {
 		set(&m.r.ErrorCode, f)
 	case "message", "error.message":
 		set(&m.r.ErrorMessage, f)
-	case "delta", "choices[].delta.content", "choices[].delta.tool_calls[].function.arguments":
+	case "delta":
 		shown(&m.r.Shown, f)
-	case "output[].content[].text", "output[].arguments", "output[].input", "choices[].message.content",
-		"choices[].message.tool_calls[].function.arguments":
+	case "text", "refusal", "arguments", "input":
+		shown(&m.texts, f)
+	case "item.content[].text", "item.content[].refusal", "item.summary[].text", "item.arguments", "item.input":
+		shown(&m.items, f)
+	case "output[].content[].text", "output[].content[].refusal", "output[].summary[].text", "output[].arguments", "output[].input":
 		shown(&m.whole, f)
 	case "type":
 		m.event.added, m.event.done = string(f.Token) == "response.output_item.added", string(f.Token) == "response.output_item.done"
@@ -175,6 +180,29 @@ func (m *Meter) note(f *field) {
 		if string(f.Token) == searchItem {
 			m.listed++
 		}
+	default:
+		m.noteChoice(path, f)
+	}
+}
+
+// noteChoice counts what the model wrote in Chat Completions. Servers of other models have names of their own for
+// thoughts, so every text counts but those that name something, and a second copy of the thoughts:
+// https://openrouter.ai/docs/guides/best-practices/reasoning-tokens
+func (m *Meter) noteChoice(path []byte, f *field) {
+	to := &m.r.Shown
+	rest, ok := bytes.CutPrefix(path, []byte("choices[].delta."))
+	if !ok {
+		to = &m.whole
+		if rest, ok = bytes.CutPrefix(path, []byte("choices[].message.")); !ok {
+			return
+		}
+	}
+	switch name := rest[bytes.LastIndexByte(rest, '.')+1:]; string(name) {
+	case "role", "id", "type", "name":
+		return
+	}
+	if !bytes.HasPrefix(rest, []byte("reasoning_details")) {
+		shown(to, f)
 	}
 }
 

@@ -55,6 +55,9 @@ data: {"type":"response.completed","response":{"status":"completed","output":[{"
 
 `
 
+// chunk is an event of a chat's stream with these fields of its delta.
+func chunk(delta string) string { return `data: {"choices":[{"delta":{` + delta + "}}]}\n\n" }
+
 func TestMeter(t *testing.T) {
 	for name, c := range map[string]struct {
 		contentType, body string
@@ -94,6 +97,17 @@ func TestMeter(t *testing.T) {
 		"byte order mark before JSON": {"application/json", "\ufeff" + `{"id":"resp_1"}`, Result{ID: "resp_1"}},
 		"no usage, whole": {"application/json", `{"id":"c","choices":[{"message":{"content":"eight by","tool_calls":[{"function":{"arguments":"{}"}}]},"finish_reason":"stop"}]}`,
 			Result{ID: "c", Finish: "stop", Shown: 10}},
+		"thoughts":  {sse, chunk(`"reasoning_content":"seven b"`) + chunk(`"reasoning":"ab","reasoning_details":[{"text":"ab"}]`), Result{Shown: 9}},
+		"a refusal": {sse, chunk(`"role":"assistant","refusal":"no"`), Result{Shown: 2}},
+		"input of a tool": {sse, chunk(`"tool_calls":[{"id":"call_1","type":"custom","custom":{"name":"sh","input":"ls"}}]`) +
+			chunk(`"function_call":{"name":"sh","arguments":"{}"}`), Result{Shown: 4}},
+		"content in parts": {sse, chunk(`"content":[{"type":"text","text":"abc"},"de"]`), Result{Shown: 5}},
+		"thoughts, whole":  {"application/json", `{"choices":[{"message":{"role":"assistant","reasoning_content":"abc","content":"de"}}]}`, Result{Shown: 5}},
+		"texts without pieces": {sse, `data: {"type":"response.output_text.done","text":"abc"}` + "\n\n" +
+			`data: {"type":"response.function_call_arguments.done","arguments":"{}"}` + "\n\n", Result{Shown: 5}},
+		"items without pieces": {sse, `data: {"type":"response.output_text.done","text":"abc"}` + "\n\n" +
+			`data: {"type":"response.output_item.done","item":{"id":"msg_1","type":"message","content":[{"type":"output_text","text":"abc"}]}}` + "\n\n" +
+			`data: {"type":"response.output_item.done","item":{"type":"reasoning","summary":[{"text":"ab"}]}}` + "\n\n", Result{Shown: 5}},
 		"searches":                     {sse, searches, Result{Finish: "completed", Searches: 2}},
 		"searches, whole":              {"application/json", `{"output":[{"type":"web_search_call"},{"type":"message"},{"type":"web_search_call"}]}`, Result{Searches: 2}},
 		"a key that looks like a path": {"application/json", `{"usage.input_tokens":7,"a":{"b":1}}`, Result{}},
