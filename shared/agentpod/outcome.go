@@ -163,7 +163,7 @@ func takenAway(pod *corev1.Pod) (Outcome, bool) {
 		return failed(reason.Evicted, "The node evicted the agent's pod: %s", message), true
 	case "DeadlineExceeded": // its own, which it has in a Sandbox
 		return deadlineExceeded(), true
-	case "NodeLost":
+	case "NodeLost", "ContainerStatusUnknown":
 		return lost, true
 	case "Preempting": // to make room for a pod that the node needs
 		return failed(reason.Preempted, "The node %s needed the agent's place: %s Set the label again to run anew.", node, sentence(message)), true
@@ -184,6 +184,9 @@ func takenAway(pod *corev1.Pod) (Outcome, bool) {
 	return failed(reason.Evicted, "The agent's pod was moved off its node %s (%s): %s", node, c.Reason, first(c.Message, message)), true
 }
 
+// killed is the exit code of a process that SIGKILL ended: 128 and the signal's number.
+const killed = 128 + 9
+
 // judgeContainer finds the reason in how the agent or its probe ended; false if neither has ended, or it ended well.
 func judgeContainer(pod *corev1.Pod) (Outcome, bool) {
 	end := terminated(pod)
@@ -202,6 +205,9 @@ func judgeContainer(pod *corev1.Pod) (Outcome, bool) {
 			sentence(lastWords(pod, end.Reason))), true
 	case end.ExitCode == exitcode.Never:
 		return failed(reason.Precondition, "The agent can't do this run, and trying again would not help: %s", lastWords(pod, "")), true
+	case end.ExitCode == killed:
+		return failed(reason.AgentError, "The agent ended with exit code %d: %s It was killed (SIGKILL), but not for its own memory limit: its node %s may be short of memory. Look at the node's events, then set the label again to run anew.",
+			end.ExitCode, sentence(lastWords(pod, end.Reason)), pod.Spec.NodeName), true
 	case end.ExitCode != 0:
 		return failed(reason.AgentError, "The agent ended with exit code %d: %s", end.ExitCode, lastWords(pod, end.Reason)), true
 	}

@@ -183,7 +183,8 @@ func TestJudge(t *testing.T) {
 		"agent error without words": {
 			job:  job(time.Hour, backoff),
 			pods: []corev1.Pod{pod(time.Minute, exited(137, "Error", ""))},
-			want: failed("agent_error", "The agent ended with exit code 137: Error"),
+			want: failed("agent_error", "The agent ended with exit code 137: Error. It was killed (SIGKILL), but not for its own memory limit: "+
+				"its node node-3 may be short of memory. Look at the node's events, then set the label again to run anew."),
 		},
 		"failed, pods gone": {
 			job: job(time.Hour, backoff),

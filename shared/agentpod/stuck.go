@@ -2,6 +2,7 @@ package agentpod
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -148,18 +149,22 @@ func judgeWaiting(c corev1.ContainerStatus, waited time.Duration) (Outcome, bool
 }
 
 // pullRefused reports whether a registry will give the same answer again. It may not if it is away, slow, or had too
-// many requests.
+// many requests, or if the node has lost a part of what it pulled.
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
 func pullRefused(message string) bool {
-	message = strings.ToLower(message)
-	if strings.Contains(message, "toomanyrequests") || strings.Contains(message, "429") {
-		return false
-	}
-	return slices.ContainsFunc([]string{
+	message = strings.ToLower(withoutNames(message))
+	return !pullPasses.MatchString(message) && slices.ContainsFunc([]string{
 		"not found", "manifest unknown", "name unknown", "name invalid", "does not exist", "denied", "unauthorized", "authentication required",
 		"no basic auth credentials", "forbidden", "no match for platform", "no matching manifest", "invalid reference",
 	}, func(s string) bool { return strings.Contains(message, s) })
 }
+
+var pullPasses = regexp.MustCompile(`toomanyrequests|\b429\b|\bdial\b|\blookup\b|\bsnapshot\b`)
+
+// names are what somebody chose, which may hold any word or number: quoted texts, images, URLs, paths, digests.
+var names = regexp.MustCompile(`"[^"]*"|\S*/\S*|\bsha256:[0-9a-f]+`)
+
+func withoutNames(message string) string { return names.ReplaceAllString(message, "…") }
 
 // judgeCreating is for a container that the node has been creating for long. Only the warnings say what is missing: a
 // volume, the network.
@@ -209,16 +214,15 @@ func judgeWithoutPod(job *batchv1.Job, last *corev1.Pod, warnings []corev1.Event
 }
 
 // refusedForGood tells what the API server will always say about the same pod from what passes: a webhook that is away,
-// a quota or an account that it does not know yet.
+// or can't reach what it needs, a quota or an account that it does not know yet.
 func refusedForGood(message string) bool {
-	for _, passing := range []string{"status unknown for quota", "error looking up service account", "being terminated", "object has been modified", "not yet ready to handle request"} {
-		if strings.Contains(message, passing) {
-			return false
-		}
-	}
-	return strings.Contains(message, " is forbidden: ") || strings.Contains(message, " is invalid: ") ||
-		strings.Contains(message, " denied the request") || strings.Contains(message, "denied request")
+	message = withoutNames(message)
+	return !refusalPasses.MatchString(message) && slices.ContainsFunc([]string{" is forbidden: ", " is invalid: ", " denied the request", "denied request"},
+		func(s string) bool { return strings.Contains(message, s) })
 }
+
+var refusalPasses = regexp.MustCompile(`status unknown for quota|error looking up service account|being terminated|object has been modified|` +
+	`not yet ready to handle request|caches not synchronized|etcdserver: |timed out|deadline exceeded|connection (?:refused|reset)|\bdial tcp\b|too many requests`)
 
 // latest is the newest current warning of a kind.
 func latest(warnings []corev1.Event, now time.Time, of func(corev1.Event) bool) *corev1.Event {
