@@ -149,7 +149,7 @@ func (w *walk) convert(ctx context.Context, name string, had entry, b blob, k *k
 	if err != nil {
 		var g *gitError
 		if errors.As(err, &g) && ctx.Err() == nil {
-			k.cannot = "cannot be converted as its attributes ask: " + oneLine(g.said)
+			k.cannot = "cannot be converted as its attributes ask: " + oneLine(fatal(g.said))
 			return nil
 		}
 		return err
@@ -157,6 +157,9 @@ func (w *walk) convert(ctx context.Context, name string, had entry, b blob, k *k
 	k.is.id = strings.TrimSpace(id)
 	return nil
 }
+
+// fatal is git's last word, without the hints before it.
+func fatal(said string) string { return said[max(0, strings.LastIndex(said, "fatal: ")):] }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(tailOf(text)), " ") }
 

@@ -211,7 +211,7 @@ line'`, "A -rf\nA :(top)x\nA a*b\nA \"new\\nline\"", ""},
 		"an ignored folder":            {"", "mkdir -p build/x; mkfifo build/p; echo y >build/x/y; chmod 0 build/x; " + french, "A greetings/french.txt", ""},
 		"pipes":                        {"", "mkfifo .gitattributes pipe; " + french, "A greetings/french.txt", "`.gitattributes` is a pipe, a socket or a device|`pipe` is a pipe, a socket or a device"},
 		"a name that is git's":         {"", "mkdir .GIT; echo x >.GIT/config; " + french, "A greetings/french.txt", "`.GIT` has a name that Git refuses"},
-		"an encoding that fails":       {"echo '*.strings working-tree-encoding=UTF-16 text' >.gitattributes", `echo '"k" = "v";' >en.strings; ` + french, "A greetings/french.txt", "`en.strings` cannot be converted as its attributes ask: *"},
+		"an encoding that fails":       {"echo '*.strings working-tree-encoding=UTF-16 text' >.gitattributes", `echo '"k" = "v";' >en.strings; ` + french, "A greetings/french.txt", "`en.strings` cannot be converted as its attributes ask: fatal: *"},
 		"files in an absent submodule": {"git init -q sub; git -C sub commit -q --allow-empty -m x; git add sub; rm -rf sub/.git", "echo x >sub/a; " + french, "A greetings/french.txt", "`sub` is a submodule that was not checked out; what was written there is not taken"},
 		"a new CRLF file under text":   {"echo '* text=auto' >.gitattributes", `printf 'a\r\nb\r\n' >new.txt; test -f new.txt`, "A new.txt", ""},
 	} {
