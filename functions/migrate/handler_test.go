@@ -161,9 +161,9 @@ func TestAProcessIsReadWithItsLines(t *testing.T) {
 		return head + "      " + strings.ReplaceAll(strings.Replace(string(good), old, new, 1), "\n", "\n      ") + "\n  - id: blog\n"
 	}
 	for content, want := range map[string]string{
-		with("    timeout: 60m\n", ""):                    "the projects file: project shop: the process is invalid: line 39: stage dev has no timeout",
-		with("    keep: 24h", "    keeps: 24h"):           "the projects file: project shop: reading the process: line 44: the key keeps is not known here",
-		with("    role: dev", "    role: [dev"):           "the projects file: project shop: reading the process: no YAML: yaml: line 40: did not find expected ',' or ']'",
+		with("    timeout: 60m\n", ""):                    "the projects file: project shop: the process is invalid: line 43: stage dev has no timeout",
+		with("    keep: 24h", "    keeps: 24h"):           "the projects file: project shop: reading the process: line 48: the key keeps is not known here",
+		with("    role: dev", "    role: [dev"):           "the projects file: project shop: reading the process: no YAML: yaml: line 44: did not find expected ',' or ']'",
 		"projects:\n  - id: a\n    process: process.yaml": "line 3: process: want the process below it, indented, after a vertical bar: process: |",
 	} {
 		e.ProjectsFile = write(t, content)
