@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"connectrpc.com/connect"
 	gh "github.com/google/go-github/v66/github"
@@ -14,6 +15,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/scope"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/prompt"
 	"codexk8s.dev/shared/reason"
 )
 
@@ -169,8 +171,10 @@ func (r *runner) openPull(ctx context.Context, a *agentapi.Assignment, done *fin
 		return nil, pull.Failure(err)
 	}
 	r.log.Say("Pull request #%d: %s", pr.GetNumber(), pr.GetHTMLURL())
+	// The status comment, which quotes the summary, lists what the issue hides by itself.
+	summary := strings.Replace(done.summary, r.harmless(hiddenNote(prompt.Hidden(a.GetIssueTitle(), a.GetIssueBody()))), "", 1)
 	return &agentapi.ReportRequest{
-		Outcome: "succeeded", Summary: r.secrets.Clean(done.summary), Branch: a.GetBranch(), HeadSha: done.commit,
+		Outcome: "succeeded", Summary: r.secrets.Clean(summary), Branch: a.GetBranch(), HeadSha: done.commit,
 		PullRequest: int32(pr.GetNumber()), PullRequestUrl: pr.GetHTMLURL(), ThreadId: done.threadID, ChangedFiles: r.reported(done.changed),
 	}, nil
 }

@@ -50,7 +50,7 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 		stop(errWaits) // it asked, and did not wait
 		err = errWaits
 	}
-	summary = plain.Text(words.Harmless(r.secrets.Clean(summary + hiddenNote(begin.hidden)))) // it goes into the commit, the pull request and the report
+	summary = r.harmless(summary + hiddenNote(begin.hidden)) // it goes into the commit, the pull request and the report
 	stopSaving()
 	<-kept // a save under way would share the index with the check that follows, and could overwrite the last one
 	if endErr := process.EndAgent(repo.Dir, repo.Holds); endErr != nil {
@@ -76,6 +76,11 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 		return nil, fmt.Errorf("naming the session: %w", err)
 	}
 	return &finished{summary: summary, threadID: c.ThreadID, lost: begin.lost}, nil
+}
+
+// harmless is what an agent or an issue says, made fit for others.
+func (r *runner) harmless(text string) string {
+	return plain.Text(words.Harmless(r.secrets.Clean(text)))
 }
 
 // beginning is where the engine starts.
@@ -113,7 +118,7 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 	r.log.Say("Prompt template %s (%.12s), engine %s, model %s.", opening.Template, opening.Hash, a.GetEngine(), a.GetModel())
 	if len(opening.Hidden) > 0 {
 		b.hidden = opening.Hidden
-		r.log.Say("Issue or review hold text that people do not see on GitHub; %s for the agent: %s", map[bool]string{true: "left out", false: "marked"}[in.DropHidden], strings.Join(b.hidden, " | "))
+		r.log.Say("The issue or the review holds text that GitHub does not show; %s for the agent: %s", map[bool]string{true: "left out", false: "marked"}[in.DropHidden], strings.Join(b.hidden, " | "))
 	}
 	interrupted := stored.GetRunId() == a.GetRunId()
 	if stored.GetVersion() == 0 || !interrupted && kindOf(a) != events.KindRevise {
