@@ -28,6 +28,8 @@ const (
 	tellFor = 10 * time.Second
 	// answerIn is when a callback is answered at the latest: Slack's three seconds, less the network's time.
 	answerIn = 2 * time.Second
+	// pause is before an HTTP approver that gave up is asked again.
+	pause = time.Minute
 )
 
 // redelivers are the channels that send a callback again when it is answered 503.
@@ -42,7 +44,13 @@ type handler struct {
 
 func (h *handler) routes(s *serve.Server, channels map[string]chat.Channel) {
 	for name, channel := range channels {
-		s.Handle("POST /"+name, h.callback(name, channel))
+		paths := []string{"/" + name}
+		if name == approval.HTTP {
+			paths = []string{"/approvals/webhook/{name}/{attempt}", "/executors/webhook/{name}/{attempt}"}
+		}
+		for _, path := range paths {
+			s.Handle("POST "+path, h.callback(name, channel))
+		}
 	}
 }
 
@@ -90,13 +98,48 @@ func (h *handler) callback(name string, channel chat.Channel) http.HandlerFunc {
 func (h *handler) act(ctx context.Context, channel chat.Channel, cb chat.Callback) (reply, error) {
 	switch cb.Kind {
 	case chat.Voted:
-		return h.vote(ctx, cb.Vote)
+		return h.voted(ctx, cb)
+	case chat.GaveUp:
+		return h.gaveUp(ctx, cb)
 	case chat.Asked:
 		return h.ask(ctx, channel, cb)
 	case chat.Linked:
 		return h.link(ctx, cb)
 	}
 	return reply{outcome: cb.Why, words: hints[cb.Why]}, nil
+}
+
+// voted takes a vote. One that came without a button is about what is asked where it was cast.
+func (h *handler) voted(ctx context.Context, cb chat.Callback) (reply, error) {
+	v := cb.Vote
+	if v.RequestID == "" {
+		about, err := h.db.ShownIn(ctx, v.By.Channel, cb.Ref.Chat, v.Digest, cb.Whole)
+		switch {
+		case err != nil:
+			return reply{}, err
+		case len(about) == 0:
+			return reply{outcome: "unknown_request"}, nil // people use such commands for other things, too
+		case len(about) > 1:
+			return reply{outcome: "which_request", words: hints["which_request"]}, nil
+		}
+		v.RequestID = about[0]
+	}
+	return h.vote(ctx, v)
+}
+
+// gaveUp has an approver asked again that is through without a decision. Whether the request is still open is seen then.
+func (h *handler) gaveUp(ctx context.Context, cb chat.Callback) (reply, error) {
+	v := cb.Vote
+	t, err := h.db.Ticket(ctx, v.RequestID)
+	if err != nil || t.State != approval.Open {
+		return reply{outcome: cb.Why}, err
+	}
+	again := events.ApprovalUnanswered{RequestID: v.RequestID, ApprovalTarget: events.ApprovalTarget{Channel: v.By.Channel, Target: cb.Ref.Chat}, Attempt: cb.Ref.Message}
+	_, err = h.db.Emit(ctx, store.Cause{Source: events.Source(function) + "/" + v.By.Channel, ID: v.ID}, t.Request.Correlation(),
+		func(_ context.Context, tx *store.Tx) (events.Decision, error) {
+			return events.Decision{Emit: []events.Draft{events.At(tx.Now().Add(pause), again)}}, nil
+		})
+	return reply{outcome: cb.Why}, err
 }
 
 // vote stores a vote, whether or not it will count, and says whether it will as far as is known now.

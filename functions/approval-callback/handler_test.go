@@ -48,6 +48,8 @@ type fixture struct {
 func setup(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{T: t}
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.server.Handler().ServeHTTP(w, r) }))
+	t.Cleanup(web.Close)
 	var err error
 	if f.fake, err = fakechat.New(fakechat.Options{}); err != nil {
 		t.Fatal(err)
@@ -56,6 +58,9 @@ func setup(t *testing.T) *fixture {
 	f.channels, err = chat.Connect(chat.Settings{
 		Keys: key, TelegramAPI: f.fake.URL() + "/telegram", TelegramToken: fakechat.Token, TelegramSecrets: f.fake.Secret(),
 		SlackAPI: f.fake.URL() + "/slack/api", SlackToken: fakechat.Token, SlackSecrets: f.fake.Secret(),
+		MattermostAPI: f.fake.URL() + "/mattermost", MattermostToken: fakechat.Token, MattermostCommands: f.fake.Secret(),
+		JiraAPI: f.fake.URL() + "/jira", JiraEmail: "bot@acme.example", JiraToken: fakechat.Token, JiraSecrets: f.fake.Secret(),
+		Approvers: "desk " + f.fake.URL() + "/approver", ApproverNetworks: "127.0.0.0/8", Callback: web.URL,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -70,10 +75,20 @@ func setup(t *testing.T) *fixture {
 	f.server = serve.New(function, "")
 	h := &handler{db: f.db, bodies: serve.NewBodies(largeBodies), send: f.send, later: func(ctx context.Context, do func(context.Context)) { do(context.WithoutCancel(ctx)) }}
 	h.routes(f.server, f.channels)
-	web := httptest.NewServer(f.server.Handler())
-	t.Cleanup(web.Close)
 	f.fake.CallTo(web.URL)
 	return f
+}
+
+var places = map[string]string{
+	approval.Telegram: "-1001", approval.Slack: "C1", approval.Mattermost: "abcdefghijklmnopqrstuvwx12", approval.Jira: "OPS/Task", approval.HTTP: "desk",
+}
+
+// inFake is what the fakes call a channel.
+func inFake(channel string) string {
+	if channel == approval.HTTP {
+		return fakechat.Approver
+	}
+	return channel
 }
 
 func (f *fixture) send(_ context.Context, es ...event.Event) error {
@@ -89,7 +104,8 @@ func (f *fixture) ask() {
 	f.sql.Do(`INSERT INTO projects (id, name) VALUES ('demo', 'Demo')`)
 	f.sql.Do(`INSERT INTO members (project_id, login, role, github_id) VALUES ('demo', 'ann', 'maintainer', 11), ('demo', 'bob', 'reader', 12)`)
 	f.sql.Do(`INSERT INTO chat_accounts (channel, account, github_id, login, linked_at)
-		VALUES ('telegram', '11', 11, 'ann', now()), ('telegram', '12', 12, 'bob', now()), ('slack', 'U11', 11, 'ann', now()), ('slack', 'U12', 12, 'bob', now())`)
+		VALUES ('telegram', '11', 11, 'ann', now()), ('telegram', '12', 12, 'bob', now()), ('slack', 'U11', 11, 'ann', now()), ('slack', 'U12', 12, 'bob', now()),
+			('mattermost', 'user0000000000000000000011', 11, 'ann', now()), ('jira', 'account-11', 11, 'ann', now())`)
 	f.sql.Do(`INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/demo', 1, 'acme/demo')`)
 	f.sql.Do(`
 		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at)
@@ -102,12 +118,12 @@ func (f *fixture) ask() {
 	if err != nil {
 		f.Fatal(err)
 	}
-	terms := approval.Terms{Lang: "en", Who: approval.Who{Roles: []string{"maintainer"}}, Quorum: 1, Veto: true, Deadline: time.Hour, Targets: []approval.Target{{Channel: approval.All}}}
+	terms := approval.Terms{Lang: "en", Who: approval.Who{Roles: []string{"maintainer"}, Approvers: []string{"desk"}}, Quorum: 1, Veto: true, Deadline: time.Hour, Targets: []approval.Target{{Channel: approval.All}}}
 	if f.ticket, _, err = approval.Decide(approval.Ticket{}, approval.Opened{Request: r, Terms: &terms}, f.db.Now()); err != nil {
 		f.Fatal(err)
 	}
 	f.save()
-	for channel, target := range map[string]string{approval.Telegram: "-1001", approval.Slack: "C1"} {
+	for channel, target := range places {
 		posted, err := f.channels[channel].Post(f.Context(), target, f.ticket.Message())
 		if err != nil {
 			f.Fatal(err)
@@ -134,7 +150,7 @@ func (f *fixture) save() {
 func (f *fixture) click(channel, words, person string) string {
 	f.Helper()
 	before := len(f.fake.Told(channel))
-	for _, p := range f.fake.Posts(channel) {
+	for _, p := range f.fake.Posts(inFake(channel)) {
 		if len(p.Buttons) > 0 {
 			if _, err := f.fake.Click(f.Context(), p, words, person); err != nil {
 				f.Fatal(err)
@@ -158,13 +174,14 @@ func (f *fixture) votes() []string {
 }
 
 func TestAClickBecomesAVote(t *testing.T) {
-	for _, channel := range []string{approval.Telegram, approval.Slack} {
+	for channel, account := range map[string]string{
+		approval.Telegram: "11", approval.Slack: "U11", approval.Mattermost: "user0000000000000000000011", approval.Jira: "account-11", approval.HTTP: "desk",
+	} {
 		t.Run(channel, func(t *testing.T) {
 			f := setup(t)
 			if told := f.click(channel, "Approve", "ann"); told != "" {
 				t.Errorf("ann is told %q", told)
 			}
-			account := map[string]string{approval.Telegram: "11", approval.Slack: "U11"}[channel]
 			if diff := cmp.Diff([]string{channel + " " + account + " approve"}, f.votes()); diff != "" {
 				t.Errorf("votes (-want +got):\n%s", diff)
 			}
@@ -192,6 +209,60 @@ func TestWhoseVoteDoesNotCountIsTold(t *testing.T) {
 	f.save()
 	if told := f.click(approval.Telegram, "Approve", "ann"); !strings.Contains(told, "zed") {
 		t.Errorf("too late, ann is told %q", told)
+	}
+}
+
+// A comment in a tracker carries no button. It is about the request that is shown there; of two it has to say which.
+func TestACommentIsAboutWhatIsShownThere(t *testing.T) {
+	f := setup(t)
+	issue := f.fake.Posts(approval.Jira)[0].Chat
+	say := func(text string) {
+		t.Helper()
+		if _, err := f.fake.Reply(t.Context(), approval.Jira, issue, "", text, "ann"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("/deny ffffffffffff no")
+	say("what is this about?")
+	if got := f.votes(); len(got) != 0 {
+		t.Errorf("votes %q", got)
+	}
+	other := f.ticket
+	r := other.Request
+	r.Arguments = json.RawMessage(`{"name":"other"}`)
+	var err error
+	if other.Request, err = approval.Seal(r); err != nil {
+		t.Fatal(err)
+	}
+	mine := f.ticket
+	f.ticket = other
+	f.save()
+	f.sql.Do(`INSERT INTO chat_messages (request, channel, target, version, ref, changed_at) VALUES ($1, 'jira', $2, 1, jsonb_build_object('chat', $2::text, 'message', '7'), now())`, other.Request.ID, issue)
+	say("/deny no")
+	if got := f.votes(); len(got) != 0 {
+		t.Errorf("of two: votes %q", got)
+	}
+	if all := f.fake.Posts(approval.Jira); !strings.Contains(all[len(all)-1].Text, "Several requests") {
+		t.Errorf("ann is told %q", all[len(all)-1].Text)
+	}
+	say("/deny " + mine.Request.Digest[:12] + " use the vault")
+	if diff := cmp.Diff([]string{"jira account-11 deny use the vault"}, f.votes()); diff != "" {
+		t.Errorf("votes (-want +got):\n%s", diff)
+	}
+}
+
+// An approver that gives up is asked again, a little later and once, while the request is open.
+func TestAnApproverThatGivesUpIsAskedAgain(t *testing.T) {
+	f := setup(t)
+	if _, err := f.fake.GiveUp(t.Context(), f.fake.Posts(fakechat.Approver)[0]); err != nil {
+		t.Fatal(err)
+	}
+	due := f.sql.Lines(`SELECT convert_from(data, 'UTF8')::jsonb ->> 'target' FROM events WHERE type = $1`, events.ApprovalUnanswered{}.EventType())
+	if diff := cmp.Diff([]string{"desk"}, due); diff != "" || len(f.sent) != 0 {
+		t.Errorf("sent %v (-want +got):\n%s", f.sent, diff)
+	}
+	if got := f.votes(); len(got) != 0 {
+		t.Errorf("votes %q", got)
 	}
 }
 
@@ -238,14 +309,18 @@ func TestWhatIsNotGenuine(t *testing.T) {
 		header     http.Header
 		want       int
 	}{
-		"no secret":             {"/telegram", `{}`, nil, 401},
-		"another secret":        {"/telegram", `{}`, http.Header{"X-Telegram-Bot-Api-Secret-Token": {"guessed"}}, 401},
-		"no signature":          {"/slack", `payload={}`, nil, 401},
-		"a stale signature":     {"/slack", `payload={}`, http.Header{"X-Slack-Request-Timestamp": {"1"}, "X-Slack-Signature": {"v0=00"}}, 401},
-		"no JSON":               {"/telegram", `{`, http.Header{"X-Telegram-Bot-Api-Secret-Token": {f.fake.Secret()}}, 400},
-		"too long":              {"/telegram", strings.Repeat(" ", chat.MaxCallback+1), http.Header{"X-Telegram-Bot-Api-Secret-Token": {f.fake.Secret()}}, 413},
-		"nothing for us":        {"/telegram", `{}`, http.Header{"X-Telegram-Bot-Api-Secret-Token": {f.fake.Secret()}}, 200},
-		"a channel that is not": {"/jira", `{}`, nil, 404},
+		"no secret":                {"/telegram", `{}`, nil, 401},
+		"another secret":           {"/telegram", `{}`, http.Header{"X-Telegram-Bot-Api-Secret-Token": {"guessed"}}, 401},
+		"no signature":             {"/slack", `payload={}`, nil, 401},
+		"a stale signature":        {"/slack", `payload={}`, http.Header{"X-Slack-Request-Timestamp": {"1"}, "X-Slack-Signature": {"v0=00"}}, 401},
+		"no JSON":                  {"/telegram", `{`, http.Header{"X-Telegram-Bot-Api-Secret-Token": {f.fake.Secret()}}, 400},
+		"too long":                 {"/telegram", strings.Repeat(" ", chat.MaxCallback+1), http.Header{"X-Telegram-Bot-Api-Secret-Token": {f.fake.Secret()}}, 413},
+		"nothing for us":           {"/telegram", `{}`, http.Header{"X-Telegram-Bot-Api-Secret-Token": {f.fake.Secret()}}, 200},
+		"a channel that is not":    {"/fax", `{}`, nil, 404},
+		"Jira without a signature": {"/jira", `{}`, nil, 401},
+		"Mattermost without a tag": {"/mattermost", `{}`, nil, 401},
+		"no attempt of ours":       {"/approvals/webhook/desk/guessed", `{"correlation_id":"x","decision":"approve"}`, nil, 404},
+		"no approver":              {"/executors/webhook/cab/guessed", `{"correlation_id":"x","status":"success"}`, nil, 404},
 	} {
 		r := httptest.NewRequest(http.MethodPost, c.path, strings.NewReader(c.body))
 		for k, v := range c.header {

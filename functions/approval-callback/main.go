@@ -26,6 +26,7 @@ const function = "approval-callback"
 type env struct {
 	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"` // Postgres, postgres://user:password@host/name
 	ChatKeys    string `envconfig:"CHAT_KEYS"`                    // as approval-notifier's
+	CallbackURL string `envconfig:"CALLBACK_URL"`                 // as approval-notifier's
 
 	TelegramAPI     string `envconfig:"TELEGRAM_API_URL" default:"https://api.telegram.org"` // as approval-notifier's
 	TelegramToken   string `envconfig:"TELEGRAM_BOT_TOKEN"`                                  // as approval-notifier's
@@ -34,6 +35,17 @@ type env struct {
 	SlackAPI     string `envconfig:"SLACK_API_URL" default:"https://slack.com/api"` // as approval-notifier's
 	SlackToken   string `envconfig:"SLACK_BOT_TOKEN"`                               // as approval-notifier's
 	SlackSecrets string `envconfig:"SLACK_SIGNING_SECRETS"`                         // signing secrets of the App; two while one is being changed
+
+	MattermostAPI      string `envconfig:"MATTERMOST_URL"`            // as approval-notifier's
+	MattermostToken    string `envconfig:"MATTERMOST_BOT_TOKEN"`      // as approval-notifier's
+	MattermostCommands string `envconfig:"MATTERMOST_COMMAND_TOKENS"` // of the slash command by which accounts are linked
+
+	JiraAPI     string `envconfig:"JIRA_URL"`             // as approval-notifier's
+	JiraEmail   string `envconfig:"JIRA_EMAIL"`           // as approval-notifier's
+	JiraToken   string `envconfig:"JIRA_API_TOKEN"`       // as approval-notifier's
+	JiraSecrets string `envconfig:"JIRA_WEBHOOK_SECRETS"` // of the webhook; two while one is being changed
+
+	Approvers string `envconfig:"APPROVERS"` // as approval-notifier's
 }
 
 func main() { serve.Main(function, run) }
@@ -41,7 +53,9 @@ func main() { serve.Main(function, run) }
 func run(ctx context.Context, s *serve.Server, env env) error {
 	channels, err := chat.Connect(chat.Settings{
 		Keys: env.ChatKeys, TelegramAPI: env.TelegramAPI, TelegramToken: env.TelegramToken, TelegramSecrets: env.TelegramSecrets,
-		SlackAPI: env.SlackAPI, SlackToken: env.SlackToken, SlackSecrets: env.SlackSecrets,
+		SlackAPI: env.SlackAPI, SlackToken: env.SlackToken, SlackSecrets: env.SlackSecrets, Callback: env.CallbackURL,
+		MattermostAPI: env.MattermostAPI, MattermostToken: env.MattermostToken, MattermostCommands: env.MattermostCommands,
+		JiraAPI: env.JiraAPI, JiraEmail: env.JiraEmail, JiraToken: env.JiraToken, JiraSecrets: env.JiraSecrets, Approvers: env.Approvers,
 	})
 	if err != nil {
 		return err

@@ -10,7 +10,9 @@ var (
 		"code_in_public": both("Others have seen this code. Ask for a new one, and send it to the bot in private.",
 			"Этот код видели другие. Запросите новый и отправьте его боту лично."),
 		"reply_elsewhere": both("To answer with words, click the button for it first.", "Чтобы ответить словами, сначала нажмите кнопку для этого."),
-		"no_words":        both("Please reply with text.", "Ответьте, пожалуйста, текстом."),
+		"which_request": both("Several requests are open here. Please copy the whole command, with its digits.",
+			"Здесь открыто несколько запросов. Скопируйте команду целиком, вместе с её цифрами."),
+		"no_words": both("Please reply with text.", "Ответьте, пожалуйста, текстом."),
 	}
 )
 

@@ -51,6 +51,7 @@ func (h *handler) home(channel, chat string) {
 func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.changed)
 	serve.On(s, h.refused)
+	serve.On(s, h.unanswered)
 }
 
 // changed makes all places show the message, and says of each what came of it.
@@ -175,6 +176,51 @@ func (h *handler) bring(ctx context.Context, channel chat.Channel, c events.Appr
 		err = p.remind(ctx, c.Message, *r)
 	}
 	return true, p.votes, err
+}
+
+// unanswered asks an approver once more that gave up, while the request is open. What it gave up on must be the newest
+// that it was asked: a reminder may have asked again since.
+func (h *handler) unanswered(ctx context.Context, e event.Event, u events.ApprovalUnanswered) ([]event.Event, error) {
+	return h.db.Act(ctx, e, "messages/"+u.RequestID, func(ctx context.Context) (events.Decision, error) {
+		t, err := h.db.Ticket(ctx, u.RequestID)
+		channel := h.channels[u.Channel]
+		if err != nil || t.State != approval.Open || channel == nil {
+			return events.Decision{}, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, actFor)
+		defer cancel()
+		emit, err := h.postAgain(ctx, channel, t.Message(), u)
+		var later *chat.Later
+		no, refused := chat.AsRefused(err)
+		switch {
+		case errors.As(err, &later):
+			err = events.RetryAt(h.db.Now().Add(later.After), err)
+		case refused:
+			emit, err = append(emit, undeliverable(t.Message(), u.ApprovalTarget, no.Reason, err)), nil
+		}
+		return events.Decision{Emit: emit}, err
+	})
+}
+
+func (h *handler) postAgain(ctx context.Context, channel chat.Channel, m events.ApprovalMessage, u events.ApprovalUnanswered) (votes []events.Draft, err error) {
+	held, err := h.db.ChatMessage(ctx, u.RequestID, u.ApprovalTarget)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, held.Close(ctx)) }()
+	p := &place{ChatMessage: held, channel: channel, at: u.ApprovalTarget}
+	if held.Ref == nil {
+		return nil, nil
+	}
+	if at, err := p.ref(); err != nil || at.Message != u.Attempt {
+		return nil, err
+	}
+	posted, err := channel.Post(ctx, u.Target, m)
+	if err != nil {
+		return nil, err
+	}
+	err = p.posted(ctx, posted, max(held.Version, m.Version))
+	return p.votes, err
 }
 
 // A place is one message being brought up to date.

@@ -19,6 +19,8 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/chat"
@@ -31,6 +33,7 @@ const function = "approval-notifier"
 type env struct {
 	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"` // Postgres, postgres://user:password@host/name
 	ChatKeys    string `envconfig:"CHAT_KEYS"`                    // signs what the buttons of chats carry; the same in approval-callback
+	CallbackURL string `envconfig:"CALLBACK_URL"`                 // by which channels reach approval-callback, https://host; Mattermost and HTTP approvers need it
 
 	TelegramAPI   string `envconfig:"TELEGRAM_API_URL" default:"https://api.telegram.org"` // Telegram's Bot API
 	TelegramToken string `envconfig:"TELEGRAM_BOT_TOKEN"`                                  // of the bot; empty = Telegram is not connected
@@ -39,6 +42,18 @@ type env struct {
 	SlackAPI     string `envconfig:"SLACK_API_URL" default:"https://slack.com/api"` // Slack's Web API
 	SlackToken   string `envconfig:"SLACK_BOT_TOKEN"`                               // of the App's bot; empty = Slack is not connected
 	SlackChannel string `envconfig:"SLACK_CHANNEL"`                                 // the channel's id, C0123ABC; for whom the policy names no other
+
+	MattermostAPI     string `envconfig:"MATTERMOST_URL"`       // of the server, without /api/v4
+	MattermostToken   string `envconfig:"MATTERMOST_BOT_TOKEN"` // of the bot; empty = Mattermost is not connected
+	MattermostChannel string `envconfig:"MATTERMOST_CHANNEL"`   // the channel's id, 26 letters and digits; for whom the policy names no other
+
+	JiraAPI    string `envconfig:"JIRA_URL"`       // of the site, https://acme.atlassian.net
+	JiraEmail  string `envconfig:"JIRA_EMAIL"`     // of the account whose token it is
+	JiraToken  string `envconfig:"JIRA_API_TOKEN"` // of the account; empty = Jira is not connected
+	JiraTarget string `envconfig:"JIRA_TARGET"`    // an issue to comment on (OPS-12), or a project to make issues in (OPS/Task); for whom the policy names no other
+
+	Approvers        string `envconfig:"APPROVERS"`         // HTTP approvers: name and base URL, with a secret behind it if both sides sign; separated by commas
+	ApproverNetworks string `envconfig:"APPROVER_NETWORKS"` // private networks in which approvers may be, 10.1.0.0/16, separated by commas
 }
 
 func main() { serve.Main(function, run) }
@@ -46,6 +61,8 @@ func main() { serve.Main(function, run) }
 func run(ctx context.Context, s *serve.Server, env env) error {
 	channels, err := chat.Connect(chat.Settings{
 		Keys: env.ChatKeys, TelegramAPI: env.TelegramAPI, TelegramToken: env.TelegramToken, SlackAPI: env.SlackAPI, SlackToken: env.SlackToken,
+		MattermostAPI: env.MattermostAPI, MattermostToken: env.MattermostToken, JiraAPI: env.JiraAPI, JiraEmail: env.JiraEmail, JiraToken: env.JiraToken,
+		Callback: env.CallbackURL, Approvers: env.Approvers, ApproverNetworks: env.ApproverNetworks,
 	})
 	if err != nil {
 		return err
@@ -58,6 +75,13 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	h := &handler{db: db, channels: channels, send: s.Send, homes: map[string][]string{approval.GitHub: {""}}}
 	h.home(approval.Telegram, env.TelegramChat)
 	h.home(approval.Slack, env.SlackChannel)
+	h.home(approval.Mattermost, env.MattermostChannel)
+	h.home(approval.Jira, env.JiraTarget)
+	if http, connected := channels[approval.HTTP].(*chat.HTTP); connected {
+		for _, name := range slices.Sorted(maps.Keys(http.Approvers)) {
+			h.home(approval.HTTP, name)
+		}
+	}
 	h.routes(s)
 	s.SendDue(db.Due)
 	s.Postpone(db.Postpone)

@@ -45,6 +45,8 @@ type Callback struct {
 	Vote events.ApprovalVoted // of Voted; of Asked, GaveUp and some Nothing as far as it is known
 	Code string               // of Linked
 	Ref  Ref                  // the message that was acted on; empty = the channel does not say
+	// Whole says that the act was on Ref.Chat itself, so it means a request that is the whole of it (Jira's transitions).
+	Whole bool
 
 	tag     tag                                       // of what was clicked
 	trigger string                                    // by which Ask opens a form

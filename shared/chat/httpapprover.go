@@ -33,7 +33,7 @@ import (
 //   - Nothing is edited there: it shows itself how its own click ended.
 type HTTP struct {
 	Approvers map[string]Approver // by name
-	Callback  string              // our base URL, to which /http/<name>/<tag> is added
+	Callback  string              // our base URL, to which /approvals/webhook/<name>/<tag> or /executors/webhook/… is added
 	Keys      webhook.Secrets     // of our own, for the callbacks
 	Client    *http.Client        // NewGuardedClient
 	Now       func() time.Time
@@ -73,15 +73,15 @@ func (c *HTTP) Post(ctx context.Context, target string, m events.ApprovalMessage
 		return Posted{}, err
 	}
 	ref := Ref{Chat: target, Message: uuid.NewString()}
-	path, body := "/approve", c.approveBody(m)
+	path, back, body := "/approve", "/approvals/webhook/", c.approveBody(m)
 	if m.Kind == events.KindQuestion {
 		if len(m.Options) < 2 {
 			return Posted{}, &Refused{Channel: approval.HTTP, Reason: Unfitting, Said: "an executor takes questions with 2 to 5 options"}
 		}
-		path, body = "/execute", c.executeBody(m)
+		path, back, body = "/execute", "/executors/webhook/", c.executeBody(m)
 	}
 	body["correlation_id"] = ref.Message
-	body["callback"] = object{"url": strings.TrimRight(c.Callback, "/") + "/http/" + target + "/" + seal(c.Keys, approval.HTTP, bound(ref), t.as(attempt))}
+	body["callback"] = object{"url": strings.TrimRight(c.Callback, "/") + back + target + "/" + seal(c.Keys, approval.HTTP, bound(ref), t.as(attempt))}
 	said, err := c.send(ctx, to, path, ref, body)
 	if err != nil {
 		return Posted{}, fmt.Errorf("asking approver %s about request %s: %w", target, m.RequestID, err)

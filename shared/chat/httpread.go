@@ -31,7 +31,7 @@ func (r httpResult) word() string {
 	return strings.ToLower(r.Status)
 }
 
-// Read takes the callback of an attempt: POST …/http/<name>/<tag>. The answer is 200 for what counted, 404 for an id
+// Read takes the callback of an attempt: POST …/webhook/<name>/<tag>. The answer is 200 for what counted, 404 for an id
 // that is unknown or finished, and 400 for what can't be read.
 func (c *HTTP) Read(r *http.Request, body []byte, now time.Time) (Callback, error) {
 	if err := bounded(body); err != nil {

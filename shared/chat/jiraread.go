@@ -133,7 +133,7 @@ func (c *Jira) readTransition(cb *Callback, e jiraEvent) {
 		default:
 			continue
 		}
-		cb.Kind, cb.Why, cb.Vote.ID = Voted, "", "jira:changelog:"+oneLine(e.Changelog.ID, 64)
+		cb.Kind, cb.Why, cb.Whole, cb.Vote.ID = Voted, "", true, "jira:changelog:"+oneLine(e.Changelog.ID, 64)
 	}
 }
 

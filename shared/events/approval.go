@@ -235,6 +235,17 @@ type ApprovalUndeliverable struct {
 // EventSubject is the request's id.
 func (a ApprovalUndeliverable) EventSubject() string { return a.RequestID }
 
+// ApprovalUnanswered says that an HTTP approver is through with a request without a decision, so it is to be asked
+// again while the request is open. It comes due a little later: one that gives up at once is not asked without a pause.
+type ApprovalUnanswered struct {
+	RequestID string `json:"requestId"`
+	ApprovalTarget
+	Attempt string `json:"attempt"` // where the message was, in the channel's words
+}
+
+// EventSubject is the request's id.
+func (a ApprovalUnanswered) EventSubject() string { return a.RequestID }
+
 // The types, one constant string per payload.
 func (ApprovalRequested) EventType() string     { return Prefix + "approval.requested" }
 func (ApprovalVoted) EventType() string         { return Prefix + "approval.voted" }
@@ -244,3 +255,4 @@ func (ApprovalRefused) EventType() string       { return Prefix + "approval.refu
 func (ApprovalDecided) EventType() string       { return Prefix + "approval.decided" }
 func (ApprovalDelivered) EventType() string     { return Prefix + "approval.delivered" }
 func (ApprovalUndeliverable) EventType() string { return Prefix + "approval.undeliverable" }
+func (ApprovalUnanswered) EventType() string    { return Prefix + "approval.unanswered" }

@@ -44,4 +44,8 @@ var approvals = []Payload{
 		RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Version: 3, ApprovalTarget: ApprovalTarget{Channel: "slack", Target: "C0123"},
 		Reason: "not_found", Message: "There is no such chat.",
 	},
+	ApprovalUnanswered{
+		RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef", ApprovalTarget: ApprovalTarget{Channel: "http", Target: "desk"},
+		Attempt: "bbbbbbbb-89ab-5def-8123-456789abcdef",
+	},
 }

@@ -49,6 +49,7 @@ var Catalog = map[string][]string{
 	"approval-notifier": {
 		ApprovalChanged{}.EventType(),
 		ApprovalRefused{}.EventType(),
+		ApprovalUnanswered{}.EventType(),
 	},
 	"agent-launcher": {
 		AgentRequested{}.EventType(),

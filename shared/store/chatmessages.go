@@ -109,3 +109,35 @@ func (tx *Tx) ShownElsewhere(ctx context.Context, request string, by events.Vote
 	}
 	return elsewhere, nil
 }
+
+// ShownIn are the requests that somebody can mean who acted in a chat without a button: the undecided ones, at most
+// two, or if there is none the newest decided one. Digest, if any, is the beginning of the request's; whole wants
+// requests that are all of the chat, not a message in it.
+func (db *DB) ShownIn(ctx context.Context, channel, chat, digest string, whole bool) ([]string, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT a.id, a.decided_at IS NULL
+		FROM chat_messages AS m
+		JOIN approvals AS a ON a.id = m.request
+		WHERE m.channel = $1 AND m.ref ->> 'chat' = $2
+			AND starts_with(a.ticket -> 'request' ->> 'digest', $3)
+			AND (NOT $4 OR m.ref ->> 'message' IS NULL)
+		ORDER BY a.decided_at IS NOT NULL, a.asked_at DESC
+		LIMIT 2
+	`, channel, chat, digest, whole)
+	if err != nil {
+		return nil, fmt.Errorf("looking for what %s shows in %s: %w", channel, chat, err)
+	}
+	var ids []string
+	var id string
+	var open bool
+	_, err = pgx.ForEachRow(rows, []any{&id, &open}, func() error {
+		if open || len(ids) == 0 {
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for what %s shows in %s: %w", channel, chat, err)
+	}
+	return ids, nil
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,8 +23,8 @@ import (
 
 const askingRun = "7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8"
 
-// TestPeopleDecideInChats: what a run asks stands in every chat and on the issue, a click in one of them decides it,
-// once, and all of them show who did. All functions start from zero on their first event.
+// TestPeopleDecideInChats: what a run asks stands in every chat and on the issue, a click in any one of them decides
+// it, once, and all of them show who did. All functions start from zero on their first event.
 func TestPeopleDecideInChats(t *testing.T) {
 	s, err := stack.Start(t.Context(), stack.Options{})
 	if err != nil {
@@ -37,51 +39,55 @@ func TestPeopleDecideInChats(t *testing.T) {
 		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at)
 		VALUES ($1, $2, $3, 'demo', 'dev', 'dev', 'running', 'builtin', 'm', 'somebody', 'i', 'n', now())
 	`, askingRun, stack.Repository, stack.Issue)
-	r := ask(ctx, t, s)
-
-	posts := map[string]fakechat.Post{}
-	await(ctx, t, "the request in both chats", func() bool {
-		for _, channel := range []string{fakechat.Telegram, fakechat.Slack} {
-			if all := s.Chat.Posts(channel); len(all) > 0 {
-				posts[channel] = all[0]
+	people := []string{fakechat.Telegram, fakechat.Slack, fakechat.Mattermost, fakechat.Jira}
+	for round, decider := range people {
+		r := ask(ctx, t, s, decider)
+		newest := func(channel string) fakechat.Post { return s.Chat.Posts(channel)[round] }
+		await(ctx, t, "the request of "+decider+" in every chat", func() bool {
+			for _, channel := range append([]string{fakechat.Approver}, people...) {
+				if len(s.Chat.Posts(channel)) <= round {
+					return false
+				}
+			}
+			return true
+		})
+		if _, err := s.Chat.Click(ctx, newest(fakechat.Telegram), "Approve", stack.Stranger); err != nil {
+			t.Fatal(err)
+		}
+		// No rule names the approver, so it is shown the request and has no say.
+		if said, err := s.Chat.Click(ctx, newest(fakechat.Approver), "Approve", stack.Owner); err != nil || said.Status != http.StatusNotFound {
+			t.Fatalf("the approver is answered %+v, %v", said, err)
+		}
+		if _, err := s.Chat.Click(ctx, newest(decider), "Approve", stack.Owner); err != nil {
+			t.Fatal(err)
+		}
+		await(ctx, t, "the outcome in every chat after a click in "+decider, func() bool {
+			return !slices.ContainsFunc(people, func(channel string) bool { return !strings.Contains(newest(channel).Text, "Approved") })
+		})
+		got := sql.Lines(`SELECT action || ' ' || reason FROM audit WHERE action LIKE 'vote.%' OR action LIKE 'approval.approved' ORDER BY seq`)
+		want := slices.Repeat([]string{"vote.refused " + approval.NotLinked, "vote.refused " + approval.NotPermitted, "vote.counted ", "approval.approved "}, round+1)
+		slices.Sort(got) // the two that don't count come in any order
+		slices.Sort(want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: the audit (-want +got):\n%s", decider, diff)
+		}
+		for _, channel := range people {
+			if all := s.Chat.Posts(channel); len(all) != round+1 || channel != fakechat.Jira && len(newest(channel).Buttons) != 0 {
+				t.Errorf("%s decided, and %s shows %+v", decider, channel, all)
 			}
 		}
-		return len(posts) == 2
-	})
-	if _, err := s.Chat.Click(ctx, posts[fakechat.Telegram], "Approve", stack.Stranger); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Chat.Click(ctx, posts[fakechat.Slack], "Approve", stack.Owner); err != nil {
-		t.Fatal(err)
-	}
-	await(ctx, t, "the outcome in both chats", func() bool {
-		for _, channel := range []string{fakechat.Telegram, fakechat.Slack} {
-			if !strings.Contains(s.Chat.Posts(channel)[0].Text, "Approved") {
-				return false
-			}
+		if n := pgtest.One[int](sql, `SELECT count(*) FROM events WHERE type = $1 AND subject = $2`, events.ApprovalDecided{}.EventType(), r.ID); n != 1 {
+			t.Errorf("%s: decided %d times", decider, n)
 		}
-		return true
-	})
-	got := sql.Lines(`SELECT action || ' ' || reason FROM audit WHERE action LIKE 'vote.%' OR action LIKE 'approval.approved' ORDER BY seq`)
-	if diff := cmp.Diff([]string{"vote.refused " + approval.NotLinked, "vote.counted ", "approval.approved "}, got); diff != "" {
-		t.Errorf("the audit (-want +got):\n%s", diff)
-	}
-	for channel := range posts {
-		if all := s.Chat.Posts(channel); len(all) != 1 || len(all[0].Buttons) != 0 {
-			t.Errorf("%s shows %+v", channel, all)
-		}
-	}
-	if n := pgtest.One[int](sql, `SELECT count(*) FROM events WHERE type = $1 AND subject = $2`, events.ApprovalDecided{}.EventType(), r.ID); n != 1 {
-		t.Errorf("decided %d times", n)
 	}
 }
 
 // ask asks as agent-gateway does for an agent.
-func ask(ctx context.Context, t *testing.T, s *stack.Stack) approval.Request {
+func ask(ctx context.Context, t *testing.T, s *stack.Stack, name string) approval.Request {
 	t.Helper()
 	r, err := approval.Seal(approval.Request{
 		RunRef: events.RunRef{RunID: askingRun, Project: "demo", Repository: stack.Repository, Issue: stack.Issue}, Kind: events.KindApproval,
-		Stage: "dev", Role: "dev", Action: "tool:secret_sync", Title: "Write the secret db", Arguments: json.RawMessage(`{"name":"db"}`),
+		Stage: "dev", Role: "dev", Action: "tool:secret_sync", Title: "Write the secret db", Arguments: json.RawMessage(`{"name":"` + name + `"}`),
 		RequestedBy: events.GitHubAccount{Login: "somebody", ID: 99}, At: time.Now().UTC(),
 	})
 	if err != nil {

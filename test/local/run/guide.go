@@ -24,7 +24,7 @@ func printGuide(w io.Writer, s *stack.Stack, took time.Duration) {
 		p("  Chats      %s (fake ones; requests of agents are shown there, and their buttons work)", s.Chat.URL())
 	}
 	if at := s.Callbacks(); at != "" {
-		p("  Callbacks  %s, with /telegram or /slack behind it", at)
+		p("  Callbacks  %s, with /telegram, /slack, /mattermost or /jira behind it", at)
 	}
 	if s.Model != nil {
 		p("  Model      played, deterministic; OPENAI_API_KEY replaces it")

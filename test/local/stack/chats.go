@@ -18,8 +18,11 @@ import (
 
 // The demonstration's chats, where no real ones are given.
 const (
-	TelegramChat = "-1001"
-	SlackChannel = "C0DEMO"
+	TelegramChat      = "-1001"
+	SlackChannel      = "C0DEMO"
+	MattermostChannel = "demonstrationchannel123456"
+	JiraTarget        = "DEMO/Task"
+	ApproverName      = "desk"
 )
 
 // people of the fake chats; the number is the end of their account's id there.
@@ -27,7 +30,7 @@ var people = []fakechat.Person{{Name: Owner, ID: 11}, {Name: Reader, ID: 12}, {N
 
 // startChats starts the fake chats, unless all that they play is there for real.
 func (s *Stack) startChats() (err error) {
-	if o := s.options.Outside; o.TelegramToken != "" && o.SlackToken != "" {
+	if o := s.options.Outside; o.TelegramToken != "" && o.SlackToken != "" && o.MattermostToken != "" && o.JiraToken != "" && o.Approvers != "" {
 		return nil
 	}
 	s.Chat, err = fakechat.New(fakechat.Options{Addr: s.address(chatPort, "the fake chats"), Secret: s.kept.ChatKey, People: people})
@@ -40,18 +43,28 @@ func (s *Stack) startChats() (err error) {
 // chatSecrets are the credentials of the chats, real or played.
 func (s *Stack) chatSecrets() map[string]string {
 	o := s.options.Outside
-	return map[string]string{
-		"keys":                     s.kept.ChatKey,
-		"telegram-bot-token":       cmp.Or(o.TelegramToken, fakechat.Token),
-		"telegram-webhook-secrets": cmp.Or(o.TelegramSecrets, s.kept.ChatKey),
-		"slack-bot-token":          cmp.Or(o.SlackToken, fakechat.Token),
-		"slack-signing-secrets":    cmp.Or(o.SlackSecrets, s.kept.ChatKey),
+	all := map[string]string{
+		"keys":                      s.kept.ChatKey,
+		"telegram-bot-token":        cmp.Or(o.TelegramToken, fakechat.Token),
+		"telegram-webhook-secrets":  cmp.Or(o.TelegramSecrets, s.kept.ChatKey),
+		"slack-bot-token":           cmp.Or(o.SlackToken, fakechat.Token),
+		"slack-signing-secrets":     cmp.Or(o.SlackSecrets, s.kept.ChatKey),
+		"mattermost-bot-token":      cmp.Or(o.MattermostToken, fakechat.Token),
+		"mattermost-command-tokens": cmp.Or(o.MattermostCommands, s.kept.ChatKey),
+		"jira-api-token":            cmp.Or(o.JiraToken, fakechat.Token),
+		"jira-webhook-secrets":      cmp.Or(o.JiraSecrets, s.kept.ChatKey),
+		"approvers":                 o.Approvers,
 	}
+	if o.Approvers == "" {
+		all["approvers"] = ApproverName + " " + s.Chat.URL() + "/approver"
+	}
+	return all
 }
 
-// chatSettings say where requests are shown.
+// chatSettings say where requests are shown, and where people's answers go.
 func (s *Stack) chatSettings(to map[string]string) {
 	o := s.options.Outside
+	to["callback-url"] = cmp.Or(o.CallbackURL, fmt.Sprintf("http://127.0.0.1:%d", s.clicks))
 	to["telegram-chat"], to["slack-channel"] = TelegramChat, SlackChannel
 	if o.TelegramToken != "" {
 		to["telegram-chat"] = o.TelegramChat
@@ -59,9 +72,21 @@ func (s *Stack) chatSettings(to map[string]string) {
 	if o.SlackToken != "" {
 		to["slack-channel"] = o.SlackChannel
 	}
+	to["mattermost-url"], to["mattermost-channel"] = o.MattermostURL, o.MattermostChannel
+	if o.MattermostToken == "" {
+		to["mattermost-url"], to["mattermost-channel"] = s.Chat.URL()+"/mattermost", MattermostChannel
+	}
+	to["jira-url"], to["jira-email"], to["jira-target"] = o.JiraURL, o.JiraEmail, o.JiraTarget
+	if o.JiraToken == "" {
+		to["jira-url"], to["jira-email"], to["jira-target"] = s.Chat.URL()+"/jira", "bot@acme.example", JiraTarget
+	}
+	to["approver-networks"] = o.ApproverNetworks
+	if o.Approvers == "" {
+		to["approver-networks"] = "127.0.0.0/8"
+	}
 }
 
-// chatEnv leads the two functions that speak with chats to the fake ones.
+// chatEnv leads the two functions that speak with chats to the fake ones whose addresses are no settings.
 func (s *Stack) chatEnv(env map[string]map[string]string) {
 	fake := map[string]string{}
 	if s.options.Outside.TelegramToken == "" {
@@ -75,7 +100,7 @@ func (s *Stack) chatEnv(env map[string]map[string]string) {
 
 // Callbacks is where chats call that are no fake ones; "" = there are none.
 func (s *Stack) Callbacks() string {
-	if o := s.options.Outside; o.TelegramToken == "" && o.SlackToken == "" {
+	if o := s.options.Outside; o.TelegramToken+o.SlackToken+o.MattermostToken+o.JiraToken+o.Approvers == "" {
 		return ""
 	}
 	return s.Platform.URL("approval-callback")
@@ -115,6 +140,8 @@ func (s *Stack) link(ctx context.Context, db *store.DB, p fakechat.Person) error
 	for _, by := range []events.Voter{
 		{Channel: approval.Telegram, Account: fmt.Sprint(p.ID), Name: p.Name},
 		{Channel: approval.Slack, Account: fmt.Sprintf("U%d", p.ID), Name: p.Name},
+		{Channel: approval.Mattermost, Account: fmt.Sprintf("user%022d", p.ID), Name: p.Name},
+		{Channel: approval.Jira, Account: fmt.Sprintf("account-%d", p.ID), Name: p.Name},
 	} {
 		code, err := db.LinkCode(ctx, p.Name)
 		if errors.Is(err, store.ErrNotFound) {

@@ -58,6 +58,21 @@ type Outside struct {
 	SlackChannel    string `envconfig:"SLACK_CHANNEL"`            // with it: the channel's id
 	SlackSecrets    string `envconfig:"SLACK_SIGNING_SECRETS"`    // with it: signing secret of the App
 
+	MattermostToken    string `envconfig:"MATTERMOST_BOT_TOKEN"`      // Mattermost instead of the fake one
+	MattermostURL      string `envconfig:"MATTERMOST_URL"`            // with it: the server
+	MattermostChannel  string `envconfig:"MATTERMOST_CHANNEL"`        // with it: the channel's id
+	MattermostCommands string `envconfig:"MATTERMOST_COMMAND_TOKENS"` // with it, if accounts are linked there: the slash command's token
+
+	JiraToken   string `envconfig:"JIRA_API_TOKEN"`       // Jira instead of the fake one
+	JiraURL     string `envconfig:"JIRA_URL"`             // with it: the site
+	JiraEmail   string `envconfig:"JIRA_EMAIL"`           // with it: whose token it is
+	JiraTarget  string `envconfig:"JIRA_TARGET"`          // with it: an issue or a project
+	JiraSecrets string `envconfig:"JIRA_WEBHOOK_SECRETS"` // with it: of the webhook
+
+	Approvers        string `envconfig:"APPROVERS"`         // HTTP approvers instead of the fake one, as approval-notifier's
+	ApproverNetworks string `envconfig:"APPROVER_NETWORKS"` // as approval-notifier's
+	CallbackURL      string `envconfig:"CALLBACK_URL"`      // by which Mattermost and approvers reach this machine; empty = from this machine alone
+
 	Engine string `envconfig:"AGENT_ENGINE"` // of the demonstration's agents, codex or builtin; empty = codex where there is one
 }
 
@@ -88,6 +103,12 @@ func FromEnvironment() (Outside, error) {
 	}
 	if o.SlackToken != "" && (o.SlackChannel == "" || o.SlackSecrets == "") {
 		return o, errors.New("SLACK_BOT_TOKEN is set: also give SLACK_CHANNEL and SLACK_SIGNING_SECRETS, or unset it to use the fake Slack")
+	}
+	if o.MattermostToken != "" && (o.MattermostURL == "" || o.MattermostChannel == "") {
+		return o, errors.New("MATTERMOST_BOT_TOKEN is set: also give MATTERMOST_URL and MATTERMOST_CHANNEL, or unset it to use the fake Mattermost")
+	}
+	if o.JiraToken != "" && (o.JiraURL == "" || o.JiraEmail == "" || o.JiraTarget == "" || o.JiraSecrets == "") {
+		return o, errors.New("JIRA_API_TOKEN is set: also give JIRA_URL, JIRA_EMAIL, JIRA_TARGET and JIRA_WEBHOOK_SECRETS, or unset it to use the fake Jira")
 	}
 	for _, file := range []struct {
 		variable string

@@ -96,6 +96,7 @@ type Stack struct {
 	root      string
 	reach     *reach // nil when agents run on this machine
 	kept      kept
+	clicks    int // port of approval-callback
 	modelHTTP *http.Server
 	modelURL  string
 	temporary bool
@@ -173,6 +174,9 @@ func (s *Stack) startPlatform(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the manifests: %w", err)
 	}
+	if s.clicks, err = s.freePort(clickPort, "approval-callback"); err != nil {
+		return err
+	}
 	// One place for every run: linking is what takes long, and the go command leaves a program alone that is up to
 	// date.
 	binaries := filepath.Join(s.root, ".bin")
@@ -193,16 +197,12 @@ func (s *Stack) startPlatform(ctx context.Context) error {
 	if s.options.Codex != "" {
 		o.JobEnv["agent"] = map[string]string{"CODEX_BIN": s.options.Codex}
 	}
+	o.Ports = map[string]int{"approval-callback": s.clicks}
 	if s.options.FixedPorts {
-		o.Ports = map[string]int{
-			"webhook-adapter": s.port(webhookPort, "webhook-adapter"), "approval-callback": s.port(clickPort, "approval-callback"),
-		}
+		o.Ports["webhook-adapter"] = s.port(webhookPort, "webhook-adapter")
 	}
 	if s.reach != nil {
 		o.Kubeconfig, o.Hosts = s.options.Outside.Kubeconfig, s.reach.hosts
-		if o.Ports == nil {
-			o.Ports = map[string]int{}
-		}
 		maps.Copy(o.Ports, s.reach.ports)
 	}
 	if s.options.Change != nil {
@@ -282,6 +282,21 @@ func (s *Stack) port(port int, who string) int {
 	}
 	_ = listener.Close()
 	return port
+}
+
+// freePort is a port that can be told to others before somebody listens there.
+func (s *Stack) freePort(port int, who string) (int, error) {
+	if s.options.FixedPorts {
+		port = s.port(port, who)
+	} else {
+		port = 0
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return 0, fmt.Errorf("looking for a port for %s: %w", who, err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 // Kubeconfig is the file that names the cluster in which agents run.
