@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
@@ -33,7 +34,10 @@ func (s *Stack) startChats() (err error) {
 	if o := s.options.Outside; o.TelegramToken != "" && o.SlackToken != "" && o.MattermostToken != "" && o.JiraToken != "" && o.Approvers != "" {
 		return nil
 	}
-	s.Chat, err = fakechat.New(fakechat.Options{Addr: s.address(chatPort, "the fake chats"), Secret: s.kept.ChatKey, People: people})
+	s.Chat, err = fakechat.New(fakechat.Options{
+		Addr: s.address(chatPort, "the fake chats"), Secret: s.kept.ChatKey, People: people,
+		Client: &http.Client{Timeout: time.Minute}, // a function may start for the click, on a busy machine
+	})
 	if err != nil {
 		return fmt.Errorf("starting the fake chats: %w", err)
 	}
