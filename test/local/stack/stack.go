@@ -295,7 +295,7 @@ func (s *Stack) freePort(port int, who string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("looking for a port for %s: %w", who, err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
