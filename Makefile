@@ -25,10 +25,10 @@ run: ## the whole platform on this machine, with a demo repository; FRESH=1 star
 	@$(PREPARE)
 	@exec $(BIN)/run
 
-demo: ## play one story from label to approved pull request, and exit
+demo: ## play one story from label to approved pull request, and exit; STORY=approval: an agent asks people in chats
 	$(NEED) go
 	@$(PREPARE)
-	@exec $(BIN)/run -demo
+	@exec $(BIN)/run -demo -story "$(STORY)"
 
 # --- tests ---------------------------------------------------------------------
 
@@ -82,8 +82,8 @@ $(BIN)/govulncheck: test/tools.mod
 
 ISSUES ?= 500
 
-chaos: tools ## the kill test at length: 500 labelled issues while everything dies; ISSUES=…
-	go test ./test/chaos -v -count=1 -timeout 60m -issues $(ISSUES)
+chaos: tools ## the kill tests at length: 500 labelled issues while everything dies (ISSUES=…), a question with each function dead at each of its steps
+	go test ./test/chaos -v -count=1 -timeout 120m -issues $(ISSUES) -stride 1
 
 RELEASE ?= HEAD~1
 

@@ -3,6 +3,7 @@ package model
 import (
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -18,6 +19,8 @@ type Task struct {
 	Review  string   // what the reviewer wrote, when the present task is a revision
 	Reviews []string // all reviews in the conversation, oldest first
 	Answers []string // what people answered to the agent's questions, oldest first
+	Allowed bool     // people have approved what the agent asked for
+	Denials int      // how often they have not
 	Scope   []string // globs that may be written; empty means everything
 }
 
@@ -38,9 +41,15 @@ func isContext(text string) bool {
 // ("the container was lost, continue") leaves the task as it is.
 func readTask(users []string) Task {
 	var t Task
+	var told []string
 	for _, text := range users {
 		t.Prompt = text
-		t.Answers = append(t.Answers, answersIn(text)...)
+		for _, decision := range decisionsIn(text) {
+			if !slices.Contains(told, decision) {
+				told = append(told, decision)
+				t.decided(decision)
+			}
+		}
 		issue, fenced := fenced(text, "issue")
 		if !fenced {
 			continue
@@ -81,16 +90,27 @@ func reviewOf(text string) (string, bool) {
 	return strings.TrimSpace(review), true
 }
 
-// answersIn returns what people answered, from the fences of their decisions.
-func answersIn(text string) (answers []string) {
+// decided notes how a request ended.
+func (t *Task) decided(decision string) {
+	_, answer, said := strings.Cut(decision, "\nAnswer: ")
+	denied := strings.Contains(decision, "\nOutcome: denied")
+	if denied {
+		t.Denials++
+	}
+	if said && !denied {
+		t.Answers = append(t.Answers, answer)
+	}
+	t.Allowed = t.Allowed || strings.Contains(decision, "\nOutcome: approved")
+}
+
+// decisionsIn returns what stands in the fences of decisions.
+func decisionsIn(text string) (all []string) {
 	for {
 		decision, ok := fenced(text, "decision")
 		if !ok {
-			return answers
+			return all
 		}
-		if _, answer, said := strings.Cut(decision, "\nAnswer: "); said {
-			answers = append(answers, answer)
-		}
+		all = append(all, decision)
 		_, text, _ = strings.Cut(text, "<<<DATA decision ")
 	}
 }

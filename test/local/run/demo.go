@@ -16,7 +16,10 @@ import (
 const storyTime = 5 * time.Minute
 
 // runDemo plays the story on a platform of its own and prints how it ended.
-func runDemo(ctx context.Context) error {
+func runDemo(ctx context.Context, story string) error {
+	if story != "" && story != "approval" {
+		return fmt.Errorf("there is no story %q: STORY=approval, or none", story)
+	}
 	codex, err := stack.FindCodex()
 	if err != nil {
 		return err
@@ -42,7 +45,11 @@ func runDemo(ctx context.Context) error {
 	trace.Say("ready; agents run %s", s.Agents())
 	ctx, cancel := context.WithTimeoutCause(ctx, storyTime, fmt.Errorf("the %s of the demonstration are over", storyTime))
 	defer cancel()
-	end, err := s.Play(ctx, trace.Say)
+	play, what := s.Play, "from the label to the approved pull request"
+	if story == "approval" {
+		play, what = s.PlayApproval, "from the label to the pull request"
+	}
+	end, err := play(ctx, trace.Say)
 	took := trace.Elapsed()
 	trace.Close()
 	if errors.Is(context.Cause(ctx), errInterrupted) {
@@ -53,8 +60,8 @@ func runDemo(ctx context.Context) error {
 		return err
 	}
 	printEnd(os.Stdout, end)
-	fmt.Printf("\nDone in %.1f s: %.1f s to build and start, %.1f s from the label to the approved pull request.\n",
-		took.Seconds(), ready.Seconds(), (took - ready).Seconds())
+	fmt.Printf("\nDone in %.1f s: %.1f s to build and start, %.1f s %s.\n",
+		took.Seconds(), ready.Seconds(), (took - ready).Seconds(), what)
 	return nil
 }
 

@@ -55,3 +55,9 @@ func TestFreshSaysWhatItLeaves(t *testing.T) {
 		t.Errorf("without anything: %q, with both: %q", none.String(), both.String())
 	}
 }
+
+func TestAStoryThatThereIsNot(t *testing.T) {
+	if err := runDemo(t.Context(), "approvals"); err == nil || !strings.Contains(err.Error(), "STORY=approval") {
+		t.Errorf("got %v", err)
+	}
+}

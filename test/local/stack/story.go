@@ -87,7 +87,11 @@ func (s Story) Play(ctx context.Context, say func(format string, args ...any)) (
 		return End{}, fmt.Errorf("after the approval: %w", err)
 	}
 	say("pull request #%d is approved and may be merged", pull.Number)
-	return s.end(ctx, pull)
+	e, err := s.end(ctx, pull)
+	if err != nil {
+		return End{}, err
+	}
+	return e, e.check(s)
 }
 
 // awaitRun waits until the issue has had n runs that succeeded, all is in review, and the trigger labels are gone. A
@@ -203,7 +207,7 @@ func (s Story) end(ctx context.Context, pull fakegithub.Issue) (End, error) {
 	if e.Diff, err = s.diff(ctx, pull.Number); err != nil {
 		return End{}, err
 	}
-	return e, e.check(s)
+	return e, nil
 }
 
 // diff asks as a person with curl would.
