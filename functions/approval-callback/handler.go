@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -111,8 +112,7 @@ func (h *handler) act(ctx context.Context, channel chat.Channel, cb chat.Callbac
 
 // voted takes a vote. One that came without a button is about what is asked where it was cast.
 func (h *handler) voted(ctx context.Context, cb chat.Callback) (reply, error) {
-	v := cb.Vote
-	if v.RequestID == "" {
+	if v := cb.Vote; v.RequestID == "" {
 		about, err := h.db.ShownIn(ctx, v.By.Channel, cb.Ref.Chat, v.Digest, cb.Whole)
 		switch {
 		case err != nil:
@@ -122,9 +122,9 @@ func (h *handler) voted(ctx context.Context, cb chat.Callback) (reply, error) {
 		case len(about) > 1:
 			return reply{outcome: "which_request", words: hints["which_request"]}, nil
 		}
-		v.RequestID = about[0]
+		cb.Vote.RequestID = about[0]
 	}
-	return h.vote(ctx, v)
+	return h.vote(ctx, cb)
 }
 
 // gaveUp has an approver asked again that is through without a decision. Whether the request is still open is seen then.
@@ -143,7 +143,8 @@ func (h *handler) gaveUp(ctx context.Context, cb chat.Callback) (reply, error) {
 }
 
 // vote stores a vote, whether or not it will count, and says whether it will as far as is known now.
-func (h *handler) vote(ctx context.Context, v events.ApprovalVoted) (reply, error) {
+func (h *handler) vote(ctx context.Context, cb chat.Callback) (reply, error) {
+	v := cb.Vote
 	t, err := h.db.Ticket(ctx, v.RequestID)
 	if err != nil {
 		return reply{}, err
@@ -155,10 +156,13 @@ func (h *handler) vote(ctx context.Context, v events.ApprovalVoted) (reply, erro
 	stored, err := h.db.Emit(ctx, store.Cause{Source: events.Source(function) + "/" + v.By.Channel, ID: v.ID}, t.Request.Correlation(),
 		func(ctx context.Context, tx *store.Tx) (events.Decision, error) {
 			refusal, err := h.refusal(ctx, tx, t, v)
+			if err != nil {
+				return events.Decision{}, err
+			}
 			if refusal != nil {
 				said = reply{outcome: refusal.Reason, words: refusal.Text}
 			}
-			return events.Decision{Emit: []events.Draft{events.Now(v)}}, err
+			return events.Decision{Emit: []events.Draft{events.Now(v)}}, keep(ctx, tx, cb)
 		})
 	if err != nil {
 		return reply{}, err
@@ -169,6 +173,20 @@ func (h *handler) vote(ctx context.Context, v events.ApprovalVoted) (reply, erro
 		}
 	})
 	return said, nil
+}
+
+// keep records the message that was clicked, if nobody has: who posted it died before, and without this it would never
+// show the outcome.
+func keep(ctx context.Context, tx *store.Tx, cb chat.Callback) error {
+	if cb.Ref.Message == "" {
+		return nil
+	}
+	at := events.ApprovalTarget{Channel: cb.By().Channel, Target: cb.Ref.Chat}
+	ref, err := json.Marshal(cb.Ref)
+	if err != nil {
+		return fmt.Errorf("encoding where a message is: %w", err)
+	}
+	return tx.KeepMessage(ctx, cb.Vote.RequestID, at, ref)
 }
 
 // refusal is what approval-gate would answer to a vote that does not count; nil for one that does.

@@ -193,6 +193,21 @@ func TestAClickBecomesAVote(t *testing.T) {
 }
 
 // A vote that will not count is stored all the same, for the audit, and the person who cast it is told why.
+// A message whose poster died before it could record it is known by the first click on it, and so shows the outcome.
+func TestAClickTellsWhereAMessageIs(t *testing.T) {
+	for _, channel := range []string{approval.Telegram, approval.Slack} {
+		t.Run(channel, func(t *testing.T) {
+			f := setup(t)
+			posted := f.sql.Lines(`SELECT ref::text FROM chat_messages WHERE channel = $1`, channel)
+			f.sql.Do(`UPDATE chat_messages SET ref = NULL, version = 0 WHERE channel = $1`, channel)
+			f.click(channel, "Approve", "ann")
+			if diff := cmp.Diff(posted, f.sql.Lines(`SELECT ref::text FROM chat_messages WHERE channel = $1 AND version = 0`, channel)); diff != "" {
+				t.Errorf("what is known of the message (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestWhoseVoteDoesNotCountIsTold(t *testing.T) {
 	f := setup(t)
 	for _, channel := range []string{approval.Telegram, approval.Slack} {

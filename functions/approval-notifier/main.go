@@ -10,9 +10,9 @@
 // undeliverable, so that another one stands in, and is tried on.
 //
 // The row is written before the message is. Should the process die after a message was posted and before that was
-// recorded, the channel is asked whether it is there (chat.Finder). Telegram can't be asked: there it is posted once
-// more, two messages, of which the second is kept current. The buttons of both mean the same until the request is
-// decided, and from then on both answer that it is.
+// recorded, the channel is asked whether it is there (chat.Finder). Telegram can't be asked: there the first click says
+// where the message is (see approval-callback), and before one it is posted once more. Of two messages the second is
+// kept current. The buttons of both mean the same until the request is decided; from then on both answer that it is.
 //
 // On GitHub only github-caller writes: there a message is a wanted comment.
 package main

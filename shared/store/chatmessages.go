@@ -91,6 +91,25 @@ func (m *ChatMessage) Close(ctx context.Context) error {
 	return nil
 }
 
+// KeepMessage records where a place's message is, if nothing is known of it yet and nobody is just posting it. Which
+// version it shows is not known either, so it will be brought up to date.
+func (tx *Tx) KeepMessage(ctx context.Context, request string, at events.ApprovalTarget, ref json.RawMessage) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE chat_messages
+		SET ref = $4
+		WHERE (request, channel, target) IN (
+			SELECT request, channel, target
+			FROM chat_messages
+			WHERE request = $1 AND channel = $2 AND target = $3 AND ref IS NULL
+			FOR UPDATE SKIP LOCKED
+		)
+	`, uuidOrNull(request), at.Channel, at.Target, ref)
+	if err != nil {
+		return fmt.Errorf("recording where the message of request %s is: %w", request, err)
+	}
+	return nil
+}
+
 // ShownElsewhere reports whether an act came from a chat in which the request was never shown. While a message is being
 // posted its chat is not known yet.
 func (tx *Tx) ShownElsewhere(ctx context.Context, request string, by events.Voter) (elsewhere bool, err error) {
