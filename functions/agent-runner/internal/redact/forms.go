@@ -177,8 +177,9 @@ func (f form) find(text string) (all [][2]int) {
 	return all
 }
 
-// places are the parts of a text in which the form may be. A token that its issuer makes has no blanks: it is near one of
-// the marks, in the same word. So the expression, which is slow, sees little of a text and nearly nothing of other data.
+// places are the parts of a text in which the form may be. A token that its issuer makes has no blanks: it is near one
+// of the marks, in the same word. So the expression, which is slow, sees little of a text and nearly nothing of other
+// data.
 func (f form) places(text string) (all [][2]int) {
 	if !f.issued {
 		if f.marks == "" || f.marked(text) {
