@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"codexk8s.dev/shared/plain"
 )
 
 // Bounds in bytes, so that one issue or review cannot fill the model's context. GitHub allows 65,536 characters for an
@@ -56,7 +58,8 @@ func reviewText(r *Review) string {
 		}
 		fmt.Fprintf(&b, "\nComment by %s on %s:\n", oneLine(c.Author), place)
 		if c.DiffHunk != "" {
-			b.WriteString(indent(cut(visible(c.DiffHunk), maxDiffHunk)))
+			hunk, _ := plain.SpellOut(repaired(c.DiffHunk)) // people see all of a diff
+			b.WriteString(indent(cut(hunk, maxDiffHunk)))
 		}
 		b.WriteString(cut(visible(c.Body), maxComment) + "\n")
 	}

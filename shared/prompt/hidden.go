@@ -1,7 +1,6 @@
 package prompt
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -14,120 +13,55 @@ func visible(s string) string {
 	return text
 }
 
-// hiddenMarkup are passages of Markdown and HTML that GitHub does not show: comments, declarations, link definitions
-// (https://spec.commonmark.org/0.31.2/#link-reference-definitions, of which "[//]: # (…)" is the well-known way to hide
-// a remark), footnotes that nothing refers to, elements that say they are hidden, text inside a tag, links without a
-// text, titles of links, long texts in place of images, and words after the language of a code block. In a code block a
-// person would see some of them; they are marked there too, because it is easier to fake a code block than to recognise
-// one.
-var hiddenMarkup = regexp.MustCompile(`(?is)<!--.*?(?:-->|\z)` +
-	`|<[!?][^>]*(?:>|\z)` +
-	`|<(?:script|style|template|title|noscript|textarea)\b.*?(?:</(?:script|style|template|title|noscript|textarea)\s*>|\z)` +
-	`|<[a-z][a-z0-9-]*\b[^<>]*(?:\shidden\b|display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0|font-size\s*:\s*0|color\s*:\s*(?:white|transparent|#fff))[^<>]*>.*?(?:</[a-z][a-z0-9-]*\s*>|\n[ \t]*\n|\z)` +
-	`|<[a-z][a-z0-9-]*\b[^<>]*\s(?:alt|title|aria-[a-z]+|data-[a-z-]+|content|value|placeholder|summary)\s*=[^<>]*>` +
-	`|(?:^|\n)[ \t>]*\[\^[^\]\n]+\]:[^\n]*` +
-	`|(?:^|\n)[ \t>]*\[[^\]\n]+\]:[ \t]*\n?[ \t]*[^\s]+(?:[ \t]*\n?[ \t]*(?:"[^"]*"|'[^']*'|\([^)]*\)))?` +
-	`|!\[[^\]]{60,}\]` +
-	`|\[\s*\]\([^)\s]{20,}[^)]*\)` +
-	`|(?:\]\([ \t]*<?[^()\s]*>?)\s+(?:"[^"]+"|'[^']+')[ \t]*\)` +
-	"|(?:^|\n)[ \t>]*(?:```+|~~~+)[^\\s`]*[ \t]+[^\n`]+" +
-	`|\\(?:phantom|[hv]phantom|color\{white\}|textcolor\{white\})\{[^}]*\}`)
-
 // reveal marks what a person does not see: [hidden from people: …] around passages, \u{…} in place of characters
-// without a visible form. It returns the passages and runs of characters too. Text that is no UTF-8 is repaired.
+// without a visible form. It returns the runs of characters and the passages, too. Text that is no UTF-8 is repaired.
 func reveal(s string) (text string, hidden []string) {
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n")
-	s, hidden = plain.SpellOut(s)
-	text = replaceHidden(s, func(passage string) string {
-		hidden = append(hidden, passage)
+	var passages []string
+	text, hidden = plain.SpellOut(replaceHidden(repaired(s), func(passage string) string {
+		spelt, _ := plain.SpellOut(passage)
+		passages = append(passages, spelt)
 		return "[hidden from people: " + passage + "]"
-	})
-	return text, hidden
+	}))
+	return text, append(hidden, passages...)
 }
 
-// title begins at the title of a link, which shows only when somebody points at it.
-var title = regexp.MustCompile(`\s["']`)
+// repaired is UTF-8 with one form of the ends of lines.
+func repaired(s string) string {
+	return lineEnds.Replace(strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
 // replaceHidden replaces each passage that GitHub does not show.
 func replaceHidden(s string, by func(passage string) string) string {
-	s = hiddenMarkup.ReplaceAllStringFunc(s, func(found string) string {
-		passage := strings.TrimLeft(found, " \t\n>")
-		end := ""
-		if strings.HasPrefix(passage, "](") {
-			at := title.FindStringIndex(passage)
-			passage, end = passage[at[0]+1:len(passage)-1], ")"
-		}
-		if note, _, _ := strings.Cut(passage, "]:"); strings.HasPrefix(note, "[^") && strings.Count(s, note+"]") > 1 {
-			return found // shown at the end of the page, as the text refers to it
-		}
-		return strings.TrimSuffix(found, passage+end) + by(passage) + end
+	var b strings.Builder
+	end := 0
+	hiddenPassages(s, func(from, to int) {
+		b.WriteString(s[end:from] + by(s[from:to]))
+		end = to
 	})
-	return replaceExcess(s, by)
-}
-
-// dashes is the second line of a table: https://github.github.com/gfm/#tables-extension-
-var dashes = regexp.MustCompile(`^[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$`)
-
-// replaceExcess replaces what follows the last column in a row of a table: GitHub leaves it out.
-func replaceExcess(s string, by func(passage string) string) string {
-	lines := strings.Split(s, "\n")
-	columns := 0 // of the table that the line is in
-	for i, line := range lines {
-		switch {
-		case strings.Trim(line, " \t>") == "":
-			columns = 0
-		case columns == 0 && i > 0 && strings.Contains(line, "|") && dashes.MatchString(line) && columnsOf(line) == columnsOf(lines[i-1]):
-			columns = columnsOf(line)
-		case columns > 0:
-			ends := cells(line)
-			if len(ends) <= columns {
-				continue
-			}
-			from := ends[columns-1] + 1
-			if passage := strings.Trim(line[from:], " \t|"); passage != "" {
-				lines[i] = line[:from] + " " + by(passage)
-			}
-		}
-	}
-	return strings.Join(lines, "\n")
-}
-
-func columnsOf(row string) int { return len(cells(row)) }
-
-// cells are the ends of a row's cells, of which the last may have no bar.
-func cells(row string) (ends []int) {
-	begin := len(row) - len(strings.TrimLeft(row, " \t>"))
-	if strings.HasPrefix(row[begin:], "|") {
-		begin++
-	}
-	for i := begin; i < len(row); i++ {
-		switch row[i] {
-		case '\\':
-			i++
-		case '|':
-			ends = append(ends, i)
-		}
-	}
-	if len(ends) == 0 || strings.TrimSpace(row[ends[len(ends)-1]+1:]) != "" {
-		ends = append(ends, len(row))
-	}
-	return ends
+	return b.String() + s[end:]
 }
 
 // maxPassage bounds one hidden passage where it is shown to people, in characters.
 const maxPassage = 200
 
-// dropped is text without what people do not see. Hidden text that only appears once the rest is joined is marked as
-// usual.
+// dropped is text without what people do not see. Characters without a visible form go last, and then what they had
+// kept apart. Hidden text that only appears once the rest is joined is marked as usual.
 func dropped(s string) string {
+	drop := func(string) string { return "" }
+	s = replaceHidden(repaired(s), drop)
 	var b strings.Builder
-	runes := []rune(strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\r\n", "\n"))
+	runes := []rune(s)
 	for i, r := range runes {
 		if !plain.Unseen(runes, i) {
 			b.WriteRune(r)
 		}
 	}
-	return replaceHidden(b.String(), func(string) string { return "" })
+	if b.Len() == len(s) {
+		return s
+	}
+	return replaceHidden(b.String(), drop)
 }
 
 // withoutHidden is the input with all untrusted text dropped.
