@@ -88,7 +88,8 @@ func indent(s string) string {
 
 // oneLine makes a single line of a title, a name or a path.
 func oneLine(s string) string {
-	return strings.Join(strings.Fields(visible(s)), " ")
+	spelt, _ := plain.SpellOut(repaired(s))
+	return strings.Join(strings.Fields(spelt), " ")
 }
 
 // cut keeps at most max bytes of s, whole characters only, and says how much is missing.

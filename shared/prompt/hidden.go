@@ -51,6 +51,15 @@ const maxPassage = 200
 func dropped(s string) string {
 	drop := func(string) string { return "" }
 	s = replaceHidden(repaired(s), drop)
+	seen := withoutUnseen(s)
+	if len(seen) == len(s) {
+		return s
+	}
+	return replaceHidden(seen, drop)
+}
+
+// withoutUnseen is text without the characters that have no visible form.
+func withoutUnseen(s string) string {
 	var b strings.Builder
 	runes := []rune(s)
 	for i, r := range runes {
@@ -58,15 +67,12 @@ func dropped(s string) string {
 			b.WriteRune(r)
 		}
 	}
-	if b.Len() == len(s) {
-		return s
-	}
-	return replaceHidden(b.String(), drop)
+	return b.String()
 }
 
 // withoutHidden is the input with all untrusted text dropped.
 func withoutHidden(in Input) Input {
-	in.Issue.Title, in.Issue.Body = dropped(in.Issue.Title), dropped(in.Issue.Body)
+	in.Issue.Title, in.Issue.Body = withoutUnseen(repaired(in.Issue.Title)), dropped(in.Issue.Body)
 	if in.Review == nil {
 		return in
 	}
@@ -81,27 +87,30 @@ func withoutHidden(in Input) Input {
 
 // hiddenIn lists what people do not see in all untrusted text, each passage once.
 func hiddenIn(in Input) []string {
-	texts := []string{in.Issue.Title, in.Issue.Body}
+	texts := []string{in.Issue.Body}
 	if in.Review != nil {
 		texts = append(texts, in.Review.Body)
 		for _, c := range in.Review.Comments {
 			texts = append(texts, c.Body)
 		}
 	}
-	return Hidden(texts...)
+	return Hidden(in.Issue.Title, texts...)
 }
 
-// Hidden lists what people do not see when GitHub shows the texts, each passage once and cut to maxPassage characters.
-func Hidden(texts ...string) (all []string) {
+// Hidden lists what people do not see when GitHub shows a title and the texts below it, each passage once and cut to
+// maxPassage characters. A title is text and no Markdown: there only characters can be hidden.
+func Hidden(title string, texts ...string) (all []string) {
+	_, found := plain.SpellOut(repaired(title))
 	for _, text := range texts {
 		_, hidden := reveal(text)
-		for _, passage := range hidden {
-			if runes := []rune(passage); len(runes) > maxPassage {
-				passage = string(runes[:maxPassage]) + " …"
-			}
-			if !slices.Contains(all, passage) {
-				all = append(all, passage)
-			}
+		found = append(found, hidden...)
+	}
+	for _, passage := range found {
+		if runes := []rune(passage); len(runes) > maxPassage {
+			passage = string(runes[:maxPassage]) + " …"
+		}
+		if !slices.Contains(all, passage) {
+			all = append(all, passage)
 		}
 	}
 	return all

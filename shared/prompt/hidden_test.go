@@ -171,7 +171,7 @@ func TestInvisibleCharactersAreWrittenOut(t *testing.T) {
 }
 
 func TestThePromptListsWhatPeopleDoNotSee(t *testing.T) {
-	in := Input{Stage: "dev", Nonce: strings.Repeat("0", 32), Issue: Issue{Title: "x\u3164y", Body: "a <!-- one --> b <!-- one -->"},
+	in := Input{Stage: "dev", Nonce: strings.Repeat("0", 32), Issue: Issue{Title: "Vec<T> x\u3164y", Body: "a <!-- one --> b <!-- one -->"},
 		Review: &Review{Body: "<!-- two -->", Comments: []Comment{{Body: "[//]: # (" + strings.Repeat("long ", 100) + ")"}}}}
 	p, err := Render(in)
 	if err != nil {
@@ -187,6 +187,9 @@ func TestThePromptListsWhatPeopleDoNotSee(t *testing.T) {
 	in.DropHidden = true
 	if p, err = Render(in); err != nil || cmp.Diff(want, p.Hidden) != "" {
 		t.Errorf("dropped, it lists %q (%v)", p.Hidden, err)
+	}
+	if !strings.Contains(p.Text, "Vec<T> xy") {
+		t.Errorf("people see all of a title but what has no form:\n%s", p.Text)
 	}
 	for _, passage := range []string{"one -->", "two -->", "long long", `\u{3164}`} {
 		if strings.Contains(p.Text, passage) {

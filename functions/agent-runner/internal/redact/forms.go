@@ -188,24 +188,36 @@ func (f form) places(text string) (all [][2]int) {
 		return all
 	}
 	for mark := range strings.FieldsSeq(f.marks) {
+		begin, end := 0, 0 // of the last place
 		for from := 0; ; {
 			i := strings.Index(text[from:], mark)
 			if i < 0 {
 				break
 			}
-			begin, end := from+i, from+i+len(mark)
-			from = end
-			for low := max(0, begin-before); begin > low && inWord(text[begin-1]); begin-- {
+			at := from + i
+			from = at + len(mark)
+			if at >= end {
+				all = long(all, begin, end)
+				for begin = at; begin > max(end, at-before) && inWord(text[begin-1]); begin-- {
+				}
+				end = from
 			}
-			for high := min(len(text), end+behind); end < high && inWord(text[end]); end++ {
-			}
-			if end-begin >= shortestToken {
-				all = append(all, [2]int{begin, end})
+			for end < min(len(text), from+behind) && inWord(text[end]) {
+				end++
 			}
 		}
+		all = long(all, begin, end)
 	}
 	slices.SortFunc(all, func(a, b [2]int) int { return a[0] - b[0] })
 	return merge(all)
+}
+
+// long adds a place that is long enough for a token.
+func long(all [][2]int, begin, end int) [][2]int {
+	if end-begin < shortestToken {
+		return all
+	}
+	return append(all, [2]int{begin, end})
 }
 
 // merge makes places that touch each other, in order of their beginnings, one.
