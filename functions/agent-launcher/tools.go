@@ -23,10 +23,7 @@ import (
 // outage is an error, and the event comes again. Other tools are other functions'.
 func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.ToolApproved) ([]event.Event, error) {
 	return h.once(ctx, e, t.RunRef, func(ctx context.Context) (events.Decision, error) {
-		do := map[string]func(context.Context, events.ToolApproved) (string, error){
-			tool.SecretSync: h.syncSecret,
-		}[t.Tool]
-		if do == nil {
+		if t.Tool != tool.SecretSync {
 			return events.Decision{}, nil
 		}
 		known, err := h.db.RunStatus(ctx, t.RunID)
@@ -34,31 +31,23 @@ func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.Tool
 			return events.Decision{}, err
 		}
 		if known.State == "" || !known.Finished.IsZero() {
-			return executed(t, "run_is_over", "The run was over before it was done."), nil
+			return t.Executed(actor, "run_is_over", "The run was over before it was done."), nil
 		}
-		result, err := do(ctx, t)
+		result, err := h.syncSecret(ctx, t)
 		var refusal *agentpod.Refusal
 		var delay *agentpod.Delay
 		switch {
 		case errors.As(err, &delay):
 			return events.Decision{}, h.soon("%s", delay.Message)
 		case errors.As(err, &refusal):
-			return executed(t, refusal.Reason, refusal.Message), nil
+			return t.Executed(actor, refusal.Reason, refusal.Message), nil
 		case err != nil && kube.Refused(err):
-			return executed(t, reason.KubernetesRefused, kube.Message(err)), nil
+			return t.Executed(actor, reason.KubernetesRefused, kube.Message(err)), nil
 		case err != nil:
 			return events.Decision{}, err
 		}
-		return executed(t, "", result), nil
+		return t.Executed(actor, "", result), nil
 	})
-}
-
-// executed says what came of a tool; cause is "" when it is done.
-func executed(t events.ToolApproved, cause, result string) events.Decision {
-	return events.Decision{
-		Emit:  []events.Draft{events.Now(events.ToolExecuted{RunRef: t.RunRef, CallID: t.CallID, Tool: t.Tool, Result: result, Reason: cause})},
-		Audit: []events.Record{{Actor: actor, Action: "tool.executed", Run: t.RunID, Reason: cause, Detail: fmt.Sprintf("%s %s: %s", t.Tool, t.CallID, result)}},
-	}
 }
 
 // syncSecret puts a random value into a Secret. The value is known to nobody: it is written, and never read or told.

@@ -47,7 +47,7 @@ func (h *handler) changeRequested(ctx context.Context, e event.Event, p events.G
 		if err != nil && !void {
 			return events.Decision{}, h.explain(ctx, e, c, err)
 		}
-		changed := events.Record{Actor: "function:github-caller", Action: "github.changed", Run: p.RunID, Detail: strings.Join(c.steps, "; ")}
+		changed := events.Record{Actor: actor, Action: "github.changed", Run: p.RunID, Detail: strings.Join(c.steps, "; ")}
 		d := events.Decision{
 			Emit:  []events.Draft{events.Now(events.GitHubChanged{Repository: c.Repository, Issue: p.Issue, RunID: p.RunID, CommentID: c.commentID})},
 			Audit: []events.Record{changed},
@@ -79,9 +79,12 @@ func moot(err error) (reason string, void bool) {
 	return reason, true
 }
 
+// actor is who acts, for the audit.
+const actor = "function:github-caller"
+
 // refused is the audit's line about what GitHub refused, in its words.
 func refused(p events.GitHubChangeRequested, reason string, err error) events.Record {
-	return events.Record{Actor: "function:github-caller", Action: "github.refused", Run: p.RunID, Reason: reason, Detail: err.Error()}
+	return events.Record{Actor: actor, Action: "github.refused", Run: p.RunID, Reason: reason, Detail: err.Error()}
 }
 
 // act locks the work item and brings every part to its state, in the order in which people look at them. All parts are

@@ -39,7 +39,7 @@ func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.G
 		return events.Decision{
 			Emit: []events.Draft{events.Now(found)},
 			Audit: []events.Record{{
-				Actor: "function:github-caller", Action: "github.looked_up", Run: p.RunID, Reason: found.Reason, Detail: describe(found),
+				Actor: actor, Action: "github.looked_up", Run: p.RunID, Reason: found.Reason, Detail: describe(found),
 			}},
 		}, nil
 	})

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -35,28 +34,20 @@ func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.Tool
 			return events.Decision{}, err
 		}
 		if known.State == "" || known.State == stage.Cancelled {
-			return executed(t, "run_is_over", "The run was stopped before it was done."), nil
+			return t.Executed(actor, "run_is_over", "The run was stopped before it was done."), nil
 		}
 		err = h.changeLabels(ctx, c, t)
 		var refused *github.Refused
 		switch why, void := moot(err); {
 		case err == nil:
-			return executed(t, "", strings.Join(append(c.steps, "The labels are as you wanted them."), "; ")), nil
+			return t.Executed(actor, "", strings.Join(append(c.steps, "The labels are as you wanted them."), "; ")), nil
 		case void:
-			return executed(t, why, err.Error()), nil
+			return t.Executed(actor, why, err.Error()), nil
 		case errors.As(err, &refused) && !temporary(err):
-			return executed(t, "github_refused", refused.Message), nil
+			return t.Executed(actor, "github_refused", refused.Message), nil
 		}
 		return events.Decision{}, h.explain(ctx, e, c, err)
 	})
-}
-
-// executed says what came of a tool; cause is "" when it is done.
-func executed(t events.ToolApproved, cause, result string) events.Decision {
-	return events.Decision{
-		Emit:  []events.Draft{events.Now(events.ToolExecuted{RunRef: t.RunRef, CallID: t.CallID, Tool: t.Tool, Result: result, Reason: cause})},
-		Audit: []events.Record{{Actor: "function:github-caller", Action: "tool.executed", Run: t.RunID, Reason: cause, Detail: fmt.Sprintf("%s %s: %s", t.Tool, t.CallID, result)}},
-	}
 }
 
 // changeLabels brings the labels about, beside whatever else of the work item is being shown.

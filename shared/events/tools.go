@@ -2,6 +2,7 @@ package events
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -27,6 +28,15 @@ type ToolApproved struct {
 
 // EventSubject is the call's id.
 func (t ToolApproved) EventSubject() string { return t.CallID }
+
+// Executed is the decision that says what came of it, on the word of the actor who did it. reason is "" when it is
+// done, else why it can't be.
+func (t ToolApproved) Executed(actor, reason, result string) Decision {
+	return Decision{
+		Emit:  []Draft{Now(ToolExecuted{RunRef: t.RunRef, CallID: t.CallID, Tool: t.Tool, Result: result, Reason: reason})},
+		Audit: []Record{{Actor: actor, Action: "tool.executed", Run: t.RunID, Reason: reason, Detail: fmt.Sprintf("%s %s: %s", t.Tool, t.CallID, result)}},
+	}
+}
 
 // ToolExecuted says what came of it.
 type ToolExecuted struct {

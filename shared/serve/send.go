@@ -56,8 +56,8 @@ func (s *Server) Send(ctx context.Context, es ...event.Event) error {
 	if s.sink.url == "" {
 		return errors.New("sending events: K_SINK is not set; a SinkBinding sets it to the Broker")
 	}
-	// The caller may have stopped waiting, because in an in-memory channel each sender waits for all that follows. And
-	// one that fails is no reason to give up the others.
+	// The caller may have stopped waiting, as a channel may let each sender wait for all that follows. And one that fails
+	// is no reason to give up the others.
 	ctx = context.WithoutCancel(ctx)
 	if len(es) == 1 {
 		return s.sink.send(ctx, es[0])

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,13 +25,7 @@ const askingRun = "7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8"
 // TestPeopleDecideInChats: what a run asks stands in every chat and on the issue, a click in any one of them decides
 // it, once, and all of them show who did. All functions start from zero on their first event.
 func TestPeopleDecideInChats(t *testing.T) {
-	s, err := stack.Start(t.Context(), stack.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Stop()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errors.New("5 minutes are over"))
-	defer cancel()
+	ctx, s := start(t, stack.Options{})
 	sql := pgtest.Open(t, s.Platform.DatabaseURL())
 	sql.Do(`INSERT INTO work_items (repository, issue, full_name) VALUES ($1, $2, $1)`, stack.Repository, stack.Issue)
 	sql.Do(`
@@ -108,15 +101,4 @@ func ask(ctx context.Context, t *testing.T, s *stack.Stack, name string) approva
 		t.Fatal(err)
 	}
 	return r
-}
-
-func await(ctx context.Context, t *testing.T, what string, there func() bool) {
-	t.Helper()
-	for !there() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waiting for %s: %v", what, context.Cause(ctx))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }

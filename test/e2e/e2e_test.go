@@ -1,12 +1,9 @@
 package e2e
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"codexk8s.dev/test/local/stack"
 	"github.com/google/go-cmp/cmp"
@@ -14,23 +11,9 @@ import (
 
 // TestLabelToMergedReadyPullRequest plays `make demo`: label, pull request, changes requested, revised, approved.
 func TestLabelToMergedReadyPullRequest(t *testing.T) {
-	codex, err := stack.FindCodex()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if codex == "" {
-		t.Fatal("there is no Codex CLI: run make tools")
-	}
-	s, err := stack.Start(t.Context(), stack.Options{Codex: codex})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Stop()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errors.New("5 minutes are over"))
-	defer cancel()
+	ctx, s := start(t, codex(t))
 	end, err := s.Play(ctx, t.Logf)
 	if err != nil {
-		s.WriteTails(t.Output(), 15)
 		t.Fatal(err)
 	}
 	type run struct {

@@ -1,11 +1,8 @@
 package e2e
 
 import (
-	"context"
-	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -14,7 +11,6 @@ import (
 	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/tool"
-	fakechat "codexk8s.dev/test/fakes/chat"
 	"codexk8s.dev/test/local/pg/pgtest"
 	"codexk8s.dev/test/local/stack"
 )
@@ -22,42 +18,9 @@ import (
 // TestWhatPeopleApproveIsDoneOnce: Codex wants a Secret, the run waits without a pod, a click approves it, the platform
 // makes the Secret, and the same conversation goes on to its pull request. The value is nowhere but in the Secret.
 func TestWhatPeopleApproveIsDoneOnce(t *testing.T) {
-	codex, err := stack.FindCodex()
-	if err != nil || codex == "" {
-		t.Fatalf("there is no Codex CLI: run make tools (%v)", err)
-	}
-	s, err := stack.Start(t.Context(), stack.Options{Codex: codex})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Stop()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errors.New("5 minutes are over"))
-	defer cancel()
-	issue, err := s.GitHub.CreateIssue(stack.Repository, stack.IssueTitle, "One more language.\n\nUse first: secret_sync {\"name\":\"session-key\",\"justification\":\"The tests need one.\"}", stack.Owner)
-	if err == nil {
-		err = s.GitHub.AddLabel(stack.Repository, issue, stack.LabelDev, stack.Owner)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx, s := start(t, codex(t))
 	sql := pgtest.Open(t, s.Platform.DatabaseURL())
-	defer func() {
-		if t.Failed() {
-			t.Logf("runs: %q, audit: %q", sql.Lines(`SELECT concat_ws(' ', state, waiting_for, attempt, asks) FROM runs`), sql.Lines(`SELECT action || ' ' || reason || ' ' || detail FROM audit ORDER BY seq`))
-			s.WriteTails(t.Output(), 25)
-		}
-	}()
-	var post fakechat.Post
-	await(ctx, t, "the request in Telegram", func() bool {
-		all := s.Chat.Posts(fakechat.Telegram)
-		if len(all) > 0 {
-			post = all[0]
-		}
-		return len(all) > 0
-	})
-	await(ctx, t, "the run to wait, its Job over", func() bool {
-		return pgtest.One[int](sql, `SELECT count(*) FROM runs WHERE issue = $1 AND state = 'waiting' AND job_over`, issue) == 1
-	})
+	issue, post := asked(ctx, t, s, sql, "One more language.\n\n"+`Use first: secret_sync {"name":"session-key","justification":"The tests need one."}`)
 	cluster, err := kube.Open(s.Platform.Kubeconfig())
 	if err != nil {
 		t.Fatal(err)

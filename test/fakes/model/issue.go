@@ -13,8 +13,7 @@ import (
 //
 // An issue with a line like "Ask first: Which words? Bonjour | Salut" has it ask that, where it is offered the tool,
 // and go by the answer. Each line like `Use first: secret_sync {"name":"session-key"}` has it call that tool, one
-// after the other, each when the call before has its answer. A line like "Ask leave: TOOL {…} | {…}" has it call the
-// tool with the first arguments, with the next ones after a denial, and go on once it may.
+// after the other, each when people have decided about the one before.
 //
 // An issue like "Add a greeting in French" gets a greeting, greetings/french.txt; every other one gets a page of
 // Markdown that repeats what was asked.
@@ -38,15 +37,12 @@ func planIssue(t Task) ([]Step, string) {
 		}
 		return []Step{{List: "."}, {Call: &Call{Tool: "ask", Arguments: question}}}, "Asked."
 	}
-	if uses := useFirst.FindAllStringSubmatch(t.Body, -1); len(t.Answers) < len(uses) {
-		use := uses[len(t.Answers)]
+	if uses := useFirst.FindAllStringSubmatch(t.Body, -1); t.Decided < len(uses) {
+		use := uses[t.Decided]
 		arguments := map[string]any{}
 		if json.Unmarshal([]byte(use[2]), &arguments) == nil {
 			return []Step{{List: "."}, {Call: &Call{Tool: use[1], Arguments: arguments}}}, "Asked."
 		}
-	}
-	if call := leave(t); call != nil {
-		return []Step{{List: "."}, {Call: call}}, "Asked."
 	}
 	file := planFile(t)
 	steps := []Step{{List: "."}}
@@ -55,20 +51,6 @@ func planIssue(t Task) ([]Step, string) {
 	}
 	steps = append(steps, Step{Write: &file}, Step{Run: testCommand})
 	return steps, finalMessage(t, file.Path)
-}
-
-// leave is what the task has the model ask for next; nil = nothing.
-func leave(t Task) *Call {
-	m := askLeave.FindStringSubmatch(t.Body)
-	if m == nil || t.Allowed {
-		return nil
-	}
-	tries := strings.Split(m[2], " | ")
-	var arguments map[string]any
-	if t.Denials >= len(tries) || json.Unmarshal([]byte(tries[t.Denials]), &arguments) != nil {
-		return nil
-	}
-	return &Call{Tool: m[1], Arguments: arguments}
 }
 
 // planFile is the one file that the task leads to.
@@ -93,7 +75,6 @@ func planFile(t Task) File {
 var (
 	askFirst      = regexp.MustCompile(`(?m)^Ask first: (.+\?)[ \t]*(.*)$`)
 	useFirst      = regexp.MustCompile(`(?m)^Use first: ([a-z_]+) (\{.*\})[ \t\r]*$`)
-	askLeave      = regexp.MustCompile(`(?m)^Ask leave: ([a-z_]+) (\{.*\})\s*$`)
 	greetingTitle = regexp.MustCompile(`(?i)\bgreeting in ([a-z]+)`)
 	quotedText    = regexp.MustCompile("[\"“«`]([^\"”»`\n]{1,80})[\"”»`]")
 )

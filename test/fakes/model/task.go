@@ -19,8 +19,7 @@ type Task struct {
 	Review  string   // what the reviewer wrote, when the present task is a revision
 	Reviews []string // all reviews in the conversation, oldest first
 	Answers []string // what people answered to the agent's questions, oldest first
-	Allowed bool     // people have approved what the agent asked for
-	Denials int      // how often they have not
+	Decided int      // how many of the agent's requests people have decided about
 	Scope   []string // globs that may be written; empty means everything
 }
 
@@ -90,17 +89,12 @@ func reviewOf(text string) (string, bool) {
 	return strings.TrimSpace(review), true
 }
 
-// decided notes how a request ended.
+// decided notes how a request ended. What people answered is part of the work; their yes or no is not.
 func (t *Task) decided(decision string) {
-	_, answer, said := strings.Cut(decision, "\nAnswer: ")
-	denied := strings.Contains(decision, "\nOutcome: denied")
-	if denied {
-		t.Denials++
-	}
-	if said && !denied {
+	t.Decided++
+	if _, answer, said := strings.Cut(decision, "\nAnswer: "); said && strings.Contains(decision, "\nOutcome: answered") {
 		t.Answers = append(t.Answers, answer)
 	}
-	t.Allowed = t.Allowed || strings.Contains(decision, "\nOutcome: approved")
 }
 
 // decisionsIn returns what stands in the fences of decisions.

@@ -8,22 +8,24 @@ import (
 	fakechat "codexk8s.dev/test/fakes/chat"
 )
 
-// What the agent of the second demonstration asks leave for, first too much and then less, and what people say to it.
+// What the agent of the second demonstration wants to have made, first under a name that people refuse, and what they
+// say to that.
 const (
-	tooMuch   = "everyone"
-	enough    = "translators"
-	noBecause = "Not before somebody has checked the words."
-	askLeave  = "Tell people when it is there.\n\n" +
-		`Ask leave: request_approval {"action":"announce","arguments":{"to":"` + tooMuch + `"},"justification":"People wait for it."}` +
-		` | {"action":"announce","arguments":{"to":"` + enough + `"},"justification":"They check the words."}`
+	tooMuch   = "admin-key"
+	enough    = "session-key"
+	noBecause = "Nothing here needs more than a key for sessions."
+	askLeave  = "The greeting is kept in a session.\n\n" +
+		`Use first: secret_sync {"name":"` + tooMuch + `","justification":"The tests need a key."}` + "\n" +
+		`Use first: secret_sync {"name":"` + enough + `","justification":"The tests need a key."}`
 )
 
-// chats are those that the demonstration looks at.
+// chats are those that the demonstration looks at. The HTTP approver is shown requests as well; it knows no change of
+// what it was shown.
 var chats = []string{fakechat.Telegram, fakechat.Slack}
 
 // PlayApproval plays the demonstration of an agent that asks: people say no in one chat, the agent asks for less, they
-// say yes in another, and the same conversation goes on to its pull request. No pod waits for them meanwhile, and all
-// chats show who decided. say is told of each step.
+// say yes in another, the platform does it, and the same conversation goes on to its pull request. No pod waits for
+// people meanwhile, and the chats show who decided. say is told of each step.
 func (s *Stack) PlayApproval(ctx context.Context, say func(format string, args ...any)) (End, error) {
 	story := s.story()
 	issue, err := s.GitHub.CreateIssue(Repository, IssueTitle, askLeave, Owner)
@@ -39,7 +41,7 @@ func (s *Stack) PlayApproval(ctx context.Context, say func(format string, args .
 	if err != nil {
 		return End{}, fmt.Errorf("after the label: %w", err)
 	}
-	say("the agent asks in %s whether it may announce to %s; its pod is gone, the run waits: %s", strings.Join(chats, " and "), tooMuch, s.Chat.URL())
+	say("the agent wants the Secret %s; Telegram, Slack and the HTTP approver show it, its pod is gone, the run waits: %s", tooMuch, s.Chat.URL())
 	say("%s denies in Slack: %s", Owner, noBecause)
 	if err := s.press(ctx, asked[fakechat.Slack], "Deny with a reason", noBecause); err != nil {
 		return End{}, err
@@ -50,7 +52,7 @@ func (s *Stack) PlayApproval(ctx context.Context, say func(format string, args .
 	if asked, err = s.awaitRequest(ctx, story, enough); err != nil {
 		return End{}, fmt.Errorf("after the denial: %w", err)
 	}
-	say("all chats show that; the same conversation asks again, to announce to %s, and its pod is gone", enough)
+	say("the chats show that; the same conversation asks again, for the Secret %s, and its pod is gone", enough)
 	say("%s approves in Telegram", Owner)
 	if err := s.press(ctx, asked[fakechat.Telegram], "Approve", ""); err != nil {
 		return End{}, err
@@ -58,7 +60,7 @@ func (s *Stack) PlayApproval(ctx context.Context, say func(format string, args .
 	if err := s.awaitOutcome(ctx, enough, "Approved"); err != nil {
 		return End{}, err
 	}
-	say("all chats show that")
+	say("the chats show that, and the platform makes the Secret")
 	pull, err := story.awaitRun(ctx, 1)
 	if err != nil {
 		return End{}, fmt.Errorf("after the approval: %w", err)
@@ -71,12 +73,12 @@ func (s *Stack) PlayApproval(ctx context.Context, say func(format string, args .
 	return e, s.oneConversation()
 }
 
-// oneConversation says whether the model's last call held all that was said before: the issue and both decisions, each
-// once.
+// oneConversation says whether the model's last call held all that was said before: the issue, both decisions and what
+// the platform has done, each once.
 func (s *Stack) oneConversation() error {
 	calls := s.Model.Requests()
 	last := string(calls[len(calls)-1].Body)
-	for _, words := range []string{"<<<DATA issue ", "Outcome: denied", "Outcome: approved"} {
+	for _, words := range []string{"<<<DATA issue ", "Outcome: denied", "Outcome: done", "The Secret " + enough + " is made"} {
 		if n := strings.Count(last, words); n != 1 {
 			return fmt.Errorf("the model's last call has %q %d times, not once: it is not one conversation", words, n)
 		}
@@ -84,8 +86,8 @@ func (s *Stack) oneConversation() error {
 	return nil
 }
 
-// awaitRequest waits until the request that holds these words is open in all chats, once in each, and its run waits
-// without a Job. It returns the messages by chat.
+// awaitRequest waits until the request that holds these words is open in the chats and at the approver, once in each,
+// and its run waits without a Job. It returns the messages by chat.
 func (s *Stack) awaitRequest(ctx context.Context, story Story, words string) (map[string]fakechat.Post, error) {
 	db, err := story.connect(ctx)
 	if err != nil {
@@ -94,10 +96,10 @@ func (s *Stack) awaitRequest(ctx context.Context, story Story, words string) (ma
 	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }()
 	asked := map[string]fakechat.Post{}
 	err = wait(ctx, func() (bool, string, error) {
-		for _, channel := range chats {
+		for _, channel := range append([]string{fakechat.Approver}, chats...) {
 			posts := s.posts(channel, words)
 			if len(posts) != 1 || len(posts[0].Buttons) == 0 {
-				return false, fmt.Sprintf("one open request to announce to %s in %s, where there are %d", words, channel, len(posts)), nil
+				return false, fmt.Sprintf("one open request for %s in %s, where there are %d", words, channel, len(posts)), nil
 			}
 			asked[channel] = posts[0]
 		}
@@ -127,14 +129,13 @@ func (s *Stack) press(ctx context.Context, post fakechat.Post, button, words str
 	return nil
 }
 
-// awaitOutcome waits until all chats show how the request ended and who decided, and have no buttons left.
+// awaitOutcome waits until the chats show how the request ended and who decided, and have no buttons left.
 func (s *Stack) awaitOutcome(ctx context.Context, words, outcome string) error {
 	return wait(ctx, func() (bool, string, error) {
 		for _, channel := range chats {
-			for _, p := range s.posts(channel, words) {
-				if len(p.Buttons) > 0 || !strings.Contains(p.Text, outcome) || !strings.Contains(p.Text, Owner) {
-					return false, fmt.Sprintf("%q by %s in %s, which shows %q", outcome, Owner, channel, p.Text), nil
-				}
+			posts := s.posts(channel, words)
+			if len(posts) != 1 || len(posts[0].Buttons) > 0 || !strings.Contains(posts[0].Text, outcome) || !strings.Contains(posts[0].Text, Owner) {
+				return false, fmt.Sprintf("%q by %s in %s, which shows %+v", outcome, Owner, channel, posts), nil
 			}
 		}
 		return true, "", nil
