@@ -44,6 +44,7 @@ type handler struct {
 }
 
 func (h *handler) routes(s *serve.Server, channels map[string]chat.Channel) {
+	s.Handle("GET /openapi.json", http.HandlerFunc(document))
 	for name, channel := range channels {
 		paths := []string{"/" + name}
 		if name == approval.HTTP {

@@ -11,6 +11,8 @@
 //
 // Each channel has its time for an answer (Slack three seconds). What could not be stored by then was not stored: a
 // channel that tries again is answered 503; in others the person is told to click again.
+//
+// GET /openapi.json is the public contract for approvers of somebody's own.
 package main
 
 import (

@@ -7,17 +7,12 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"sigs.k8s.io/yaml"
 )
 
 // document is the contract as values of JSON.
 func document(t *testing.T) any {
 	t.Helper()
-	text, err := yaml.YAMLToJSONStrict(OpenAPI)
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(JSON()))
 	if err != nil {
 		t.Fatal(err)
 	}

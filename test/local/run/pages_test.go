@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,7 +94,7 @@ func (v visit) addresses() {
 	var guide bytes.Buffer
 	printGuide(&guide, v.s, time.Second)
 	found := regexp.MustCompile(`https?://[^\s'"]+`).FindAllString(guide.String(), -1)
-	if len(found) < 6 {
+	if len(found) < 7 || !slices.Contains(found, v.s.ContractURL()) {
 		v.Errorf("the guide has the addresses %q:\n%s", found, &guide)
 	}
 	for _, address := range found {

@@ -110,6 +110,9 @@ func (s *Stack) Callbacks() string {
 	return s.Platform.URL("approval-callback")
 }
 
+// ContractURL is where the platform serves the contract of HTTP approvers.
+func (s *Stack) ContractURL() string { return s.Platform.URL("approval-callback") + "/openapi.json" }
+
 // connectChats has the fake chats call the platform, and links the accounts of the demonstration's people to their
 // users as each of them would with a code. The stranger stays one.
 func (s *Stack) connectChats(ctx context.Context) error {
