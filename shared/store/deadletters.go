@@ -55,7 +55,7 @@ func (tx *Tx) bury(ctx context.Context, e event.Event, functions []string, code 
 	correlation := events.Extension(e, events.ExtCorrelation)
 	var b pgx.Batch
 	// One that need not be in the log is stored, or there would be nothing to replay.
-	if err := tx.queueEvent(&b, e, origin{correlation: correlation}, time.Time{}); err != nil {
+	if _, err := tx.queueEvent(&b, e, origin{correlation: correlation}, time.Time{}); err != nil {
 		return 0, err
 	}
 	for _, f := range functions {

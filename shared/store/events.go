@@ -54,12 +54,14 @@ func logKey(e event.Event) []any {
 	return []any{e.Source(), e.ID(), e.Type(), sum[:]}
 }
 
-// record stores a decision: its events, who must receive them, and its audit. It returns the events to send now.
+// record stores a decision: its events, who must receive them, and its audit. It returns the events to send now. One
+// that was stored before is returned as it was stored: its consumers refuse it with other data.
 func (tx *Tx) record(ctx context.Context, cause event.Event, correlation string, d events.Decision) ([]event.Event, error) {
 	var b pgx.Batch
 	var now []event.Event
+	var known []int // those of now that were stored before
 	if !events.IsOurs(cause.Type()) && cause.Type() != "" {
-		if err := tx.queueEvent(&b, cause, origin{correlation: correlation}, time.Time{}); err != nil {
+		if _, err := tx.queueEvent(&b, cause, origin{correlation: correlation}, time.Time{}); err != nil {
 			return nil, err
 		}
 	}
@@ -70,11 +72,19 @@ func (tx *Tx) record(ctx context.Context, cause event.Event, correlation string,
 		}
 		e.SetTime(tx.now)
 		from := origin{tx.function, cause.Source(), cause.ID(), n, events.Extension(e, events.ExtCorrelation)}
-		if err := tx.queueEvent(&b, e, from, draft.NotBefore); err != nil {
+		stored, err := tx.queueEvent(&b, e, from, draft.NotBefore)
+		if err != nil {
 			return nil, err
 		}
 		due := draft.NotBefore
 		if !due.After(tx.now) {
+			place := len(now)
+			stored.Exec(func(ct pgconnTag) error {
+				if ct.RowsAffected() == 0 {
+					known = append(known, place)
+				}
+				return nil
+			})
 			now = append(now, e)
 			due = tx.now.Add(grace)
 		}
@@ -96,7 +106,28 @@ func (tx *Tx) record(ctx context.Context, cause event.Event, correlation string,
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return nil, fmt.Errorf("storing %d events and %d audit rows: %w", len(d.Emit), len(d.Audit), err)
 	}
+	for _, place := range known {
+		if err := tx.asStored(ctx, &now[place]); err != nil {
+			return nil, err
+		}
+	}
 	return now, nil
+}
+
+// asStored makes an event what is stored under its id.
+func (tx *Tx) asStored(ctx context.Context, e *event.Event) error {
+	rows, err := tx.Query(ctx, `
+		SELECT `+eventColumns+`
+		FROM events AS e
+		WHERE e.source = $1 AND e.id = $2
+	`, e.Source(), e.ID())
+	if err == nil {
+		*e, err = pgx.CollectExactlyOneRow(rows, scanEvent)
+	}
+	if err != nil {
+		return fmt.Errorf("reading what event %s was before: %w", e.ID(), err)
+	}
+	return nil
 }
 
 // origin is what caused a stored event; zero for one from outside.
@@ -106,19 +137,18 @@ type origin struct {
 	correlation                    string
 }
 
-func (tx *Tx) queueEvent(b *pgx.Batch, e event.Event, from origin, notBefore time.Time) error {
+func (tx *Tx) queueEvent(b *pgx.Batch, e event.Event, from origin, notBefore time.Time) (*pgx.QueuedQuery, error) {
 	extensions, err := json.Marshal(e.Extensions())
 	if err != nil {
-		return fmt.Errorf("encoding the extensions of %s: %w", e.ID(), err)
+		return nil, fmt.Errorf("encoding the extensions of %s: %w", e.ID(), err)
 	}
-	b.Queue(`
+	return b.Queue(`
 		INSERT INTO events (source, id, type, subject, time, extensions, content_type, data,
 		                    function, cause_source, cause_id, n, not_before, correlation, stored_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 		ON CONFLICT DO NOTHING
 	`, e.Source(), e.ID(), e.Type(), e.Subject(), timeOf(e, tx.now), extensions, e.DataContentType(), notNil(e.Data()),
-		from.function, from.causeSource, from.causeID, from.n, orNull(notBefore), from.correlation, tx.now)
-	return nil
+		from.function, from.causeSource, from.causeID, from.n, orNull(notBefore), from.correlation, tx.now), nil
 }
 
 const eventColumns = `e.source, e.id, e.type, e.subject, e.time, e.extensions, e.content_type, e.data`

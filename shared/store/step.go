@@ -109,8 +109,8 @@ func (c Cause) event() event.Event {
 	return e
 }
 
-// Emit stores what an edge reports about something outside. The same cause again stores nothing and returns the same
-// events, which their consumers recognise by their inbox.
+// Emit stores what an edge reports about something outside. The same cause again stores no event and returns those that
+// are stored, whatever it says now; their consumers recognise them by their inbox.
 func (db *DB) Emit(ctx context.Context, cause Cause, correlation string, save func(context.Context, *Tx) (events.Decision, error)) ([]event.Event, error) {
 	var emitted []event.Event
 	err := db.inTx(ctx, func(tx *Tx) error {

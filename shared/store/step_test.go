@@ -46,6 +46,29 @@ func TestAnEventIsDecidedOnce(t *testing.T) {
 	w.want("after all", "1 received, 1 emitted, 1 owed, 1 audited")
 }
 
+// An edge is told the same again in other words, as a chat's click is that comes with another time: what is sent again
+// is what was stored, or its consumer would refuse it as forged.
+func TestWhatIsReportedAgainIsWhatWasStored(t *testing.T) {
+	w := newWorld(t)
+	edge, cause := w.as("run-observer"), store.Cause{Source: "/cluster", ID: "job"}
+	var sent []event.Event
+	for attempt := range 2 {
+		told := finished
+		told.Attempt = attempt
+		es, err := edge.Emit(t.Context(), cause, item, decided(events.Decision{Emit: []events.Draft{events.Now(told)}}))
+		if err != nil || len(es) != 1 {
+			t.Fatalf("%d events to send, %v", len(es), err)
+		}
+		if _, err := w.as("stage-router").Step(t.Context(), es[0], item, decided(events.Decision{})); err != nil {
+			t.Errorf("after %d repetitions its consumer says: %v", attempt, err)
+		}
+		sent = append(sent, es[0])
+	}
+	if sent[0].ID() != sent[1].ID() || string(sent[0].Data()) != string(sent[1].Data()) {
+		t.Errorf("sent %s, then %s", sent[0].Data(), sent[1].Data())
+	}
+}
+
 // What a redelivery sends again is what nobody has recorded yet, and no timer before its time.
 func TestARedeliverySendsWhatIsStillOwed(t *testing.T) {
 	w := newWorld(t)
