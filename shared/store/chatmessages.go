@@ -13,8 +13,9 @@ import (
 )
 
 // A ChatMessage is what one place shows of a request. Only one caller can hold it, so that the message is posted once
-// and an older version never overwrites a newer one. As with GitHubView the lock is the row's, and it is held while the
-// channel is called.
+// and an older version never overwrites a newer one. The lock is held while the channel is called. It is not the row's,
+// as GitHubView's is: people may click before the call that posts the message returns, and what the click tells about it
+// must be kept (KeepMessage) in case that call's process dies.
 //
 // The row exists before the channel is called. One without a Ref says that there may be a message that we know nothing
 // about, because the process died between posting it and Close.
@@ -57,11 +58,11 @@ func (db *DB) ChatMessage(ctx context.Context, request string, at events.Approva
 
 func (m *ChatMessage) lock(ctx context.Context) error {
 	var b pgx.Batch
+	b.Queue(`SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'message', $1::text, $2::text, $3::text), 0))`, m.request, m.at.Channel, m.at.Target)
 	b.Queue(`
 		SELECT version, reminded, ref, changed_at
 		FROM chat_messages
 		WHERE request = $1 AND channel = $2 AND target = $3
-		FOR UPDATE
 	`, m.request, m.at.Channel, m.at.Target).QueryRow(func(row pgx.Row) error { return row.Scan(&m.Version, &m.Reminded, &m.Ref, &m.Planned) })
 	err := alone(ctx, m.tx, &b)
 	if err != nil && !errors.Is(err, ErrLocked) {
@@ -91,18 +92,13 @@ func (m *ChatMessage) Close(ctx context.Context) error {
 	return nil
 }
 
-// KeepMessage records where a place's message is, if nothing is known of it yet and nobody is just posting it. Which
-// version it shows is not known either, so it will be brought up to date.
+// KeepMessage records where a place's message is, if nothing is known of it yet. Which version it shows is not known
+// either, so it will be brought up to date. Whoever is just posting it records the same, or has died.
 func (tx *Tx) KeepMessage(ctx context.Context, request string, at events.ApprovalTarget, ref json.RawMessage) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE chat_messages
 		SET ref = $4
-		WHERE (request, channel, target) IN (
-			SELECT request, channel, target
-			FROM chat_messages
-			WHERE request = $1 AND channel = $2 AND target = $3 AND ref IS NULL
-			FOR UPDATE SKIP LOCKED
-		)
+		WHERE request = $1 AND channel = $2 AND target = $3 AND ref IS NULL
 	`, uuidOrNull(request), at.Channel, at.Target, ref)
 	if err != nil {
 		return fmt.Errorf("recording where the message of request %s is: %w", request, err)

@@ -68,6 +68,52 @@ func TestAPlannedMessageOutlivesItsPoster(t *testing.T) {
 	}
 }
 
+// People click before the call that posts the message has returned, and its process dies: what the click tells about the
+// message is kept.
+func TestAClickTellsWhereAMessageIsWhileItIsPosted(t *testing.T) {
+	for _, saved := range []bool{false, true} {
+		t.Run(fmt.Sprintf("saved %t", saved), func(t *testing.T) {
+			w := newWorld(t)
+			w.run(runA, "running", 12)
+			w.save(w.as("approval-gate"), w.ticket(requestA, runA, approval.Open))
+			posting, err := w.as("approval-notifier").ChatMessage(t.Context(), requestA, opsOnSlack)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if posting.Ref = json.RawMessage(`{"chat": "C1", "message": "7"}`); saved {
+				if err := posting.Save(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			poster := pgtest.One[int](w.sql, `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`)
+			callback, kept := w.as("approval-callback"), make(chan error, 1)
+			go func() {
+				_, err := callback.Emit(t.Context(), store.Cause{Source: "slack", ID: "click"}, item, func(ctx context.Context, tx *store.Tx) (events.Decision, error) {
+					return events.Decision{}, tx.KeepMessage(ctx, requestA, opsOnSlack, posting.Ref)
+				})
+				kept <- err
+			}()
+			for len(kept) == 0 && pgtest.One[int](w.sql, `SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 0 {
+			}
+			w.sql.Do(`SELECT pg_terminate_backend($1)`, poster)
+			if err := <-kept; err != nil {
+				t.Fatal(err)
+			}
+			_ = posting.Close(t.Context()) // as its process is gone
+			m, err := w.as("approval-notifier").ChatMessage(t.Context(), requestA, opsOnSlack)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(m.Ref) != string(posting.Ref) || m.Version != 0 {
+				t.Errorf("version %d is at %s", m.Version, m.Ref)
+			}
+			if err := m.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestWhereARequestIsShown(t *testing.T) {
 	w := newWorld(t)
 	w.run(runA, "running", 12)
