@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -44,7 +45,11 @@ func connect(ctx context.Context, db *store.DB, patience time.Duration) error {
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		return struct{}{}, db.Ping(ctx)
+		err := db.Ping(ctx)
+		if refused(err) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
 	}, backoff.WithMaxElapsedTime(patience), backoff.WithNotify(func(err error, wait time.Duration) {
 		slog.Info("can't connect to Postgres yet", "error", err, "again_in", wait.Round(time.Millisecond))
 	}))
@@ -52,6 +57,13 @@ func connect(ctx context.Context, db *store.DB, patience time.Duration) error {
 		return fmt.Errorf("connecting to Postgres, check DATABASE_URL and that it runs: %w", err)
 	}
 	return nil
+}
+
+// refused says that Postgres runs and does not let us in: no such user, password or database
+// (https://www.postgresql.org/docs/current/errcodes-appendix.html, class 28 and 3D000). Waiting changes none of them.
+func refused(err error) bool {
+	var of interface{ SQLState() string }
+	return errors.As(err, &of) && (strings.HasPrefix(of.SQLState(), "28") || of.SQLState() == "3D000")
 }
 
 func load(ctx context.Context, db *store.DB, path string) error {

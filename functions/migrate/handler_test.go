@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -222,6 +223,19 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	defer func() { _ = db.Close(context.Background()) }()
 	err = connect(context.Background(), db, 1)
 	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "check DATABASE_URL") {
+		t.Error(err)
+	}
+}
+
+// A Postgres that runs and refuses us is not waited for.
+func TestARefusalIsNotWaitedFor(t *testing.T) {
+	db, err := store.Open(t.Context(), "migrate", strings.Replace(pgtest.URL(t), "?", "_gone?", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close(context.Background()) }()
+	err = connect(t.Context(), db, time.Hour)
+	if err == nil || !strings.Contains(err.Error(), "3D000") || !strings.Contains(err.Error(), "check DATABASE_URL") {
 		t.Error(err)
 	}
 }
