@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -41,6 +42,7 @@ type handler struct {
 	bodies *serve.Bodies
 	send   func(context.Context, ...event.Event) error
 	later  func(context.Context, func(context.Context)) // does it after the answer
+	notes  notes
 }
 
 func (h *handler) routes(s *serve.Server, channels map[string]chat.Channel) {
@@ -58,9 +60,11 @@ func (h *handler) routes(s *serve.Server, channels map[string]chat.Channel) {
 
 // A reply is what a callback is answered with.
 type reply struct {
-	outcome string // of the metric
-	words   string // for the person; "" = none
-	counted bool   // nobody has to be alarmed by the words
+	outcome string           // of the metric
+	words   string           // for the person; "" = none
+	counted bool             // nobody has to be alarmed by the words
+	unheard bool             // no event says so: a row of the audit has to
+	of      approval.Request // that an unheard one is about; zero = it is not known
 }
 
 // callback takes what a channel reports. The raw bytes are verified first: nothing is parsed for a stranger.
@@ -90,6 +94,9 @@ func (h *handler) callback(name string, channel chat.Channel) http.HandlerFunc {
 			said = reply{outcome: "not_stored", words: notStored}
 		}
 		h.answer(w, r, name, start, cb.Answer(said.words, said.counted), said.outcome)
+		if said.unheard {
+			h.note(ctx, cb.By(), said.of, "callback.ignored", said.outcome, "")
+		}
 		if said.words != "" {
 			h.later(ctx, func(ctx context.Context) { h.tell(ctx, channel, cb, said.words) })
 		}
@@ -108,7 +115,7 @@ func (h *handler) act(ctx context.Context, channel chat.Channel, cb chat.Callbac
 	case chat.Linked:
 		return h.link(ctx, cb)
 	}
-	return reply{outcome: cb.Why, words: hints[cb.Why]}, nil
+	return reply{outcome: cb.Why, words: hints[cb.Why], unheard: !idle[cb.Why]}, nil
 }
 
 // voted takes a vote. One that came without a button is about what is asked where it was cast.
@@ -121,7 +128,7 @@ func (h *handler) voted(ctx context.Context, cb chat.Callback) (reply, error) {
 		case len(about) == 0:
 			return reply{outcome: "unknown_request"}, nil // people use such commands for other things, too
 		case len(about) > 1:
-			return reply{outcome: "which_request", words: hints["which_request"]}, nil
+			return reply{outcome: "which_request", words: hints["which_request"], unheard: true}, nil
 		}
 		cb.Vote.RequestID = about[0]
 	}
@@ -151,17 +158,13 @@ func (h *handler) vote(ctx context.Context, cb chat.Callback) (reply, error) {
 		return reply{}, err
 	}
 	if t.State == "" {
-		return reply{outcome: "unknown_request", words: hints["unknown_button"]}, nil
+		return reply{outcome: "unknown_request", words: hints["unknown_button"], unheard: true}, nil
 	}
-	said := reply{outcome: "voted", counted: true}
+	var said reply
 	stored, err := h.db.Emit(ctx, store.Cause{Source: events.Source(function) + "/" + v.By.Channel, ID: v.ID}, t.Request.Correlation(),
-		func(ctx context.Context, tx *store.Tx) (events.Decision, error) {
-			refusal, err := h.refusal(ctx, tx, t, v)
-			if err != nil {
+		func(ctx context.Context, tx *store.Tx) (_ events.Decision, err error) {
+			if said, err = foresee(ctx, tx, t, v); err != nil {
 				return events.Decision{}, err
-			}
-			if refusal != nil {
-				said = reply{outcome: refusal.Reason, words: refusal.Text}
 			}
 			return events.Decision{Emit: []events.Draft{events.Now(v)}}, keep(ctx, tx, cb)
 		})
@@ -173,7 +176,19 @@ func (h *handler) vote(ctx context.Context, cb chat.Callback) (reply, error) {
 			slog.WarnContext(ctx, "a vote was stored but not sent; timekeeper will send it", "request", v.RequestID, "error", err)
 		}
 	})
+	if another(v, stored) {
+		said = reply{outcome: answeredBefore, words: hints[answeredBefore], unheard: true, of: t.Request}
+	}
 	return said, nil
+}
+
+// another reports whether a vote was stored before under the same id and said something else. The first one counts.
+func another(v events.ApprovalVoted, stored []event.Event) bool {
+	var first events.ApprovalVoted
+	if len(stored) != 1 || stored[0].DataAs(&first) != nil {
+		return false
+	}
+	return first.Choice != v.Choice || first.Option != v.Option || first.Text != v.Text
 }
 
 // keep records the message that was clicked, if nobody has: who posted it died before, and without this it would never
@@ -190,22 +205,25 @@ func keep(ctx context.Context, tx *store.Tx, cb chat.Callback) error {
 	return tx.KeepMessage(ctx, cb.Vote.RequestID, at, ref)
 }
 
-// refusal is what approval-gate would answer to a vote that does not count; nil for one that does.
-func (h *handler) refusal(ctx context.Context, tx *store.Tx, t approval.Ticket, v events.ApprovalVoted) (*events.ApprovalRefused, error) {
+// foresee says what approval-gate will make of a vote.
+func foresee(ctx context.Context, tx *store.Tx, t approval.Ticket, v events.ApprovalVoted) (reply, error) {
 	in, err := tx.Voted(ctx, t, v)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	_, d, err := approval.Decide(t, in, tx.Now())
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	for _, draft := range d.Emit {
 		if r, ok := draft.Payload.(events.ApprovalRefused); ok {
-			return &r, nil
+			return reply{outcome: r.Reason, words: r.Text}, nil
 		}
 	}
-	return nil, nil
+	if slices.ContainsFunc(d.Audit, func(r events.Record) bool { return r.Reason == approval.VoteRepeated }) {
+		return reply{outcome: approval.VoteRepeated, counted: true, unheard: true, of: t.Request}, nil
+	}
+	return reply{outcome: "voted", counted: true}, nil
 }
 
 // ask offers a field for the words that are wanted, unless this person's words would not count.
@@ -215,19 +233,20 @@ func (h *handler) ask(ctx context.Context, channel chat.Channel, cb chat.Callbac
 		return reply{}, err
 	}
 	if t.State == "" {
-		return reply{outcome: "unknown_request", words: hints["unknown_button"]}, nil
+		return reply{outcome: "unknown_request", words: hints["unknown_button"], unheard: true}, nil
 	}
 	wanted := cb.Vote
 	wanted.Text = "…" // as if they had been written
-	var refusal *events.ApprovalRefused
+	var said reply
 	if err := h.db.Look(ctx, func(ctx context.Context, tx *store.Tx) (err error) {
-		refusal, err = h.refusal(ctx, tx, t, wanted)
+		said, err = foresee(ctx, tx, t, wanted)
 		return err
 	}); err != nil {
 		return reply{}, err
 	}
-	if refusal != nil {
-		return reply{outcome: refusal.Reason, words: refusal.Text}, nil
+	if said.words != "" {
+		said.unheard, said.of = true, t.Request
+		return said, nil
 	}
 	if err := channel.Ask(ctx, cb); err != nil {
 		return reply{}, fmt.Errorf("offering a field for words: %w", err)
@@ -239,7 +258,7 @@ func (h *handler) ask(ctx context.Context, channel chat.Channel, cb chat.Callbac
 func (h *handler) link(ctx context.Context, cb chat.Callback) (reply, error) {
 	who, err := h.db.LinkAccount(ctx, cb.Code, cb.By())
 	if errors.Is(err, store.ErrNotFound) {
-		return reply{outcome: "code_unknown", words: both(words.In("en").LinkFailed, words.In("ru").LinkFailed)}, nil
+		return reply{outcome: "code_unknown", words: both(words.In("en").LinkFailed, words.In("ru").LinkFailed), unheard: true}, nil
 	}
 	if err != nil {
 		return reply{}, err
@@ -281,6 +300,9 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, name string, st
 	}
 	slog.WarnContext(r.Context(), "a callback is refused", "channel", name, "status", status, "error", err)
 	h.answer(w, r, name, start, chat.Response{Status: status}, outcome)
+	if status < http.StatusInternalServerError {
+		h.note(r.Context(), events.Voter{Channel: name}, approval.Request{}, "callback.refused", outcome, err.Error())
+	}
 }
 
 func (h *handler) answer(w http.ResponseWriter, r *http.Request, name string, start time.Time, a chat.Response, outcome string) {

@@ -35,10 +35,13 @@ var ref = events.RunRef{RunID: runID, Project: "demo", Repository: "acme/demo", 
 type fixture struct {
 	*testing.T
 	fake     *fakechat.Server
+	wire     wire // between the chats and the function
 	channels map[string]chat.Channel
+	url      string // of the database
 	db       *store.DB
 	sql      *pgtest.DB
 	server   *serve.Server
+	handler  *handler
 	ticket   approval.Ticket
 
 	mu   sync.Mutex
@@ -51,7 +54,8 @@ func setup(t *testing.T) *fixture {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.server.Handler().ServeHTTP(w, r) }))
 	t.Cleanup(web.Close)
 	var err error
-	if f.fake, err = fakechat.New(fakechat.Options{}); err != nil {
+	people := []fakechat.Person{{Name: "ann", ID: 11}, {Name: "bob", ID: 12}, {Name: "eve", ID: 13}, {Name: "cat", ID: 14}}
+	if f.fake, err = fakechat.New(fakechat.Options{People: people, Client: &http.Client{Transport: &f.wire}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.fake.Close() })
@@ -60,21 +64,22 @@ func setup(t *testing.T) *fixture {
 		SlackAPI: f.fake.URL() + "/slack/api", SlackToken: fakechat.Token, SlackSecrets: f.fake.Secret(),
 		MattermostAPI: f.fake.URL() + "/mattermost", MattermostToken: fakechat.Token, MattermostCommands: f.fake.Secret(),
 		JiraAPI: f.fake.URL() + "/jira", JiraEmail: "bot@acme.example", JiraToken: fakechat.Token, JiraSecrets: f.fake.Secret(),
-		Approvers: "desk " + f.fake.URL() + "/approver", ApproverNetworks: "127.0.0.0/8", Callback: web.URL,
+		Approvers:        strings.NewReplacer("AT", f.fake.URL()+"/approver", "SECRET", f.fake.Secret()).Replace("desk AT, signed AT SECRET, mail AT SECRET"),
+		ApproverNetworks: "127.0.0.0/8", Callback: web.URL,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := pgtest.New(t)
-	if f.db, err = store.Open(t.Context(), function, url); err != nil {
+	f.url = pgtest.New(t)
+	if f.db, err = store.Open(t.Context(), function, f.url); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.db.Close(context.Background()) })
-	f.sql = pgtest.Open(t, url)
+	f.sql = pgtest.Open(t, f.url)
 	f.ask()
 	f.server = serve.New(function, "")
-	h := &handler{db: f.db, bodies: serve.NewBodies(largeBodies), send: f.send, later: func(ctx context.Context, do func(context.Context)) { do(context.WithoutCancel(ctx)) }}
-	h.routes(f.server, f.channels)
+	f.handler = &handler{db: f.db, bodies: serve.NewBodies(largeBodies), send: f.send, later: func(ctx context.Context, do func(context.Context)) { do(context.WithoutCancel(ctx)) }}
+	f.handler.routes(f.server, f.channels)
 	f.fake.CallTo(web.URL)
 	return f
 }
@@ -104,21 +109,29 @@ func (f *fixture) ask() {
 	f.sql.Do(`INSERT INTO projects (id, name) VALUES ('demo', 'Demo')`)
 	f.sql.Do(`INSERT INTO members (project_id, login, role, github_id) VALUES ('demo', 'ann', 'maintainer', 11), ('demo', 'bob', 'reader', 12)`)
 	f.sql.Do(`INSERT INTO chat_accounts (channel, account, github_id, login, linked_at)
-		VALUES ('telegram', '11', 11, 'ann', now()), ('telegram', '12', 12, 'bob', now()), ('slack', 'U11', 11, 'ann', now()), ('slack', 'U12', 12, 'bob', now()),
-			('mattermost', 'user0000000000000000000011', 11, 'ann', now()), ('jira', 'account-11', 11, 'ann', now())`)
+		SELECT channel, form || id, id, login, now()
+		FROM (VALUES ('telegram', ''), ('slack', 'U'), ('mattermost', 'user00000000000000000000'), ('jira', 'account-')) AS c (channel, form),
+			(VALUES (11, 'ann'), (12, 'bob')) AS p (id, login)`)
 	f.sql.Do(`INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/demo', 1, 'acme/demo')`)
 	f.sql.Do(`
 		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at)
 		VALUES ($1, 'acme/demo', 1, 'demo', 'dev', 'dev', 'running', 'codex', 'm', 'zoe', 'i', 'n', now())
 	`, runID)
-	r, err := approval.Seal(approval.Request{
+	terms := approval.Terms{Lang: "en", Who: approval.Who{Roles: []string{"maintainer"}, Approvers: []string{"desk"}}, Quorum: 1, Veto: true, Deadline: time.Hour}
+	f.show(approval.Request{
 		RunRef: ref, Kind: events.KindApproval, Stage: "dev", Role: "dev", Action: "tool:secret_sync", Title: "Write the secret db",
 		Arguments: json.RawMessage(`{"name":"db"}`), RequestedBy: events.GitHubAccount{Login: "zoe", ID: 9}, At: f.db.Now(),
-	})
+	}, terms, places)
+}
+
+// show opens a request and posts it, to one chat of each channel.
+func (f *fixture) show(r approval.Request, terms approval.Terms, places map[string]string) {
+	f.Helper()
+	r, err := approval.Seal(r)
 	if err != nil {
 		f.Fatal(err)
 	}
-	terms := approval.Terms{Lang: "en", Who: approval.Who{Roles: []string{"maintainer"}, Approvers: []string{"desk"}}, Quorum: 1, Veto: true, Deadline: time.Hour, Targets: []approval.Target{{Channel: approval.All}}}
+	terms.Targets = []approval.Target{{Channel: approval.All}}
 	if f.ticket, _, err = approval.Decide(approval.Ticket{}, approval.Opened{Request: r, Terms: &terms}, f.db.Now()); err != nil {
 		f.Fatal(err)
 	}

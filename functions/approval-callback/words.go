@@ -1,8 +1,18 @@
 package main
 
+import (
+	"codexk8s.dev/shared/chat"
+)
+
+// answeredBefore is the reason of a callback that was made before and said something else.
+const answeredBefore = "answered_before"
+
 // What people are told where no request says in which language.
 var (
 	notStored = both("That could not be stored. Please click again.", "Не удалось сохранить. Нажмите ещё раз.")
+
+	// idle are the channels' reasons for what was not meant for us, or means nothing.
+	idle = map[string]bool{"not_for_us": true, "cancelled": true}
 
 	// hints are for acts of people that are no vote, by the channel's reason; others need no words.
 	hints = map[string]string{
@@ -12,7 +22,12 @@ var (
 		"reply_elsewhere": both("To answer with words, click the button for it first.", "Чтобы ответить словами, сначала нажмите кнопку для этого."),
 		"which_request": both("Several requests are open here. Please copy the whole command, with its digits.",
 			"Здесь открыто несколько запросов. Скопируйте команду целиком, вместе с её цифрами."),
-		"no_words": both("Please reply with text.", "Ответьте, пожалуйста, текстом."),
+		"unknown_command": both("To link your account: /codexk8s link CODE. Ask the platform's operator for the code.",
+			"Чтобы связать учётную запись: /codexk8s link КОД. Код выдаёт администратор платформы."),
+		chat.Stale: both("Too late: this form or message is too old. Please click the button again.",
+			"Поздно: форма или сообщение устарели. Нажмите кнопку ещё раз."),
+		answeredBefore: both("This was answered before, otherwise. The first answer counts.", "Ответ уже был дан, и он был другим. Действует первый."),
+		"no_words":     both("Please reply with text.", "Ответьте, пожалуйста, текстом."),
 	}
 )
 

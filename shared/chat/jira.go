@@ -86,9 +86,9 @@ func (c *Jira) Remind(ctx context.Context, ref Ref, m events.ApprovalMessage, te
 // Ask has nothing to do: the reason stands in the comment.
 func (c *Jira) Ask(context.Context, Callback) error { return nil }
 
-// Tell comments, as a webhook's answer is shown to nobody.
+// Tell comments, as a webhook's answer is shown to nobody. A program is told nothing: it might answer.
 func (c *Jira) Tell(ctx context.Context, cb Callback, words string) error {
-	if words == "" || cb.Ref.Chat == "" || cb.Why == "not_for_us" {
+	if words == "" || cb.Ref.Chat == "" || cb.Why == "not_for_us" || cb.Why == "by_a_program" {
 		return nil
 	}
 	_, err := c.Remind(ctx, cb.Ref, events.ApprovalMessage{}, words)

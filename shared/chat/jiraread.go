@@ -79,12 +79,13 @@ func (c *Jira) Read(r *http.Request, body []byte, now time.Time) (Callback, erro
 	cb.Vote.By = events.Voter{Channel: approval.Jira, Account: oneLine(who.ID, 128), Name: oneLine(who.Name, 100), Chat: cb.Ref.Chat}
 	switch {
 	case who.ID == "" || e.Issue.Key == "":
-	case who.Type == "app":
-		cb.Why = "by_a_program"
 	case e.Event == "comment_created":
 		readJiraComment(&cb, e)
 	case e.Event == "jira:issue_updated":
 		c.readTransition(&cb, e)
+	}
+	if who.Type == "app" && cb.Why != "not_for_us" {
+		cb.Kind, cb.Why = Nothing, "by_a_program"
 	}
 	return cb, nil
 }

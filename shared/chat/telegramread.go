@@ -103,14 +103,6 @@ var (
 func (c *Telegram) readMessage(m telegramMessage, now time.Time) Callback {
 	cb := Callback{Kind: Nothing, Why: "not_for_us", Ref: Ref{Chat: m.place(), Message: strconv.FormatInt(m.ID, 10)}}
 	cb.Vote.By = m.From.voter(cb.Ref.Chat)
-	if m.From.Bot || m.Sender != nil {
-		cb.Why = "by_a_program"
-		return cb
-	}
-	if now.Sub(time.Unix(m.Date, 0)) > telegramKeeps {
-		cb.Why = Stale
-		return cb
-	}
 	command := linkCommand.FindStringSubmatch(m.Text)
 	if command == nil && (m.ReplyTo == nil || m.ReplyTo.From == nil || !c.isUs(m.ReplyTo.From)) {
 		return cb // people talking
@@ -125,6 +117,10 @@ func (c *Telegram) readMessage(m telegramMessage, now time.Time) Callback {
 		})
 	}
 	switch {
+	case m.From.Bot || m.Sender != nil:
+		cb.Why = "by_a_program"
+	case now.Sub(time.Unix(m.Date, 0)) > telegramKeeps:
+		cb.Why = Stale
 	case command != nil && m.Chat.Type != "private":
 		cb.Why = "code_in_public" // others have seen it
 	case command != nil:
