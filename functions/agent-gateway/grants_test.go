@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -61,7 +62,7 @@ func TestALabelThatIsFree(t *testing.T) {
 		"labels_remove":     `{"labels":["bug"]}`,
 		"labels_transition": `{"from":"todo","to":"doing"}`,
 	} {
-		if got := f.use(name, arguments); got.Waits || got.IsError {
+		if got := f.use(name, arguments); got.Waits || got.IsError || !strings.Contains(got.Text, "not known yet") {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -76,6 +77,39 @@ func TestALabelThatIsFree(t *testing.T) {
 	f.exec(`UPDATE runs SET tool_calls = $1`, store.MaxToolCalls)
 	if got := f.use("labels_add", `{"labels":["c"]}`); !got.IsError || !strings.Contains(got.Text, "all that it may") {
 		t.Errorf("one more than it may: %+v", got)
+	}
+}
+
+// The agent is told what came of a call that needs nobody's yes in the answer to the call; if that takes long, by
+// run_history.
+func TestACallIsAnsweredWithWhatCameOfIt(t *testing.T) {
+	f := setup(t)
+	f.grant(`["secret_sync","run_history"]`, `["secret_sync"]`)
+	f.h.patience = time.Minute
+	for arguments, c := range map[string]struct{ came, told string }{
+		`{"name":"key"}`:               {`"text":"The Secret key is made."`, "The Secret key is made."},
+		`{"name":"key","rotate":true}`: {`"text":"no room left","reason":"quota"`, "it could not be done: no room left"},
+	} {
+		said := make(chan reply)
+		go func() { said <- f.use("secret_sync", arguments) }()
+		var id string
+		for id == "" {
+			ids := f.sql.Lines(`SELECT subject FROM events WHERE type = 'dev.codexk8s.tool.approved'
+				AND NOT EXISTS (SELECT 1 FROM runs, json_array_elements(calls) AS c WHERE c ->> 'id' = subject)`)
+			if len(ids) == 1 {
+				id = ids[0]
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		f.exec(`UPDATE runs SET calls = (calls::jsonb || $1::jsonb)::json`, fmt.Sprintf(`[{"id":%q,"tool":"secret_sync","at":"2026-11-01T12:00:00Z",%s}]`, id, c.came))
+		if got := <-said; got.Text != c.told || got.IsError != strings.Contains(c.came, "reason") || got.Waits {
+			t.Errorf("%s: %+v, want %q", arguments, got, c.told)
+		}
+	}
+	if got := f.use("run_history", `{}`); !strings.Contains(got.Text, "  secret_sync is done: The Secret key is made.\n") ||
+		!strings.Contains(got.Text, "  secret_sync could not be done: no room left\n") {
+		t.Errorf("run_history: %+v", got)
 	}
 }
 

@@ -48,6 +48,7 @@ type handler struct {
 	githubURL string
 	token     func(ctx context.Context, repository string, id int64, permissions *gh.InstallationPermissions) (github.Token, error)
 	send      func(context.Context, ...event.Event) error
+	patience  time.Duration // for what comes of a tool call
 }
 
 func (h *handler) routes(s *serve.Server) {

@@ -75,7 +75,7 @@ func setup(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	f.h = &handler{
-		db: f.db, gate: gate, process: stage.Default(), githubURL: "https://api.github.com/",
+		db: f.db, gate: gate, process: stage.Default(), githubURL: "https://api.github.com/", patience: 10 * time.Millisecond,
 		token: func(_ context.Context, repository string, _ int64, p *gh.InstallationPermissions) (github.Token, error) {
 			return github.Token{Value: "ghs_" + repository + "_" + p.GetContents(), Expires: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}, nil
 		},

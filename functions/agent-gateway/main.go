@@ -15,7 +15,7 @@
 // What an agent asks people by a tool is stored with its event, like a report, before it is told that it waits. The
 // answer tells the runner too, in a header, because the agent can't be relied upon to stop. A tool changes nothing by
 // itself: what needs nobody's yes becomes the event tool.approved here, what needs one becomes it at stage-router, and
-// doers do it.
+// doers do it. Without a yes the call is answered with what came of it, if that is known in 20 s.
 //
 // A Git credential is fetched when Git asks for one: an installation token for the run's one repository, never written
 // down here. With the run token alone it may read; it may push and open pull requests for the pod that has claimed the
@@ -25,6 +25,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/runauth"
@@ -64,7 +65,7 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	if err != nil {
 		return err
 	}
-	h := &handler{db: db, gate: gate, process: process, githubURL: env.GitHubURL, token: clients.Token, send: s.Send}
+	h := &handler{db: db, gate: gate, process: process, githubURL: env.GitHubURL, token: clients.Token, send: s.Send, patience: 20 * time.Second}
 	h.routes(s)
 	return nil
 }

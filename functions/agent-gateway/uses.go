@@ -93,10 +93,12 @@ func unused(asks []stage.Ask, r events.ApprovalRequested) (events.ApprovalReques
 	}
 }
 
-// do has done what needs nobody's yes. A call that is repeated is done again, which changes nothing.
+// do has done what needs nobody's yes, and tells what came of it. A call that is repeated is done again, which changes
+// nothing.
 func (h *handler) do(ctx context.Context, run store.AgentRun, name string, r events.ApprovalRequested) (string, error) {
+	id := uuid.NewString()
 	emitted, err := h.db.SaveToolCall(ctx, events.ToolApproved{
-		RunRef: run.Ref(), CallID: uuid.NewString(), Tool: name, Arguments: r.Arguments, PullRequest: run.PullRequest,
+		RunRef: run.Ref(), CallID: id, Tool: name, Arguments: r.Arguments, PullRequest: run.PullRequest,
 		Namespace: run.Namespace, Stage: run.Stage, Role: run.Role, Attempt: run.Attempt, ExpiresAt: run.Deadline,
 	})
 	if errors.Is(err, store.ErrTooMany) {
@@ -108,7 +110,31 @@ func (h *handler) do(ctx context.Context, run store.AgentRun, name string, r eve
 	if err := h.send(ctx, emitted...); err != nil {
 		slog.WarnContext(ctx, "the tool call is stored but not sent; timekeeper sends it", "run", run.ID, "tool", name, "error", err)
 	}
-	return "It needs nobody's yes. The platform does it now; go on with your work.", nil
+	return h.outcome(ctx, run.ID, id)
+}
+
+// lookEvery is how often an outcome is looked for. A doer takes a second when it is awake, and three from zero.
+const lookEvery = 200 * time.Millisecond
+
+// outcome waits for what comes of a call, for a bounded time: whoever does it may have to wait for GitHub or Kubernetes.
+func (h *handler) outcome(ctx context.Context, runID, callID string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.patience)
+	defer cancel()
+	for {
+		switch c, known, err := h.db.ToolCall(ctx, runID, callID); {
+		case known && c.Reason != "":
+			return "", &tool.Error{Err: fmt.Errorf("it could not be done: %s", c.Text)}
+		case known:
+			return c.Text, nil
+		case err != nil && ctx.Err() == nil:
+			slog.WarnContext(ctx, "what came of a tool call can't be read yet", "run", runID, "call", callID, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return "It needs nobody's yes, and the platform does it. What came of it is not known yet; go on with your work, run_history tells it later.", nil
+		case <-time.After(lookEvery):
+		}
+	}
 }
 
 // labels tells of the labels as GitHub has told of them last.
@@ -125,6 +151,9 @@ func labels(run store.AgentRun) string {
 	}
 	return text
 }
+
+// maxCalls are how many calls of a run its history tells, the last ones.
+const maxCalls = 20
 
 // history tells of the runs, the newest first.
 func (h *handler) history(ctx context.Context, run store.AgentRun) (string, error) {
@@ -144,6 +173,9 @@ func (h *handler) history(ctx context.Context, run store.AgentRun) (string, erro
 		b.WriteString("\n")
 		for _, a := range p.Asks {
 			fmt.Fprintf(&b, "  asked: %s\n  %s\n", a.Title, a.Told())
+		}
+		for _, c := range p.Calls[max(0, len(p.Calls)-maxCalls):] {
+			fmt.Fprintf(&b, "  %s\n", c.Told())
 		}
 		if p.Summary != "" {
 			fmt.Fprintf(&b, "  summary: %s\n", strings.ReplaceAll(p.Summary, "\n", "\n    "))

@@ -164,6 +164,15 @@ func (h *handler) environmentExpired(ctx context.Context, e event.Event, r event
 			}
 			return kept, nil
 		}
+		// The lease is as long as the run's work may take; how long it waits for people nobody knew. At its end it has a
+		// timer of its own.
+		active, err := h.db.BesideActive(ctx, r.RunID)
+		if err != nil {
+			return events.Decision{}, err
+		}
+		if active {
+			return skipped(r.RunRef, "environment.kept", "active_run", "a run of the issue goes on in it, or waits"), nil
+		}
 		// This fails if its lease was renewed since it was read.
 		if err := h.cluster.DeleteUnchanged(ctx, gvr.Namespaces, ns, metav1.DeletePropagationBackground); err != nil {
 			return events.Decision{}, err

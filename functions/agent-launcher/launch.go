@@ -58,6 +58,9 @@ func (h *handler) launch(ctx context.Context, r events.AgentRequested) error {
 		err = h.furnish(ctx, o)
 	}
 	if err == nil {
+		err = h.remake(ctx, r)
+	}
+	if err == nil {
 		err = h.serve(ctx, o)
 	}
 	if err == nil {

@@ -59,7 +59,7 @@ func (h *handler) syncSecret(ctx context.Context, t events.ToolApproved) (string
 	if err := h.home(ctx, t); err != nil {
 		return "", err
 	}
-	secret := agentpod.Secret(t, s.Name, tool.SecretKey, random())
+	secret := agentpod.Secret(agentpod.Home(t), s.Name, tool.SecretKey, random())
 	if s.Rotate {
 		return fmt.Sprintf("The Secret %s has a new random value under the key %s.", s.Name, tool.SecretKey), h.put(ctx, secret)
 	}
@@ -68,6 +68,29 @@ func (h *handler) syncSecret(ctx context.Context, t events.ToolApproved) (string
 		return fmt.Sprintf("The Secret %s is there already, with a value under the key %s; it is left as it is.", s.Name, tool.SecretKey), nil
 	}
 	return fmt.Sprintf("The Secret %s is made, with a random value under the key %s.", s.Name, tool.SecretKey), err
+}
+
+// remake makes again what tools have made for the run, for its next Job: its namespace may be a new one. What is there
+// stays as it is.
+func (h *handler) remake(ctx context.Context, r events.AgentRequested) error {
+	if r.Attempt == 0 {
+		return nil
+	}
+	made, err := h.db.Made(ctx, r.RunID)
+	if err != nil {
+		return err
+	}
+	for _, c := range made {
+		var s tool.SecretRequest
+		if err := tool.Read(c.Arguments, &s); err != nil {
+			return fmt.Errorf("call %s of run %s: %w", c.ID, r.RunID, err)
+		}
+		secret := agentpod.Secret(r, s.Name, tool.SecretKey, random())
+		if err := h.cluster.Create(ctx, secret.Resource, secret.Value); err != nil && !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // random is a value that nobody guesses: 32 bytes, base64url.
@@ -79,7 +102,8 @@ func random() string {
 
 // home makes the run's namespace, if it is gone since the run waits.
 func (h *handler) home(ctx context.Context, t events.ToolApproved) error {
-	o, err := agentpod.Home(t)
+	r := agentpod.Home(t)
+	o, err := agentpod.Namespace(r)
 	if err != nil {
 		return err
 	}
@@ -98,5 +122,5 @@ func (h *handler) home(ctx context.Context, t events.ToolApproved) error {
 		}
 		return h.soon("namespace %s is being removed", t.Namespace)
 	}
-	return agentpod.Reusable(ns, events.AgentRequested{RunRef: t.RunRef})
+	return agentpod.Reusable(ns, r)
 }

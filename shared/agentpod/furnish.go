@@ -11,31 +11,30 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// Home is the run's namespace alone, for what is put there while the run has no pod. It is as Build makes it, so that
-// the run's next Job finds its own.
-func Home(t events.ToolApproved) (Object, error) {
-	if !strings.HasPrefix(t.Namespace, NamespacePrefix) || len(t.Namespace) > 63 || t.ExpiresAt.IsZero() {
-		return Object{}, refuse(reason.NamespaceInvalid, "namespace %q, kept until %s, is none of ours", t.Namespace, rfc3339(t.ExpiresAt))
+// Home is what the tool's event says of the run, as the request for a Job says it.
+func Home(t events.ToolApproved) events.AgentRequested {
+	return events.AgentRequested{
+		RunRef: t.RunRef, Namespace: t.Namespace, Stage: t.Stage, Role: t.Role, Attempt: t.Attempt, ExpiresAt: t.ExpiresAt,
 	}
-	o := Object{gvr.Namespaces, namespace(requested(t))}
+}
+
+// Namespace is the run's namespace alone, for what is put there while the run has no pod. It is as Build makes it, so
+// that the run's next Job finds its own.
+func Namespace(r events.AgentRequested) (Object, error) {
+	if !strings.HasPrefix(r.Namespace, NamespacePrefix) || len(r.Namespace) > 63 || r.ExpiresAt.IsZero() {
+		return Object{}, refuse(reason.NamespaceInvalid, "namespace %q, kept until %s, is none of ours", r.Namespace, rfc3339(r.ExpiresAt))
+	}
+	o := Object{gvr.Namespaces, namespace(r)}
 	setKind(o)
 	return o, nil
 }
 
 // Secret is one that an agent wanted to have in its namespace. Nothing of ours reads it.
-func Secret(t events.ToolApproved, name, key, value string) Object {
-	r := requested(t)
+func Secret(r events.AgentRequested, name, key, value string) Object {
 	o := Object{gvr.Secrets, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: t.Namespace, Labels: labelsOf(r), Annotations: annotationsOf(r)},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: r.Namespace, Labels: labelsOf(r), Annotations: annotationsOf(r)},
 		Type:       corev1.SecretTypeOpaque, Data: map[string][]byte{key: []byte(value)},
 	}}
 	setKind(o)
 	return o
-}
-
-// requested is what the tool's event says of the run, as a request for its Job says it.
-func requested(t events.ToolApproved) events.AgentRequested {
-	return events.AgentRequested{
-		RunRef: t.RunRef, Namespace: t.Namespace, Stage: t.Stage, Role: t.Role, Attempt: t.Attempt, ExpiresAt: t.ExpiresAt,
-	}
 }

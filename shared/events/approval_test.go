@@ -37,7 +37,7 @@ var approvals = []Payload{
 		RunRef: ref, CallID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Tool: "secret_sync", Arguments: json.RawMessage(`{"name":"api-key"}`), PullRequest: 13,
 		Namespace: "codexk8s-run-0123456789ab", Stage: "dev", Role: "dev", Attempt: 1, ExpiresAt: at,
 	},
-	ToolExecuted{RunRef: ref, CallID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Tool: "secret_sync", Result: "It is there.", Reason: "kubernetes_refused"},
+	ToolExecuted{RunRef: ref, CallID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Tool: "secret_sync", Arguments: json.RawMessage(`{"name":"api-key"}`), Result: "It is there.", Reason: "kubernetes_refused"},
 	LabelApproved{RunRef: ref, Label: "run:qa", By: GitHubAccount{"alice", 1}, RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef"},
 	ApprovalDelivered{RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Version: 3, ApprovalTarget: ApprovalTarget{Channel: "slack", Target: "C0123"}},
 	ApprovalUndeliverable{

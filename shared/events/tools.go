@@ -33,7 +33,7 @@ func (t ToolApproved) EventSubject() string { return t.CallID }
 // done, else why it can't be.
 func (t ToolApproved) Executed(actor, reason, result string) Decision {
 	return Decision{
-		Emit:  []Draft{Now(ToolExecuted{RunRef: t.RunRef, CallID: t.CallID, Tool: t.Tool, Result: result, Reason: reason})},
+		Emit:  []Draft{Now(ToolExecuted{RunRef: t.RunRef, CallID: t.CallID, Tool: t.Tool, Arguments: t.Arguments, Result: result, Reason: reason})},
 		Audit: []Record{{Actor: actor, Action: "tool.executed", Run: t.RunID, Reason: reason, Detail: fmt.Sprintf("%s %s: %s", t.Tool, t.CallID, result)}},
 	}
 }
@@ -45,6 +45,8 @@ type ToolExecuted struct {
 	Tool   string `json:"tool"`
 	Result string `json:"result"`           // for the agent, in words. No secret
 	Reason string `json:"reason,omitempty"` // why it can't be done, however often it is tried; "" = it is done
+	// Arguments are those of ToolApproved.
+	Arguments json.RawMessage `json:"arguments,omitempty"`
 }
 
 // EventSubject is the call's id.

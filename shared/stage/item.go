@@ -186,7 +186,8 @@ type Run struct {
 	Review      *Review
 	ThreadID    string
 	Summary     string
-	Asks        []Ask // oldest first
+	Asks        []Ask  // oldest first
+	Calls       []Call // oldest first
 	Deadline    time.Time
 	PausedAt    time.Time // since when the deadline is paused; zero = it is not
 	JobOver     bool      // its last Job is over and the next one not admitted yet: only for a run that waits or has waited

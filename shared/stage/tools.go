@@ -2,6 +2,7 @@ package stage
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -67,6 +68,38 @@ type Result struct {
 	At     time.Time `json:"at"`
 }
 
+// A Call is what the platform did for the run's agent without asking anybody, or could not do.
+type Call struct {
+	ID        string          `json:"id"` // UUID
+	Tool      string          `json:"tool"`
+	Arguments json.RawMessage `json:"arguments,omitempty"` // of what lasts (tool.Lasts)
+	Result
+}
+
+// Told says what came of it, for the agent.
+func (c Call) Told() string {
+	if c.Reason != "" {
+		return c.Tool + " could not be done: " + c.Text
+	}
+	return c.Tool + " is done: " + c.Text
+}
+
+// Made is what the platform has made for a run that lasts as long as its namespace, oldest first: asked for or not.
+func Made(asks []Ask, calls []Call) (made []Call) {
+	for _, a := range asks {
+		if name, ok := strings.CutPrefix(a.Action, tool.ActionPrefix); ok && a.Result != nil {
+			calls = append(slices.Clip(calls), Call{ID: a.ID, Tool: name, Arguments: a.Arguments, Result: *a.Result})
+		}
+	}
+	for _, c := range calls {
+		if c.Reason == "" && tool.Lasts(c.Tool) {
+			made = append(made, c)
+		}
+	}
+	slices.SortStableFunc(made, func(a, b Call) int { return a.At.Compare(b.At) })
+	return made
+}
+
 // Next is a label that starts a run when the present one has succeeded: an agent wanted it, and a person said yes.
 type Next struct {
 	Label     string               `json:"label"`
@@ -125,7 +158,7 @@ func (d *decision) executed(in events.ToolExecuted) {
 	asked := run.ask(in.CallID)
 	switch {
 	case asked == nil: // nobody had to be asked
-		d.audit(platform, "tool.executed", in.Reason, "%s: %s", in.Tool, in.Result)
+		d.called(in)
 		return
 	case asked.Answer == nil || asked.Result != nil || !d.item.active():
 		d.audit(platform, "tool.executed.late", "known", "%s: %s", in.Tool, in.Result)
@@ -135,6 +168,21 @@ func (d *decision) executed(in events.ToolExecuted) {
 	run.ask(in.CallID).Result = &Result{Text: in.Result, Reason: in.Reason, At: d.now}
 	d.audit(platform, "tool.executed", in.Reason, "request %s, %s: %s", in.CallID, in.Tool, in.Result)
 	d.goOn()
+}
+
+// called keeps what came of a call, for the agent that waits for it and for the run's next Job.
+func (d *decision) called(in events.ToolExecuted) {
+	run := d.item.Run
+	if slices.ContainsFunc(run.Calls, func(c Call) bool { return c.ID == in.CallID }) {
+		d.audit(platform, "tool.executed.late", "known", "%s: %s", in.Tool, in.Result)
+		return
+	}
+	c := Call{ID: in.CallID, Tool: in.Tool, Result: Result{Text: in.Result, Reason: in.Reason, At: d.now}}
+	if tool.Lasts(in.Tool) {
+		c.Arguments = in.Arguments
+	}
+	run.Calls = append(slices.Clip(run.Calls), c)
+	d.audit(platform, "tool.executed", in.Reason, "%s: %s", in.Tool, in.Result)
 }
 
 // wanted starts the run of a label that was kept, by the rights of whoever approved it: as if they had set it now.

@@ -82,6 +82,7 @@ type PastRun struct {
 	Reason    string
 	Summary   string
 	Asks      []stage.Ask
+	Calls     []stage.Call
 	CreatedAt time.Time
 }
 
@@ -89,7 +90,7 @@ type PastRun struct {
 func (db *DB) History(ctx context.Context, run AgentRun) ([]PastRun, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT id::text AS id, stage, coalesce(kind, CASE WHEN revise THEN 'revise' ELSE 'work' END) AS kind, state, reason,
-		       left(summary, 2000) AS summary, asks, created_at
+		       left(summary, 2000) AS summary, asks, calls, created_at
 		FROM runs
 		WHERE repository = $1 AND issue = $2
 		ORDER BY created_at DESC
@@ -103,41 +104,4 @@ func (db *DB) History(ctx context.Context, run AgentRun) ([]PastRun, error) {
 		return nil, fmt.Errorf("reading the runs of %s#%d: %w", run.Repository, run.Issue, err)
 	}
 	return past, nil
-}
-
-// MaxToolCalls bounds what a run may have done, or tries to have done, without that anybody is asked.
-const MaxToolCalls = 200
-
-// SaveToolCall stores what a run may have done without anybody's yes, as the event tool.approved: call's CallID is its
-// own. It returns the events to send; ErrTooMany if the run has had enough done.
-func (db *DB) SaveToolCall(ctx context.Context, call events.ToolApproved) ([]event.Event, error) {
-	return db.toolCall(ctx, call.RunRef, call.CallID, events.Decision{
-		Emit:  []events.Draft{events.Now(call)},
-		Audit: []events.Record{{Actor: "agent:" + call.RunID, Action: "tool.called", Run: call.RunID, Detail: call.Tool + " " + string(call.Arguments)}},
-	})
-}
-
-// RefuseTool audits that the run's agent called a tool that it doesn't have; ErrTooMany if there are enough such lines.
-func (db *DB) RefuseTool(ctx context.Context, run events.RunRef, name string) error {
-	_, err := db.toolCall(ctx, run, "", events.Decision{
-		Audit: []events.Record{{Actor: "agent:" + run.RunID, Action: "tool.refused", Run: run.RunID, Reason: "unknown_tool", Detail: name}},
-	})
-	return err
-}
-
-func (db *DB) toolCall(ctx context.Context, run events.RunRef, id string, d events.Decision) ([]event.Event, error) {
-	return db.Emit(ctx, Cause{events.Source(db.function) + "/tool", id}, run.Correlation(), func(ctx context.Context, tx *Tx) (events.Decision, error) {
-		tag, err := tx.Exec(ctx, `
-			UPDATE runs
-			SET tool_calls = tool_calls + 1
-			WHERE id = $1 AND tool_calls < $2
-		`, run.RunID, MaxToolCalls)
-		if err != nil {
-			return d, fmt.Errorf("counting the tool calls of run %s: %w", run.RunID, err)
-		}
-		if tag.RowsAffected() == 0 {
-			return d, ErrTooMany
-		}
-		return d, nil
-	})
 }

@@ -76,6 +76,7 @@ func TestARunKeepsWhatItAsks(t *testing.T) {
 			ID: asked.ID, Kind: asked.Kind, Title: asked.Title, Arguments: asked.Arguments, Digest: "d", At: at,
 			Answer: &stage.Answer{Outcome: "answered", By: []string{"ann"}, Option: 1, Text: "this", At: at},
 		}},
+		Calls:    []stage.Call{{ID: asked.ID, Tool: "secret_sync", Arguments: json.RawMessage(`{"n":1.0e2}`), Result: stage.Result{Text: "It is there.", At: at}}},
 		PausedAt: at, JobOver: true, ResumedAt: at,
 	}
 	item := func(id string, f func(tx *store.Tx, i stage.Item) error) {
@@ -93,16 +94,49 @@ func TestARunKeepsWhatItAsks(t *testing.T) {
 		}
 		before, was := i, *i.Run
 		before.Run = &was
-		i.Run.Asks, i.Run.PausedAt, i.Run.JobOver, i.Run.ResumedAt = want.Asks, want.PausedAt, want.JobOver, want.ResumedAt
+		i.Run.Asks, i.Run.Calls, i.Run.PausedAt, i.Run.JobOver, i.Run.ResumedAt = want.Asks, want.Calls, want.PausedAt, want.JobOver, want.ResumedAt
 		return tx.SaveItem(w.Context(), i, before)
 	})
 	item("load", func(_ *store.Tx, i stage.Item) error {
-		got := stage.Run{Asks: i.Run.Asks, PausedAt: i.Run.PausedAt.UTC(), JobOver: i.Run.JobOver, ResumedAt: i.Run.ResumedAt.UTC()}
+		got := stage.Run{Asks: i.Run.Asks, Calls: i.Run.Calls, PausedAt: i.Run.PausedAt.UTC(), JobOver: i.Run.JobOver, ResumedAt: i.Run.ResumedAt.UTC()}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("the run (-want +got):\n%s", diff)
 		}
 		return nil
 	})
+}
+
+// What lasts is read in the order in which it was made, whether people were asked or not; what came of a call by its id.
+func TestWhatWasMadeForARun(t *testing.T) {
+	w := newWorld(t)
+	w.run(runA, "running", 12)
+	w.sql.Do(`
+		UPDATE runs
+		SET asks = '[{"id":"1","action":"tool:secret_sync","arguments":{"name":"asked"},"result":{"text":"Made.","at":"2026-11-01T13:00:00Z"}},
+		             {"id":"2","action":"tool:secret_sync","arguments":{"name":"refused"},"result":{"text":"No.","reason":"kubernetes_refused","at":"2026-11-01T13:00:00Z"}},
+		             {"id":"3","action":"tool:secret_sync","arguments":{"name":"open"}},
+		             {"id":"4","action":"tool:labels_add","arguments":{},"result":{"text":"Done.","at":"2026-11-01T13:00:00Z"}}]',
+		    calls = '[{"id":"5","tool":"secret_sync","arguments":{"name":"free"},"text":"Made.","at":"2026-11-01T12:00:00Z"},
+		              {"id":"6","tool":"labels_add","text":"Done.","at":"2026-11-01T12:00:00Z"}]'
+	`)
+	db := w.as("agent-launcher")
+	made, err := db.Made(t.Context(), runA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range made {
+		got = append(got, c.ID+" "+string(c.Arguments))
+	}
+	if diff := cmp.Diff([]string{`5 {"name":"free"}`, `1 {"name":"asked"}`}, got); diff != "" {
+		t.Errorf("made (-want +got):\n%s", diff)
+	}
+	if c, known, err := db.ToolCall(t.Context(), runA, "6"); err != nil || !known || c.Told() != "labels_add is done: Done." {
+		t.Errorf("call 6: %+v, %t, %v", c, known, err)
+	}
+	if _, known, err := db.ToolCall(t.Context(), runA, "7"); err != nil || known {
+		t.Errorf("a call that nobody knows: %t, %v", known, err)
+	}
 }
 
 // The pod of the next Job may claim the run at once, though the one before was heard of a moment ago.

@@ -42,7 +42,7 @@ const processText = `(SELECT text FROM processes WHERE hash = granted ->> 'proce
 
 const runColumns = `id::text, project_id, stage, coalesce(kind, CASE WHEN revise THEN 'revise' ELSE 'work' END), role, state, reason, message, engine, model, reasoning,
 	requested_by, intent, namespace, attempt, waiting_for, granted, task, base_commit, review, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at,
-	asks, paused_at, job_over, resumed_at, coalesce(` + processText + `, '')`
+	asks, calls, paused_at, job_over, resumed_at, coalesce(` + processText + `, '')`
 
 func (tx *Tx) scanRun(row pgx.Row) (stage.Run, error) {
 	var r stage.Run
@@ -50,7 +50,7 @@ func (tx *Tx) scanRun(row pgx.Row) (stage.Run, error) {
 	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Kind, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
 		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.WaitingFor, &r.Grant, &r.Task, &r.BaseCommit, &r.Review, &r.ThreadID, &r.Summary,
 		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt),
-		&r.Asks, zero(&r.PausedAt), &r.JobOver, zero(&r.ResumedAt), &process)
+		&r.Asks, &r.Calls, zero(&r.PausedAt), &r.JobOver, zero(&r.ResumedAt), &process)
 	r.Process = tx.processes.ofRun(r.Grant, process)
 	return r, err
 }
@@ -219,6 +219,23 @@ func (db *DB) RunStatus(ctx context.Context, id string) (s RunStatus, err error)
 		return s, fmt.Errorf("reading the state of run %s: %w", id, err)
 	}
 	return s, nil
+}
+
+// BesideActive reports whether the work item of that run has a run that goes on and has had a Job: that one has the
+// namespace now.
+func (db *DB) BesideActive(ctx context.Context, id string) (active bool, err error) {
+	err = db.pool.QueryRow(ctx, `
+		SELECT EXISTS (
+			SELECT 1
+			FROM runs r
+			JOIN runs a USING (repository, issue)
+			WHERE r.id = $1 AND a.finished_at IS NULL AND (a.state NOT IN ($2, $3) OR a.attempt > 0)
+		)
+	`, uuidOrNull(id), stage.Requested, stage.Queued).Scan(&active)
+	if err != nil {
+		return false, fmt.Errorf("looking for an active run beside run %s: %w", id, err)
+	}
+	return active, nil
 }
 
 // UnknownRuns returns those of the run ids (UUIDs) that the database doesn't have.

@@ -102,6 +102,12 @@ func Of(names []string) []Tool {
 	return slices.DeleteFunc(All(), func(t Tool) bool { return !slices.Contains(names, t.Name) })
 }
 
+// Lasts reports whether what that tool makes stands beside the agent, for as long as the run's namespace does. Where it
+// is lost while the run goes on, it is made again.
+func Lasts(name string) bool {
+	return slices.ContainsFunc(furnishing, func(t Tool) bool { return t.Name == name })
+}
+
 // Names are those of all tools.
 func Names() (names []string) {
 	for _, t := range all {
