@@ -62,7 +62,7 @@ func (w *walk) readFile(ctx context.Context, name string, info fs.FileInfo) (kno
 		if err != nil {
 			return k.unreadable(err), nil
 		}
-		if strings.EqualFold(path.Base(name), ".gitmodules") {
+		if reservedLink(path.Base(name)) {
 			k.cannot = "is a link, which Git refuses under this name"
 			return k, nil
 		}

@@ -139,13 +139,19 @@ func (r *Repository) failed(ctx context.Context, cmd *exec.Cmd, said, told strin
 
 // text runs a command whose output is short.
 func (r *Repository) text(ctx context.Context, cmd *exec.Cmd) (string, error) {
+	out, _, err := r.run(ctx, cmd)
+	return out, err
+}
+
+// run is text, with what git said on its standard error.
+func (r *Repository) run(ctx context.Context, cmd *exec.Cmd) (told, said string, err error) {
 	var out bytes.Buffer
-	var said ending
-	cmd.Stdout, cmd.Stderr = &out, &said
+	var end ending
+	cmd.Stdout, cmd.Stderr = &out, &end
 	if err := cmd.Run(); err != nil {
-		return out.String(), r.failed(ctx, cmd, said.String(), out.String(), err)
+		return out.String(), end.String(), r.failed(ctx, cmd, end.String(), out.String(), err)
 	}
-	return out.String(), nil
+	return out.String(), end.String(), nil
 }
 
 // line runs git in our own directory and returns its output without the final newline.

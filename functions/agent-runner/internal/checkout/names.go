@@ -2,6 +2,8 @@ package checkout
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -57,15 +59,33 @@ func Code(path string) string {
 // reserved says whether git refuses the name of a file or folder, because some system takes it for ".git"
 // (https://git-scm.com/docs/git-config, core.protectHFS and core.protectNTFS).
 func reserved(name string) bool {
+	return slices.ContainsFunc(elsewhere(name), func(part string) bool { return part == ".git" || part == "git~1" })
+}
+
+// shortModules are the names in eight characters that NTFS may give to ".gitmodules".
+var shortModules = regexp.MustCompile(`^(?:gitmod~[1-4]|(?:gi7eba|gi7eb|gi7e|gi7|gi|g|)~[1-9][0-9]*)$`)
+
+// reservedLink is reserved for a link, which git also refuses where it could be taken for ".gitmodules".
+func reservedLink(name string) bool {
+	return slices.ContainsFunc(elsewhere(name), func(part string) bool {
+		return part == ".gitmodules" || len(part) == len("gitmod~1") && shortModules.MatchString(part)
+	})
+}
+
+// elsewhere are the folders and the file that a name stands for on systems that ignore case and some characters, and
+// where a backslash separates folders.
+func elsewhere(name string) (parts []string) {
 	name = strings.Map(func(c rune) rune {
 		if unicode.Is(unicode.Cf, c) {
 			return -1 // HFS+ ignores it
 		}
 		return unicode.ToLower(c)
 	}, name)
-	name, _, _ = strings.Cut(name, ":")
-	name = strings.TrimRight(name, " .")
-	return name == ".git" || name == "git~1"
+	for part := range strings.SplitSeq(name, `\`) {
+		part, _, _ = strings.Cut(part, ":")
+		parts = append(parts, strings.TrimRight(part, " ."))
+	}
+	return parts
 }
 
 // maxPath bounds a path: Linux accepts no longer one in a call.

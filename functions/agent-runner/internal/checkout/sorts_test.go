@@ -24,7 +24,12 @@ func TestFilesOfEverySort(t *testing.T) {
 		"a device":                    {french + "mknod odd c 1 5 2>/dev/null || mkfifo odd", "A greetings/french.txt", "`odd` is a pipe, a socket or a device"},
 		"attributes of other uses":    {french + "echo '* export-ignore export-subst diff=x merge=x -delta whitespace=fix' >.gitattributes", "A .gitattributes\nA greetings/french.txt", ""},
 		"a link to .gitattributes":    {french + "echo '* text' >real; ln -s real .gitattributes", "A .gitattributes\nA greetings/french.txt\nA real", ""},
-		"a folder without a file":     {french + "mkdir -p empty/empty", "A greetings/french.txt", ""},
+		"names that Windows takes for .git": {french + `mkdir -p '.git\hooks' 'a\.GIT. '; touch '.git\hooks/x' 'a\.GIT. /x' 'sub\git~1' 'a\b' '.gitx'`,
+			"A .gitx\nA \"a\\\\b\"\nA greetings/french.txt", "`\".git\\\\hooks\"` has a name that Git refuses|`\"a\\\\.GIT. \"` has a name that Git refuses|`\"sub\\\\git~1\"` has a name that Git refuses"},
+		"links that Windows takes for .gitmodules": {french + `ln -s x .gitmodules.; ln -s x GITMOD~1; ln -s x gi7eba~1; ln -s x g~2; ln -s x 'a\.gitmodules'`,
+			"A greetings/french.txt\nA g~2", "`\"a\\\\.gitmodules\"` is a link, which Git refuses under this name|`.gitmodules.` is a link, which Git refuses under this name|" +
+				"`GITMOD~1` is a link, which Git refuses under this name|`gi7eba~1` is a link, which Git refuses under this name"},
+		"a folder without a file": {french + "mkdir -p empty/empty", "A greetings/french.txt", ""},
 	} {
 		t.Run(sort, func(t *testing.T) {
 			p := newPlace(t, "")

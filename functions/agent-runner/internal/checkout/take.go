@@ -193,7 +193,12 @@ func (r *Repository) tree(ctx context.Context, changes map[string]change) (strin
 	}()
 	defer func() { _ = in.Close() }()
 	cmd.Stdin = in
-	if _, err := r.text(ctx, cmd); err != nil {
+	// Git leaves out a name that it refuses, and that is no failure to it.
+	_, said, err := r.run(ctx, cmd)
+	if err == nil && strings.Contains(said, "Ignoring path") {
+		err = fmt.Errorf("git refuses a name: %s", r.Clean(oneLine(said)))
+	}
+	if err != nil {
 		return "", fmt.Errorf("storing the changed files: %w", err)
 	}
 	tree, err := r.text(ctx, r.command(ctx, environ, "write-tree"))
