@@ -111,7 +111,11 @@ func reviewOf(r *stage.Review) *agentapi.Review {
 	if r == nil {
 		return nil
 	}
-	return &agentapi.Review{Id: r.ID, Author: r.Author, Body: r.Body}
+	review := &agentapi.Review{Id: r.ID, Author: r.Author, Body: r.Body}
+	if !r.Before.IsZero() {
+		review.Before = timestamppb.New(r.Before)
+	}
+	return review
 }
 
 // commit is the name of one.

@@ -188,6 +188,19 @@ func TestAStageThatTheProcessDoesNotKnowMayChangeNothing(t *testing.T) {
 	}
 }
 
+func TestARevisesReviewIsAsOfItsLabel(t *testing.T) {
+	f := setup(t)
+	f.exec(`UPDATE runs SET review = '{"before": "2026-11-23T12:00:00Z"}'`)
+	got, err := f.agent().GetAssignment(t.Context(), &agentapi.GetAssignmentRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &agentapi.Review{Before: timestamppb.New(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))}
+	if diff := cmp.Diff(want, got.GetReview(), protocmp.Transform()); diff != "" {
+		t.Errorf("review (-want +got):\n%s", diff)
+	}
+}
+
 // What process and project say now is for later runs.
 func TestWhatARunMayDoIsFixedWhenItIsRequested(t *testing.T) {
 	f := setup(t)

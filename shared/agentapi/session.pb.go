@@ -416,10 +416,11 @@ func (x *Decided) GetAnswer() string {
 // Review is what a person asked to have changed. All text in it is untrusted.
 type Review struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // 0 = the newest that requests changes, and is not later than before
 	Author        string                 `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
 	Body          string                 `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	Comments      []*ReviewComment       `protobuf:"bytes,4,rep,name=comments,proto3" json:"comments,omitempty"`
+	Before        *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -478,6 +479,13 @@ func (x *Review) GetBody() string {
 func (x *Review) GetComments() []*ReviewComment {
 	if x != nil {
 		return x.Comments
+	}
+	return nil
+}
+
+func (x *Review) GetBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Before
 	}
 	return nil
 }
@@ -1431,12 +1439,13 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\targuments\x18\x04 \x01(\tR\targuments\x12\x18\n" +
 	"\aoutcome\x18\x05 \x01(\tR\aoutcome\x12\x0e\n" +
 	"\x02by\x18\x06 \x03(\tR\x02by\x12\x16\n" +
-	"\x06answer\x18\a \x01(\tR\x06answer\"\x82\x01\n" +
+	"\x06answer\x18\a \x01(\tR\x06answer\"\xb6\x01\n" +
 	"\x06Review\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x16\n" +
 	"\x06author\x18\x02 \x01(\tR\x06author\x12\x12\n" +
 	"\x04body\x18\x03 \x01(\tR\x04body\x12<\n" +
-	"\bcomments\x18\x04 \x03(\v2 .codexk8s.agent.v1.ReviewCommentR\bcomments\"\x80\x01\n" +
+	"\bcomments\x18\x04 \x03(\v2 .codexk8s.agent.v1.ReviewCommentR\bcomments\x122\n" +
+	"\x06before\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06before\"\x80\x01\n" +
 	"\rReviewComment\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x16\n" +
@@ -1547,30 +1556,31 @@ var file_shared_agentapi_session_proto_depIdxs = []int32{
 	20, // 1: codexk8s.agent.v1.Assignment.deadline:type_name -> google.protobuf.Timestamp
 	2,  // 2: codexk8s.agent.v1.Assignment.decided:type_name -> codexk8s.agent.v1.Decided
 	4,  // 3: codexk8s.agent.v1.Review.comments:type_name -> codexk8s.agent.v1.ReviewComment
-	20, // 4: codexk8s.agent.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	7,  // 5: codexk8s.agent.v1.AppendLogsRequest.lines:type_name -> codexk8s.agent.v1.LogLine
-	20, // 6: codexk8s.agent.v1.GetGitCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 7: codexk8s.agent.v1.SessionService.GetAssignment:input_type -> codexk8s.agent.v1.GetAssignmentRequest
-	5,  // 8: codexk8s.agent.v1.SessionService.Heartbeat:input_type -> codexk8s.agent.v1.HeartbeatRequest
-	8,  // 9: codexk8s.agent.v1.SessionService.AppendLogs:input_type -> codexk8s.agent.v1.AppendLogsRequest
-	10, // 10: codexk8s.agent.v1.SessionService.ReportProgress:input_type -> codexk8s.agent.v1.ReportProgressRequest
-	12, // 11: codexk8s.agent.v1.SessionService.LoadSnapshot:input_type -> codexk8s.agent.v1.LoadSnapshotRequest
-	14, // 12: codexk8s.agent.v1.SessionService.SaveSnapshot:input_type -> codexk8s.agent.v1.SaveSnapshotRequest
-	16, // 13: codexk8s.agent.v1.SessionService.GetGitCredential:input_type -> codexk8s.agent.v1.GetGitCredentialRequest
-	18, // 14: codexk8s.agent.v1.SessionService.Report:input_type -> codexk8s.agent.v1.ReportRequest
-	1,  // 15: codexk8s.agent.v1.SessionService.GetAssignment:output_type -> codexk8s.agent.v1.Assignment
-	6,  // 16: codexk8s.agent.v1.SessionService.Heartbeat:output_type -> codexk8s.agent.v1.HeartbeatResponse
-	9,  // 17: codexk8s.agent.v1.SessionService.AppendLogs:output_type -> codexk8s.agent.v1.AppendLogsResponse
-	11, // 18: codexk8s.agent.v1.SessionService.ReportProgress:output_type -> codexk8s.agent.v1.ReportProgressResponse
-	13, // 19: codexk8s.agent.v1.SessionService.LoadSnapshot:output_type -> codexk8s.agent.v1.LoadSnapshotResponse
-	15, // 20: codexk8s.agent.v1.SessionService.SaveSnapshot:output_type -> codexk8s.agent.v1.SaveSnapshotResponse
-	17, // 21: codexk8s.agent.v1.SessionService.GetGitCredential:output_type -> codexk8s.agent.v1.GetGitCredentialResponse
-	19, // 22: codexk8s.agent.v1.SessionService.Report:output_type -> codexk8s.agent.v1.ReportResponse
-	15, // [15:23] is the sub-list for method output_type
-	7,  // [7:15] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	20, // 4: codexk8s.agent.v1.Review.before:type_name -> google.protobuf.Timestamp
+	20, // 5: codexk8s.agent.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	7,  // 6: codexk8s.agent.v1.AppendLogsRequest.lines:type_name -> codexk8s.agent.v1.LogLine
+	20, // 7: codexk8s.agent.v1.GetGitCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 8: codexk8s.agent.v1.SessionService.GetAssignment:input_type -> codexk8s.agent.v1.GetAssignmentRequest
+	5,  // 9: codexk8s.agent.v1.SessionService.Heartbeat:input_type -> codexk8s.agent.v1.HeartbeatRequest
+	8,  // 10: codexk8s.agent.v1.SessionService.AppendLogs:input_type -> codexk8s.agent.v1.AppendLogsRequest
+	10, // 11: codexk8s.agent.v1.SessionService.ReportProgress:input_type -> codexk8s.agent.v1.ReportProgressRequest
+	12, // 12: codexk8s.agent.v1.SessionService.LoadSnapshot:input_type -> codexk8s.agent.v1.LoadSnapshotRequest
+	14, // 13: codexk8s.agent.v1.SessionService.SaveSnapshot:input_type -> codexk8s.agent.v1.SaveSnapshotRequest
+	16, // 14: codexk8s.agent.v1.SessionService.GetGitCredential:input_type -> codexk8s.agent.v1.GetGitCredentialRequest
+	18, // 15: codexk8s.agent.v1.SessionService.Report:input_type -> codexk8s.agent.v1.ReportRequest
+	1,  // 16: codexk8s.agent.v1.SessionService.GetAssignment:output_type -> codexk8s.agent.v1.Assignment
+	6,  // 17: codexk8s.agent.v1.SessionService.Heartbeat:output_type -> codexk8s.agent.v1.HeartbeatResponse
+	9,  // 18: codexk8s.agent.v1.SessionService.AppendLogs:output_type -> codexk8s.agent.v1.AppendLogsResponse
+	11, // 19: codexk8s.agent.v1.SessionService.ReportProgress:output_type -> codexk8s.agent.v1.ReportProgressResponse
+	13, // 20: codexk8s.agent.v1.SessionService.LoadSnapshot:output_type -> codexk8s.agent.v1.LoadSnapshotResponse
+	15, // 21: codexk8s.agent.v1.SessionService.SaveSnapshot:output_type -> codexk8s.agent.v1.SaveSnapshotResponse
+	17, // 22: codexk8s.agent.v1.SessionService.GetGitCredential:output_type -> codexk8s.agent.v1.GetGitCredentialResponse
+	19, // 23: codexk8s.agent.v1.SessionService.Report:output_type -> codexk8s.agent.v1.ReportResponse
+	16, // [16:24] is the sub-list for method output_type
+	8,  // [8:16] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_shared_agentapi_session_proto_init() }

@@ -133,6 +133,7 @@ type Pull struct {
 	Labels    []string   `json:"labels,omitempty"`
 	Answered  []string   `json:"answered,omitempty"` // as Item.Answered
 	Approvals []Approval `json:"approvals,omitempty"`
+	Dismissed []int64    `json:"dismissed,omitempty"` // reviews, the newest last
 	UpdatedAt time.Time  `json:"updatedAt,omitzero"`
 }
 
@@ -221,11 +222,13 @@ type Grant struct {
 	Free  []string `json:"free,omitempty"`
 }
 
-// Review is what a revise answers.
+// Review is what a revise answers. Without an ID it is the newest one as of Before, for the agent to find: a person who
+// set the label has seen no later one.
 type Review struct {
-	ID     int64  `json:"id"`
-	Author string `json:"author"`
-	Body   string `json:"body"`
+	ID     int64     `json:"id"`
+	Author string    `json:"author"`
+	Body   string    `json:"body"`
+	Before time.Time `json:"before,omitzero"`
 }
 
 // Ref names the item's run in events.

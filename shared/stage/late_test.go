@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"codexk8s.dev/shared/events"
 )
 
@@ -70,6 +72,21 @@ func TestWhoTookALateLabelOff(t *testing.T) {
 		}
 		if started := item.Run != nil; started != program {
 			t.Errorf("taken off by a program: %t; a run started: %t", program, started)
+		}
+	}
+}
+
+// A revise answers what was said until its label was set, by the clock that stamps reviews too, and no later review.
+func TestALabelsReviewIsAsOfTheLabel(t *testing.T) {
+	p, noon := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	for label, want := range map[string]*Review{"run:dev": nil, "run:dev:revise": {Before: noon}} {
+		item := Item{Repository: "acme/demo", Issue: 1, PullRequest: 7, Project: &Project{ID: "demo", SenderRole: "maintainer"}, Process: p}
+		next, _, err := Decide(item, Labeled{Issue: Issue{Labels: []string{label}}, Label: label, At: noon, Sender: Person{Login: "alice"}}, noon.Add(time.Hour))
+		if err != nil || next.Run == nil {
+			t.Fatalf("%s: run %v, %v, note %q", label, next.Run, err, next.Note)
+		}
+		if diff := cmp.Diff(want, next.Run.Review); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", label, diff)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package stage
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"time"
 
 	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/events"
@@ -30,6 +32,7 @@ func (d *decision) reviewed(in Reviewed) {
 	}
 	if cause != "" {
 		d.audit(actor(in.Sender), "review.ignored", cause, "%s", why)
+		d.unapproved(in, cause)
 		if d.isToldOfReview(in, cause) {
 			d.note("review", why)
 		}
@@ -54,6 +57,9 @@ func (d *decision) whyNoChange(in Reviewed, t Trigger) (cause, why string) {
 		if a.Review == in.ID && in.ID != 0 {
 			return reason.IntentKnown, "The same review was handled already."
 		}
+	}
+	if slices.Contains(d.item.Pull.Dismissed, in.ID) {
+		return reason.OlderAct, "The review was dismissed since."
 	}
 	if d.item.IntentKnown {
 		return reason.IntentKnown, "The same review was handled already."
@@ -101,8 +107,34 @@ func (d *decision) isToldOfReview(in Reviewed, cause string) bool {
 	return in.State == "changes_requested" && d.mayAct(in.Sender)
 }
 
-// dismissed takes an approval back. GitHub counts a person's last review, so their earlier ones go with it.
+// unapproved takes all approvals back when somebody with the right requests changes, even if that starts nothing now.
+func (d *decision) unapproved(in Reviewed, cause string) {
+	if in.State != "changes_requested" || cause == reason.IntentKnown || cause == reason.OlderAct || !d.mayAct(in.Sender) {
+		return
+	}
+	d.approvals(in.Sender, "changes_requested", func() { d.item.Pull.Approvals = nil })
+}
+
+// reviewsUntil is what a revise that a label starts is to answer; nil for other runs.
+func (d *decision) reviewsUntil(t Trigger, at time.Time) *Review {
+	if t.Kind != events.KindRevise {
+		return nil
+	}
+	if at.IsZero() {
+		at = d.now
+	}
+	return &Review{Before: at}
+}
+
+// maxDismissed is how many dismissed reviews are remembered.
+const maxDismissed = 100
+
+// dismissed takes an approval back. GitHub counts a person's last review, so their earlier ones go with it. The news of
+// the review itself may be yet to come.
 func (d *decision) dismissed(in Reviewed) {
+	if gone := d.item.Pull.Dismissed; !slices.Contains(gone, in.ID) {
+		d.item.Pull.Dismissed = append(slices.Clone(gone[max(0, len(gone)-maxDismissed+1):]), in.ID)
+	}
 	d.approvals(in.Sender, "review_dismissed", func() {
 		var kept []Approval
 		for _, a := range d.item.Pull.Approvals {
@@ -168,6 +200,8 @@ func (d *decision) seePull(in PullRequest) (ours bool) {
 		}
 	case d.item.PullRequest != 0 && (!d.item.Pull.Closed || closed):
 		return false
+	case in.Number < d.item.PullRequest && !in.UpdatedAt.IsZero() && in.UpdatedAt.Before(d.item.Pull.UpdatedAt):
+		return false // late news of an earlier one
 	default:
 		d.item.PullRequest, d.item.PullRequestURL, d.item.HeadSHA, d.item.Pull = in.Number, "", "", Pull{}
 	}

@@ -42,7 +42,7 @@ func (d *decision) labeled(in Labeled) {
 	}
 	d.item.Answered, d.item.Pull.Answered = without(d.item.Answered, in.Label), without(d.item.Pull.Answered, in.Label)
 	d.approve(in, t)
-	d.request(t, in.Sender.Login, in.intent(d.item.repository(), d.item.Issue), nil)
+	d.request(t, in.Sender.Login, in.intent(d.item.repository(), d.item.Issue), d.reviewsUntil(t, in.At))
 }
 
 // seeLabeled stores what the event says besides the label; it reports whether the label is on the issue or on the

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	gh "github.com/google/go-github/v66/github"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"codexk8s.dev/shared/agentapi"
 )
@@ -16,12 +17,12 @@ const maxRemarks = 300
 
 // Review completes the review in the assignment: GitHub sends a review's inline comments in separate events, so they
 // are read here. Without a review in the assignment (the run was started by label) it is the newest one that requests
-// changes.
+// changes and that whoever set the label could see; nil if there is none.
 func (p *Requests) Review(ctx context.Context, pull int, known *agentapi.Review) (*agentapi.Review, error) {
 	if known.GetId() == 0 && known.GetBody() == "" {
-		newest, err := p.newestReview(ctx, pull)
+		newest, err := p.newestReview(ctx, pull, known.GetBefore())
 		if err != nil || newest == nil {
-			return known, err
+			return nil, err
 		}
 		known = newest
 	}
@@ -47,7 +48,8 @@ func (p *Requests) Review(ctx context.Context, pull int, known *agentapi.Review)
 // https://docs.github.com/graphql/reference/enums#commentauthorassociation
 var insiders = []string{"OWNER", "MEMBER", "COLLABORATOR"}
 
-func (p *Requests) newestReview(ctx context.Context, pull int) (*agentapi.Review, error) {
+// newestReview is the newest one that requests changes, not later than before; nil = of any time.
+func (p *Requests) newestReview(ctx context.Context, pull int, before *timestamppb.Timestamp) (*agentapi.Review, error) {
 	list, err := all(ctx, p, func(page gh.ListOptions) ([]*gh.PullRequestReview, *gh.Response, error) {
 		return p.client.PullRequests.ListReviews(ctx, p.owner, p.name, pull, &page)
 	})
@@ -55,6 +57,9 @@ func (p *Requests) newestReview(ctx context.Context, pull int) (*agentapi.Review
 		return nil, fmt.Errorf("reading the reviews of pull request #%d: %w", pull, err)
 	}
 	for _, r := range slices.Backward(list) { // oldest first, as GitHub lists them
+		if before != nil && r.GetSubmittedAt().After(before.AsTime()) {
+			continue
+		}
 		if strings.EqualFold(r.GetState(), "CHANGES_REQUESTED") && slices.Contains(insiders, r.GetAuthorAssociation()) {
 			return &agentapi.Review{Id: r.GetID(), Author: r.GetUser().GetLogin(), Body: r.GetBody()}, nil
 		}

@@ -1,0 +1,52 @@
+package pull
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"codexk8s.dev/functions/agent-runner/internal/redact"
+	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/github"
+)
+
+// Whoever sets the label for a revise has seen the reviews until then: one that somebody gives while the run waits for
+// its place is not what was asked for.
+func TestARevisesReviewIsOneThatWasSeen(t *testing.T) {
+	label := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	review := func(id int, state string, at time.Time) string {
+		return fmt.Sprintf(`{"id":%d,"state":%q,"body":"Review %d","user":{"login":"olga"},"author_association":"MEMBER","submitted_at":%q}`, id, state, id, at.Format(time.RFC3339))
+	}
+	hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/repos/acme/demo/pulls/7/reviews" {
+			_, _ = w.Write([]byte(`[]`))
+			return
+		}
+		_, _ = w.Write([]byte("[" + review(1, "CHANGES_REQUESTED", label.Add(-time.Hour)) + "," + review(2, "CHANGES_REQUESTED", label) + "," +
+			review(3, "APPROVED", label) + "," + review(4, "CHANGES_REQUESTED", label.Add(time.Second)) + "]"))
+	}))
+	t.Cleanup(hub.Close)
+	clients, err := github.Open(github.Config{URL: hub.URL, Token: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Requests{owner: "acme", name: "demo", retryFor: time.Minute, secrets: &redact.Secrets{}}
+	if p.client, err = clients.For(t.Context(), "acme/demo"); err != nil {
+		t.Fatal(err)
+	}
+	for want, known := range map[int64]*agentapi.Review{
+		2: {Before: timestamppb.New(label)},
+		4: nil,
+		0: {Before: timestamppb.New(label.Add(-2 * time.Hour))},
+		9: {Id: 9, Body: "As asked."},
+	} {
+		got, err := p.Review(t.Context(), 7, known)
+		if err != nil || got.GetId() != want || want == 0 && got != nil {
+			t.Errorf("known is %v: the review is %v (%v), want %d", known, got, err, want)
+		}
+	}
+}
