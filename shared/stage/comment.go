@@ -70,8 +70,20 @@ func waits(r *Run) string {
 	return "an answer"
 }
 
-// maxAnswered is how many decided requests are shown at most, the newest ones.
-const maxAnswered = 10
+const (
+	// maxAnswered is how many decided requests are shown at most, the newest ones.
+	maxAnswered = 10
+	// maxBrief is how much is shown of each of their texts, in characters. An answer may have thousands.
+	maxBrief = 200
+)
+
+// brief is code with the end of a long text left out.
+func brief(text string) string {
+	if runes := []rune(text); len(runes) > maxBrief {
+		text = string(runes[:maxBrief-1]) + "…"
+	}
+	return code(text)
+}
 
 // asks shows what the run waits for, as long as it may continue, and what people have decided.
 func asks(r *Run) string {
@@ -79,7 +91,7 @@ func asks(r *Run) string {
 	for _, a := range r.Asks {
 		switch {
 		case a.Answer != nil:
-			answered = append(answered, fmt.Sprintf("- %s %s: %s", code(a.Digest), code(a.Title), outcome(a)))
+			answered = append(answered, fmt.Sprintf("- %s %s: %s", code(a.Digest), brief(a.Title), outcome(a)))
 		case r.State.Active():
 			line := fmt.Sprintf("- %s %s", code(a.Digest), code(a.Title))
 			for i, o := range a.Options {
@@ -108,11 +120,11 @@ func outcome(a Ask) string {
 		words += " by " + quoted(a.Answer.By)
 	}
 	if said := a.Said(); said != "" {
-		words += ", " + code(said)
+		words += ", " + brief(said)
 	}
 	if a.Result != nil {
 		word, said := a.Outcome()
-		words += ", " + strings.ReplaceAll(word, "_", " ") + ": " + code(said)
+		words += ", " + strings.ReplaceAll(word, "_", " ") + ": " + brief(said)
 	}
 	return words
 }

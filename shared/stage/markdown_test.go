@@ -80,6 +80,22 @@ func TestACommentSurvivesWhatIsInIt(t *testing.T) {
 	})
 }
 
+// An answer has the length of a comment, and a run may have many: the way on stays.
+func TestLongAnswersLeaveTheWayOn(t *testing.T) {
+	r := &Run{ID: "r", Stage: "dev", State: Succeeded, Summary: strings.Repeat("s", roomForSummary)}
+	for n := range 20 {
+		long := strings.Repeat(fmt.Sprintf("%d, `really` @alice ", n), 500)
+		r.Asks = append(r.Asks, Ask{Digest: "0123456", Title: long, Answer: &Answer{Outcome: "answered", By: []string{"alice"}, Text: long}, Result: &Result{Text: long}})
+	}
+	comment := Comment(Default(), Item{Repository: "acme/demo", Issue: 1, PullRequest: 2, Run: r})
+	if n := utf8.RuneCountInString(comment); n > 65_000 {
+		t.Errorf("it has %d characters", n)
+	}
+	if !strings.HasSuffix(comment, "Review the pull request: *Request changes* starts `run:dev:revise`, and so does the label.\n") {
+		t.Errorf("the way on is lost: …%s", comment[len(comment)-300:])
+	}
+}
+
 // GitHub's tables end a cell at a bar, also in code; a branch may have one in its name.
 func TestABranchIsOneCell(t *testing.T) {
 	item := Item{BaseBranch: "a|b", Run: &Run{Stage: "dev", State: Running, BaseCommit: "0123456789"}}
