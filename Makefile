@@ -12,7 +12,7 @@ VULNFLAGS  := $(if $(VULNDB),-db file://$(VULNDB))
 NEED       := @test/need
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay link-code
+.PHONY: help run demo conform tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay link-code
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,11 @@ demo: ## play one story from label to approved pull request, and exit; STORY=app
 	$(NEED) go
 	@$(PREPARE)
 	@exec $(BIN)/run -demo -story "$(STORY)"
+
+conform: ## tell the author of an HTTP approver what it fails: URL=https://… and, if there are, SECRET=… PRESS=command RESTART=command
+	$(NEED) go URL="where the adapter serves /approve and /execute, for example http://localhost:8080"
+	@go build -o $(BIN)/conform ./test/conform
+	@exec $(BIN)/conform
 
 # --- tests ---------------------------------------------------------------------
 

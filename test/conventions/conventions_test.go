@@ -266,6 +266,8 @@ func reader(dir string) string {
 		return "every function"
 	case dir == "test/local/run" || dir == "test/local/stack":
 		return "make run"
+	case dir == "test/conform":
+		return "make conform"
 	case strings.HasPrefix(dir, "test/"):
 		return "tests"
 	}

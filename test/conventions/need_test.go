@@ -48,7 +48,7 @@ func TestTargetsNameWhatIsMissingBeforeTheyWork(t *testing.T) {
 	path := bareMachine(t)
 	tests := []string{"go: Go 1.26", "git", "npm"}
 	for target, wants := range map[string][]string{
-		"run": {"go: Go 1.26"}, "demo": {"go: Go 1.26"}, "generate": {"go: Go 1.26", "protobuf-compiler"},
+		"run": {"go: Go 1.26"}, "demo": {"go: Go 1.26"}, "conform": {"go: Go 1.26", "URL"}, "generate": {"go: Go 1.26", "protobuf-compiler"},
 		"tools": tests, "test": tests, "chaos": tests, "test-upgrade": tests, "bench": tests, "check": append(tests, "gcc"),
 		"agent-image":          {"go: Go 1.26", "mmdebstrap", "npm", "KO_DOCKER_REPO"},
 		"agent-image FROM=x/y": {"go: Go 1.26", "npm", "KO_DOCKER_REPO"},

@@ -26,7 +26,7 @@ func printGuide(w io.Writer, s *stack.Stack, took time.Duration) {
 	if at := s.Callbacks(); at != "" {
 		p("  Callbacks  %s, with /telegram, /slack, /mattermost or /jira behind it", at)
 	}
-	p("  Contract   %s (for an approver of your own)", s.ContractURL())
+	p("  Contract   %s (for an approver of your own; make conform URL=… checks it)", s.ContractURL())
 	if s.Model != nil {
 		p("  Model      played, deterministic; OPENAI_API_KEY replaces it")
 	}
