@@ -86,3 +86,33 @@ func TestARunThatAsksGoesOnInTheSameConversation(t *testing.T) {
 		})
 	}
 }
+
+// The branch may move while people think: the next pod goes on from its own work, and what was pushed meanwhile stays.
+func TestTheBranchMovesWhileTheRunWaits(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{"builtin", "codex"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, engine)
+			w.gateway.change(func(g *fakeGateway) {
+				g.assignment.IssueBody = "Say it politely.\n\nAsk first: Which words? Bonjour | Salut"
+			})
+			if code := w.exit(w.pod(w.codex()...)); code != exitcode.Done {
+				t.Fatalf("the pod that asks ends with %d", code)
+			}
+			w.pushAs(t, "person.txt", "by a person\n")
+			w.gateway.change(func(g *fakeGateway) {
+				g.assignment.Decided = []*agentapi.Decided{{RequestId: asked, Kind: "question", Asked: "Which words?", Outcome: "answered", Answer: "Salut"}}
+			})
+			if code := w.exit(w.pod(w.codex()...)); code != exitcode.Done {
+				t.Fatalf("the next pod ends with %d", code)
+			}
+			w.finishedOnce()
+			for path, want := range map[string]string{"person.txt": "by a person\n", "greetings/french.txt": "Bonjour, le monde !\nSalut\n"} {
+				if text, err := w.github.File(testRepo, "codexk8s/issue-1", path); err != nil || text != want {
+					t.Errorf("%s is %q, %v", path, text, err)
+				}
+			}
+		})
+	}
+}
