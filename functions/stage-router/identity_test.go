@@ -73,6 +73,28 @@ func TestARightIsTheAccountsWhateverItIsCalled(t *testing.T) {
 	f.want("nobody else", refused, "github:alice sender_is_another", "github:alice sender_missing")
 }
 
+// Whose run it is decides whether a yes to what its agent asks is the person's own: also after a change of logins, and
+// if somebody else has her old one.
+func TestARunIsItsRequestersWhateverTheyAreCalled(t *testing.T) {
+	f := setup(t)
+	f.tell("1", told{action: "opened", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:00:00"})
+	f.sql.Do(`INSERT INTO members (project_id, login, role, github_id) VALUES ('demo', 'bob', 'maintainer', 2)`)
+	for i, by := range []told{{sender: "alicia", senderID: 1}, {sender: "alice", senderID: 2}} {
+		by.repository, by.repositoryID, by.action, by.label = "acme/demo", 77, "labeled", "run:dev"
+		by.at = fmt.Sprintf("12:1%d:00", i)
+		f.tell(fmt.Sprint("run-", i), by)
+		var id string
+		if err := f.sql.QueryRow(t.Context(), `SELECT id::text FROM runs WHERE requested_by = $1`, by.sender).Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		run, err := f.db.AgentRun(t.Context(), id)
+		if err != nil || run.RequestedByID != by.senderID {
+			t.Errorf("the run of %s is that of account %d, want %d (%v)", by.sender, run.RequestedByID, by.senderID, err)
+		}
+		f.sql.Do(`UPDATE runs SET state = 'failed', finished_at = now()`)
+	}
+}
+
 func TestARenamedRepositoryKeepsItsRun(t *testing.T) {
 	f := setup(t)
 	f.tell("1", told{action: "labeled", label: "run:dev", repository: "acme/demo", repositoryID: 77, sender: "alice", senderID: 1, at: "12:00:00"})

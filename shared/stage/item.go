@@ -175,6 +175,7 @@ type Run struct {
 	Model       string
 	Reasoning   string
 	RequestedBy string // GitHub login
+	RequesterID int64  // GitHub's number of that account, set when the run is requested; 0 = not known
 	Intent      string
 	Namespace   string
 	Grant       *Grant // nil for a run of the release before

@@ -45,7 +45,7 @@ func (d *decision) reviewed(in Reviewed) {
 	}
 	d.item.Pull.Approvals = nil
 	review := in.Review
-	d.request(t, in.Sender.Login, reviewIntent(d.item.repository(), d.item.Issue, in.ID), &review)
+	d.request(t, in.Sender, reviewIntent(d.item.repository(), d.item.Issue, in.ID), &review)
 }
 
 // whyNoChange gives the reason why a review changes nothing, for programs and for people.

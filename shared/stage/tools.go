@@ -209,7 +209,7 @@ func (d *decision) wanted(in events.LabelApproved) {
 	}
 	d.audit(actor(by), "label.approved", "", "%s, by account %d on request %s of run %s", in.Label, by.ID, in.RequestID, in.RunID)
 	d.item.Answered = without(d.item.Answered, in.Label)
-	d.request(t, by.Login, wantedIntent(in), d.reviewsUntil(t, d.now))
+	d.request(t, by, wantedIntent(in), d.reviewsUntil(t, d.now))
 }
 
 // wantedIntent is the meaning of a label that was approved: a request is used once.

@@ -42,7 +42,7 @@ func (d *decision) labeled(in Labeled) {
 	}
 	d.item.Answered, d.item.Pull.Answered = without(d.item.Answered, in.Label), without(d.item.Pull.Answered, in.Label)
 	d.approve(in, t)
-	d.request(t, in.Sender.Login, in.intent(d.item.repository(), d.item.Issue), d.reviewsUntil(t, in.At))
+	d.request(t, in.Sender, in.intent(d.item.repository(), d.item.Issue), d.reviewsUntil(t, in.At))
 }
 
 // seeLabeled stores what the event says besides the label; it reports whether the label is on the issue or on the
@@ -229,7 +229,7 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 
 // request makes a run from an accepted intent, with the item's approved text as its task. It waits for a place in its
 // project.
-func (d *decision) request(t Trigger, by, intent string, review *Review) {
+func (d *decision) request(t Trigger, by Person, intent string, review *Review) {
 	s := d.p.Stage(t.Stage)
 	settings := d.item.Project.Settings
 	model, _ := d.p.model(d.item.Labels)
@@ -244,7 +244,7 @@ func (d *decision) request(t Trigger, by, intent string, review *Review) {
 		Engine:      cmp.Or(settings.Engine, "codex"),
 		Model:       cmp.Or(model, settings.Model, d.p.Models.Default),
 		Reasoning:   effort,
-		RequestedBy: by, Intent: intent, Task: &task, Review: review, CreatedAt: d.now,
+		RequestedBy: by.Login, RequesterID: by.ID, Intent: intent, Task: &task, Review: review, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),
 		Process:   d.p,
 		Grant:     &Grant{Process: d.p.Hash, Write: s.Write, HostedTools: append([]string{}, settings.HostedTools...), Tools: tools, Free: free},
@@ -252,8 +252,8 @@ func (d *decision) request(t Trigger, by, intent string, review *Review) {
 	if t.Kind != events.KindRevise { // which continues from its branch
 		d.base = d.item.BaseBranch
 	}
-	d.audit("github:"+by, "run.requested", "", "%s with the text %s as of %s", d.p.LabelOf(t.Stage, t.Kind), task.Digest(), stamp(task.At))
-	d.emit(events.RunRequested{RunRef: d.item.Ref(), Stage: t.Stage, Kind: t.Kind, RequestedBy: by})
+	d.audit(actor(by), "run.requested", "", "%s with the text %s as of %s", d.p.LabelOf(t.Stage, t.Kind), task.Digest(), stamp(task.At))
+	d.emit(events.RunRequested{RunRef: d.item.Ref(), Stage: t.Stage, Kind: t.Kind, RequestedBy: by.Login})
 }
 
 // Namespace is the Kubernetes namespace of a work item's runs: a revise finds it as the run before left it, unless it

@@ -74,10 +74,10 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		       coalesce(p.settings ->> 'hiddenText', '') AS hidden_text,
 		       w.labels, ARRAY(SELECT jsonb_array_elements_text(coalesce(nullif(w.pull -> 'labels', 'null'), '[]'))) AS pull_labels,
 		       r.granted AS grant, r.asks, w.head_sha, r.requested_by,
-		       coalesce((SELECT m.github_id
-		                 FROM members m
-		                 WHERE m.login = lower(r.requested_by) AND m.project_id IN (r.project_id, '*')
-		                 LIMIT 1), 0) AS requested_by_id,
+		       coalesce(r.requested_by_id, (SELECT m.github_id
+		                                    FROM members m
+		                                    WHERE m.login = lower(r.requested_by) AND m.project_id IN (r.project_id, '*')
+		                                    LIMIT 1), 0) AS requested_by_id,
 		       ARRAY(SELECT jsonb_array_elements_text(coalesce(r.granted -> 'hostedTools', p.settings -> 'hostedTools', '[]'))) AS hosted_tools
 		FROM runs r
 		JOIN work_items w USING (repository, issue)

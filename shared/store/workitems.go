@@ -159,10 +159,10 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 		tx.queueProcess(&b, r.Process)
 		b.Queue(`
 			INSERT INTO runs (id, repository, issue, project_id, stage, kind, revise, role, state, engine, model, reasoning,
-			                  requested_by, intent, namespace, granted, task, review, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+			                  requested_by, requested_by_id, intent, namespace, granted, task, review, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, nullif($14, 0), $15, $16, $17, $18, $19, $20)
 		`, r.ID, repository, i.Issue, r.Project, r.Stage, r.Kind, r.Kind == events.KindRevise, r.Role, r.State, r.Engine, r.Model, r.Reasoning,
-			r.RequestedBy, r.Intent, r.Namespace, r.Grant, r.Task, r.Review, r.CreatedAt)
+			r.RequestedBy, r.RequesterID, r.Intent, r.Namespace, r.Grant, r.Task, r.Review, r.CreatedAt)
 	} else if r != nil {
 		b.Queue(`
 			UPDATE runs
