@@ -19,6 +19,7 @@ import (
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/metrics"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
@@ -126,9 +127,9 @@ func (h *handler) voted(ctx context.Context, cb chat.Callback) (reply, error) {
 		case err != nil:
 			return reply{}, err
 		case len(about) == 0:
-			return reply{outcome: "unknown_request"}, nil // people use such commands for other things, too
+			return reply{outcome: reason.UnknownRequest}, nil // people use such commands for other things, too
 		case len(about) > 1:
-			return reply{outcome: "which_request", words: hints["which_request"], unheard: true}, nil
+			return reply{outcome: reason.WhichRequest, words: hints[reason.WhichRequest], unheard: true}, nil
 		}
 		cb.Vote.RequestID = about[0]
 	}
@@ -158,7 +159,7 @@ func (h *handler) vote(ctx context.Context, cb chat.Callback) (reply, error) {
 		return reply{}, err
 	}
 	if t.State == "" {
-		return reply{outcome: "unknown_request", words: hints["unknown_button"], unheard: true}, nil
+		return reply{outcome: reason.UnknownRequest, words: hints[reason.UnknownButton], unheard: true}, nil
 	}
 	var said reply
 	stored, err := h.db.Emit(ctx, store.Cause{Source: events.Source(function) + "/" + v.By.Channel, ID: v.ID}, t.Request.Correlation(),
@@ -177,7 +178,7 @@ func (h *handler) vote(ctx context.Context, cb chat.Callback) (reply, error) {
 		}
 	})
 	if another(v, stored) {
-		said = reply{outcome: answeredBefore, words: hints[answeredBefore], unheard: true, of: t.Request}
+		said = reply{outcome: reason.AnsweredBefore, words: hints[reason.AnsweredBefore], unheard: true, of: t.Request}
 	}
 	return said, nil
 }
@@ -220,8 +221,8 @@ func foresee(ctx context.Context, tx *store.Tx, t approval.Ticket, v events.Appr
 			return reply{outcome: r.Reason, words: r.Text}, nil
 		}
 	}
-	if slices.ContainsFunc(d.Audit, func(r events.Record) bool { return r.Reason == approval.VoteRepeated }) {
-		return reply{outcome: approval.VoteRepeated, counted: true, unheard: true, of: t.Request}, nil
+	if slices.ContainsFunc(d.Audit, func(r events.Record) bool { return r.Reason == reason.VoteRepeated }) {
+		return reply{outcome: reason.VoteRepeated, counted: true, unheard: true, of: t.Request}, nil
 	}
 	return reply{outcome: "voted", counted: true}, nil
 }
@@ -233,7 +234,7 @@ func (h *handler) ask(ctx context.Context, channel chat.Channel, cb chat.Callbac
 		return reply{}, err
 	}
 	if t.State == "" {
-		return reply{outcome: "unknown_request", words: hints["unknown_button"], unheard: true}, nil
+		return reply{outcome: reason.UnknownRequest, words: hints[reason.UnknownButton], unheard: true}, nil
 	}
 	wanted := cb.Vote
 	wanted.Text = "…" // as if they had been written
@@ -258,7 +259,7 @@ func (h *handler) ask(ctx context.Context, channel chat.Channel, cb chat.Callbac
 func (h *handler) link(ctx context.Context, cb chat.Callback) (reply, error) {
 	who, err := h.db.LinkAccount(ctx, cb.Code, cb.By())
 	if errors.Is(err, store.ErrNotFound) {
-		return reply{outcome: "code_unknown", words: both(words.In("en").LinkFailed, words.In("ru").LinkFailed), unheard: true}, nil
+		return reply{outcome: reason.CodeUnknown, words: both(words.In("en").LinkFailed, words.In("ru").LinkFailed), unheard: true}, nil
 	}
 	if err != nil {
 		return reply{}, err
@@ -278,12 +279,12 @@ func (h *handler) tell(ctx context.Context, channel chat.Channel, cb chat.Callba
 // unread is the refusal of a body that did not arrive properly.
 func unread(err error) error {
 	if tooLong := new(http.MaxBytesError); errors.As(err, &tooLong) {
-		return &chat.Unfit{Status: http.StatusRequestEntityTooLarge, Reason: chat.Oversized, Said: err.Error()}
+		return &chat.Unfit{Status: http.StatusRequestEntityTooLarge, Reason: reason.TooLarge, Said: err.Error()}
 	}
 	if errors.Is(err, serve.ErrBusy) {
 		return err
 	}
-	return &chat.Unfit{Status: http.StatusBadRequest, Reason: "incomplete", Said: err.Error()}
+	return &chat.Unfit{Status: http.StatusBadRequest, Reason: reason.Incomplete, Said: err.Error()}
 }
 
 // refuse answers what is not genuine with its status, and what could not be stored with 503.
@@ -294,7 +295,7 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, name string, st
 	case errors.As(err, &unfit):
 		status, outcome = unfit.Status, unfit.Reason
 	case events.Unstorable(err):
-		status, outcome = http.StatusUnprocessableEntity, "unstorable"
+		status, outcome = http.StatusUnprocessableEntity, reason.Unstorable
 	default:
 		w.Header().Set("Retry-After", "5")
 	}

@@ -17,6 +17,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 	fakechat "codexk8s.dev/test/fakes/chat"
@@ -224,7 +225,7 @@ func TestAClickTellsWhereAMessageIs(t *testing.T) {
 func TestWhoseVoteDoesNotCountIsTold(t *testing.T) {
 	f := setup(t)
 	for _, channel := range []string{approval.Telegram, approval.Slack} {
-		for person, reason := range map[string]string{"bob": approval.NotPermitted, "eve": approval.NotLinked} {
+		for person, reason := range map[string]string{"bob": reason.NotPermitted, "eve": reason.NotLinked} {
 			if told, want := f.click(channel, "Approve", person), f.ticket.Refusal(reason); !strings.Contains(told, want) || want == "" {
 				t.Errorf("%s in %s is told %q, want %q", person, channel, told, want)
 			}

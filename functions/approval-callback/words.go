@@ -1,11 +1,8 @@
 package main
 
 import (
-	"codexk8s.dev/shared/chat"
+	"codexk8s.dev/shared/reason"
 )
-
-// answeredBefore is the reason of a callback that was made before and said something else.
-const answeredBefore = "answered_before"
 
 // What people are told where no request says in which language.
 var (
@@ -16,18 +13,20 @@ var (
 
 	// hints are for acts of people that are no vote, by the channel's reason; others need no words.
 	hints = map[string]string{
-		"unknown_button": both("This button is not known any more.", "Эта кнопка больше не действует."),
-		"code_in_public": both("Others have seen this code. Ask for a new one, and send it to the bot in private.",
+		reason.UnknownButton: both("This button is not known any more.", "Эта кнопка больше не действует."),
+		reason.CodeInPublic: both("Others have seen this code. Ask for a new one, and send it to the bot in private.",
 			"Этот код видели другие. Запросите новый и отправьте его боту лично."),
-		"reply_elsewhere": both("To answer with words, click the button for it first.", "Чтобы ответить словами, сначала нажмите кнопку для этого."),
-		"which_request": both("Several requests are open here. Please copy the whole command, with its digits.",
+		reason.ReplyElsewhere: both("To answer with words, click the button for it first.", "Чтобы ответить словами, сначала нажмите кнопку для этого."),
+		reason.WhichRequest: both("Several requests are open here. Please copy the whole command, with its digits.",
 			"Здесь открыто несколько запросов. Скопируйте команду целиком, вместе с её цифрами."),
-		"unknown_command": both("To link your account: /codexk8s link CODE. Ask the platform's operator for the code.",
+		reason.UnknownCommand: both("To link your account: /codexk8s link CODE. Ask the platform's operator for the code.",
 			"Чтобы связать учётную запись: /codexk8s link КОД. Код выдаёт администратор платформы."),
-		chat.Stale: both("Too late: this form or message is too old. Please click the button again.",
+		reason.Stale: both("Too late: this form or message is too old. Please click the button again.",
 			"Поздно: форма или сообщение устарели. Нажмите кнопку ещё раз."),
-		answeredBefore: both("This was answered before, otherwise. The first answer counts.", "Ответ уже был дан, и он был другим. Действует первый."),
-		"no_words":     both("Please reply with text.", "Ответьте, пожалуйста, текстом."),
+		reason.AnsweredBefore: both("This was answered before, otherwise. The first answer counts.", "Ответ уже был дан, и он был другим. Действует первый."),
+		reason.ByAProgram: both("Only people can decide, in their own name and not in that of a group or a channel.",
+			"Решать могут только люди, от своего имени, а не от имени группы или канала."),
+		reason.NoWords: both("Please reply with text.", "Ответьте, пожалуйста, текстом."),
 	}
 )
 

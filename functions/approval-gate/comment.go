@@ -11,6 +11,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/approval/words"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 	"codexk8s.dev/shared/webhook"
@@ -76,20 +77,17 @@ func (h *handler) comment(ctx context.Context, e event.Event, c webhook.CommentE
 	})
 }
 
-// severalOpen is why a command that may mean several requests is no vote.
-const severalOpen = "several_open"
-
-// ask tells the person so.
+// ask tells a person that their command may mean several requests.
 func (s *step) ask(v events.ApprovalVoted, which []approval.Ticket) {
 	text := words.In(which[0].Terms.Lang).WhichOne
 	for _, t := range which {
 		text += fmt.Sprintf("\n/%s %s  %s", v.Choice, approval.ShortDigest(t.Request), t.Request.Title)
 	}
 	s.out.Emit = append(s.out.Emit, events.Now(events.ApprovalRefused{
-		RequestID: v.RequestID, VoteID: v.ID, By: v.By, Reason: severalOpen, Text: text,
+		RequestID: v.RequestID, VoteID: v.ID, By: v.By, Reason: reason.SeveralOpen, Text: text,
 	}))
 	s.out.Audit = append(s.out.Audit, events.Record{
-		Actor: "github:" + v.By.Name, Action: "vote.refused", Run: which[0].Request.RunID, Reason: severalOpen, Detail: string(v.Choice),
+		Actor: "github:" + v.By.Name, Action: "vote.refused", Run: which[0].Request.RunID, Reason: reason.SeveralOpen, Detail: string(v.Choice),
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/metrics"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
@@ -26,12 +27,6 @@ const (
 	clocks = 5 * time.Minute
 	// patience is how long a place may not work before another one stands in.
 	patience = 10 * time.Minute
-)
-
-// Reasons of ours why a place can't show a message; the channels' own are chat's.
-const (
-	notConnected = "not_connected"
-	unreachable  = "unreachable"
 )
 
 type handler struct {
@@ -81,7 +76,7 @@ func (h *handler) showAll(ctx context.Context, e event.Event, c events.ApprovalC
 		all.Go(func() {
 			emit, err := h.show(ctx, c, at)
 			if err != nil && h.db.Now().Sub(e.Time()) > patience {
-				emit = append(emit, undeliverable(c.Message, at, unreachable, err))
+				emit = append(emit, undeliverable(c.Message, at, reason.Unreachable, err))
 			}
 			// The cause is the event at this place: when the event comes again the same is said again.
 			told, also := h.db.Emit(context.WithoutCancel(ctx), store.Cause{Source: e.Source(), ID: e.ID() + " " + at.Channel + ":" + at.Target}, c.Correlation(),
@@ -131,7 +126,7 @@ func (h *handler) show(ctx context.Context, c events.ApprovalChanged, at events.
 	channel := h.channels[at.Channel]
 	if channel == nil || at.Target == "" {
 		err := fmt.Errorf("%s is not connected: set its variables at approval-notifier, with a chat, or name another channel in the policy", at.Channel)
-		return []events.Draft{undeliverable(m, at, notConnected, err)}, nil
+		return []events.Draft{undeliverable(m, at, reason.NotConnected, err)}, nil
 	}
 	shown, votes, err := h.bring(ctx, channel, c, at)
 	var later *chat.Later
@@ -244,7 +239,7 @@ func (p *place) write(ctx context.Context, m events.ApprovalMessage) error {
 			p.Version = m.Version
 			return p.Save(ctx)
 		}
-		if r, refused := chat.AsRefused(err); !refused || r.Reason != chat.NotFound && r.Reason != chat.ChatMoved {
+		if r, refused := chat.AsRefused(err); !refused || r.Reason != reason.NotFound && r.Reason != reason.ChatMoved {
 			return err
 		}
 	}
@@ -257,7 +252,7 @@ func (p *place) write(ctx context.Context, m events.ApprovalMessage) error {
 		return err
 	}
 	posted, err := p.channel.Post(ctx, p.at.Target, m)
-	if r, refused := chat.AsRefused(err); refused && r.Reason == chat.ChatMoved {
+	if r, refused := chat.AsRefused(err); refused && r.Reason == reason.ChatMoved {
 		posted, err = p.channel.Post(ctx, r.MovedTo, m)
 	}
 	if err != nil {
@@ -317,6 +312,6 @@ func (p *place) ref() (ref chat.Ref, err error) {
 	return ref, nil
 }
 
-func undeliverable(m events.ApprovalMessage, at events.ApprovalTarget, reason string, err error) events.Draft {
-	return events.Now(events.ApprovalUndeliverable{RequestID: m.RequestID, Version: m.Version, ApprovalTarget: at, Reason: reason, Message: err.Error()})
+func undeliverable(m events.ApprovalMessage, at events.ApprovalTarget, why string, err error) events.Draft {
+	return events.Now(events.ApprovalUndeliverable{RequestID: m.RequestID, Version: m.Version, ApprovalTarget: at, Reason: why, Message: err.Error()})
 }

@@ -18,6 +18,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 	fakechat "codexk8s.dev/test/fakes/chat"
@@ -271,7 +272,7 @@ func TestAPlaceThatRefusesIsTold(t *testing.T) {
 	}
 	got := f.sql.Lines(`SELECT (convert_from(data, 'UTF8')::jsonb ->> 'channel') || ' ' || (convert_from(data, 'UTF8')::jsonb ->> 'reason') FROM events WHERE type = $1 ORDER BY 1`,
 		events.ApprovalUndeliverable{}.EventType())
-	f.want("undeliverable", got, "jira "+notConnected, "telegram "+chat.BotKicked)
+	f.want("undeliverable", got, "jira "+reason.NotConnected, "telegram "+reason.BotKicked)
 }
 
 // A group that became a supergroup goes on there.

@@ -9,6 +9,7 @@ import (
 	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/plain"
+	"codexk8s.dev/shared/reason"
 )
 
 // maxText bounds a reason or an answer, in bytes.
@@ -20,18 +21,18 @@ func (in Voted) decide(d *decision) error {
 	}
 	d.lapse()
 	if slices.ContainsFunc(d.t.Votes, func(c Cast) bool { return c.Vote.ID == in.Vote.ID && c.Vote.By.Channel == in.Vote.By.Channel }) {
-		d.audit(actor(in), "vote.ignored", VoteRepeated, "told again")
+		d.audit(actor(in), "vote.ignored", reason.VoteRepeated, "told again")
 		return nil
 	}
 	in.Vote.Text = plain.Cut(in.Vote.Text, maxText)
 	if in.Vote.Choice != events.Answer {
 		in.Vote.Option = 0 // whatever the channel sends beside it
 	}
-	cast, reason := d.judge(in)
-	if reason != "" {
-		d.audit(actor(in), "vote.refused", reason, "%s", in.Vote.Choice)
+	cast, why := d.judge(in)
+	if why != "" {
+		d.audit(actor(in), "vote.refused", why, "%s", in.Vote.Choice)
 		d.out.Emit = append(d.out.Emit, events.Now(events.ApprovalRefused{
-			RequestID: d.t.Request.ID, VoteID: in.Vote.ID, By: in.Vote.By, Reason: reason, Text: d.t.Refusal(reason),
+			RequestID: d.t.Request.ID, VoteID: in.Vote.ID, By: in.Vote.By, Reason: why, Text: d.t.Refusal(why),
 		}))
 		return nil
 	}
@@ -40,9 +41,9 @@ func (in Voted) decide(d *decision) error {
 }
 
 // Refusal is what to tell a person whose vote does not count, for that reason.
-func (t Ticket) Refusal(reason string) string {
-	said := t.words().Refused[reason]
-	if o := t.Outcome; o != nil && reason == late(t.State) && (len(o.By) > 0 || o.Reason == NobodyDecided) {
+func (t Ticket) Refusal(why string) string {
+	said := t.words().Refused[why]
+	if o := t.Outcome; o != nil && why == late(t.State) && (len(o.By) > 0 || o.Reason == NobodyDecided) {
 		said += " " + t.ended()
 	}
 	return said
@@ -53,35 +54,35 @@ func (d *decision) judge(in Voted) (Cast, string) {
 	v, r := in.Vote, d.t.Request
 	switch {
 	case in.Who == nil:
-		return Cast{}, NotLinked
+		return Cast{}, reason.NotLinked
 	case in.Who.Bot || strings.HasSuffix(strings.ToLower(in.Who.Login), "[bot]"):
-		return Cast{}, AgentVote
+		return Cast{}, reason.AgentVote
 	case in.Elsewhere:
-		return Cast{}, WrongChat
+		return Cast{}, reason.WrongChat
 	}
 	seat, ok := d.seat(*in.Who, in.Members)
 	switch {
 	case !ok:
-		return Cast{}, NotPermitted
+		return Cast{}, reason.NotPermitted
 	case d.t.State.Final():
 		return Cast{}, late(d.t.State)
 	case v.Digest != "" && (len(v.Digest) < shortDigest || !strings.HasPrefix(r.Digest, v.Digest)):
-		return Cast{}, AnotherDigest
+		return Cast{}, reason.AnotherDigest
 	case !fits(r, v):
-		return Cast{}, ChoiceUnfit
+		return Cast{}, reason.ChoiceUnfit
 	case v.Choice == events.Approve && d.own(*in.Who) && !d.selfAllowed(in.Members):
-		return Cast{}, SelfApproval
+		return Cast{}, reason.SelfApproval
 	}
 	cast := Cast{Vote: v, Who: seat.who, ID: in.Who.ID, For: seat.inPlaceOf}
 	for _, old := range d.t.Votes {
 		switch {
 		case seat.inPlaceOf != "" && old.For == "" && strings.EqualFold(old.Who, seat.inPlaceOf):
-			return Cast{}, PrincipalVoted
+			return Cast{}, reason.PrincipalVoted
 		case !samePerson(old, cast):
 		case old.Vote.By.Channel == v.By.Channel && v.At.Before(old.Vote.At):
-			return Cast{}, OlderVote
+			return Cast{}, reason.OlderVote
 		case old.Vote.Choice == v.Choice:
-			return Cast{}, AlreadyVoted
+			return Cast{}, reason.AlreadyVoted
 		}
 	}
 	return cast, ""

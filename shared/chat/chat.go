@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 )
 
 // Ref is where a message stands.
@@ -78,24 +79,11 @@ const MaxCallback = 4 << 20
 // maxWords bounds a reason or an answer in words, in characters, as events.ApprovalVoted has it.
 const maxWords = 2000
 
-// Reasons of Refused.
-const (
-	BotBlocked   = "bot_blocked"  // the person has blocked the bot, or never started it
-	BotKicked    = "bot_kicked"   // the bot is no member of the chat any more
-	ChatMoved    = "chat_moved"   // the chat goes on under another id: Refused.MovedTo
-	NotFound     = "not_found"    // there is no such chat, message, issue or approver
-	Unauthorized = "unauthorized" // the credential is wrong or lacks a right
-	TooLarge     = "too_large"    // the channel takes less than we thought
-	Unreachable  = "not_allowed"  // the address leads into our networks
-	Rejected     = "rejected"     // whatever else the channel says
-	Unfitting    = "not_showable" // the channel has no form for this kind of request
-)
-
 // Refused means that a channel will answer the same to the same call again.
 type Refused struct {
 	Channel string // of the list in shared/approval
-	Reason  string // of the list above
-	MovedTo string // of ChatMoved: the target from now on
+	Reason  string // of shared/reason, Undelivered
+	MovedTo string // of chat_moved: the target from now on
 	Said    string // the channel's own words
 }
 
@@ -117,33 +105,24 @@ func (e *Later) Error() string {
 // Unfit means that a callback is not to be believed or can't be read.
 type Unfit struct {
 	Status int    // for the answer: 400, 401, 413
-	Reason string // "no_signature", "wrong_signature", "stale", "malformed", "too_large"
+	Reason string // of shared/reason, Unheard
 	Said   string
 }
 
 func (e *Unfit) Error() string { return "callback refused (" + e.Reason + "): " + e.Said }
 
-// Reasons of Unfit.
-const (
-	NoSignature    = "no_signature"
-	WrongSignature = "wrong_signature"
-	Stale          = "stale"
-	Malformed      = "malformed"
-	Oversized      = "too_large"
-)
-
 func malformed(format string, args ...any) *Unfit {
-	return &Unfit{Status: http.StatusBadRequest, Reason: Malformed, Said: fmt.Sprintf(format, args...)}
+	return &Unfit{Status: http.StatusBadRequest, Reason: reason.Malformed, Said: fmt.Sprintf(format, args...)}
 }
 
-func forged(reason, said string) *Unfit {
-	return &Unfit{Status: http.StatusUnauthorized, Reason: reason, Said: said}
+func forged(why, said string) *Unfit {
+	return &Unfit{Status: http.StatusUnauthorized, Reason: why, Said: said}
 }
 
 // bounded refuses a body that is too long; whoever reads it stops there as well.
 func bounded(body []byte) error {
 	if len(body) > MaxCallback {
-		return &Unfit{Status: http.StatusRequestEntityTooLarge, Reason: Oversized, Said: fmt.Sprintf("more than %d bytes", MaxCallback)}
+		return &Unfit{Status: http.StatusRequestEntityTooLarge, Reason: reason.TooLarge, Said: fmt.Sprintf("more than %d bytes", MaxCallback)}
 	}
 	return nil
 }

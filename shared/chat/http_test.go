@@ -17,6 +17,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/webhook"
 	fakechat "codexk8s.dev/test/fakes/chat"
 )
@@ -107,9 +108,9 @@ func TestApproverTroubles(t *testing.T) {
 		want error
 	}{
 		{"limit", &chat.Later{Channel: "http", After: 9 * time.Second}},
-		{"gone", &chat.Refused{Channel: "http", Reason: chat.NotFound}},
-		{"unauthorized", &chat.Refused{Channel: "http", Reason: chat.Unauthorized}},
-		{"moved", &chat.Refused{Channel: "http", Reason: chat.Rejected}},
+		{"gone", &chat.Refused{Channel: "http", Reason: reason.NotFound}},
+		{"unauthorized", &chat.Refused{Channel: "http", Reason: reason.Unauthorized}},
+		{"moved", &chat.Refused{Channel: "http", Reason: reason.Rejected}},
 		{"failed", nil}, // 202 with an error in the body
 		{"down", nil},
 	} {
@@ -123,7 +124,7 @@ func TestApproverTroubles(t *testing.T) {
 	w := newWorld(t)
 	c := w.channels[approval.HTTP]
 	_, err := c.Post(ctx(t), "nobody", secretSync())
-	sorted(t, err, &chat.Refused{Channel: "http", Reason: chat.NotFound})
+	sorted(t, err, &chat.Refused{Channel: "http", Reason: reason.NotFound})
 	w.fake.Trouble(fakechat.Trouble{Channel: fakechat.Approver, Kind: "at once", Times: 1})
 	if posted, err := c.Post(ctx(t), "security", secretSync()); err != nil || posted.Vote == nil || posted.Vote.Choice != events.Approve || posted.Vote.Text != "by policy" {
 		t.Errorf("a decision at once is %+v, %v", posted, err)
@@ -135,7 +136,7 @@ func TestApproverTroubles(t *testing.T) {
 	none := question()
 	none.Options = nil
 	_, err = c.Post(ctx(t), "security", none)
-	sorted(t, err, &chat.Refused{Channel: "http", Reason: chat.Unfitting})
+	sorted(t, err, &chat.Refused{Channel: "http", Reason: reason.NotShowable})
 }
 
 // TestApproverInside: no address that a user configures leads into our networks, by number, by name or by redirect,
@@ -152,7 +153,7 @@ func TestApproverInside(t *testing.T) {
 		}
 		_, err := c.Post(ctx(t), "x", secretSync())
 		var refused *chat.Refused
-		if !errors.As(err, &refused) || refused.Reason != chat.Unreachable {
+		if !errors.As(err, &refused) || refused.Reason != reason.NotAllowed {
 			if host != "127.1" || err == nil { // which not every resolver takes for an address
 				t.Errorf("%s: %v", host, err)
 			}
@@ -260,10 +261,10 @@ func TestHTTPSignature(t *testing.T) {
 	}{
 		{"genuine", "a shared secret", time.Minute, ""},
 		{"the secret before", "the secret before", 0, ""},
-		{"another's", "another", 0, chat.WrongSignature},
-		{"old", "a shared secret", 6 * time.Minute, chat.Stale},
-		{"from the future", "a shared secret", -6 * time.Minute, chat.Stale},
-		{"none", "", 0, chat.NoSignature},
+		{"another's", "another", 0, reason.WrongSignature},
+		{"old", "a shared secret", 6 * time.Minute, reason.Stale},
+		{"from the future", "a shared secret", -6 * time.Minute, reason.Stale},
+		{"none", "", 0, reason.NoSignature},
 	} {
 		r := httptest.NewRequest(http.MethodPost, address, strings.NewReader(text))
 		if k.secret != "" {

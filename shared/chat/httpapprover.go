@@ -14,6 +14,7 @@ import (
 
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/webhook"
 )
 
@@ -63,7 +64,7 @@ const (
 func (c *HTTP) Post(ctx context.Context, target string, m events.ApprovalMessage) (Posted, error) {
 	to, known := c.Approvers[target]
 	if !known {
-		return Posted{}, &Refused{Channel: approval.HTTP, Reason: NotFound, Said: fmt.Sprintf("no approver has the name %q", target)}
+		return Posted{}, &Refused{Channel: approval.HTTP, Reason: reason.NotFound, Said: fmt.Sprintf("no approver has the name %q", target)}
 	}
 	if m.State.Final() {
 		return Posted{Ref: Ref{Chat: target}}, nil
@@ -76,7 +77,7 @@ func (c *HTTP) Post(ctx context.Context, target string, m events.ApprovalMessage
 	path, back, body := "/approve", "/approvals/webhook/", c.approveBody(m)
 	if m.Kind == events.KindQuestion {
 		if len(m.Options) < 2 {
-			return Posted{}, &Refused{Channel: approval.HTTP, Reason: Unfitting, Said: "an executor takes questions with 2 to 5 options"}
+			return Posted{}, &Refused{Channel: approval.HTTP, Reason: reason.NotShowable, Said: "an executor takes questions with 2 to 5 options"}
 		}
 		path, back, body = "/execute", "/executors/webhook/", c.executeBody(m)
 	}
@@ -204,28 +205,28 @@ func (c *HTTP) send(ctx context.Context, to Approver, path string, ref Ref, body
 		header[HeaderTimestamp], header[HeaderSignature] = []string{stamp}, []string{webhook.Sign(to.Secrets[0], signed(stamp, text))}
 	}
 	a, err := send(ctx, c.Client, http.MethodPost, strings.TrimRight(to.URL, "/")+path, header, text)
-	refused := func(reason, why string) error {
-		return &Refused{Channel: approval.HTTP, Reason: reason, Said: strings.TrimSpace(fmt.Sprintf("%s: %s %s", path, why, said(a.body)))}
+	refused := func(why, detail string) error {
+		return &Refused{Channel: approval.HTTP, Reason: why, Said: strings.TrimSpace(fmt.Sprintf("%s: %s %s", path, detail, said(a.body)))}
 	}
 	switch {
 	case errors.Is(err, errInside):
-		return a, refused(Unreachable, err.Error())
+		return a, refused(reason.NotAllowed, err.Error())
 	case err != nil:
 		return a, err
 	case a.status < 300:
 		return a, nil
 	case a.status < 400:
-		return a, refused(Rejected, "it redirects, which is not followed")
+		return a, refused(reason.Rejected, "it redirects, which is not followed")
 	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") != "":
 		return a, &Later{Channel: approval.HTTP, After: retryAfter(a.header), Said: said(a.body)}
 	case a.status >= 500, a.status == http.StatusRequestTimeout, a.status == http.StatusConflict:
 		return a, fmt.Errorf("%s answered %d %s", path, a.status, said(a.body))
 	}
-	reason := map[int]string{401: Unauthorized, 403: Unauthorized, 404: NotFound, 405: NotFound, 410: NotFound, 413: TooLarge}[a.status]
-	if reason == "" {
-		reason = Rejected
+	why := map[int]string{401: reason.Unauthorized, 403: reason.Unauthorized, 404: reason.NotFound, 405: reason.NotFound, 410: reason.NotFound, 413: reason.TooLarge}[a.status]
+	if why == "" {
+		why = reason.Rejected
 	}
-	return a, refused(reason, strconv.Itoa(a.status))
+	return a, refused(why, strconv.Itoa(a.status))
 }
 
 // posted reads the body of a success: pending, or a decision at once.

@@ -11,6 +11,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/plain"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/webhook"
 )
 
@@ -38,7 +39,7 @@ func (c *HTTP) Read(r *http.Request, body []byte, now time.Time) (Callback, erro
 		return Callback{}, err
 	}
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	unknown := &Unfit{Status: http.StatusNotFound, Reason: WrongSignature, Said: "the address is of no attempt of ours, or the correlation_id is another one's"}
+	unknown := &Unfit{Status: http.StatusNotFound, Reason: reason.WrongSignature, Said: "the address is of no attempt of ours, or the correlation_id is another one's"}
 	if len(parts) < 2 {
 		return Callback{}, unknown
 	}
@@ -131,12 +132,12 @@ func verify(secrets webhook.Secrets, h http.Header, body []byte, now time.Time) 
 	err := secrets.Verify(h.Get(HeaderSignature), signed(stamp, body))
 	switch {
 	case stamp == "" || errors.Is(err, webhook.ErrNoSignature):
-		return forged(NoSignature, "the headers "+HeaderTimestamp+" and "+HeaderSignature+" are needed: this approver has a secret")
+		return forged(reason.NoSignature, "the headers "+HeaderTimestamp+" and "+HeaderSignature+" are needed: this approver has a secret")
 	case err != nil:
-		return forged(WrongSignature, "the signature fits none of the approver's secrets")
+		return forged(reason.WrongSignature, "the signature fits none of the approver's secrets")
 	}
 	if seconds, err := strconv.ParseInt(stamp, 10, 64); err != nil || now.Sub(time.Unix(seconds, 0)).Abs() > httpWindow {
-		return forged(Stale, "the timestamp is not of the last five minutes: a replay, or a clock is wrong")
+		return forged(reason.Stale, "the timestamp is not of the last five minutes: a replay, or a clock is wrong")
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/webhook"
 )
 
@@ -88,7 +89,7 @@ func (c *Jira) Ask(context.Context, Callback) error { return nil }
 
 // Tell comments, as a webhook's answer is shown to nobody. A program is told nothing: it might answer.
 func (c *Jira) Tell(ctx context.Context, cb Callback, words string) error {
-	if words == "" || cb.Ref.Chat == "" || cb.Why == "not_for_us" || cb.Why == "by_a_program" {
+	if words == "" || cb.Ref.Chat == "" || cb.Why == "not_for_us" || cb.Why == reason.ByAProgram {
 		return nil
 	}
 	_, err := c.Remind(ctx, cb.Ref, events.ApprovalMessage{}, words)
@@ -188,16 +189,16 @@ func (c *Jira) call(ctx context.Context, method, path string, body, to any) erro
 		return nil
 	}
 	words := fmt.Sprintf("%d %s", a.status, said(a.body))
-	reason := map[int]string{401: Unauthorized, 403: Unauthorized, 404: NotFound, 410: NotFound, 413: TooLarge}[a.status]
+	why := map[int]string{401: reason.Unauthorized, 403: reason.Unauthorized, 404: reason.NotFound, 410: reason.NotFound, 413: reason.TooLarge}[a.status]
 	switch {
 	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") != "":
 		return &Later{Channel: approval.Jira, After: retryAfter(a.header), Said: words}
 	case a.status >= 500, a.status == http.StatusConflict:
 		return fmt.Errorf("jira answered %s", words)
 	case strings.Contains(words, "CONTENT_LIMIT_EXCEEDED"):
-		reason = TooLarge
-	case reason == "":
-		reason = Rejected
+		why = reason.TooLarge
+	case why == "":
+		why = reason.Rejected
 	}
-	return &Refused{Channel: approval.Jira, Reason: reason, Said: words}
+	return &Refused{Channel: approval.Jira, Reason: why, Said: words}
 }

@@ -15,6 +15,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/webhook"
 	fakechat "codexk8s.dev/test/fakes/chat"
 )
@@ -86,7 +87,7 @@ func TestJiraComments(t *testing.T) {
 	if got := w.last().cb; got.Kind != chat.Linked || got.Code != "K7PQ-22XY" || got.By().Account != "account-13" {
 		t.Errorf("the code is %s %q of %+v", got.Kind, got.Code, got.By())
 	}
-	sorted(t, c.Edit(ctx(t), chat.Ref{Chat: "OPS-12", Message: "1"}, secretSync()), &chat.Refused{Channel: "jira", Reason: chat.NotFound})
+	sorted(t, c.Edit(ctx(t), chat.Ref{Chat: "OPS-12", Message: "1"}, secretSync()), &chat.Refused{Channel: "jira", Reason: reason.NotFound})
 }
 
 func TestJiraReads(t *testing.T) {
@@ -133,8 +134,8 @@ func TestJiraReads(t *testing.T) {
 func TestJiraTroubles(t *testing.T) {
 	for kind, want := range map[string]error{
 		"limit":        &chat.Later{Channel: "jira", After: 3 * time.Second},
-		"gone":         &chat.Refused{Channel: "jira", Reason: chat.NotFound},
-		"unauthorized": &chat.Refused{Channel: "jira", Reason: chat.Unauthorized},
+		"gone":         &chat.Refused{Channel: "jira", Reason: reason.NotFound},
+		"unauthorized": &chat.Refused{Channel: "jira", Reason: reason.Unauthorized},
 		"down":         nil,
 	} {
 		t.Run(kind, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/plain"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/webhook"
 )
 
@@ -57,18 +58,18 @@ func (c *Jira) Read(r *http.Request, body []byte, now time.Time) (Callback, erro
 		return Callback{}, err
 	}
 	if err := c.Secrets.Verify(r.Header.Get("X-Hub-Signature"), body); err != nil {
-		reason := WrongSignature
+		why := reason.WrongSignature
 		if errors.Is(err, webhook.ErrNoSignature) {
-			reason = NoSignature
+			why = reason.NoSignature
 		}
-		return Callback{}, forged(reason, "Jira's header X-Hub-Signature: compare the webhook's secret with ours")
+		return Callback{}, forged(why, "Jira's header X-Hub-Signature: compare the webhook's secret with ours")
 	}
 	var e jiraEvent
 	if err := plain.Unmarshal(body, &e); err != nil {
 		return Callback{}, malformed("a webhook of Jira: %v", err)
 	}
 	if now.Sub(time.UnixMilli(e.Stamp)).Abs() > jiraWindow {
-		return Callback{}, forged(Stale, "the webhook's timestamp is not of the last day")
+		return Callback{}, forged(reason.Stale, "the webhook's timestamp is not of the last day")
 	}
 	cb := Callback{Kind: Nothing, Why: "not_for_us", Ref: Ref{Chat: oneLine(e.Issue.Key, 64)}}
 	who := e.User
@@ -85,7 +86,7 @@ func (c *Jira) Read(r *http.Request, body []byte, now time.Time) (Callback, erro
 		c.readTransition(&cb, e)
 	}
 	if who.Type == "app" && cb.Why != "not_for_us" {
-		cb.Kind, cb.Why = Nothing, "by_a_program"
+		cb.Kind, cb.Why = Nothing, reason.ByAProgram
 	}
 	return cb, nil
 }
@@ -108,7 +109,7 @@ func readJiraComment(cb *Callback, e jiraEvent) {
 		v.Option, v.Text = option, ""
 	}
 	if v.Choice == events.Answer && v.Option == 0 && v.Text == "" {
-		cb.Why = "no_words"
+		cb.Why = reason.NoWords
 		return
 	}
 	cb.Kind, cb.Why = Voted, ""

@@ -11,6 +11,7 @@ import (
 
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/webhook"
 )
 
@@ -205,19 +206,19 @@ func (c *Mattermost) call(ctx context.Context, method, path string, body object)
 // https://developers.mattermost.com/api-documentation/#/#errors
 func mattermostFailure(a answer, e mattermostAnswer) error {
 	words := fmt.Sprintf("%d %s %s", a.status, oneLine(e.ID, 100), oneLine(e.Message, 200))
-	reason := map[int]string{401: Unauthorized, 403: Unauthorized, 404: NotFound, 413: TooLarge}[a.status]
+	why := map[int]string{401: reason.Unauthorized, 403: reason.Unauthorized, 404: reason.NotFound, 413: reason.TooLarge}[a.status]
 	switch {
 	case a.status == http.StatusTooManyRequests:
 		return &Later{Channel: approval.Mattermost, After: retryAfter(a.header), Said: words}
 	case a.status >= 500:
 		return fmt.Errorf("mattermost answered %s", words)
-	case reason != "":
+	case why != "":
 	case strings.Contains(e.ID, "deleted"):
-		reason = NotFound
+		why = reason.NotFound
 	case strings.Contains(e.ID, "message_length"), strings.Contains(e.ID, "props"):
-		reason = TooLarge
+		why = reason.TooLarge
 	default:
-		reason = Rejected
+		why = reason.Rejected
 	}
-	return &Refused{Channel: approval.Mattermost, Reason: reason, Said: words}
+	return &Refused{Channel: approval.Mattermost, Reason: why, Said: words}
 }

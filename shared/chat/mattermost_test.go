@@ -15,6 +15,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	fakechat "codexk8s.dev/test/fakes/chat"
 )
 
@@ -55,7 +56,7 @@ func TestMattermostClick(t *testing.T) {
 	if _, err := c.Remind(ctx(t), posted.Ref, secretSync(), "Still open."); err != nil || w.newest(fakechat.Mattermost).ReplyTo != posted.Message {
 		t.Errorf("the reminder answers %q, %v", w.newest(fakechat.Mattermost).ReplyTo, err)
 	}
-	sorted(t, c.Edit(ctx(t), chat.Ref{Chat: mattermostChannel, Message: "gone"}, secretSync()), &chat.Refused{Channel: "mattermost", Reason: chat.NotFound})
+	sorted(t, c.Edit(ctx(t), chat.Ref{Chat: mattermostChannel, Message: "gone"}, secretSync()), &chat.Refused{Channel: "mattermost", Reason: reason.NotFound})
 }
 
 // TestMattermostDialog: a dialog's state goes through the client, so it is good for its own person, message and hour
@@ -90,7 +91,7 @@ func TestMattermostDialog(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if late, err := read(string(sent.body), now.Add(2*time.Hour)); err != nil || late.Kind != chat.Nothing || late.Why != chat.Stale {
+	if late, err := read(string(sent.body), now.Add(2*time.Hour)); err != nil || late.Kind != chat.Nothing || late.Why != reason.Stale {
 		t.Errorf("two hours later: %s (%s), %v", late.Kind, late.Why, err)
 	}
 }
@@ -138,9 +139,9 @@ func TestMattermostReads(t *testing.T) {
 func TestMattermostTroubles(t *testing.T) {
 	for kind, want := range map[string]error{
 		"limit":        &chat.Later{Channel: "mattermost", After: 3 * time.Second},
-		"kicked":       &chat.Refused{Channel: "mattermost", Reason: chat.Unauthorized},
-		"unauthorized": &chat.Refused{Channel: "mattermost", Reason: chat.Unauthorized},
-		"gone":         &chat.Refused{Channel: "mattermost", Reason: chat.NotFound},
+		"kicked":       &chat.Refused{Channel: "mattermost", Reason: reason.Unauthorized},
+		"unauthorized": &chat.Refused{Channel: "mattermost", Reason: reason.Unauthorized},
+		"gone":         &chat.Refused{Channel: "mattermost", Reason: reason.NotFound},
 		"down":         nil,
 	} {
 		t.Run(kind, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/plain"
+	"codexk8s.dev/shared/reason"
 )
 
 // mattermostCallback is a click or a dialog that was sent.
@@ -48,7 +49,7 @@ func (c *Mattermost) Read(_ *http.Request, body []byte, now time.Time) (Callback
 	}
 	t, err := open(c.Keys, approval.Mattermost, "", in.Context.Tag)
 	if err != nil || by.Account == "" {
-		return Callback{}, forged(WrongSignature, "the context of the button is not ours")
+		return Callback{}, forged(reason.WrongSignature, "the context of the button is not ours")
 	}
 	cb := Callback{Kind: Voted, Ref: ref, tag: t, trigger: in.Trigger, Vote: t.vote(approval.Mattermost), answer: mattermostTold("ephemeral_text")}
 	cb.Vote.ID, cb.Vote.By, cb.Vote.At = "mattermost:"+oneLine(in.Trigger, 200), by, at(now)
@@ -61,12 +62,12 @@ func (c *Mattermost) Read(_ *http.Request, body []byte, now time.Time) (Callback
 func (c *Mattermost) readDialog(in mattermostCallback, ref Ref, by events.Voter, now time.Time) (Callback, error) {
 	parts := strings.Split(in.State, ".")
 	if len(parts) != 3 {
-		return Callback{}, forged(WrongSignature, "the state of the dialog is not ours")
+		return Callback{}, forged(reason.WrongSignature, "the state of the dialog is not ours")
 	}
 	ref.Message = parts[1]
 	t, err := open(c.Keys, approval.Mattermost, dialogOf(by.Account, ref, parts[2]), parts[0])
 	if err != nil || by.Account == "" {
-		return Callback{}, forged(WrongSignature, "the state of the dialog is not ours, or of another person or message")
+		return Callback{}, forged(reason.WrongSignature, "the state of the dialog is not ours, or of another person or message")
 	}
 	cb := Callback{Kind: Nothing, Ref: ref, tag: t, Vote: t.vote(approval.Mattermost), answer: mattermostTold("error")}
 	cb.Vote.ID, cb.Vote.By, cb.Vote.At = "mattermost:"+oneLine(in.State, 200), by, at(now)
@@ -75,11 +76,11 @@ func (c *Mattermost) readDialog(in mattermostCallback, ref Ref, by events.Voter,
 	cb.Vote.Text = inWords(words)
 	switch {
 	case err != nil || now.Unix() > until:
-		cb.Why = Stale
+		cb.Why = reason.Stale
 	case in.Cancelled:
 		cb.Why = "cancelled"
 	case cb.Vote.Text == "":
-		cb.Why = "no_words"
+		cb.Why = reason.NoWords
 	default:
 		cb.Kind = Voted
 	}

@@ -11,6 +11,7 @@ import (
 
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/webhook"
 )
 
@@ -125,7 +126,7 @@ func (c *Slack) Tell(ctx context.Context, cb Callback, words string) error {
 		return nil
 	}
 	if !c.isSlack(cb.back) {
-		return &Refused{Channel: approval.Slack, Reason: Unreachable, Said: "the response_url is not Slack's"}
+		return &Refused{Channel: approval.Slack, Reason: reason.NotAllowed, Said: "the response_url is not Slack's"}
 	}
 	a, err := call(ctx, c.Client, http.MethodPost, cb.back, http.Header{}, object{
 		"response_type": "ephemeral", "replace_original": false, "text": escapeSlack(oneLine(words, slackBlock)),
@@ -194,13 +195,15 @@ func (c *Slack) call(ctx context.Context, method string, body object) (slackAnsw
 // slackReasons are the errors that stay, by what to do about them; what is not here and no weather is Rejected.
 // https://docs.slack.dev/reference/methods/chat.postMessage#errors https://docs.slack.dev/reference/methods/chat.update#errors
 var slackReasons = map[string]string{
-	"channel_not_found": NotFound, "user_not_found": NotFound, "users_not_found": NotFound, "is_archived": NotFound, "message_not_found": NotFound, "thread_not_found": NotFound,
-	"not_in_channel": BotKicked, "cannot_dm_bot": BotBlocked, "messages_tab_disabled": BotBlocked, "user_disabled": BotBlocked,
-	"invalid_auth": Unauthorized, "not_authed": Unauthorized, "account_inactive": Unauthorized, "token_revoked": Unauthorized, "token_expired": Unauthorized,
-	"missing_scope": Unauthorized, "no_permission": Unauthorized, "not_allowed_token_type": Unauthorized, "org_login_required": Unauthorized,
-	"restricted_action": Unauthorized, "restricted_action_read_only_channel": Unauthorized, "restricted_action_thread_only_channel": Unauthorized,
-	"access_denied": Unauthorized, "cant_update_message": Unauthorized, "ekm_access_denied": Unauthorized,
-	"msg_too_long": TooLarge, "msg_blocks_too_long": TooLarge,
+	"channel_not_found": reason.NotFound, "user_not_found": reason.NotFound, "users_not_found": reason.NotFound,
+	"is_archived": reason.NotFound, "message_not_found": reason.NotFound, "thread_not_found": reason.NotFound,
+	"not_in_channel": reason.BotKicked, "cannot_dm_bot": reason.BotBlocked, "messages_tab_disabled": reason.BotBlocked, "user_disabled": reason.BotBlocked,
+	"invalid_auth": reason.Unauthorized, "not_authed": reason.Unauthorized, "account_inactive": reason.Unauthorized,
+	"token_revoked": reason.Unauthorized, "token_expired": reason.Unauthorized,
+	"missing_scope": reason.Unauthorized, "no_permission": reason.Unauthorized, "not_allowed_token_type": reason.Unauthorized, "org_login_required": reason.Unauthorized,
+	"restricted_action": reason.Unauthorized, "restricted_action_read_only_channel": reason.Unauthorized, "restricted_action_thread_only_channel": reason.Unauthorized,
+	"access_denied": reason.Unauthorized, "cant_update_message": reason.Unauthorized, "ekm_access_denied": reason.Unauthorized,
+	"msg_too_long": reason.TooLarge, "msg_blocks_too_long": reason.TooLarge,
 }
 
 // slackWeather are errors that pass.
@@ -217,9 +220,9 @@ func slackFailure(method string, status int, header http.Header, words string) e
 	case status >= 500, status < 300 && slackWeather[code]:
 		return fmt.Errorf("slack's %s answered %d %s", method, status, words)
 	}
-	reason, known := slackReasons[code]
+	why, known := slackReasons[code]
 	if !known {
-		reason = Rejected
+		why = reason.Rejected
 	}
-	return &Refused{Channel: approval.Slack, Reason: reason, Said: fmt.Sprintf("%s: %d %s", method, status, words)}
+	return &Refused{Channel: approval.Slack, Reason: why, Said: fmt.Sprintf("%s: %d %s", method, status, words)}
 }

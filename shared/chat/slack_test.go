@@ -19,6 +19,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	fakechat "codexk8s.dev/test/fakes/chat"
 )
 
@@ -66,7 +67,7 @@ func TestSlackReason(t *testing.T) {
 		t.Errorf("the modal is %s %+v of %+v", got.Kind, got.Vote, got.Ref)
 	}
 	// A trigger opens one modal.
-	sorted(t, w.channels[approval.Slack].Ask(ctx(t), click), &chat.Refused{Channel: "slack", Reason: chat.Rejected})
+	sorted(t, w.channels[approval.Slack].Ask(ctx(t), click), &chat.Refused{Channel: "slack", Reason: reason.Rejected})
 }
 
 // TestSlackTells: a late click is answered by the response_url, a late modal in its own place.
@@ -174,10 +175,10 @@ func TestSlackTroubles(t *testing.T) {
 		want    error
 	}{
 		{fakechat.Trouble{Kind: "limit", After: 30 * time.Second}, &chat.Later{Channel: "slack", After: 30 * time.Second}},
-		{fakechat.Trouble{Kind: "blocked"}, &chat.Refused{Channel: "slack", Reason: chat.BotBlocked}},
-		{fakechat.Trouble{Kind: "kicked"}, &chat.Refused{Channel: "slack", Reason: chat.BotKicked}},
-		{fakechat.Trouble{Kind: "gone"}, &chat.Refused{Channel: "slack", Reason: chat.NotFound}},
-		{fakechat.Trouble{Kind: "unauthorized"}, &chat.Refused{Channel: "slack", Reason: chat.Unauthorized}},
+		{fakechat.Trouble{Kind: "blocked"}, &chat.Refused{Channel: "slack", Reason: reason.BotBlocked}},
+		{fakechat.Trouble{Kind: "kicked"}, &chat.Refused{Channel: "slack", Reason: reason.BotKicked}},
+		{fakechat.Trouble{Kind: "gone"}, &chat.Refused{Channel: "slack", Reason: reason.NotFound}},
+		{fakechat.Trouble{Kind: "unauthorized"}, &chat.Refused{Channel: "slack", Reason: reason.Unauthorized}},
 		{fakechat.Trouble{Kind: "down"}, nil},
 	} {
 		t.Run(c.trouble.Kind, func(t *testing.T) {
@@ -209,7 +210,7 @@ func TestSlackEdits(t *testing.T) {
 	if p := w.newest(fakechat.Slack); p.ReplyTo != posted.Message {
 		t.Errorf("the reminder answers %q", p.ReplyTo)
 	}
-	sorted(t, c.Edit(ctx(t), chat.Ref{Chat: "C0123ABC", Message: "1.1"}, secretSync()), &chat.Refused{Channel: "slack", Reason: chat.NotFound})
+	sorted(t, c.Edit(ctx(t), chat.Ref{Chat: "C0123ABC", Message: "1.1"}, secretSync()), &chat.Refused{Channel: "slack", Reason: reason.NotFound})
 }
 
 // TestSlackAnswersNobodyElse: the response_url of a payload goes to Slack or nowhere.
@@ -229,7 +230,7 @@ func TestSlackAnswersNobodyElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sorted(t, c.Tell(ctx(t), cb, "words"), &chat.Refused{Channel: "slack", Reason: chat.Unreachable})
+	sorted(t, c.Tell(ctx(t), cb, "words"), &chat.Refused{Channel: "slack", Reason: reason.NotAllowed})
 }
 
 func FuzzSlackRead(f *testing.F) {

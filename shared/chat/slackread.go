@@ -14,6 +14,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/plain"
+	"codexk8s.dev/shared/reason"
 )
 
 // slackWindow is how old or new a request's timestamp may be:
@@ -85,11 +86,11 @@ func (c *Slack) Read(r *http.Request, body []byte, now time.Time) (Callback, err
 func (c *Slack) verify(h http.Header, body []byte, now time.Time) error {
 	stamp, signature := h.Get("X-Slack-Request-Timestamp"), h.Get("X-Slack-Signature")
 	if stamp == "" || signature == "" {
-		return forged(NoSignature, "the headers X-Slack-Signature and X-Slack-Request-Timestamp are needed")
+		return forged(reason.NoSignature, "the headers X-Slack-Signature and X-Slack-Request-Timestamp are needed")
 	}
 	seconds, err := strconv.ParseInt(stamp, 10, 64)
 	if age := now.Sub(time.Unix(seconds, 0)).Abs(); err != nil || age > slackWindow {
-		return forged(Stale, "the timestamp is not of the last five minutes: a replay, or a clock is wrong")
+		return forged(reason.Stale, "the timestamp is not of the last five minutes: a replay, or a clock is wrong")
 	}
 	known := false
 	for _, secret := range c.Secrets {
@@ -104,7 +105,7 @@ func (c *Slack) verify(h http.Header, body []byte, now time.Time) error {
 		}
 	}
 	if !known {
-		return forged(WrongSignature, "the signature fits none of our signing secrets")
+		return forged(reason.WrongSignature, "the signature fits none of our signing secrets")
 	}
 	return nil
 }
@@ -119,7 +120,7 @@ func (p slackPayload) voter(chat string) events.Voter {
 
 func (c *Slack) readClick(p slackPayload, now time.Time) Callback {
 	cb := Callback{
-		Kind: Nothing, Why: "unknown_button", Ref: Ref{Chat: oneLine(p.Container.Channel, 64), Message: oneLine(p.Container.TS, 64)},
+		Kind: Nothing, Why: reason.UnknownButton, Ref: Ref{Chat: oneLine(p.Container.Channel, 64), Message: oneLine(p.Container.TS, 64)},
 		trigger: p.Trigger, back: p.ResponseURL,
 	}
 	by := p.voter(cb.Ref.Chat)
@@ -142,7 +143,7 @@ func (c *Slack) readModal(p slackPayload, now time.Time) (Callback, error) {
 	if err := plain.Unmarshal([]byte(p.View.Metadata), &state); err != nil {
 		return Callback{Kind: Nothing, Why: "not_for_us"}, nil //nolint:nilerr // another app's modal would be one
 	}
-	cb := Callback{Kind: Nothing, Why: "unknown_button", Ref: state.Ref}
+	cb := Callback{Kind: Nothing, Why: reason.UnknownButton, Ref: state.Ref}
 	by := p.voter(state.Ref.Chat)
 	t, err := open(c.Keys, approval.Slack, "", state.Tag)
 	if err != nil || !t.asks() {
@@ -161,7 +162,7 @@ func (c *Slack) readModal(p slackPayload, now time.Time) (Callback, error) {
 	cb.tag, cb.Vote = t, t.vote(approval.Slack)
 	cb.Vote.ID, cb.Vote.By, cb.Vote.At = "slack:"+oneLine(p.View.ID, 200), by, at(now)
 	if cb.Vote.Text = inWords(p.View.State.Values[slackField][slackField].Value); cb.Vote.Text == "" {
-		cb.Why = "no_words"
+		cb.Why = reason.NoWords
 		return cb, nil
 	}
 	cb.Kind, cb.Why = Voted, ""
@@ -174,7 +175,7 @@ var code = regexp.MustCompile(`^\s*(?:link\s+)?([A-Za-z0-9_-]{4,64})\s*$`)
 // readSlackCommand takes "/codexk8s link CODE". Only the person sees the command and its answer.
 // https://docs.slack.dev/interactivity/implementing-slash-commands
 func readSlackCommand(form url.Values) Callback {
-	cb := Callback{Kind: Nothing, Why: "unknown_command"}
+	cb := Callback{Kind: Nothing, Why: reason.UnknownCommand}
 	cb.Vote.By = slackPayload{}.voter(oneLine(form.Get("channel_id"), 64))
 	cb.Vote.By.Account, cb.Vote.By.Name = oneLine(form.Get("user_id"), 64), oneLine(form.Get("user_name"), 100)
 	cb.answer = func(words string, _ bool) Response {

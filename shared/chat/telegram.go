@@ -12,6 +12,7 @@ import (
 
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/webhook"
 )
 
@@ -197,11 +198,11 @@ var errUnmodified = errors.New("the message shows this already")
 // years.
 func (a telegramAnswer) failure(method string) error {
 	words := strings.ToLower(a.Description)
-	refused := func(reason string) error {
-		return &Refused{Channel: approval.Telegram, Reason: reason, Said: fmt.Sprintf("%s: %d %s", method, a.Code, oneLine(a.Description, 300))}
+	refused := func(why string) error {
+		return &Refused{Channel: approval.Telegram, Reason: why, Said: fmt.Sprintf("%s: %d %s", method, a.Code, oneLine(a.Description, 300))}
 	}
 	if to := a.Parameters.MigrateTo; to != 0 {
-		return &Refused{Channel: approval.Telegram, Reason: ChatMoved, MovedTo: strconv.FormatInt(to, 10), Said: oneLine(a.Description, 300)}
+		return &Refused{Channel: approval.Telegram, Reason: reason.ChatMoved, MovedTo: strconv.FormatInt(to, 10), Said: oneLine(a.Description, 300)}
 	}
 	switch {
 	case a.Code == http.StatusTooManyRequests:
@@ -210,34 +211,34 @@ func (a telegramAnswer) failure(method string) error {
 	case a.Code == http.StatusConflict || a.Code >= 500 || a.Code < 400:
 		return fmt.Errorf("telegram's %s answered %d %s", method, a.Code, oneLine(a.Description, 300))
 	case a.Code == http.StatusUnauthorized, a.Code == http.StatusNotFound: // a token that is none is "404 Not Found"
-		return refused(Unauthorized)
+		return refused(reason.Unauthorized)
 	}
 	if strings.Contains(words, "message is not modified") {
 		return errUnmodified
 	}
 	for _, known := range []struct{ words, reason string }{
-		{"blocked by the user", BotBlocked},
-		{"user is deactivated", BotBlocked},
-		{"can't initiate conversation", BotBlocked},
-		{"was kicked", BotKicked},
-		{"is not a member", BotKicked},
-		{"chat not found", NotFound},
-		{"chat was deactivated", NotFound},
-		{"group is deactivated", NotFound},
-		{"message to edit not found", NotFound},
-		{"message_id_invalid", NotFound},
-		{"message thread not found", NotFound},
-		{"topic_deleted", NotFound},
-		{"topic_closed", NotFound},
-		{"message is too long", TooLarge},
-		{"message_too_long", TooLarge},
-		{"not enough rights", Unauthorized},
-		{"have no rights", Unauthorized},
-		{"chat_write_forbidden", Unauthorized},
+		{"blocked by the user", reason.BotBlocked},
+		{"user is deactivated", reason.BotBlocked},
+		{"can't initiate conversation", reason.BotBlocked},
+		{"was kicked", reason.BotKicked},
+		{"is not a member", reason.BotKicked},
+		{"chat not found", reason.NotFound},
+		{"chat was deactivated", reason.NotFound},
+		{"group is deactivated", reason.NotFound},
+		{"message to edit not found", reason.NotFound},
+		{"message_id_invalid", reason.NotFound},
+		{"message thread not found", reason.NotFound},
+		{"topic_deleted", reason.NotFound},
+		{"topic_closed", reason.NotFound},
+		{"message is too long", reason.TooLarge},
+		{"message_too_long", reason.TooLarge},
+		{"not enough rights", reason.Unauthorized},
+		{"have no rights", reason.Unauthorized},
+		{"chat_write_forbidden", reason.Unauthorized},
 	} {
 		if strings.Contains(words, known.words) {
 			return refused(known.reason)
 		}
 	}
-	return refused(Rejected)
+	return refused(reason.Rejected)
 }

@@ -14,6 +14,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	fakechat "codexk8s.dev/test/fakes/chat"
 )
 
@@ -149,7 +150,7 @@ func TestTelegramReads(t *testing.T) {
 		{"a bot clicks", "fake-secret", strings.Replace(genuine, `"is_bot":false`, `"is_bot":true`, 1), 0, chat.Nothing, "by_a_program"},
 		{"a bot writes", "fake-secret", say("1777897800", `,"is_bot":true`, "/start CODE"), 0, chat.Nothing, "by_a_program"},
 		{"people talk", "fake-secret", say("1777897800", "", "approve it"), 0, chat.Nothing, "not_for_us"},
-		{"an old message", "fake-secret", say("1777000000", "", "/start CODE"), 0, chat.Nothing, chat.Stale},
+		{"an old message", "fake-secret", say("1777000000", "", "/start CODE"), 0, chat.Nothing, reason.Stale},
 		{"an edited message", "fake-secret", strings.Replace(say("1777897800", "", "x"), `"message":`, `"edited_message":`, 1), 0, chat.Nothing, "not_for_us"},
 		{"no JSON", "fake-secret", `{"update_id":1`, 400, "", ""},
 		{"nested", "fake-secret", strings.Repeat("[", 20000), 400, "", ""},
@@ -176,11 +177,11 @@ func TestTelegramTroubles(t *testing.T) {
 		want    error // nil = another try
 	}{
 		{fakechat.Trouble{Kind: "limit", After: 7 * time.Second}, &chat.Later{Channel: "telegram", After: 7 * time.Second}},
-		{fakechat.Trouble{Kind: "blocked"}, &chat.Refused{Channel: "telegram", Reason: chat.BotBlocked}},
-		{fakechat.Trouble{Kind: "kicked"}, &chat.Refused{Channel: "telegram", Reason: chat.BotKicked}},
-		{fakechat.Trouble{Kind: "gone"}, &chat.Refused{Channel: "telegram", Reason: chat.NotFound}},
-		{fakechat.Trouble{Kind: "unauthorized"}, &chat.Refused{Channel: "telegram", Reason: chat.Unauthorized}},
-		{fakechat.Trouble{Kind: "migrated", To: "-100300"}, &chat.Refused{Channel: "telegram", Reason: chat.ChatMoved, MovedTo: "-100300"}},
+		{fakechat.Trouble{Kind: "blocked"}, &chat.Refused{Channel: "telegram", Reason: reason.BotBlocked}},
+		{fakechat.Trouble{Kind: "kicked"}, &chat.Refused{Channel: "telegram", Reason: reason.BotKicked}},
+		{fakechat.Trouble{Kind: "gone"}, &chat.Refused{Channel: "telegram", Reason: reason.NotFound}},
+		{fakechat.Trouble{Kind: "unauthorized"}, &chat.Refused{Channel: "telegram", Reason: reason.Unauthorized}},
+		{fakechat.Trouble{Kind: "migrated", To: "-100300"}, &chat.Refused{Channel: "telegram", Reason: reason.ChatMoved, MovedTo: "-100300"}},
 		{fakechat.Trouble{Kind: "down"}, nil},
 	} {
 		t.Run(c.trouble.Kind, func(t *testing.T) {
@@ -237,7 +238,7 @@ func TestTelegramEdits(t *testing.T) {
 	if p := w.newest(fakechat.Telegram); p.ReplyTo != posted.Message || strings.Contains(p.Text, "@all") {
 		t.Errorf("the reminder answers %q: %q", p.ReplyTo, p.Text)
 	}
-	sorted(t, c.Edit(ctx(t), chat.Ref{Chat: "-100200", Message: "1"}, secretSync()), &chat.Refused{Channel: "telegram", Reason: chat.NotFound})
+	sorted(t, c.Edit(ctx(t), chat.Ref{Chat: "-100200", Message: "1"}, secretSync()), &chat.Refused{Channel: "telegram", Reason: reason.NotFound})
 }
 
 // TestNoTokenInErrors: net/http's errors have the address in them, and Telegram's has the token.

@@ -11,6 +11,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/plain"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/webhook"
 )
 
@@ -54,7 +55,7 @@ func (c *Telegram) Read(r *http.Request, body []byte, now time.Time) (Callback, 
 // sameSecret compares a header with each secret, in constant time.
 func sameSecret(secrets webhook.Secrets, got, header string) error {
 	if got == "" {
-		return forged(NoSignature, "the header "+header+" is missing")
+		return forged(reason.NoSignature, "the header "+header+" is missing")
 	}
 	same := false
 	for _, s := range secrets {
@@ -63,7 +64,7 @@ func sameSecret(secrets webhook.Secrets, got, header string) error {
 		}
 	}
 	if !same {
-		return forged(WrongSignature, "the header "+header+" fits none of our secrets")
+		return forged(reason.WrongSignature, "the header "+header+" fits none of our secrets")
 	}
 	return nil
 }
@@ -80,10 +81,10 @@ func (c *Telegram) readClick(u telegramUpdate, now time.Time) Callback {
 	t, err := open(c.Keys, approval.Telegram, "", q.Data)
 	switch {
 	case err != nil:
-		cb.Why, cb.Vote.By = "unknown_button", by
+		cb.Why, cb.Vote.By = reason.UnknownButton, by
 		return cb
 	case q.From.Bot:
-		cb.Why, cb.Vote.By = "by_a_program", by
+		cb.Why, cb.Vote.By = reason.ByAProgram, by
 		return cb
 	}
 	cb.tag, cb.Vote = t, t.vote(approval.Telegram)
@@ -118,11 +119,11 @@ func (c *Telegram) readMessage(m telegramMessage, now time.Time) Callback {
 	}
 	switch {
 	case m.From.Bot || m.Sender != nil:
-		cb.Why = "by_a_program"
+		cb.Why = reason.ByAProgram
 	case now.Sub(time.Unix(m.Date, 0)) > telegramKeeps:
-		cb.Why = Stale
+		cb.Why = reason.Stale
 	case command != nil && m.Chat.Type != "private":
-		cb.Why = "code_in_public" // others have seen it
+		cb.Why = reason.CodeInPublic // others have seen it
 	case command != nil:
 		cb.Kind, cb.Why, cb.Code = Linked, "", command[1]
 	default:
@@ -136,14 +137,14 @@ func (c *Telegram) readMessage(m telegramMessage, now time.Time) Callback {
 func (c *Telegram) readReply(cb *Callback, m telegramMessage) {
 	t, err := open(c.Keys, approval.Telegram, cb.Ref.Chat, sealed.FindString(m.ReplyTo.Text))
 	if err != nil || !t.asks() {
-		cb.Why = "reply_elsewhere" // to a request itself, or to a reminder: which choice it means is not said
+		cb.Why = reason.ReplyElsewhere // to a request itself, or to a reminder: which choice it means is not said
 		return
 	}
 	by := cb.Vote.By
 	cb.tag, cb.Vote = t, t.vote(approval.Telegram)
 	cb.Vote.ID, cb.Vote.By, cb.Vote.At = "telegram:"+cb.Ref.Chat+":"+cb.Ref.Message, by, at(time.Unix(m.Date, 0))
 	if cb.Vote.Text = inWords(m.Text); cb.Vote.Text == "" {
-		cb.Kind, cb.Why = Nothing, "no_words" // a picture, a sticker, a voice
+		cb.Kind, cb.Why = Nothing, reason.NoWords // a picture, a sticker, a voice
 		return
 	}
 	cb.Kind, cb.Why = Voted, ""

@@ -1,5 +1,5 @@
 // Package reason is the catalogue of reasons: the words by which programs tell apart why a label had no effect, why a
-// run ended as it did, or why something was left alone.
+// run ended as it did, why a vote did not count, or why something was left alone.
 //
 // A reason appears in events, in the audit, in metrics and in the status comment, so people search for it. With it
 // there is always a message about the case at hand. What can be said about all cases is here; the tables under
@@ -95,6 +95,63 @@ const (
 	IssueTransferred = "issue_transferred"
 )
 
+// Why a vote on a request does not count. The words for who cast it are in shared/approval/words.
+const (
+	NotLinked         = "not_linked"
+	AgentVote         = "agent_vote"
+	NotPermitted      = "not_permitted"
+	SelfApproval      = "self_approval"
+	PrincipalVoted    = "principal_voted" // a deputy's, after the person they stand in for has voted
+	WrongChat         = "wrong_chat"
+	AnotherDigest     = "another_digest"
+	ChoiceUnfit       = "choice_unfit"
+	AlreadyVoted      = "already_voted"
+	OlderVote         = "older_vote"
+	SeveralOpen       = "several_open"
+	RequestApproved   = "request_approved"
+	RequestDenied     = "request_denied"
+	RequestAnswered   = "request_answered"
+	RequestExpired    = "request_expired"
+	RequestWithdrawn  = "request_withdrawn"
+	RequestSuperseded = "request_superseded"
+)
+
+// Why something that a chat or tracker reports is no vote.
+const (
+	NoSignature    = "no_signature"
+	WrongSignature = "wrong_signature"
+	Stale          = "stale"
+	Malformed      = "malformed"
+	Incomplete     = "incomplete"
+	TooLarge       = "too_large" // of a message, too
+	Unstorable     = "unstorable"
+	UnknownButton  = "unknown_button"
+	UnknownRequest = "unknown_request"
+	UnknownCommand = "unknown_command"
+	ByAProgram     = "by_a_program"
+	CodeInPublic   = "code_in_public"
+	CodeUnknown    = "code_unknown"
+	ReplyElsewhere = "reply_elsewhere"
+	WhichRequest   = "which_request"
+	NoWords        = "no_words"
+	AnsweredBefore = "answered_before"
+	VoteRepeated   = "vote_repeated"
+)
+
+// Why a chat or tracker does not show what people are asked.
+const (
+	BotBlocked   = "bot_blocked"
+	BotKicked    = "bot_kicked"
+	ChatMoved    = "chat_moved"
+	NotFound     = "not_found"
+	Unauthorized = "unauthorized"
+	NotAllowed   = "not_allowed"
+	Rejected     = "rejected"
+	NotShowable  = "not_showable"
+	NotConnected = "not_connected"
+	Unreachable  = "unreachable"
+)
+
 // ReportLost is why a run has another Job: its last one completed, but its report is not in the database.
 const ReportLost = "report_lost"
 
@@ -106,6 +163,10 @@ const (
 	Ignored Kind = "ignored" // a label or a review had no effect
 	Failed  Kind = "failed"  // a run failed
 	Stopped Kind = "stopped" // what people did on GitHub ended a run
+
+	Uncounted   Kind = "uncounted"   // a vote did not count
+	Unheard     Kind = "unheard"     // a callback of a chat or tracker is no vote
+	Undelivered Kind = "undelivered" // a chat or tracker does not show a request
 )
 
 // An Entry says what a person can do about one or several reasons, in Markdown.
@@ -165,9 +226,37 @@ var Catalogue = []Entry{
 	{Stopped, []string{Aborted}, "somebody set `run:abort`"},
 	{Stopped, []string{IssueClosed, IssueDeleted, IssueTransferred}, "the issue is not open here any more"},
 	{Stopped, []string{PullRequestClosed, PullRequestMerged}, "the pull request has come to its end"},
+
+	{Uncounted, []string{NotLinked}, "give the person a code: `make link-code LOGIN=…`"},
+	{Uncounted, []string{NotPermitted}, "the policy's `who`, or the person's role in the project. An HTTP approver decides where a rule names it under `approvers`"},
+	{Uncounted, []string{SelfApproval}, "somebody else decides; the policy's `self` may allow it"},
+	{Uncounted, []string{AgentVote}, "the account belongs to a program: a person decides"},
+	{Uncounted, []string{PrincipalVoted}, "the person whose deputy it is has voted, and that counts"},
+	{Uncounted, []string{WrongChat, AnotherDigest, ChoiceUnfit}, "use the buttons of the newest message, where the request is shown"},
+	{Uncounted, []string{AlreadyVoted, OlderVote}, "one person has one vote, the newest"},
+	{Uncounted, []string{SeveralOpen}, "copy one of the commands that the comment lists"},
+	{Uncounted, []string{RequestApproved, RequestDenied, RequestAnswered, RequestExpired, RequestWithdrawn, RequestSuperseded}, "it came too late; the message says how the request ended"},
+
+	{Unheard, []string{NoSignature, WrongSignature}, "the channel's secret is another one there than in `codexk8s-chat`: put it beside the old one; for an approver also its callback address. Or a stranger tries"},
+	{Unheard, []string{Stale}, "a replay, or a clock is wrong; a form or a reply that is too old: click again"},
+	{Unheard, []string{Malformed, Incomplete, TooLarge, Unstorable}, "the detail says what is wrong; a chat's own servers do not send such things"},
+	{Unheard, []string{UnknownButton, UnknownRequest}, "a message of another installation, from before a restored backup, or signed by a key that is no longer in `keys`"},
+	{Unheard, []string{UnknownCommand, CodeUnknown, CodeInPublic}, "a new code by `make link-code`; it is good once, for a quarter of an hour, and sent to the bot alone"},
+	{Unheard, []string{ByAProgram}, "only people decide, in their own name"},
+	{Unheard, []string{ReplyElsewhere, NoWords}, "click the button for words first, then answer with text"},
+	{Unheard, []string{WhichRequest}, "copy the whole command, with its digits"},
+	{Unheard, []string{AnsweredBefore, VoteRepeated}, "nothing: the first one counts"},
+
+	{Undelivered, []string{NotConnected}, "the channel's keys in `codexk8s-chat` and its chat in `110-settings.yaml`, or another channel in the policy"},
+	{Undelivered, []string{BotBlocked, BotKicked, NotFound}, "invite the bot to the chat again; is the chat's id right?"},
+	{Undelivered, []string{ChatMoved}, "the group has another id now: put it into the settings or the policy"},
+	{Undelivered, []string{Unauthorized}, "the bot's token and its rights"},
+	{Undelivered, []string{NotAllowed}, "the address is in a private network: name that in `approver-networks`"},
+	{Undelivered, []string{TooLarge, Rejected, NotShowable}, "the channel's own words are in the audit; another channel in the policy's `fallback`"},
+	{Undelivered, []string{Unreachable}, "it has not answered for ten minutes: is it up, and does a network policy let approval-notifier reach its port?"},
 }
 
 // EndsRuns reports whether a run may end with the reason. "" is for a run that succeeded.
 func EndsRuns(code string) bool {
-	return code == "" || slices.ContainsFunc(Catalogue, func(e Entry) bool { return e.Kind != Ignored && slices.Contains(e.Codes, code) })
+	return code == "" || slices.ContainsFunc(Catalogue, func(e Entry) bool { return (e.Kind == Failed || e.Kind == Stopped) && slices.Contains(e.Codes, code) })
 }

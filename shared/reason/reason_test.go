@@ -78,6 +78,10 @@ func TestTroubleshootingIsTheCatalogue(t *testing.T) {
 	for kind, head := range map[reason.Kind]string{
 		reason.Ignored: "| the label or review started nothing | what to do |",
 		reason.Failed:  "| the run failed | what to look at |",
+
+		reason.Uncounted:   "| the vote did not count | what to do |",
+		reason.Unheard:     "| what came from a chat is no vote | what to do |",
+		reason.Undelivered: "| a chat does not show the request | what to do |",
 	} {
 		rows := []string{head, "|---|---|"}
 		for _, e := range reason.Catalogue {

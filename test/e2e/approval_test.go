@@ -13,6 +13,7 @@ import (
 
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 	fakechat "codexk8s.dev/test/fakes/chat"
@@ -58,7 +59,7 @@ func TestPeopleDecideInChats(t *testing.T) {
 			return !slices.ContainsFunc(people, func(channel string) bool { return !strings.Contains(newest(channel).Text, "Approved") })
 		})
 		got := sql.Lines(`SELECT action || ' ' || reason FROM audit WHERE action LIKE 'vote.%' OR action LIKE 'approval.approved' ORDER BY seq`)
-		want := slices.Repeat([]string{"vote.refused " + approval.NotLinked, "vote.refused " + approval.NotPermitted, "vote.counted ", "approval.approved "}, round+1)
+		want := slices.Repeat([]string{"vote.refused " + reason.NotLinked, "vote.refused " + reason.NotPermitted, "vote.counted ", "approval.approved "}, round+1)
 		slices.Sort(got) // the two that don't count come in any order
 		slices.Sort(want)
 		if diff := cmp.Diff(want, got); diff != "" {

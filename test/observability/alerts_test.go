@@ -2,7 +2,12 @@ package observability_test
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
+	"testing"
+
+	"codexk8s.dev/shared/reason"
 )
 
 // tick covers two of timekeeper's ticks, which set the gauges: in between its pod is gone, and so is what it pushed.
@@ -135,4 +140,27 @@ func runbook() string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", a.Name, a.Means, a.Do)
 	}
 	return b.String()
+}
+
+// reasonsOfVotes are the words by which an alert or its runbook names them.
+var reasonsOfVotes = regexp.MustCompile("[|\"`]([a-z]+_[a-z_.*]+)")
+
+// TestAlertsNameReasonsThatExist: one that leaves out a reason by a name that it no longer has would ring for it.
+func TestAlertsNameReasonsThatExist(t *testing.T) {
+	var known []string
+	for _, e := range reason.Catalogue {
+		if e.Kind == reason.Uncounted {
+			known = append(known, e.Codes...)
+		}
+	}
+	i := slices.IndexFunc(alerts, func(a alert) bool { return a.Name == "CodexK8sVotesRefused" })
+	named := reasonsOfVotes.FindAllStringSubmatch(alerts[i].Expr+alerts[i].Do, -1)
+	for _, n := range named {
+		if form := regexp.MustCompile("^" + n[1] + "$"); !slices.ContainsFunc(known, form.MatchString) {
+			t.Errorf("%s names %q, which is no reason of a vote", alerts[i].Name, n[1])
+		}
+	}
+	if len(named) < 4 {
+		t.Errorf("only %q are looked at", named)
+	}
 }

@@ -1,5 +1,7 @@
 package words
 
+import "codexk8s.dev/shared/reason"
+
 var english = Words{
 	Context: "%s#%d, stage %s, agent %s, started by %s",
 	InPlace: "%s for %s",
@@ -15,22 +17,22 @@ var english = Words{
 		"nobody_decided": "Denied: nobody decided in time, and by the policy that is a no.",
 	},
 	Refused: map[string]string{
-		"not_linked":         "This account is linked to nobody yet, so it does not count here. Link it first.",
-		"agent_vote":         "Programs can't decide. A person has to.",
-		"not_permitted":      "You are not among those who may decide this.",
-		"self_approval":      "You can't approve what your own run asks. Somebody else has to.",
-		"principal_voted":    "The person in whose place you act has decided already.",
-		"wrong_chat":         "This request was never shown in this chat, so nothing was counted.",
-		"another_digest":     "This button belongs to another request, so nothing was counted. Use the newest message.",
-		"choice_unfit":       "That is no answer to what is asked, so nothing was counted.",
-		"already_voted":      "You have said so already. It counts once.",
-		"older_vote":         "You have decided otherwise since. The newer one counts.",
-		"request_approved":   "Too late: this is approved already.",
-		"request_denied":     "Too late: this is denied already.",
-		"request_answered":   "Too late: this is answered already.",
-		"request_expired":    "Too late: the time to decide was up.",
-		"request_withdrawn":  "Too late: the run is over, nobody waits for this.",
-		"request_superseded": "Too late: a newer request has taken the place of this one.",
+		reason.NotLinked:         "This account is linked to nobody yet, so it does not count here. Link it first.",
+		reason.AgentVote:         "Programs can't decide. A person has to.",
+		reason.NotPermitted:      "You are not among those who may decide this.",
+		reason.SelfApproval:      "You can't approve what your own run asks. Somebody else has to.",
+		reason.PrincipalVoted:    "The person in whose place you act has decided already.",
+		reason.WrongChat:         "This request was never shown in this chat, so nothing was counted.",
+		reason.AnotherDigest:     "This button belongs to another request, so nothing was counted. Use the newest message.",
+		reason.ChoiceUnfit:       "That is no answer to what is asked, so nothing was counted.",
+		reason.AlreadyVoted:      "You have said so already. It counts once.",
+		reason.OlderVote:         "You have decided otherwise since. The newer one counts.",
+		reason.RequestApproved:   "Too late: this is approved already.",
+		reason.RequestDenied:     "Too late: this is denied already.",
+		reason.RequestAnswered:   "Too late: this is answered already.",
+		reason.RequestExpired:    "Too late: the time to decide was up.",
+		reason.RequestWithdrawn:  "Too late: the run is over, nobody waits for this.",
+		reason.RequestSuperseded: "Too late: a newer request has taken the place of this one.",
 	},
 
 	WhichOne: "It is not clear which request you mean. Write one of these:",

@@ -1,18 +1,16 @@
 package words
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"maps"
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"codexk8s.dev/shared/reason"
 )
 
 var verbs = regexp.MustCompile(`%[a-z]`)
@@ -46,24 +44,21 @@ func pairs(en, ru reflect.Value) map[string][2]string {
 	return all
 }
 
-// Every reason for which a vote does not count has words, and no other has.
+// Every reason for which a vote does not count has words, and no other has. Several open requests have a list.
 func TestEveryRefusalHasWords(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "../reasons.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reasons := []string{"request_approved", "request_denied", "request_answered", "request_expired", "request_withdrawn", "request_superseded"}
-	for _, spec := range file.Decls[0].(*ast.GenDecl).Specs {
-		text, _ := strconv.Unquote(spec.(*ast.ValueSpec).Values[0].(*ast.BasicLit).Value)
-		reasons = append(reasons, text)
+	var reasons []string
+	for _, e := range reason.Catalogue {
+		if e.Kind == reason.Uncounted && !slices.Equal(e.Codes, []string{reason.SeveralOpen}) {
+			reasons = append(reasons, e.Codes...)
+		}
 	}
 	slices.Sort(reasons)
 	if diff := cmp.Diff(reasons, slices.Sorted(maps.Keys(english.Refused))); diff != "" {
 		t.Errorf("(-reasons +words):\n%s", diff)
 	}
-	for reason, text := range english.Refused {
-		if strings.HasPrefix(reason, "request_") != strings.HasPrefix(text, "Too late:") {
-			t.Errorf("%s: %s", reason, text)
+	for why, text := range english.Refused {
+		if strings.HasPrefix(why, "request_") != strings.HasPrefix(text, "Too late:") {
+			t.Errorf("%s: %s", why, text)
 		}
 	}
 }
