@@ -14,8 +14,8 @@ import (
 
 // A ChatMessage is what one place shows of a request. Only one caller can hold it, so that the message is posted once
 // and an older version never overwrites a newer one. The lock is held while the channel is called. It is not the row's,
-// as GitHubView's is: people may click before the call that posts the message returns, and what the click tells about it
-// must be kept (KeepMessage) in case that call's process dies.
+// as GitHubView's is: people may click before the call that posts the message returns, and what the click tells about
+// it must be kept (KeepMessage) in case that call's process dies.
 //
 // The row exists before the channel is called. One without a Ref says that there may be a message that we know nothing
 // about, because the process died between posting it and Close.

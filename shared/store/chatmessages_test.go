@@ -68,8 +68,8 @@ func TestAPlannedMessageOutlivesItsPoster(t *testing.T) {
 	}
 }
 
-// People click before the call that posts the message has returned, and its process dies: what the click tells about the
-// message is kept.
+// People click before the call that posts the message has returned, and its process dies: what the click tells about
+// the message is kept.
 func TestAClickTellsWhereAMessageIsWhileItIsPosted(t *testing.T) {
 	for _, saved := range []bool{false, true} {
 		t.Run(fmt.Sprintf("saved %t", saved), func(t *testing.T) {

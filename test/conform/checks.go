@@ -13,6 +13,7 @@ import (
 
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 )
 
 // A check returns nil, weak, untried, or what is wrong.
@@ -45,7 +46,7 @@ var checks = []check{
 
 func taken(ctx context.Context, s *session) (err error) {
 	s.untouched, err = s.ask(ctx, s.newMessage("leave this one alone"), nil)
-	if no, refused := chat.AsRefused(err); refused && no.Reason == chat.NotFound {
+	if no, refused := chat.AsRefused(err); refused && no.Reason == reason.NotFound {
 		return untried(fmt.Sprintf("it has no /%s (%d)", s.half.name, s.untouched.status))
 	}
 	return err
