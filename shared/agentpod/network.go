@@ -9,16 +9,20 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// linkLocal holds the metadata service of every large cloud, 169.254.169.254.
+// linkLocal holds the metadata service of most clouds, 169.254.169.254.
 var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
-// private are the ranges of nodes, pods, Services and other machines of the owner, which an agent must not reach.
+// private are the ranges of nodes, pods, Services and other machines of the owner, and of the cloud below them, which an
+// agent must not reach.
 // https://www.iana.org/assignments/iana-ipv4-special-registry and -ipv6-special-registry
 var private = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"),
-	netip.MustParsePrefix("100.64.0.0/10"), // carrier-grade NAT; also pods and nodes of some clouds
+	netip.MustParsePrefix("100.64.0.0/10"), // carrier-grade NAT; also pods and nodes of some clouds, and Alibaba's metadata service
 	netip.MustParsePrefix("127.0.0.0/8"),
 	linkLocal,
+	// Azure's: it hands out the settings of the machine, credentials of its kubelet among them.
+	// https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+	netip.MustParsePrefix("168.63.129.16/32"),
 	netip.MustParsePrefix("172.16.0.0/12"),
 	netip.MustParsePrefix("192.168.0.0/16"),
 	netip.MustParsePrefix("fc00::/7"), // also AWS's metadata service fd00:ec2::254

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
@@ -200,9 +201,32 @@ func TestGitRanges(t *testing.T) {
 	golden(t, "networkpolicy-egress-git-nowhere", o.Support[len(o.Support)-1])
 }
 
+// The internet ends before the addresses at which a cloud gives its machines their credentials, whatever the ports.
+func TestNoGitRangeHoldsTheMachinesCredentials(t *testing.T) {
+	o, err := agentpod.Build(request(), platform(), "token", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	git := o.Support[len(o.Support)-1].Value.(*networkingv1.NetworkPolicy)
+	for cloud, address := range map[string]string{
+		"most": "169.254.169.254", "AWS": "fd00:ec2::254", "Google": "fd20:ce::254", "Azure": "168.63.129.16", "Alibaba": "100.100.100.200", "AWS, task": "169.254.170.2",
+	} {
+		at := netip.MustParseAddr(address)
+		for _, to := range git.Spec.Egress[0].To {
+			allowed := netip.MustParsePrefix(to.IPBlock.CIDR).Contains(at)
+			for _, except := range to.IPBlock.Except {
+				allowed = allowed && !netip.MustParsePrefix(except).Contains(at)
+			}
+			if allowed {
+				t.Errorf("%s: %s is part of %s", cloud, address, to.IPBlock.CIDR)
+			}
+		}
+	}
+}
+
 // What the probe must not reach follows from what the policies allow.
 func TestForbidden(t *testing.T) {
-	const everywhere = "169.254.169.254:80,[fd00:ec2::254]:80,db.example:5432"
+	const everywhere = "169.254.169.254:80,[fd00:ec2::254]:80,100.100.100.200:80,168.63.129.16:80,db.example:5432"
 	for name, test := range map[string]struct {
 		change func(*agentpod.Platform)
 		want   string
