@@ -15,8 +15,8 @@ import (
 // can't reach what it must not. A policy does nothing until a network plug-in enforces it, and some clusters have none.
 const probeName = "probe"
 
-// metadata is where clouds keep the credentials of the machine that a pod is on: most of them, AWS by IPv6, Alibaba, and
-// Azure beside the first.
+// metadata is where clouds keep the credentials of the machine that a pod is on: most of them, AWS by IPv6, Alibaba,
+// and Azure beside the first.
 var metadata = []string{"169.254.169.254:80", "[fd00:ec2::254]:80", "100.100.100.200:80", "168.63.129.16:80"}
 
 // public are addresses on the internet that answer on both ports: Cloudflare's

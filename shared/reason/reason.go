@@ -87,8 +87,8 @@ const (
 	KubernetesRefused  = "kubernetes_refused"
 )
 
-// Why something that people did on GitHub stopped a run. IssueClosed, PullRequestClosed and PullRequestMerged are
-// others.
+// Why something that people did on GitHub stopped a run. IssueClosed, PullRequestClosed, PullRequestMerged, Blocked and
+// NeedInput are others.
 const (
 	Aborted          = "aborted"
 	IssueDeleted     = "issue_deleted"
@@ -225,6 +225,7 @@ var Catalogue = []Entry{
 
 	{Stopped, []string{Aborted}, "somebody set `run:abort`"},
 	{Stopped, []string{IssueClosed, IssueDeleted, IssueTransferred}, "the issue is not open here any more"},
+	{Stopped, []string{Blocked, NeedInput}, "the issue got that label while the run waited for its place: resolve it, remove the label, start again"},
 	{Stopped, []string{PullRequestClosed, PullRequestMerged}, "the pull request has come to its end"},
 
 	{Uncounted, []string{NotLinked}, "give the person a code: `make link-code LOGIN=…`"},

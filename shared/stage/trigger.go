@@ -20,6 +20,7 @@ func (d *decision) labeled(in Labeled) {
 	ours := d.seeLabeled(in)
 	t, known, ok := d.p.Trigger(in.Label)
 	if !ok {
+		d.held(in)
 		return
 	}
 	cause, why := d.whyNot(in, before, t, known, ours)
@@ -43,6 +44,23 @@ func (d *decision) labeled(in Labeled) {
 	d.item.Answered, d.item.Pull.Answered = without(d.item.Answered, in.Label), without(d.item.Pull.Answered, in.Label)
 	d.approve(in, t)
 	d.request(t, in.Sender, in.intent(d.item.repository(), d.item.Issue), d.reviewsUntil(t, in.At))
+}
+
+// held stops a run that has not begun when its issue gets a label with which nothing starts.
+func (d *decision) held(in Labeled) {
+	cause := ""
+	switch {
+	case !d.item.active() || d.item.Run.begun() || in.Pull != nil || in.Stray || !has(d.item.Labels, in.Label):
+	case same(in.Label, d.p.Labels.Blocked):
+		cause = reason.Blocked
+	case same(in.Label, d.p.Labels.NeedInput):
+		cause = reason.NeedInput
+	}
+	if cause == "" {
+		return
+	}
+	d.audit(actor(in.Sender), "run.held", cause, "by label %s", in.Label)
+	d.stop(Cancelled, cause, fmt.Sprintf("The issue got %s while the run waited for its place. Remove that label when the way is free.", code(in.Label)))
 }
 
 // seeLabeled stores what the event says besides the label; it reports whether the label is on the issue or on the
