@@ -31,8 +31,9 @@ const (
 	tellFor = 10 * time.Second
 	// answerIn is when a callback is answered at the latest: Slack's three seconds, less the network's time.
 	answerIn = 2 * time.Second
-	// pause is before an HTTP approver that gave up is asked again.
-	pause = time.Minute
+	// firstPause and lastPause are before an HTTP approver that gave up is asked again: as long as people have been asked,
+	// so that one which gives up at once is asked less and less often.
+	firstPause, lastPause = time.Minute, 10 * time.Minute
 )
 
 // redelivers are the channels that send a callback again when it is answered 503.
@@ -146,6 +147,7 @@ func (h *handler) gaveUp(ctx context.Context, cb chat.Callback) (reply, error) {
 	again := events.ApprovalUnanswered{RequestID: v.RequestID, ApprovalTarget: events.ApprovalTarget{Channel: v.By.Channel, Target: cb.Ref.Chat}, Attempt: cb.Ref.Message}
 	_, err = h.db.Emit(ctx, store.Cause{Source: events.Source(function) + "/" + v.By.Channel, ID: v.ID}, t.Request.Correlation(),
 		func(_ context.Context, tx *store.Tx) (events.Decision, error) {
+			pause := min(max(tx.Now().Sub(t.Told), firstPause), lastPause)
 			return events.Decision{Emit: []events.Draft{events.At(tx.Now().Add(pause), again)}}, nil
 		})
 	return reply{outcome: cb.Why}, err

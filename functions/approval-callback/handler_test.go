@@ -280,15 +280,24 @@ func TestACommentIsAboutWhatIsShownThere(t *testing.T) {
 	}
 }
 
-// An approver that gives up is asked again, a little later and once, while the request is open.
+// An approver that gives up is asked again, a little later and once; later and later, should it do so each time.
 func TestAnApproverThatGivesUpIsAskedAgain(t *testing.T) {
 	f := setup(t)
-	if _, err := f.fake.GiveUp(t.Context(), f.fake.Posts(fakechat.Approver)[0]); err != nil {
-		t.Fatal(err)
+	for n, told := range []time.Duration{0, 3 * time.Minute, time.Hour} {
+		f.ticket.Told = f.db.Now().Add(-told)
+		f.save()
+		if _, err := f.channels[approval.HTTP].Post(t.Context(), "desk", f.ticket.Message()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.fake.GiveUp(t.Context(), f.fake.Posts(fakechat.Approver)[n+1]); err != nil {
+			t.Fatal(err)
+		}
 	}
-	due := f.sql.Lines(`SELECT convert_from(data, 'UTF8')::jsonb ->> 'target' FROM events WHERE type = $1`, events.ApprovalUnanswered{}.EventType())
-	if diff := cmp.Diff([]string{"desk"}, due); diff != "" || len(f.sent) != 0 {
-		t.Errorf("sent %v (-want +got):\n%s", f.sent, diff)
+	due := f.sql.Lines(`
+		SELECT concat_ws(' ', convert_from(data, 'UTF8')::jsonb ->> 'target', floor(extract(epoch FROM not_before - stored_at) / 60))
+		FROM events WHERE type = $1 ORDER BY seq`, events.ApprovalUnanswered{}.EventType())
+	if diff := cmp.Diff([]string{"desk 1", "desk 3", "desk 10"}, due); diff != "" || len(f.sent) != 0 {
+		t.Errorf("sent %v, in minutes (-want +got):\n%s", f.sent, diff)
 	}
 	if got := f.votes(); len(got) != 0 {
 		t.Errorf("votes %q", got)

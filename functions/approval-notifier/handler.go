@@ -128,7 +128,10 @@ func (h *handler) show(ctx context.Context, c events.ApprovalChanged, at events.
 		err := fmt.Errorf("%s is not connected: set its variables at approval-notifier, with a chat, or name another channel in the policy", at.Channel)
 		return []events.Draft{undeliverable(m, at, reason.NotConnected, err)}, nil
 	}
-	shown, votes, err := h.bring(ctx, channel, c, at)
+	attempt, shown, votes, err := h.bring(ctx, channel, c, at)
+	if err == nil && at.Channel == approval.HTTP {
+		err = h.askAgainLater(ctx, m.RequestID, at, attempt)
+	}
 	var later *chat.Later
 	no, refused := chat.AsRefused(err)
 	switch {
@@ -149,73 +152,30 @@ func (h *handler) show(ctx context.Context, c events.ApprovalChanged, at events.
 	return append(votes, events.Now(events.ApprovalDelivered{RequestID: m.RequestID, Version: m.Version, ApprovalTarget: at})), nil
 }
 
-// bring brings a place's message to the event's version, and sends the reminder if there is one. It reports whether
-// that version is what is shown, and returns the vote of an approver that decided at once.
-func (h *handler) bring(ctx context.Context, channel chat.Channel, c events.ApprovalChanged, at events.ApprovalTarget) (shown bool, votes []events.Draft, err error) {
+// bring brings a place's message to the event's version, and sends the reminder if there is one. It returns the message
+// that is there, whether it shows that version, and the vote of an approver that decided at once.
+func (h *handler) bring(ctx context.Context, channel chat.Channel, c events.ApprovalChanged, at events.ApprovalTarget) (
+	message string, shown bool, votes []events.Draft, err error) {
 	held, err := h.db.ChatMessage(ctx, c.Message.RequestID, at)
 	if err != nil {
-		return false, nil, err
+		return "", false, nil, err
 	}
 	defer func() { err = errors.Join(err, held.Close(ctx)) }()
 	p := &place{ChatMessage: held, channel: channel, at: at}
 	known := held.Ref != nil
 	switch {
 	case held.Version > c.Message.Version:
-		return false, nil, nil
+		return "", false, nil, nil
 	case held.Version < c.Message.Version:
 		if err := p.write(ctx, c.Message); err != nil {
-			return false, p.votes, err
+			return "", false, p.votes, err
 		}
 	}
 	if r := c.Reminder; r != nil && known && r.Number > held.Reminded {
 		err = p.remind(ctx, c.Message, *r)
 	}
-	return true, p.votes, err
-}
-
-// unanswered asks an approver once more that gave up, while the request is open. What it gave up on must be the newest
-// that it was asked: a reminder may have asked again since.
-func (h *handler) unanswered(ctx context.Context, e event.Event, u events.ApprovalUnanswered) ([]event.Event, error) {
-	return h.db.Act(ctx, e, "messages/"+u.RequestID, func(ctx context.Context) (events.Decision, error) {
-		t, err := h.db.Ticket(ctx, u.RequestID)
-		channel := h.channels[u.Channel]
-		if err != nil || t.State != approval.Open || channel == nil {
-			return events.Decision{}, err
-		}
-		ctx, cancel := context.WithTimeout(ctx, actFor)
-		defer cancel()
-		emit, err := h.postAgain(ctx, channel, t.Message(), u)
-		var later *chat.Later
-		no, refused := chat.AsRefused(err)
-		switch {
-		case errors.As(err, &later):
-			err = events.RetryAt(h.db.Now().Add(later.After), err)
-		case refused:
-			emit, err = append(emit, undeliverable(t.Message(), u.ApprovalTarget, no.Reason, err)), nil
-		}
-		return events.Decision{Emit: emit}, err
-	})
-}
-
-func (h *handler) postAgain(ctx context.Context, channel chat.Channel, m events.ApprovalMessage, u events.ApprovalUnanswered) (votes []events.Draft, err error) {
-	held, err := h.db.ChatMessage(ctx, u.RequestID, u.ApprovalTarget)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, held.Close(ctx)) }()
-	p := &place{ChatMessage: held, channel: channel, at: u.ApprovalTarget}
-	if held.Ref == nil {
-		return nil, nil
-	}
-	if at, err := p.ref(); err != nil || at.Message != u.Attempt {
-		return nil, err
-	}
-	posted, err := channel.Post(ctx, u.Target, m)
-	if err != nil {
-		return nil, err
-	}
-	err = p.posted(ctx, posted, max(held.Version, m.Version))
-	return p.votes, err
+	ref, also := p.ref()
+	return ref.Message, true, p.votes, errors.Join(err, also)
 }
 
 // A place is one message being brought up to date.

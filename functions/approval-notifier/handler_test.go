@@ -325,37 +325,3 @@ func TestARefusalIsToldOnGitHub(t *testing.T) {
 		f.sql.Do(`DELETE FROM events WHERE type = $1`, events.GitHubChangeRequested{}.EventType())
 	}
 }
-
-// What an approver gave up on is asked again, under another id and once; not what is decided, or was asked again since.
-func TestAnApproverThatGaveUp(t *testing.T) {
-	f := setup(t)
-	desk := events.ApprovalTarget{Channel: approval.HTTP, Target: "desk"}
-	f.hear("first", changed(1, approval.Open, desk), 0)
-	first := f.fake.Posts(fakechat.Approver)
-	if len(first) != 1 {
-		t.Fatalf("asked %d times", len(first))
-	}
-	gaveUp := events.ApprovalUnanswered{RequestID: requestID, ApprovalTarget: desk, Attempt: first[0].ID}
-	ticket := func(state approval.State) {
-		t.Helper()
-		text, err := json.Marshal(approval.Ticket{
-			Request: approval.Request{RunRef: ref, ID: requestID, Digest: strings.Repeat("0", 64), Kind: events.KindApproval, Action: "tool:secret_sync", Title: "Write it"}, State: state,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.sql.Do(`UPDATE approvals SET ticket = $2 WHERE id = $1`, requestID, text)
-	}
-	ticket(approval.Denied)
-	f.hear("late", gaveUp, 0)
-	if n := len(f.fake.Posts(fakechat.Approver)); n != 1 {
-		t.Errorf("decided, and asked %d times", n)
-	}
-	ticket(approval.Open)
-	for _, id := range []string{"gave up", "gave up", "the same of another event"} {
-		f.hear(id, gaveUp, 0)
-	}
-	if n := len(f.fake.Posts(fakechat.Approver)); n != 2 {
-		t.Errorf("asked %d times", n)
-	}
-}

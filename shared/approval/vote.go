@@ -172,6 +172,16 @@ func fits(r Request, v Vote) bool {
 	return false
 }
 
+// WaitsFor reports whether an HTTP approver's vote may still decide: the terms name it, and it has not voted.
+func (t Ticket) WaitsFor(approver string) bool {
+	named := slices.Contains(t.Terms.Who.Approvers, approver)
+	for _, step := range t.Terms.Ladder[:min(t.Level, len(t.Terms.Ladder))] {
+		named = named || slices.Contains(step.Who.Approvers, approver)
+	}
+	voted := slices.ContainsFunc(t.Votes, func(c Cast) bool { return c.Who == approverPrefix+approver })
+	return t.State == Open && named && !voted
+}
+
 // approverPrefix tells an HTTP approver from a login.
 const approverPrefix = HTTP + ":"
 

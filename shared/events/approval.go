@@ -235,8 +235,9 @@ type ApprovalUndeliverable struct {
 // EventSubject is the request's id.
 func (a ApprovalUndeliverable) EventSubject() string { return a.RequestID }
 
-// ApprovalUnanswered says that an HTTP approver is through with a request without a decision, so it is to be asked
-// again while the request is open. It comes due a little later: one that gives up at once is not asked without a pause.
+// ApprovalUnanswered says that an HTTP approver has given up on a request, or has said nothing about it for long, so it
+// is to be asked again while the request is open. It comes due later: one that gives up at once is not asked without a
+// pause.
 type ApprovalUnanswered struct {
 	RequestID string `json:"requestId"`
 	ApprovalTarget
