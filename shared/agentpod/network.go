@@ -12,8 +12,8 @@ import (
 // linkLocal holds the metadata service of most clouds, 169.254.169.254.
 var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
-// private are the ranges of nodes, pods, Services and other machines of the owner, and of the cloud below them. An agent
-// must not reach them.
+// private are the ranges of nodes, pods, Services and other machines of the owner, and of the cloud below them. An
+// agent must not reach them.
 // https://www.iana.org/assignments/iana-ipv4-special-registry and -ipv6-special-registry
 var private = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"),

@@ -32,8 +32,9 @@ var (
 	ErrDeleted  = errors.New("the branch was deleted on the server")
 )
 
-// Push puts the commit on the server's branch, if that has not moved since the work began: in an earlier pod, it may be,
-// whose work was restored on what the branch was then. If it has, the commit is redone once on top of it. It returns the commit that the branch is at. Errors are ErrConflict, ErrDeleted, *Refused, those of Open, or
+// Push puts the commit on the server's branch, if that has not moved since the work began: in an earlier pod, it may
+// be, whose work was restored on what the branch was then. If it has, the commit is redone once on top of it. It
+// returns the commit that the branch is at. Errors are ErrConflict, ErrDeleted, *Refused, those of Open, or
 // temporary.
 func (r *Repository) Push(ctx context.Context, baseBranch, commit string) (string, error) {
 	err := errMoved
