@@ -44,6 +44,7 @@ type handler struct {
 	bodies *serve.Bodies
 	send   func(context.Context, ...event.Event) error
 	later  func(context.Context, func(context.Context)) // does it after the answer
+	within time.Duration                                // a callback is answered: answerIn, more in tests
 	notes  notes
 }
 
@@ -84,7 +85,7 @@ func (h *handler) callback(name string, channel chat.Channel) http.HandlerFunc {
 			h.refuse(w, r, name, start, err)
 			return
 		}
-		ctx, cancel := context.WithDeadline(r.Context(), start.Add(answerIn))
+		ctx, cancel := context.WithDeadline(r.Context(), start.Add(h.within))
 		defer cancel()
 		said, err := h.act(ctx, channel, cb)
 		if err != nil && redelivers[name] {

@@ -34,7 +34,7 @@ var ref = events.RunRef{RunID: runID, Project: "demo", Repository: "acme/demo", 
 // A fixture is a request that is shown in the fake chats, and the function that they call. ann is linked and may
 // decide, bob is linked and may not, eve is linked to nobody.
 type fixture struct {
-	*testing.T
+	testing.TB
 	fake     *fakechat.Server
 	wire     wire // between the chats and the function
 	channels map[string]chat.Channel
@@ -49,9 +49,9 @@ type fixture struct {
 	sent []event.Event
 }
 
-func setup(t *testing.T) *fixture {
+func setup(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{T: t}
+	f := &fixture{TB: t}
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.server.Handler().ServeHTTP(w, r) }))
 	t.Cleanup(web.Close)
 	var err error
@@ -79,7 +79,10 @@ func setup(t *testing.T) *fixture {
 	f.sql = pgtest.Open(t, f.url)
 	f.ask()
 	f.server = serve.New(function, "")
-	f.handler = &handler{db: f.db, bodies: serve.NewBodies(largeBodies), send: f.send, later: func(ctx context.Context, do func(context.Context)) { do(context.WithoutCancel(ctx)) }}
+	f.handler = &handler{
+		db: f.db, bodies: serve.NewBodies(largeBodies), send: f.send, within: time.Minute,
+		later: func(ctx context.Context, do func(context.Context)) { do(context.WithoutCancel(ctx)) },
+	}
 	f.handler.routes(f.server, f.channels)
 	f.fake.CallTo(web.URL)
 	return f

@@ -146,6 +146,7 @@ func nested(depth int) string { return strings.Repeat("[", depth) + strings.Repe
 // TestBadInput: each bad input is refused, or counts for nothing, on every channel: who sent it is told why, where the
 // channel can tell them, and the audit has it.
 func TestBadInput(t *testing.T) {
+	log := logged(t)
 	f := setup(t)
 	gate, err := store.Open(t.Context(), "approval-gate", f.url)
 	if err != nil {
@@ -177,6 +178,7 @@ func TestBadInput(t *testing.T) {
 	if diff := cmp.Diff(string(file), got.String()+rest); diff != "" {
 		t.Errorf("testdata/bad_input.txt (-want +got):\n%s\nthe table is\n%s", diff, got)
 	}
+	f.keepsNoSecret(log.String())
 }
 
 // A reply or a form that is older than it may be is not taken, and its author learns it: their words are lost.

@@ -67,7 +67,7 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 		return err
 	}
 	s.OnStop(db.Close)
-	h := &handler{db: db, bodies: serve.NewBodies(largeBodies), send: s.Send, later: s.Go}
+	h := &handler{db: db, bodies: serve.NewBodies(largeBodies), send: s.Send, later: s.Go, within: answerIn}
 	h.routes(s, channels)
 	s.SendDue(db.Due)
 	return nil

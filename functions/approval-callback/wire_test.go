@@ -32,6 +32,7 @@ type wire struct {
 	last           letter // as it was sent
 	status         int    // that the last one was answered with
 	said           string
+	answers        []string // all that was said
 }
 
 // A letter is a callback.
@@ -76,6 +77,7 @@ func (w *wire) send(ctx context.Context, l letter) (*http.Response, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last, w.status, w.said = l, res.StatusCode, string(said)
+	w.answers = append(w.answers, w.said)
 	return res, err
 }
 

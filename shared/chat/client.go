@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -114,7 +115,35 @@ func send(ctx context.Context, client *http.Client, method, address string, head
 	if err != nil {
 		return answer{}, fmt.Errorf("reading the answer: %w", withoutAddress(err))
 	}
-	return answer{res.StatusCode, res.Header, said}, nil
+	return answer{res.StatusCode, res.Header, withoutSecrets(said, address, header, body)}, nil
+}
+
+// botToken is Telegram's, in an address.
+var botToken = regexp.MustCompile(`/bot([^/]+)/`)
+
+// withoutSecrets takes out of an answer what it repeats of the secrets in the call: words of an answer get into errors,
+// which are logged and kept.
+func withoutSecrets(said []byte, address string, header http.Header, body []byte) []byte {
+	secrets := sealed.FindAll(body, -1)
+	if token := botToken.FindStringSubmatch(address); token != nil {
+		secrets = append(secrets, []byte(token[1]))
+	}
+	r := http.Request{Header: header}
+	if _, password, basic := r.BasicAuth(); basic {
+		secrets = append(secrets, []byte(password))
+	}
+	if _, credential, given := strings.Cut(header.Get("Authorization"), " "); given {
+		secrets = append(secrets, []byte(credential))
+	}
+	if signature := header.Get(HeaderSignature); signature != "" {
+		secrets = append(secrets, []byte(signature))
+	}
+	for _, secret := range secrets {
+		if len(secret) > 0 {
+			said = bytes.ReplaceAll(said, secret, []byte("[secret]"))
+		}
+	}
+	return said
 }
 
 // withoutAddress drops the URL from net/http's errors.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/google/uuid"
 
@@ -82,6 +83,9 @@ func (t tag) bytes() []byte {
 }
 
 var errUnknownTag = errors.New("what was clicked is none of our buttons, or of a secret that is no longer in use")
+
+// sealed is the form of what seal writes.
+var sealed = regexp.MustCompile(`[A-Za-z0-9_-]{48}`)
 
 // seal writes a tag as 48 characters that fit everywhere: of base64url, Telegram takes 64 bytes. The MAC is under the
 // first key; it holds for one channel, and with what the tag is bound to, such as the person who may use it.

@@ -96,10 +96,7 @@ func (c *Telegram) readClick(u telegramUpdate, now time.Time) Callback {
 	return cb
 }
 
-var (
-	linkCommand = regexp.MustCompile(`^/(?:start|link)(?:@\w+)?\s+([A-Za-z0-9_-]{4,64})\s*$`)
-	sealed      = regexp.MustCompile(`[A-Za-z0-9_-]{48}`)
-)
+var linkCommand = regexp.MustCompile(`^/(?:start|link)(?:@\w+)?\s+([A-Za-z0-9_-]{4,64})\s*$`)
 
 func (c *Telegram) readMessage(m telegramMessage, now time.Time) Callback {
 	cb := Callback{Kind: Nothing, Why: "not_for_us", Ref: Ref{Chat: m.place(), Message: strconv.FormatInt(m.ID, 10)}}
