@@ -30,7 +30,7 @@ func (w *world) agentRuns(t *testing.T, repo string) corev1.Pod {
 	t.Cleanup(func() { w.model.Behave(model.Behaviour{}) })
 	begun := time.Now()
 	var pod corev1.Pod
-	until(t, 4*time.Minute, func(ctx context.Context) (string, error) {
+	until(t, labelTime, func(ctx context.Context) (string, error) {
 		pods, err := w.agentPods(ctx, repo)
 		running := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning })
 		if err != nil || running < 0 {

@@ -72,7 +72,7 @@ func (w *world) endsBadly(t *testing.T, repo, warning, reason, words string) {
 	issue := w.newIssue(t, repo, stack.IssueTitle, "")
 	begun := time.Now()
 	w.label(t, repo, issue)
-	until(t, 5*time.Minute, func(context.Context) (string, error) {
+	until(t, labelTime, func(context.Context) (string, error) {
 		for _, c := range w.github.Comments(repo, issue) {
 			if strings.Contains(c.Body, words) {
 				return "", nil

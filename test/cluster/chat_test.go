@@ -120,7 +120,7 @@ func TestAnApprovalWaitsWithoutAnyPod(t *testing.T) {
 	it.atZero(t)
 	line := it.timeline(t, repo)
 	it.label(t, repo, issue)
-	until(t, 5*time.Minute, func(ctx context.Context) (string, error) {
+	until(t, labelTime, func(ctx context.Context) (string, error) {
 		var waits bool
 		err := it.db.QueryRow(ctx, `SELECT state = 'waiting' AND job_over FROM runs WHERE repository = $1`, repo).Scan(&waits)
 		if !waits || len(it.shown(fakechat.Telegram)) == 0 || len(it.shown(fakechat.Slack)) == 0 {

@@ -169,7 +169,7 @@ func (w *world) hold(t *testing.T, function string) (release func()) {
 // awaitHeld waits until somebody waits for the lock.
 func (w *world) awaitHeld(t *testing.T) {
 	t.Helper()
-	until(t, 2*time.Minute, func(ctx context.Context) (string, error) {
+	until(t, labelTime, func(ctx context.Context) (string, error) {
 		var n int
 		err := w.db.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'`).Scan(&n)
 		if n == 0 {
@@ -178,6 +178,10 @@ func (w *world) awaitHeld(t *testing.T) {
 		return "", err
 	})
 }
+
+// labelTime is how long something may take that follows from a label. GitHub waits ten seconds for a webhook to be taken,
+// which a function that starts on a busy machine may miss; what was not taken is fetched five minutes later.
+const labelTime = 10 * time.Minute
 
 func (w *world) label(t *testing.T, repo string, issue int) {
 	t.Helper()
@@ -190,7 +194,7 @@ func (w *world) label(t *testing.T, repo string, issue int) {
 func (w *world) finished(t *testing.T, repo string, issue int, state, reason string) {
 	t.Helper()
 	type end struct{ State, Reason string }
-	until(t, 8*time.Minute, func(ctx context.Context) (string, error) {
+	until(t, labelTime, func(ctx context.Context) (string, error) {
 		var got end
 		var message string
 		err := w.db.QueryRow(ctx, `SELECT state, reason, message FROM runs WHERE repository = $1 AND issue = $2 ORDER BY created_at DESC LIMIT 1`,
