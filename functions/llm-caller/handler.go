@@ -177,7 +177,7 @@ func (c *call) check() error {
 		}
 	}
 	c.asked = asked
-	c.body.data, err = asked.Sealed(c.endpoint, c.body.data)
+	c.body.data, err = asked.Sealed(c.endpoint, c.body.data, strings.HasSuffix(c.h.base.Hostname(), "api.openai.com")) // eu.api.openai.com, too
 	return err
 }
 

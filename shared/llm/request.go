@@ -27,8 +27,7 @@ type Request struct {
 	Files        int64    // pictures, documents and sounds inside the body
 	Text         int64    // bytes of the body without those of files inside
 
-	options struct{ present, start, end int64 } // where the value of stream_options stands
-	store   struct{ present, start, end int64 } // where the value of store stands
+	options, store member // stream_options and store
 }
 
 // Inspect reads the body without decoding it into memory. Its error is the client's mistake and says where it is.
@@ -77,7 +76,7 @@ func null(f *field) bool { return f.Kind == 'l' && string(f.Token) == "null" }
 func (i *inspection) parameter(f *field) {
 	switch string(f.Path) {
 	case "stream_options":
-		i.options.present, i.options.start, i.options.end = 1, f.Start, f.End
+		i.options = member{true, f.Start, f.End}
 		if f.Kind != '{' && !null(f) {
 			i.wrong(`"stream_options" is not an object`)
 		}
@@ -85,7 +84,7 @@ func (i *inspection) parameter(f *field) {
 	case "stream_options.include_usage":
 		i.once("stream_options.include_usage")
 	case "store":
-		i.store.present, i.store.start, i.store.end = 1, f.Start, f.End
+		i.store = member{true, f.Start, f.End}
 	}
 	if null(f) {
 		return
@@ -128,28 +127,40 @@ func searchModel(name string) bool {
 // Sealed returns the body, which Inspect read as r, changed so that OpenAI does not store it and reports the usage at
 // the end:
 // https://platform.openai.com/docs/api-reference/responses/create#responses-create-store and
-// https://platform.openai.com/docs/api-reference/chat/create#chat-create-stream_options. The client of a streamed chat completion
-// then gets one chunk more than it asked for, one without choices. A body that needs no change is returned as it is;
-// body is never written to.
-func (r Request) Sealed(endpoint Endpoint, body []byte) ([]byte, error) {
-	switch {
-	case endpoint == Chat && r.Stream && !r.IncludeUsage:
-		return r.withUsage(body)
-	case endpoint == Responses && r.store.present == 0:
-		return first(body, `"store":false,`), nil
-	case endpoint == Responses:
-		return splice(body, int(r.store.start), int(r.store.end), []byte("false")), nil
+// https://platform.openai.com/docs/api-reference/chat/create#chat-create-stream_options. Accounts of OpenAI may store
+// chat completions by default (https://developers.openai.com/api/docs/guides/migrate-to-responses); other servers may
+// not know the parameter, so there it is only for one that openAI says to be it. The client of a streamed chat
+// completion then gets one chunk more than it asked for, one without choices. A body that needs no change is returned
+// as it is; body is never written to.
+func (r Request) Sealed(endpoint Endpoint, body []byte, openAI bool) ([]byte, error) {
+	store := func() {
+		if endpoint == Responses || openAI {
+			body = r.store.put(body, "store", []byte("false"))
+		}
+	}
+	if r.store.start > r.options.start { // an earlier change would move it
+		store()
+	}
+	if endpoint == Chat && r.Stream && !r.IncludeUsage {
+		options, err := r.withUsage(body)
+		if err != nil {
+			return nil, err
+		}
+		body = r.options.put(body, "stream_options", options)
+	}
+	if r.store.start <= r.options.start {
+		store()
 	}
 	return body, nil
 }
 
+// withUsage is the value of stream_options that asks for the usage as well.
 func (r Request) withUsage(body []byte) ([]byte, error) {
-	if r.options.present == 0 {
-		return first(body, `"stream_options":{"include_usage":true},`), nil
-	}
 	options := map[string]json.RawMessage{}
-	if err := json.Unmarshal(body[r.options.start:r.options.end], &options); err != nil {
-		return nil, fmt.Errorf("reading stream_options: %w", err)
+	if r.options.present {
+		if err := json.Unmarshal(body[r.options.start:r.options.end], &options); err != nil {
+			return nil, fmt.Errorf("reading stream_options: %w", err)
+		}
 	}
 	if options == nil { // it was null
 		options = map[string]json.RawMessage{}
@@ -159,13 +170,22 @@ func (r Request) withUsage(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing stream_options: %w", err)
 	}
-	return splice(body, int(r.options.start), int(r.options.end), changed), nil
+	return changed, nil
 }
 
-// first is body with a member inserted before all others.
-func first(body []byte, member string) []byte {
+// member is where the value of one of the body's members stands, if it has that member.
+type member struct {
+	present    bool
+	start, end int64
+}
+
+// put is body with the member's value, which comes before all others if it is a new one.
+func (m member) put(body []byte, name string, value []byte) []byte {
+	if m.present {
+		return splice(body, int(m.start), int(m.end), value)
+	}
 	open := bytes.IndexByte(body, '{') + 1
-	return splice(body, open, open, []byte(member))
+	return splice(body, open, open, fmt.Appendf(nil, "%q:%s,", name, value))
 }
 
 // splice is body with the bytes from start to end replaced; body itself where that changes nothing.

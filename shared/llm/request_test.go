@@ -82,7 +82,7 @@ func TestSealed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := r.Sealed(Chat, []byte(body))
+		got, err := r.Sealed(Chat, []byte(body), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,8 +106,27 @@ func TestNothingIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := r.Sealed(Responses, []byte(body)); err != nil || string(got) != want {
+		if got, err := r.Sealed(Responses, []byte(body), false); err != nil || string(got) != want {
 			t.Errorf("%s: got %s, %v, want %s", body, got, err, want)
+		}
+	}
+	const usage = `"stream_options":{"include_usage":true}`
+	for body, want := range map[string]string{
+		`{"model":"m"}`: `{"store":false,"model":"m"}`,
+		`{"stream":true,"store": null ,"stream_options":null,"model":"m"}`: `{"stream":true,"store": false ,` + usage + `,"model":"m"}`,
+		`{"stream":true,"stream_options":null,"store":null,"model":"m"}`:   `{"stream":true,` + usage + `,"store":false,"model":"m"}`,
+		`{"stream":true,"store":null,"model":"m"}`:                         `{` + usage + `,"stream":true,"store":false,"model":"m"}`,
+		`{"stream":true,"stream_options":null,"model":"m"}`:                `{"store":false,"stream":true,` + usage + `,"model":"m"}`,
+	} {
+		r, err := Inspect(Chat, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Sealed(Chat, []byte(body), true); err != nil || string(got) != want {
+			t.Errorf("%s: got %s, %v, want %s", body, got, err, want)
+		}
+		if got, err := r.Sealed(Chat, []byte(body), false); err != nil || strings.Contains(string(got), `"store":false`) {
+			t.Errorf("%s for another server: got %s, %v", body, got, err)
 		}
 	}
 }
@@ -132,7 +151,7 @@ func FuzzInspect(f *testing.F) {
 				t.Fatalf("%s: model %q, want %q", body, r.Model, before["model"])
 			}
 		}
-		changed, err := r.Sealed(Chat, body)
+		changed, err := r.Sealed(Chat, body, true)
 		if err != nil {
 			t.Fatalf("%s: %v", body, err)
 		}
@@ -144,8 +163,13 @@ func FuzzInspect(f *testing.F) {
 		if err != nil || again.Stream != again.IncludeUsage && again.Stream {
 			t.Fatalf("%s became %s: %+v, %v", body, changed, again, err)
 		}
-		delete(before, "stream_options")
-		delete(after, "stream_options")
+		if after["store"] != false {
+			t.Fatalf("%s became %s, which is stored", body, changed)
+		}
+		for _, name := range []string{"stream_options", "store"} {
+			delete(before, name)
+			delete(after, name)
+		}
 		if diff := cmp.Diff(before, after); diff != "" {
 			t.Fatalf("%s became %s:\n%s", body, changed, diff)
 		}
