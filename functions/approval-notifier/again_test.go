@@ -142,8 +142,8 @@ func TestAnApproverThatGaveUp(t *testing.T) {
 	}
 }
 
-// An approver that fails at once, whatever its status, was not asked: the event comes again, and after some time another
-// place stands in.
+// An approver that fails at once, whatever its status, was not asked: the event comes again, and after some time
+// another place stands in.
 func TestAnApproverThatFailsAtOnce(t *testing.T) {
 	f := setup(t)
 	f.ticket(func(*approval.Ticket) {})
