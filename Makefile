@@ -114,6 +114,8 @@ OVERLAY           ?=
 # Flags for ko besides ko.yaml, say KO_FLAGS="--platform linux/amd64"
 KO_FLAGS          ?=
 GITHUB_REPOSITORY ?=
+# With OVERLAY=chats: CHATS="10.1.2.3/32:8065 mattermost:8065"
+CHATS             ?=
 # The images that `make agent-image` and `make postgres-image` pushed last, or yours.
 AGENT_BASE        ?= $(shell cat $(BIN)/agent-base 2>/dev/null)
 POSTGRES_IMAGE    ?= $(shell cat $(BIN)/postgres 2>/dev/null)
@@ -123,7 +125,7 @@ CLUSTER_HOME      ?= $(HOME)/.cache/codexk8s-cluster
 QUERY             ?=
 LOGIN             ?=
 comma             := ,
-export QUERY LOGIN OVERLAY KO_FLAGS AGENT_BASE GITHUB_REPOSITORY POSTGRES_IMAGE
+export QUERY LOGIN OVERLAY KO_FLAGS AGENT_BASE GITHUB_REPOSITORY CHATS POSTGRES_IMAGE
 
 $(BIN)/crane: test/tools.mod
 	go build $(TOOLS_MOD) -o $@ github.com/google/go-containerregistry/cmd/crane

@@ -1,12 +1,16 @@
 package manifests_test
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/yaml"
 )
 
@@ -101,5 +105,54 @@ func TestOverlaysAreStrict(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestChatsOnOtherPorts: the overlay opens each address of CHATS on its port, for the two functions that talk to chats,
+// and nothing without CHATS.
+func TestChatsOnOtherPorts(t *testing.T) {
+	base := loadFiles(t, "config/overlays/chats/*.yaml").policies["egress-chats"].Spec
+	talk := []string{"approval-callback", "approval-notifier"}
+	if diff := cmp.Diff(talk, base.PodSelector.MatchExpressions[0].Values); diff != "" || len(base.Egress) > 0 {
+		t.Errorf("who it is for (-want +got), and what it opens by itself: %s %v", diff, base.Egress)
+	}
+	const where = "10.1.2.3/32:8065 mattermost:8065 fd00::1/128:8443"
+	compose := exec.CommandContext(t.Context(), filepath.Join(root, "config/overlays/compose"))
+	compose.Env = append(os.Environ(), "OVERLAY=github-source chats", "GITHUB_REPOSITORY=acme/shop", "CHATS="+where)
+	out, err := compose.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all struct {
+		Patches []struct {
+			Target struct{ Name string }
+			Patch  string
+		}
+	}
+	if err := yaml.Unmarshal(out, &all); err != nil || len(all.Patches) != 3 {
+		t.Fatalf("%d patches, %v:\n%s", len(all.Patches), err, out)
+	}
+	var got []string
+	var steps []struct {
+		Op, Path string
+		Value    networkingv1.NetworkPolicyEgressRule
+	}
+	if err := yaml.UnmarshalStrict([]byte(all.Patches[2].Patch), &steps); err != nil || all.Patches[2].Target.Name != "egress-chats" {
+		t.Fatalf("the patch of %s: %v\n%s", all.Patches[2].Target.Name, err, out)
+	}
+	for _, s := range steps {
+		peer, at := s.Value.To[0], ""
+		if peer.IPBlock != nil {
+			at = peer.IPBlock.CIDR
+		} else {
+			at = peer.NamespaceSelector.MatchLabels["kubernetes.io/metadata.name"]
+		}
+		got = append(got, fmt.Sprintf("%s:%s", at, s.Value.Ports[0].Port))
+		if s.Op != "add" || s.Path != "/spec/egress/-" || len(s.Value.To) != 1 || len(s.Value.Ports) != 1 {
+			t.Errorf("%+v", s)
+		}
+	}
+	if diff := cmp.Diff(strings.Fields(where), got); diff != "" {
+		t.Errorf("what is opened (-want +got):\n%s", diff)
 	}
 }

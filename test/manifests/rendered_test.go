@@ -56,6 +56,11 @@ func TestRenderedOverlays(t *testing.T) {
 			}
 		},
 		"kafka full-env": class("Kafka"),
+		"chats": func(t *testing.T, m tree) {
+			if got := m.policies["egress-chats"].Spec.Egress; len(got) != 2 || got[0].To[0].IPBlock == nil || got[1].To[0].NamespaceSelector == nil {
+				t.Errorf("chats are let out to %+v", got)
+			}
+		},
 	} {
 		t.Run(overlay, func(t *testing.T) {
 			t.Parallel()
@@ -107,7 +112,7 @@ func sandboxes(t *testing.T, m tree) {
 func render(t *testing.T, overlay string) []byte {
 	t.Helper()
 	compose := exec.Command(filepath.Join(root, "config/overlays/compose"))
-	compose.Env = append(os.Environ(), "OVERLAY="+overlay, "GITHUB_REPOSITORY=acme/shop", "POSTGRES_IMAGE=")
+	compose.Env = append(os.Environ(), "OVERLAY="+overlay, "GITHUB_REPOSITORY=acme/shop", "CHATS=10.1.2.3/32:8065 mattermost:8065", "POSTGRES_IMAGE=")
 	composed, err := compose.Output()
 	if err != nil {
 		t.Fatal(err)

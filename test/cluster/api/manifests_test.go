@@ -34,7 +34,7 @@ func TestEveryManifestIsAccepted(t *testing.T) {
 			if overlay == "try-volume" {
 				choice = "try try-volume" // changes the other one
 			}
-			cmd := exec.Command("make", "-s", "render", "OVERLAY="+choice, "GITHUB_REPOSITORY=acme/demo")
+			cmd := exec.Command("make", "-s", "render", "OVERLAY="+choice, "GITHUB_REPOSITORY=acme/demo", "CHATS=10.1.2.3/32:8065")
 			cmd.Dir = root
 			rendered, err := cmd.Output()
 			if err != nil {
