@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -123,62 +124,75 @@ func (h *handler) agentStopRequested(ctx context.Context, e event.Event, r event
 	})
 }
 
-// environmentExpired removes the run's namespace, if nothing speaks against it.
+// environmentExpired removes the run's namespace, if nothing speaks against it, and the database that goes with it.
 func (h *handler) environmentExpired(ctx context.Context, e event.Event, r events.EnvironmentExpired) ([]event.Event, error) {
 	return h.once(ctx, e, r.RunRef, func(ctx context.Context) (events.Decision, error) {
-		gone := said(r.RunRef, "", events.EnvironmentRemoved(r))
-		ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, gvr.Namespaces, "", r.Namespace)
-		if err != nil {
-			return events.Decision{}, err
-		}
-		if ns == nil || ns.DeletionTimestamp != nil {
-			return gone, nil
-		}
-		jobs, err := kube.List[batchv1.Job](ctx, h.cluster, gvr.Jobs, r.Namespace, "")
-		if err != nil {
-			return events.Decision{}, err
-		}
-		sandbox, err := h.sandbox(ctx, r.Namespace)
-		if err != nil {
-			return events.Decision{}, err
-		}
-		if sandbox != nil {
-			jobs = append(jobs, *sandbox)
-		}
-		var refusal *agentpod.Refusal
-		if errors.As(agentpod.Removable(ns, jobs, h.db.Now()), &refusal) {
-			if refusal.Reason == "active_run" {
-				if err := h.awaitEnd(ctx, jobs); err != nil {
-					return events.Decision{}, err
-				}
-			}
-			kept := skipped(r.RunRef, "environment.kept", refusal.Reason, refusal.Message)
-			// Nobody else will ask again.
-			switch expires, _ := agentpod.Expiry(ns); {
-			case refusal.Reason == "active_run":
-				kept.Emit = []events.Draft{events.At(h.db.Now().Add(keepAway), r)}
-			case refusal.Reason == "not_expired" && agentpod.BelongsTo(ns, r.RunID):
-				// The time was set for a run that uses all its time; this one ended sooner.
-				// A later run that renewed the lease has a timer of its own.
-				kept.Emit = []events.Draft{events.At(expires, r)}
-			}
-			return kept, nil
-		}
-		// The lease is as long as the run's work may take; how long it waits for people nobody knew. At its end it has a
-		// timer of its own.
 		active, err := h.db.BesideActive(ctx, r.RunID)
 		if err != nil {
 			return events.Decision{}, err
 		}
+		kept, err := h.removeNamespace(ctx, r, active)
+		if err != nil || kept != nil {
+			return *cmp.Or(kept, &events.Decision{}), err
+		}
+		gone := said(r.RunRef, "", events.EnvironmentRemoved(r))
 		if active {
-			return skipped(r.RunRef, "environment.kept", "active_run", "a run of the issue goes on in it, or waits"), nil
+			return gone, nil
 		}
-		// This fails if its lease was renewed since it was read.
-		if err := h.cluster.DeleteUnchanged(ctx, gvr.Namespaces, ns, metav1.DeletePropagationBackground); err != nil {
-			return events.Decision{}, err
+		err = h.dropDatabase(ctx, r.Namespace)
+		var refusal *agentpod.Refusal
+		if errors.As(err, &refusal) {
+			left := skipped(r.RunRef, "database.left", refusal.Reason, refusal.Message)
+			gone.Audit, err = append(gone.Audit, left.Audit...), nil
 		}
-		return gone, nil
+		return gone, err
 	})
+}
+
+// removeNamespace deletes an expired namespace, or says why it is kept: a run of the issue may be active in it.
+func (h *handler) removeNamespace(ctx context.Context, r events.EnvironmentExpired, active bool) (kept *events.Decision, err error) {
+	ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, gvr.Namespaces, "", r.Namespace)
+	if err != nil || ns == nil || ns.DeletionTimestamp != nil {
+		return nil, err
+	}
+	jobs, err := kube.List[batchv1.Job](ctx, h.cluster, gvr.Jobs, r.Namespace, "")
+	if err != nil {
+		return nil, err
+	}
+	sandbox, err := h.sandbox(ctx, r.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	if sandbox != nil {
+		jobs = append(jobs, *sandbox)
+	}
+	var refusal *agentpod.Refusal
+	if errors.As(agentpod.Removable(ns, jobs, h.db.Now()), &refusal) {
+		if refusal.Reason == "active_run" {
+			if err := h.awaitEnd(ctx, jobs); err != nil {
+				return nil, err
+			}
+		}
+		kept := skipped(r.RunRef, "environment.kept", refusal.Reason, refusal.Message)
+		// Nobody else will ask again.
+		switch expires, _ := agentpod.Expiry(ns); {
+		case refusal.Reason == "active_run":
+			kept.Emit = []events.Draft{events.At(h.db.Now().Add(keepAway), r)}
+		case refusal.Reason == "not_expired" && agentpod.BelongsTo(ns, r.RunID):
+			// The time was set for a run that uses all its time; this one ended sooner.
+			// A later run that renewed the lease has a timer of its own.
+			kept.Emit = []events.Draft{events.At(expires, r)}
+		}
+		return &kept, nil
+	}
+	// The lease is as long as the run's work may take; how long it waits for people nobody knew. At its end it has a
+	// timer of its own.
+	if active {
+		kept := skipped(r.RunRef, "environment.kept", "active_run", "a run of the issue goes on in it, or waits")
+		return &kept, nil
+	}
+	// This fails if its lease was renewed since it was read.
+	return nil, h.cluster.DeleteUnchanged(ctx, gvr.Namespaces, ns, metav1.DeletePropagationBackground)
 }
 
 const actor = "function:agent-launcher"

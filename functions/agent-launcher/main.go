@@ -4,8 +4,9 @@
 //	agent.requested       namespace → everything else at once →        agent.started, or agent.failed
 //	                      the project's services, if any → Job       agent.delayed, while the former Job is being removed
 //	agent.stop.requested  mark the Job as stopped by us → delete it
-//	environment.expired   guards → delete the namespace                environment.removed
-//	tool.approved         the namespace, if it is gone → the Secret    tool.executed
+//	environment.expired   guards → delete namespace and database       environment.removed
+//	tool.approved         the namespace, if it is gone → the Secret,   tool.executed
+//	                      or a database and its Secret
 //
 // It acts first and then records (store.Act), so an act may be repeated: names come from the run, "already exists" and
 // "not found" are success when the object is the run's. What Kubernetes will never accept becomes agent.failed with

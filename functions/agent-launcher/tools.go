@@ -23,7 +23,10 @@ import (
 // outage is an error, and the event comes again. Other tools are other functions'.
 func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.ToolApproved) ([]event.Event, error) {
 	return h.once(ctx, e, t.RunRef, func(ctx context.Context) (events.Decision, error) {
-		if t.Tool != tool.SecretSync {
+		do := map[string]func(context.Context, events.ToolApproved) (string, error){
+			tool.SecretSync: h.syncSecret, tool.DatabaseLifecycle: h.keepDatabase,
+		}[t.Tool]
+		if do == nil {
 			return events.Decision{}, nil
 		}
 		known, err := h.db.RunStatus(ctx, t.RunID)
@@ -33,7 +36,7 @@ func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.Tool
 		if known.State == "" || !known.Finished.IsZero() {
 			return t.Executed(actor, "run_is_over", "The run was over before it was done."), nil
 		}
-		result, err := h.syncSecret(ctx, t)
+		result, err := do(ctx, t)
 		var refusal *agentpod.Refusal
 		var delay *agentpod.Delay
 		switch {
@@ -56,10 +59,11 @@ func (h *handler) syncSecret(ctx context.Context, t events.ToolApproved) (string
 	if err := tool.Read(t.Arguments, &s); err != nil {
 		return "", &agentpod.Refusal{Reason: reason.InvalidRequest, Message: err.Error()}
 	}
-	if err := h.home(ctx, t); err != nil {
+	r := agentpod.Home(t)
+	if err := h.home(ctx, r); err != nil {
 		return "", err
 	}
-	secret := agentpod.Secret(agentpod.Home(t), s.Name, tool.SecretKey, random())
+	secret := agentpod.Secret(r, s.Name, map[string]string{tool.SecretKey: random()})
 	if s.Rotate {
 		return fmt.Sprintf("The Secret %s has a new random value under the key %s.", s.Name, tool.SecretKey), h.put(ctx, secret)
 	}
@@ -73,19 +77,22 @@ func (h *handler) syncSecret(ctx context.Context, t events.ToolApproved) (string
 // remake makes again what tools have made for the run, for its next Job: its namespace may be a new one. What is there
 // stays as it is.
 func (h *handler) remake(ctx context.Context, r events.AgentRequested) error {
-	if r.Attempt == 0 {
-		return nil
+	if err := h.remakeDatabase(ctx, r); err != nil || r.Attempt == 0 {
+		return err
 	}
 	made, err := h.db.Made(ctx, r.RunID)
 	if err != nil {
 		return err
 	}
 	for _, c := range made {
+		if c.Tool != tool.SecretSync {
+			continue
+		}
 		var s tool.SecretRequest
 		if err := tool.Read(c.Arguments, &s); err != nil {
 			return fmt.Errorf("call %s of run %s: %w", c.ID, r.RunID, err)
 		}
-		secret := agentpod.Secret(r, s.Name, tool.SecretKey, random())
+		secret := agentpod.Secret(r, s.Name, map[string]string{tool.SecretKey: random()})
 		if err := h.cluster.Create(ctx, secret.Resource, secret.Value); err != nil && !apierrors.IsAlreadyExists(err) {
 			return err
 		}
@@ -101,8 +108,7 @@ func random() string {
 }
 
 // home makes the run's namespace, if it is gone since the run waits.
-func (h *handler) home(ctx context.Context, t events.ToolApproved) error {
-	r := agentpod.Home(t)
+func (h *handler) home(ctx context.Context, r events.AgentRequested) error {
 	o, err := agentpod.Namespace(r)
 	if err != nil {
 		return err
@@ -110,17 +116,17 @@ func (h *handler) home(ctx context.Context, t events.ToolApproved) error {
 	if err = h.cluster.Create(ctx, o.Resource, o.Value); !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, gvr.Namespaces, "", t.Namespace)
+	ns, err := kube.Get[corev1.Namespace](ctx, h.cluster, gvr.Namespaces, "", r.Namespace)
 	switch {
 	case err != nil:
 		return err
 	case ns == nil:
-		return h.soon("namespace %s is gone again", t.Namespace)
+		return h.soon("namespace %s is gone again", r.Namespace)
 	case ns.DeletionTimestamp != nil:
 		if err := agentpod.Departing(ns, h.cluster.Now()); err != nil {
 			return err
 		}
-		return h.soon("namespace %s is being removed", t.Namespace)
+		return h.soon("namespace %s is being removed", r.Namespace)
 	}
 	return agentpod.Reusable(ns, r)
 }

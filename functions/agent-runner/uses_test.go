@@ -57,7 +57,7 @@ func TestTheBuiltinEngineCallsEveryTool(t *testing.T) {
 	arguments := map[string]string{
 		tool.Ask: `{"question":"Which?"}`, tool.RequestApproval: `{"action":"drop","justification":"x"}`, tool.StatusReport: `{"text":"x"}`, tool.RunHistory: `{}`,
 		tool.LabelsList: `{}`, tool.LabelsAdd: `{"labels":["bug"]}`, tool.LabelsRemove: `{"labels":["bug"]}`, tool.LabelsTransition: `{"from":"a","to":"b"}`,
-		tool.SecretSync: `{"name":"key"}`,
+		tool.SecretSync: `{"name":"key"}`, tool.DatabaseLifecycle: `{"action":"create"}`,
 	}
 	for _, name := range tool.Names() {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,10 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
+// DatabasesNamespace is where the Secrets are that let the platform into the projects' Postgres servers. Only
+// agent-launcher reads them.
+const DatabasesNamespace = "codexk8s-databases"
+
 // Home is what the tool's event says of the run, as the request for a Job says it.
 func Home(t events.ToolApproved) events.AgentRequested {
 	return events.AgentRequested{
@@ -30,10 +34,14 @@ func Namespace(r events.AgentRequested) (Object, error) {
 }
 
 // Secret is one that an agent wanted to have in its namespace. Nothing of ours reads it.
-func Secret(r events.AgentRequested, name, key, value string) Object {
+func Secret(r events.AgentRequested, name string, values map[string]string) Object {
+	data := map[string][]byte{}
+	for key, value := range values {
+		data[key] = []byte(value)
+	}
 	o := Object{gvr.Secrets, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: r.Namespace, Labels: labelsOf(r), Annotations: annotationsOf(r)},
-		Type:       corev1.SecretTypeOpaque, Data: map[string][]byte{key: []byte(value)},
+		Type:       corev1.SecretTypeOpaque, Data: data,
 	}}
 	setKind(o)
 	return o

@@ -183,6 +183,9 @@ func (c *checker) settings(s Settings, path ...any) {
 	if f := s.ServicesFile; f != "" && (!fs.ValidPath(f) || f == "." || strings.Contains(f, "..")) {
 		bad("servicesFile", "servicesFile %q: want a file's path in the repository, such as deploy/services.yaml", f)
 	}
+	if s.Database != "" && !objectName.MatchString(s.Database) {
+		bad("database", "database %q: want the name of a Secret in the namespace codexk8s-databases, such as shop", s.Database)
+	}
 	if h := s.HiddenText; h != "" && h != MarkHidden && h != DropHidden {
 		bad("hiddenText", "hiddenText %q: want mark or drop", h)
 	}

@@ -43,6 +43,7 @@ func TestABadFileIsRefusedWithItsLines(t *testing.T) {
 		"projects:\n  - id: a\n    settings: {sandbox: docker}":                                    `line 3: sandbox "docker": want agent-sandbox, or leave it out for a Job`,
 		"projects:\n  - id: a\n    settings: {engine: magic,\n      keep: soon}":                   `line 3: engine "magic": want codex or builtin; line 4: keep "soon": want a duration such as 24h`,
 		"projects:\n  - id: a\n    settings: {hiddenText: show}":                                   `line 3: hiddenText "show": want mark or drop`,
+		"projects:\n  - id: a\n    settings: {database: ../x}":                                     `line 3: database "../x": want the name of a Secret in the namespace codexk8s-databases, such as shop`,
 		"projects:\n  - id: a\n    settings: {hostedTools: [mcp]}":                                 `line 3: hostedTools: "mcp" is not offered: want web_search or web_search_preview`,
 		"projects:\n  - id: a\n    settings: {modes: {dev: all},\n      servicesFile: /etc/x}":     `line 3: mode "all" of role dev: want full-env or code-only; line 4: servicesFile "/etc/x": want a file's path in the repository, such as deploy/services.yaml`,
 		"projects:\n  - id: a\n    members: {bob: reader, bob@7: admin}":                           `line 3: login "bob" is in line 3 already`,

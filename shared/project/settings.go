@@ -29,6 +29,10 @@ type Settings struct {
 
 	HiddenText string `yaml:"hiddenText" json:"hiddenText,omitempty"` // of issues and reviews, what GitHub does not show: MarkHidden or DropHidden for the agent; "" = MarkHidden
 
+	// Database names the Secret, in the namespace of such, that lets the platform into the Postgres where runs may have
+	// databases; "" = they may have none.
+	Database string `yaml:"database" json:"database,omitempty"`
+
 	// Approvals has rules that take precedence over the process's.
 	Approvals *approval.Policy `yaml:"approvals" json:"approvals,omitempty"`
 

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/project"
+	"codexk8s.dev/shared/tool"
 )
 
 func TestDefaultProcessIsValid(t *testing.T) {
@@ -286,5 +288,10 @@ func TestWhatARunMayDoIsFixed(t *testing.T) {
 		Tools: []string{"ask", "request_approval", "status_report", "run_history", "labels_list", "labels_add", "labels_remove", "labels_transition", "secret_sync"},
 		Free:  []string{"labels_add", "labels_remove", "labels_transition"}}, item.Run.Grant); diff != "" || len(p.Hash) != 64 {
 		t.Errorf("process %q (-want +got):\n%s", p.Hash, diff)
+	}
+	// Databases are for projects that name a server.
+	names, free := p.tools(p.Stages[0], project.Settings{Database: "shop"})
+	if !slices.Contains(names, tool.DatabaseLifecycle) || slices.Contains(free, tool.DatabaseLifecycle) {
+		t.Errorf("with a server for databases: %v, free %v", names, free)
 	}
 }

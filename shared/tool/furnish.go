@@ -32,6 +32,7 @@ var furnishing = []Tool{
 			` + why + `}}`),
 		call: secretSync,
 	},
+	databases,
 }
 
 func secretSync(run Run, arguments json.RawMessage) (Outcome, error) {
@@ -45,7 +46,7 @@ func secretSync(run Run, arguments json.RawMessage) (Outcome, error) {
 	switch {
 	case !secretName.MatchString(a.Name):
 		return Outcome{}, fmt.Errorf("name: %q is no name like session-key: lower-case letters, digits and inner hyphens, at most 50", a.Name)
-	case a.Name == runSecret:
+	case a.Name == runSecret || a.Name == DatabaseSecret:
 		return Outcome{}, fmt.Errorf("name: %q is the platform's own, take another one", a.Name)
 	}
 	title := fmt.Sprintf("Make a random value and keep it as the Secret %q beside the agent", a.Name)

@@ -30,15 +30,16 @@ import (
 
 // The names of the tools.
 const (
-	Ask              = "ask"
-	RequestApproval  = "request_approval"
-	StatusReport     = "status_report"
-	RunHistory       = "run_history"
-	LabelsList       = "labels_list"
-	LabelsAdd        = "labels_add"
-	LabelsRemove     = "labels_remove"
-	LabelsTransition = "labels_transition"
-	SecretSync       = "secret_sync"
+	Ask               = "ask"
+	RequestApproval   = "request_approval"
+	StatusReport      = "status_report"
+	RunHistory        = "run_history"
+	LabelsList        = "labels_list"
+	LabelsAdd         = "labels_add"
+	LabelsRemove      = "labels_remove"
+	LabelsTransition  = "labels_transition"
+	SecretSync        = "secret_sync"
+	DatabaseLifecycle = "database_lifecycle"
 )
 
 // A Tool is something that an agent may call.

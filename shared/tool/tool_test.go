@@ -1,6 +1,7 @@
 package tool_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -49,6 +50,16 @@ func TestWhatACallLeadsTo(t *testing.T) {
 	if o, err := call(t, "status_report", `{"text":" testing \n now "}`); err != nil || o.Progress != "testing now" {
 		t.Errorf("progress %q, %v", o.Progress, err)
 	}
+	for action, free := range map[string]bool{"create": false, "describe": true, "delete": false} {
+		o, err := call(t, "database_lifecycle", `{"action":"`+action+`","justification":"The tests need one."}`)
+		if err != nil || (o.Do != nil) != free || (o.Ask != nil) == free {
+			t.Errorf("%s a database: %+v, %v", action, o, err)
+			continue
+		}
+		if r := cmp.Or(o.Do, o.Ask); r.Action != "tool:database_lifecycle" || string(r.Arguments) != `{"action":"`+action+`"}` {
+			t.Errorf("%s a database: %+v", action, r)
+		}
+	}
 	if o, err := call(t, "run_history", ``); err != nil || !o.History {
 		t.Errorf("history: %+v, %v", o, err)
 	}
@@ -66,6 +77,12 @@ func TestWhatIsRefused(t *testing.T) {
 		{"request_approval", `{"action":"delete_data"}`, "justification"},
 		{"status_report", `{"text":"` + strings.Repeat("x", tool.MaxProgress+1) + `"}`, "text"},
 		{"run_history", `{"issue":2}`, "issue"},
+		{"secret_sync", `{"name":"database"}`, "platform's own"},
+		{"database_lifecycle", `{}`, "action"},
+		{"database_lifecycle", `{"action":"CREATE"}`, "action"},
+		{"database_lifecycle", `{"action":"create\u0000"}`, "arguments"},
+		{"database_lifecycle", `{"action":"create","action":"delete"}`, "action"},
+		{"database_lifecycle", `{"action":"create","name":"postgres"}`, "name"},
 	} {
 		_, err := call(t, c.name, c.arguments)
 		var refused *tool.Error

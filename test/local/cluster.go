@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/test/local/job"
 	"codexk8s.dev/test/local/kube"
 	"codexk8s.dev/test/local/manifest"
@@ -52,7 +53,7 @@ func (p *Platform) startCluster(binaries map[string]string) error {
 // Options say on top.
 func (p *Platform) fill(store *kube.Store, set *manifest.Set) error {
 	namespace := p.namespace()
-	for _, name := range []string{"default", "kube-system", namespace} {
+	for _, name := range []string{"default", "kube-system", agentpod.DatabasesNamespace, namespace} {
 		if err := ensure(store, kube.Namespaces, "v1", "", name, nil); err != nil {
 			return err
 		}

@@ -24,6 +24,8 @@ import (
 	sourcesv1 "knative.dev/eventing/pkg/apis/sources/v1"
 	servingv1 "knative.dev/serving/pkg/apis/serving/v1"
 	"sigs.k8s.io/yaml"
+
+	"codexk8s.dev/shared/agentpod"
 )
 
 var now = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
@@ -163,8 +165,10 @@ func decode[T any, P interface {
 	if _, twice := into[o.GetName()]; twice {
 		t.Fatalf("%s: two %s named %s", file, reflect.TypeFor[T]().Name(), o.GetName())
 	}
-	namespaced := !strings.HasPrefix(reflect.TypeFor[T]().Name(), "ClusterRole") && reflect.TypeFor[T]() != reflect.TypeFor[corev1.Namespace]()
-	if namespaced && o.GetNamespace() != "codexk8s" {
+	kind := reflect.TypeFor[T]()
+	namespaced := !strings.HasPrefix(kind.Name(), "ClusterRole") && kind != reflect.TypeFor[corev1.Namespace]()
+	right := strings.HasPrefix(kind.Name(), "Role") && o.GetNamespace() == agentpod.DatabasesNamespace
+	if namespaced && o.GetNamespace() != "codexk8s" && !right {
 		t.Errorf("%s: %s is in namespace %q", file, o.GetName(), o.GetNamespace())
 	}
 	into[o.GetName()] = o

@@ -313,7 +313,8 @@ func TestJobsAreLikeEachOther(t *testing.T) {
 	}
 }
 
-// TestRights: agent-launcher holds what it grants, nobody reads Secrets, and no rule has a wildcard.
+// TestRights: agent-launcher holds what it grants, nobody reads Secrets but it those of databases, and no rule has a
+// wildcard.
 func TestRights(t *testing.T) {
 	tree := load(t)
 	roles := tree.clusterRoles
@@ -323,6 +324,14 @@ func TestRights(t *testing.T) {
 	}
 	for name, role := range tree.roles {
 		rules["Role "+name] = role.Rules
+		if role.Namespace != agentpod.DatabasesNamespace {
+			continue
+		}
+		want := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get"}}}
+		if diff := cmp.Diff(want, role.Rules); diff != "" || tree.holders[name] != "agent-launcher" {
+			t.Errorf("%s has in %s (-want +got):\n%s", tree.holders[name], role.Namespace, diff)
+		}
+		delete(rules, "Role "+name)
 	}
 	for name, all := range rules {
 		for _, rule := range all {

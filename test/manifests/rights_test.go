@@ -34,7 +34,7 @@ func TestReadmeNamesEveryRight(t *testing.T) {
 		grant(m.clusterHolders[name], "cluster", role.Rules)
 	}
 	for name, role := range m.roles {
-		grant(m.holders[name], "codexk8s", role.Rules)
+		grant(m.holders[name], role.Namespace, role.Rules)
 	}
 	for dir, k := range kustomizations(t) {
 		if k.Kind != "Component" || len(k.Resources) == 0 {
