@@ -34,6 +34,10 @@ var (
 	ref      = events.RunRef{RunID: runID, Project: "demo", Repository: "acme/demo", RepositoryID: 77, Issue: 1}
 	telegram = events.ApprovalTarget{Channel: approval.Telegram, Target: "-1001"}
 	slack    = events.ApprovalTarget{Channel: approval.Slack, Target: "C1"}
+
+	mattermost  = events.ApprovalTarget{Channel: approval.Mattermost, Target: strings.Repeat("c", 26)}
+	jiraIssue   = events.ApprovalTarget{Channel: approval.Jira, Target: "OPS/Task"}
+	jiraComment = events.ApprovalTarget{Channel: approval.Jira, Target: "OPS-12"}
 )
 
 // A fixture is the fake chats, a request in the database, and the function.
@@ -60,6 +64,7 @@ func setup(t *testing.T) *fixture {
 	t.Cleanup(func() { _ = f.fake.Close() })
 	channels, err := chat.Connect(chat.Settings{
 		Keys: "a-key-of-our-own", TelegramAPI: f.fake.URL() + "/telegram", TelegramToken: fakechat.Token, SlackAPI: f.fake.URL() + "/slack/api", SlackToken: fakechat.Token,
+		MattermostAPI: f.fake.URL() + "/mattermost", MattermostToken: fakechat.Token, JiraAPI: f.fake.URL() + "/jira", JiraEmail: "bot@acme.example", JiraToken: fakechat.Token,
 		Approvers: "desk " + f.fake.URL() + "/approver", ApproverNetworks: "127.0.0.0/8", Callback: "https://codexk8s.example.com", Now: now,
 	})
 	if err != nil {
@@ -149,7 +154,7 @@ func (f *fixture) hear(id string, p events.Payload, age time.Duration) int {
 
 // shown are the messages in the fake chats: channel, edits, whether the outcome stands in it.
 func (f *fixture) shown() (all []string) {
-	for _, channel := range []string{fakechat.Telegram, fakechat.Slack} {
+	for _, channel := range []string{fakechat.Telegram, fakechat.Slack, fakechat.Mattermost, fakechat.Jira} {
 		for _, p := range f.fake.Posts(channel) {
 			all = append(all, fmt.Sprintf("%s %d %t", p.Channel, p.Edits, strings.Contains(p.Text, "Approved by ann.")))
 		}
@@ -195,22 +200,33 @@ func TestInstancesAtOncePostOnce(t *testing.T) {
 	f.want("shown", f.shown(), "telegram 0 false", "slack 0 false")
 }
 
-// Who posts and dies, or does not hear that it has, leaves a message that nobody has recorded. Slack is asked for it.
-// Telegram can't be: there is a second message, which is kept current.
+// Who posts and dies, or does not hear that it has, leaves a message that nobody has recorded. A channel is asked for
+// it. Telegram can't be: there is a second message, which is kept current.
 func TestAMessageThatNobodyRecorded(t *testing.T) {
-	f := setup(t)
-	c := changed(1, approval.Open, telegram, slack)
-	for _, channel := range []string{fakechat.Telegram, fakechat.Slack} {
-		f.fake.Trouble(fakechat.Trouble{Channel: channel, Kind: "mute"})
+	for _, row := range []struct {
+		at          events.ApprovalTarget
+		again, ends []string
+	}{
+		{telegram, []string{"telegram 0 false", "telegram 0 false"}, []string{"telegram 0 false", "telegram 1 true"}},
+		{slack, []string{"slack 1 false"}, []string{"slack 2 true"}},
+		{mattermost, []string{"mattermost 1 false"}, []string{"mattermost 2 true"}},
+		{jiraIssue, []string{"jira 1 false"}, []string{"jira 2 true"}},
+		{jiraComment, []string{"jira 1 false"}, []string{"jira 2 true"}},
+	} {
+		t.Run(row.at.Channel+" "+row.at.Target, func(t *testing.T) {
+			f := setup(t)
+			c := changed(1, approval.Open, row.at)
+			f.fake.Trouble(fakechat.Trouble{Channel: row.at.Channel, Kind: "mute"})
+			if code := f.hear("open", c, 0); code/100 != 5 {
+				t.Errorf("answered %d when nothing is known of the message", code)
+			}
+			f.want("posted, and not recorded", f.shown(), row.at.Channel+" 0 false")
+			f.hear("open", c, 0)
+			f.want("once more", f.shown(), row.again...)
+			f.hear("decided", changed(2, approval.Approved, row.at), 0)
+			f.want("decided", f.shown(), row.ends...)
+		})
 	}
-	if code := f.hear("open", c, 0); code/100 != 5 {
-		t.Errorf("answered %d when nothing is known of the messages", code)
-	}
-	f.want("posted, and not recorded", f.shown(), "telegram 0 false", "slack 0 false")
-	f.hear("open", c, 0)
-	f.want("once more", f.shown(), "telegram 0 false", "telegram 0 false", "slack 1 false")
-	f.hear("decided", changed(2, approval.Approved, telegram, slack), 0)
-	f.want("decided", f.shown(), "telegram 0 false", "telegram 1 true", "slack 2 true")
 }
 
 // An App that may not read its channel's messages posts once more.
@@ -264,7 +280,7 @@ func TestALimitIsWaitedFor(t *testing.T) {
 func TestAPlaceThatRefusesIsTold(t *testing.T) {
 	f := setup(t)
 	f.fake.Trouble(fakechat.Trouble{Channel: fakechat.Telegram, Kind: "kicked", Times: 1})
-	nowhere := events.ApprovalTarget{Channel: approval.Jira, Target: "OPS"}
+	nowhere := events.ApprovalTarget{Channel: "irc", Target: "#ops"}
 	for range 2 {
 		if code := f.hear("e", changed(1, approval.Open, telegram, nowhere), 0); code != http.StatusAccepted {
 			t.Errorf("answered %d", code)
@@ -272,7 +288,7 @@ func TestAPlaceThatRefusesIsTold(t *testing.T) {
 	}
 	got := f.sql.Lines(`SELECT (convert_from(data, 'UTF8')::jsonb ->> 'channel') || ' ' || (convert_from(data, 'UTF8')::jsonb ->> 'reason') FROM events WHERE type = $1 ORDER BY 1`,
 		events.ApprovalUndeliverable{}.EventType())
-	f.want("undeliverable", got, "jira "+reason.NotConnected, "telegram "+reason.BotKicked)
+	f.want("undeliverable", got, "irc "+reason.NotConnected, "telegram "+reason.BotKicked)
 }
 
 // A group that became a supergroup goes on there.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
@@ -43,7 +44,7 @@ func (c *Jira) Post(ctx context.Context, target string, m events.ApprovalMessage
 		var sent struct {
 			ID string `json:"id"`
 		}
-		if err := c.call(ctx, http.MethodPost, "issue/"+target+"/comment", object{"body": jiraDocument(m)}, &sent); err != nil {
+		if err := c.call(ctx, http.MethodPost, "issue/"+target+"/comment", object{"body": jiraDocument(m), "properties": jiraProperties(m)}, &sent); err != nil {
 			return Posted{}, fmt.Errorf("commenting on %s for request %s: %w", target, m.RequestID, err)
 		}
 		return Posted{Ref: Ref{Chat: target, Message: sent.ID}}, nil
@@ -57,10 +58,66 @@ func (c *Jira) Post(ctx context.Context, target string, m events.ApprovalMessage
 	var sent struct {
 		Key string `json:"key"`
 	}
-	if err := c.call(ctx, http.MethodPost, "issue", object{"fields": fields}, &sent); err != nil {
+	if err := c.call(ctx, http.MethodPost, "issue", object{"fields": fields, "properties": jiraProperties(m)}, &sent); err != nil {
 		return Posted{}, fmt.Errorf("making an issue in %s for request %s: %w", project, m.RequestID, err)
 	}
 	return Posted{Ref: Ref{Chat: sent.Key}}, nil
+}
+
+// jiraProperty is by what Find knows our issues and comments; people don't see it.
+// https://developer.atlassian.com/cloud/jira/platform/jira-entity-properties/
+const jiraProperty = "codexk8s"
+
+type jiraShows struct {
+	Request string `json:"request"`
+}
+
+func jiraProperties(m events.ApprovalMessage) []object {
+	return []object{{"key": jiraProperty, "value": jiraShows{m.RequestID}}}
+}
+
+// Find looks for the request among our newest issues of the project, or the issue's newest comments; nil = it is not
+// there. The search may know an issue only seconds after it was made.
+// https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-search/#api-rest-api-3-search-jql-post
+func (c *Jira) Find(ctx context.Context, target string, m events.ApprovalMessage, _ time.Time) (*Ref, error) {
+	var found struct {
+		Issues []struct {
+			Key        string               `json:"key"`
+			Properties map[string]jiraShows `json:"properties"`
+		} `json:"issues"`
+		Comments []struct {
+			ID         string `json:"id"`
+			Properties []struct {
+				Key   string    `json:"key"`
+				Value jiraShows `json:"value"`
+			} `json:"properties"`
+		} `json:"comments"`
+	}
+	var body any
+	path, method := "issue/"+target+"/comment?orderBy=-created&maxResults=100&expand=properties", http.MethodGet
+	if !issueKey.MatchString(target) {
+		project, _, _ := strings.Cut(target, "/")
+		path, method, body = "search/jql", http.MethodPost, object{
+			"jql":    fmt.Sprintf("project = %q AND creator = currentUser() ORDER BY created DESC", project),
+			"fields": []string{"created"}, "properties": []string{jiraProperty}, "maxResults": 50,
+		}
+	}
+	if err := c.call(ctx, method, path, body, &found); err != nil {
+		return nil, fmt.Errorf("looking for request %s in %s: %w", m.RequestID, target, err)
+	}
+	for _, i := range found.Issues {
+		if i.Properties[jiraProperty].Request == m.RequestID {
+			return &Ref{Chat: i.Key}, nil
+		}
+	}
+	for _, comment := range found.Comments {
+		for _, p := range comment.Properties {
+			if p.Key == jiraProperty && p.Value.Request == m.RequestID {
+				return &Ref{Chat: target, Message: comment.ID}, nil
+			}
+		}
+	}
+	return nil, nil
 }
 
 // Edit makes the comment or the issue show the newest version.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -62,6 +63,21 @@ func (c *Mattermost) Edit(ctx context.Context, ref Ref, m events.ApprovalMessage
 	return nil
 }
 
+// Find looks for the post of a request that was written since then; nil = there is none.
+// https://developers.mattermost.com/api-documentation/#/operations/GetPostsForChannel
+func (c *Mattermost) Find(ctx context.Context, target string, m events.ApprovalMessage, since time.Time) (*Ref, error) {
+	found, err := c.call(ctx, http.MethodGet, fmt.Sprintf("channels/%s/posts?since=%d", url.PathEscape(target), since.UnixMilli()), nil)
+	if err != nil {
+		return nil, fmt.Errorf("looking for request %s in channel %s: %w", m.RequestID, target, err)
+	}
+	for _, sent := range found.Posts {
+		if sent.Props.Request == m.RequestID && sent.Deleted == 0 {
+			return &Ref{Chat: target, Message: sent.ID}, nil
+		}
+	}
+	return nil, nil
+}
+
 // Remind answers in the message's thread.
 func (c *Mattermost) Remind(ctx context.Context, ref Ref, m events.ApprovalMessage, text string) (Posted, error) {
 	body := object{"channel_id": ref.Chat, "root_id": ref.Message, "message": codeSpan(oneLine(text, 4000))}
@@ -101,7 +117,7 @@ func dialogOf(user string, ref Ref, until string) string {
 // Tell has nothing to do: the response has said it.
 func (c *Mattermost) Tell(context.Context, Callback, string) error { return nil }
 
-// props are the attachment with the text and the buttons.
+// props are the attachment with the text and the buttons, and what Find knows our posts by.
 func (c *Mattermost) props(m events.ApprovalMessage) (object, error) {
 	t, err := tagOf(m)
 	if err != nil {
@@ -121,7 +137,8 @@ func (c *Mattermost) props(m events.ApprovalMessage) (object, error) {
 			},
 		}
 	}
-	return object{"attachments": []object{{"fallback": l.head + ": " + l.title, "text": mattermostText(l), "actions": actions}}}, nil
+	shown := object{"fallback": l.head + ": " + l.title, "text": mattermostText(l), "actions": actions}
+	return object{"attachments": []object{shown}, "codexk8s_request": m.RequestID}, nil
 }
 
 // mattermostText writes a layout in Markdown. What others wrote stands in code, where Mattermost looks for no mention
@@ -183,9 +200,16 @@ type mattermostAnswer struct {
 	ID      string `json:"id"`
 	Channel string `json:"channel_id"`
 	Message string `json:"message"` // of an error
+	Posts   map[string]struct {
+		ID      string `json:"id"`
+		Deleted int64  `json:"delete_at"`
+		Props   struct {
+			Request string `json:"codexk8s_request"`
+		} `json:"props"`
+	} `json:"posts"` // of a list
 }
 
-func (c *Mattermost) call(ctx context.Context, method, path string, body object) (mattermostAnswer, error) {
+func (c *Mattermost) call(ctx context.Context, method, path string, body any) (mattermostAnswer, error) {
 	address := strings.TrimRight(c.API, "/") + "/api/v4/" + path
 	a, err := call(ctx, c.Client, method, address, http.Header{"Authorization": {"Bearer " + c.Token}}, body)
 	if err != nil {

@@ -92,7 +92,8 @@ type Post struct {
 	Buttons           []Button
 	Edits             int
 	Raw               json.RawMessage // as it came
-	metadata          json.RawMessage // of Slack's messages, which people don't see
+	metadata          json.RawMessage // of Slack's messages, which people don't see; Jira's properties are the like
+	request           string          // in Mattermost's props
 }
 
 // Button is what a person can press.

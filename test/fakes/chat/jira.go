@@ -36,14 +36,72 @@ func (s *Server) jiraRoutes(mux *http.ServeMux) {
 		p.Chat, p.ID = r.PathValue("key"), s.id()
 		return p.takeJira("", in.Body)
 	}))
+	mux.HandleFunc("GET /jira/rest/api/3/issue/{key}/comment", s.jiraFind(func(_ string, r *http.Request) object {
+		comments := []object{}
+		for _, p := range s.posts {
+			if p.Channel == Jira && p.Chat == r.PathValue("key") && p.ID != p.Chat {
+				comments = append(comments, object{"id": p.ID, "properties": p.metadata})
+			}
+		}
+		return object{"comments": comments}
+	}))
+	mux.HandleFunc("POST /jira/rest/api/3/search/jql", s.jiraFind(func(jql string, _ *http.Request) object {
+		project, issues := jiraQuery.FindStringSubmatch(jql), []object{}
+		for _, p := range s.posts {
+			if project != nil && p.Channel == Jira && p.ID == p.Chat && strings.HasPrefix(p.Chat, project[1]+"-") {
+				issues = append(issues, object{"key": p.Chat, "properties": p.properties()})
+			}
+		}
+		return object{"issues": issues}
+	}))
 	mux.HandleFunc("PUT /jira/rest/api/3/issue/{key}/comment/{id}", s.jira(func(in jiraCall, p *Post, _ *http.Request) error {
 		return p.takeJira("", in.Body)
 	}))
 }
 
+// jiraQuery is the one search that is understood.
+var jiraQuery = regexp.MustCompile(`^project = "([A-Z]+)" AND creator = currentUser\(\) ORDER BY created DESC$`)
+
+// properties are those of an issue as a search shows them.
+func (p *Post) properties() object {
+	var all []struct {
+		Key   string
+		Value json.RawMessage
+	}
+	shown := object{}
+	if json.Unmarshal(p.metadata, &all) == nil {
+		for _, one := range all {
+			shown[one.Key] = one.Value
+		}
+	}
+	return shown
+}
+
+// jiraFind answers a question about what is there. The mutex is held.
+func (s *Server) jiraFind(find func(jql string, r *http.Request) object) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var in struct {
+			JQL string `json:"jql"`
+		}
+		_, err := readJSON(r, &in)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_, password, _ := r.BasicAuth()
+		switch t := s.trouble(Jira); {
+		case password != Token || t != nil:
+			answer(w, http.StatusUnauthorized, object{"errorMessages": []string{"Client must be authenticated to access this resource."}})
+		case err != nil:
+			answer(w, http.StatusBadRequest, object{"errorMessages": []string{err.Error()}})
+		default:
+			answer(w, http.StatusOK, find(in.JQL, r))
+		}
+	}
+}
+
 type jiraCall struct {
-	Body   *adfNode `json:"body"`
-	Fields struct {
+	Properties json.RawMessage `json:"properties"`
+	Body       *adfNode        `json:"body"`
+	Fields     struct {
 		Project     struct{ Key string }  `json:"project"`
 		Type        struct{ Name string } `json:"issuetype"`
 		Summary     string                `json:"summary"`
@@ -104,6 +162,7 @@ func (s *Server) jira(take func(jiraCall, *Post, *http.Request) error) http.Hand
 			}
 			p.Raw = raw
 			if created {
+				p.metadata = in.Properties
 				s.posts = append(s.posts, p)
 				answer(w, http.StatusCreated, object{"id": p.ID, "key": p.Chat})
 				return

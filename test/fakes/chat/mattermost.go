@@ -36,6 +36,18 @@ func (s *Server) mattermostRoutes(mux *http.ServeMux) {
 		s.posts = append(s.posts, p)
 		return http.StatusCreated, object{"id": p.ID, "channel_id": p.Chat}
 	}))
+	mux.HandleFunc("GET /mattermost/api/v4/channels/{channel}/posts", s.mattermost(func(s *Server, r *http.Request, _ mattermostCall) (int, object) {
+		if r.FormValue("since") == "" {
+			return mattermostRefusal(400, "api.context.invalid_url_param.app_error", "Invalid or missing since parameter in request URL.")
+		}
+		posts := object{}
+		for _, p := range s.posts {
+			if p.Channel == Mattermost && p.Chat == r.PathValue("channel") {
+				posts[p.ID] = object{"id": p.ID, "channel_id": p.Chat, "root_id": p.ReplyTo, "delete_at": 0, "props": object{"codexk8s_request": p.request}}
+			}
+		}
+		return http.StatusOK, object{"posts": posts}
+	}))
 	mux.HandleFunc("PUT /mattermost/api/v4/posts/{id}/patch", s.mattermost(func(s *Server, r *http.Request, in mattermostCall) (int, object) {
 		p := s.post(Mattermost, "", r.PathValue("id"))
 		if p == nil {
@@ -67,23 +79,12 @@ var mattermostID = regexp.MustCompile(`^[a-z0-9]{26}$`)
 var mattermostAction = regexp.MustCompile(`^[A-Za-z0-9]+$`)
 
 type mattermostCall struct {
-	Channel string `json:"channel_id"`
-	Root    string `json:"root_id"`
-	Message string `json:"message"`
-	Props   struct {
-		Attachments []struct {
-			Text    string `json:"text"`
-			Actions []struct {
-				ID, Type, Name, Style string
-				Integration           struct {
-					URL     string          `json:"url"`
-					Context json.RawMessage `json:"context"`
-				} `json:"integration"`
-			} `json:"actions"`
-		} `json:"attachments"`
-	} `json:"props"`
-	Trigger string `json:"trigger_id"`
-	URL     string `json:"url"`
+	Channel string          `json:"channel_id"`
+	Root    string          `json:"root_id"`
+	Message string          `json:"message"`
+	Props   mattermostProps `json:"props"`
+	Trigger string          `json:"trigger_id"`
+	URL     string          `json:"url"`
 	Dialog  struct {
 		Title, State string
 		Elements     []struct {
@@ -93,6 +94,20 @@ type mattermostCall struct {
 		}
 	} `json:"dialog"`
 	raw json.RawMessage
+}
+
+type mattermostProps struct {
+	Request     string `json:"codexk8s_request"`
+	Attachments []struct {
+		Text    string `json:"text"`
+		Actions []struct {
+			ID, Type, Name, Style string
+			Integration           struct {
+				URL     string          `json:"url"`
+				Context json.RawMessage `json:"context"`
+			} `json:"integration"`
+		} `json:"actions"`
+	} `json:"attachments"`
 }
 
 func mattermostRefusal(status int, id, message string) (int, object) {
@@ -157,7 +172,7 @@ func (p *Post) takeMattermost(in mattermostCall) (int, object) {
 	if err := mattermostMarkdown.Convert([]byte(text), &out); err != nil || strings.TrimSpace(text) == "" {
 		return mattermostRefusal(400, "api.context.invalid_param.app_error", "Invalid message.")
 	}
-	p.Text, p.View, p.Buttons, p.Raw = text, template.HTML(out.String()), buttons, in.raw
+	p.Text, p.View, p.Buttons, p.Raw, p.request = text, template.HTML(out.String()), buttons, in.raw, in.Props.Request
 	return 0, nil
 }
 
