@@ -87,8 +87,9 @@ $(BIN)/govulncheck: test/tools.mod
 
 ISSUES ?= 500
 
-chaos: tools ## the kill test at length: 500 labelled issues while everything dies; ISSUES=…
+chaos: tools ## the kill test at length: 500 labelled issues while everything dies, ISSUES=…; then a death at every step of an approval
 	go test ./test/chaos -v -count=1 -timeout 60m -issues $(ISSUES)
+	go test ./test/chaos -v -count=1 -timeout 4h -run WhateverStep -dying all -stride 1
 
 RELEASE ?= HEAD~1
 

@@ -30,6 +30,7 @@ type world struct {
 	db     *pgxpool.Pool // as the superuser
 	store  *store.DB
 	issues []int
+	asked  int             // questions, see ask
 	wants  map[int]outcome // of issues that should not end as the others
 	seed   uint64
 	chaos  sync.WaitGroup

@@ -59,7 +59,7 @@ func Serve(s *Store, port int) (*Server, error) {
 	v.http = &http.Server{
 		Handler:           http.HandlerFunc(v.serve),
 		ReadHeaderTimeout: time.Minute,
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true},
 		ErrorLog:          log.New(io.Discard, "", 0), // a client that goes away in its handshake needs no line
 	}
 	go func() { _ = v.http.ServeTLS(listener, "", "") }()
