@@ -126,18 +126,42 @@ func (tx *Tx) ShownElsewhere(ctx context.Context, request string, by events.Vote
 }
 
 // ShownIn are the requests that somebody can mean who acted in a chat without a button: the undecided ones, at most
-// two, or if there is none the newest decided one. Digest, if any, is the beginning of the request's; whole wants
-// requests that are all of the chat, not a message in it.
+// two, or if there is none the newest decided one of the last 200 that the chat has shown. Digest, if any, is the
+// beginning of the request's; whole wants requests that are all of the chat, not a message in it.
 func (db *DB) ShownIn(ctx context.Context, channel, chat, digest string, whole bool) ([]string, error) {
 	rows, err := db.pool.Query(ctx, `
-		SELECT a.id, a.decided_at IS NULL
-		FROM chat_messages AS m
-		JOIN approvals AS a ON a.id = m.request
-		WHERE m.channel = $1 AND m.ref ->> 'chat' = $2
-			AND starts_with(a.ticket -> 'request' ->> 'digest', $3)
-			AND (NOT $4 OR m.ref ->> 'message' IS NULL)
-		ORDER BY a.decided_at IS NOT NULL, a.asked_at DESC
-		LIMIT 2
+		(
+			SELECT a.id, true
+			FROM approvals AS a
+			WHERE a.decided_at IS NULL
+				AND EXISTS (
+					SELECT 1
+					FROM chat_messages AS m
+					WHERE m.request = a.id AND m.channel = $1 AND m.ref ->> 'chat' = $2 AND (NOT $4 OR m.ref ->> 'message' IS NULL)
+				)
+				AND starts_with(a.ticket -> 'request' ->> 'digest', $3)
+			ORDER BY a.asked_at DESC
+			LIMIT 2
+		)
+		UNION ALL
+		(
+			SELECT a.id, false
+			FROM (
+				SELECT request
+				FROM chat_messages
+				WHERE channel = $1 AND ref ->> 'chat' = $2 AND (NOT $4 OR ref ->> 'message' IS NULL)
+				ORDER BY changed_at DESC
+				LIMIT 200
+			) AS m
+			CROSS JOIN LATERAL (
+				SELECT id, asked_at
+				FROM approvals
+				WHERE id = m.request AND decided_at IS NOT NULL AND starts_with(ticket -> 'request' ->> 'digest', $3)
+				LIMIT 1
+			) AS a
+			ORDER BY a.asked_at DESC
+			LIMIT 1
+		)
 	`, channel, chat, digest, whole)
 	if err != nil {
 		return nil, fmt.Errorf("looking for what %s shows in %s: %w", channel, chat, err)

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"codexk8s.dev/test/local/pg/pgtest"
 )
 
@@ -70,6 +72,29 @@ func TestNoStatementReadsHistory(t *testing.T) {
 	}
 }
 
+// TestAChatsPastIsNotRead: what somebody may mean who wrote in a chat is found without reading all that the chat has
+// ever shown. The plan alone does not tell, since an index leads there.
+func TestAChatsPastIsNotRead(t *testing.T) {
+	db := pgtest.Open(t, pgtest.New(t))
+	db.Do(longPast)
+	db.Do(`ANALYZE`)
+	all := statements(t)
+	at := slices.IndexFunc(all, func(s statement) bool { return s.where == "DB.ShownIn" })
+	conn, err := db.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	var plan []byte
+	err = conn.QueryRow(t.Context(), "EXPLAIN (ANALYZE, FORMAT JSON) "+all[at].text, pgx.QueryExecModeSimpleProtocol, "slack", "C1", "", false).Scan(&plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := touched(t, plan); n > 2000 {
+		t.Errorf("of a chat with 10,000 requests, 10 of them undecided, %.0f rows are read:\n%s", n, plan)
+	}
+}
+
 // TestGrowingTablesAreKnown: a new table is one that grows, or is listed here as one that does not.
 func TestGrowingTablesAreKnown(t *testing.T) {
 	small := []string{
@@ -87,7 +112,7 @@ func TestGrowingTablesAreKnown(t *testing.T) {
 // A statement is one of the package's, with its constants put in.
 type statement struct{ where, text string }
 
-var sqlVerb = regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s`)
+var sqlVerb = regexp.MustCompile(`^[\s(]*(SELECT|INSERT|UPDATE|DELETE|WITH)\s`)
 
 // statements finds the SQL in the package's source: the longest constant texts that begin with a verb of SQL.
 func statements(t *testing.T) (found []statement) {
@@ -183,28 +208,49 @@ func parameters(statement string) (highest int) {
 // scanned are the tables that a plan reads from end to end.
 func scanned(t *testing.T, plan []byte) (tables []string) {
 	t.Helper()
+	walk(t, plan, func(node map[string]any) {
+		if node["Node Type"] == "Seq Scan" {
+			tables = append(tables, node["Relation Name"].(string))
+		}
+	})
+	return tables
+}
+
+// touched is how many rows the steps of a plan that was carried out have passed on and thrown away.
+func touched(t *testing.T, plan []byte) (rows float64) {
+	t.Helper()
+	walk(t, plan, func(node map[string]any) {
+		loops, _ := node["Actual Loops"].(float64)
+		for _, key := range []string{"Actual Rows", "Rows Removed by Filter"} {
+			n, _ := node[key].(float64)
+			rows += n * loops
+		}
+	})
+	return rows
+}
+
+// walk looks at each object in a plan.
+func walk(t *testing.T, plan []byte, look func(map[string]any)) {
+	t.Helper()
 	var read any
 	if err := json.Unmarshal(plan, &read); err != nil {
 		t.Fatal(err)
 	}
-	var walk func(any)
-	walk = func(n any) {
+	var down func(any)
+	down = func(n any) {
 		switch n := n.(type) {
 		case []any:
 			for _, child := range n {
-				walk(child)
+				down(child)
 			}
 		case map[string]any:
-			if n["Node Type"] == "Seq Scan" {
-				tables = append(tables, n["Relation Name"].(string))
-			}
+			look(n)
 			for _, child := range n {
-				walk(child)
+				down(child)
 			}
 		}
 	}
-	walk(read)
-	return tables
+	down(read)
 }
 
 // longPast gives each growing table 10,000 rows of what is over, and the others a few.
@@ -234,9 +280,9 @@ const longPast = `
 	INSERT INTO llm_calls (id, run_id, model, endpoint, status, started_at, duration_ms) SELECT gen_random_uuid(), id, 'm', 'responses', 200, now(), 1 FROM runs;
 	INSERT INTO github_comments (repository, issue, comment_id) SELECT repository, issue, issue FROM runs;
 	INSERT INTO approvals (id, run_id, state, asked_at, decided_at, ticket)
-	SELECT md5('a' || n)::uuid, md5(n::text)::uuid, CASE WHEN n > 10 THEN 'approved' ELSE 'open' END, now(), CASE WHEN n > 10 THEN now() END, '{}'
+	SELECT md5('a' || n)::uuid, md5(n::text)::uuid, CASE WHEN n > 10 THEN 'approved' ELSE 'open' END, now(), CASE WHEN n > 10 THEN now() END, '{"request": {"digest": "cafe"}}'
 	FROM generate_series(1, 10000) AS n;
-	INSERT INTO chat_messages (request, channel, target, version, ref, changed_at) SELECT id, 'slack', '', 1, '{}', now() FROM approvals;
+	INSERT INTO chat_messages (request, channel, target, version, ref, changed_at) SELECT id, 'slack', '', 1, '{"chat": "C1"}', now() FROM approvals;
 	INSERT INTO audit (actor, action, work_item, run_id, function) SELECT 'a', 'b', 'acme/api#' || issue, id, 'f' FROM runs;
 	WITH seal AS (
 		INSERT INTO audit_seals (rows, seqs, previous, hash, sealed_at)

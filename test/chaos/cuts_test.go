@@ -22,9 +22,9 @@ var mayDie = []string{
 }
 
 var (
-	dying  = flag.String("dying", "approval-callback,approval-notifier,approval-gate", "functions that die at their steps, one at a time; all = each on the way")
+	dying  = flag.String("dying", "approval-notifier,approval-gate", "functions that die at their steps, one at a time; all = each on the way")
 	first  = flag.Int("first", 1, "the first step that is tried")
-	stride = flag.Int("stride", 60, "one of so many steps is tried; 1 = each")
+	stride = flag.Int("stride", 80, "one of so many steps is tried; 1 = each")
 )
 
 // TestAnApprovalWhateverStepIsTheLast plays a question's way through the platform again and again:
@@ -78,9 +78,8 @@ func gated(t *testing.T, functions []string) (*world, map[string]*gate) {
 	if err := server.CreateDatabase(t.Context(), "codexk8s"); err != nil {
 		t.Fatal(err)
 	}
-	var w *world
 	gates, kubeconfigs := map[string]*gate{}, t.TempDir()
-	w = start(t, 0, 1, func(o *local.Options) {
+	w := start(t, 0, 1, func(o *local.Options) {
 		o.Database.URL = server.URL("codexk8s")
 		for _, name := range functions {
 			g := &gate{}
@@ -100,7 +99,7 @@ func gated(t *testing.T, functions []string) (*world, map[string]*gate) {
 				}
 			}
 			env["DATABASE_URL"] = g.throughURL(t, postgres, o.Database.URL)
-			env["K_SINK"] = "http://" + g.through(t, plainHTTP, func() string { return w.stack.Platform.Broker().Address() }) + "/codexk8s/default"
+			env["K_SINK"] = "http://" + g.through(t, plainHTTP, g.brokerAddress) + "/codexk8s/default"
 			if slices.Contains(inKubernetes, name) {
 				env["KUBECONFIG"], env["DISABLE_HTTP2"] = filepath.Join(kubeconfigs, name), "true"
 			}
@@ -112,7 +111,7 @@ func gated(t *testing.T, functions []string) (*world, map[string]*gate) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.kill = func() { service.Kill() }
+		g.guard(func() { service.Kill() }, w.stack.Platform.Broker().Address())
 		if slices.Contains(inKubernetes, name) {
 			w.kubeconfig(t, name, filepath.Join(kubeconfigs, name), g)
 		}

@@ -12,11 +12,24 @@ import (
 // says to one of them until it waits for the answer. At the step that is wanted the function dies, before the server
 // hears of it or once the server has answered, which the function does not hear.
 type gate struct {
-	kill func()
+	mu     sync.Mutex
+	kill   func()
+	broker string // host:port; "" = not known yet
+	steps  int    // since wait
+	die    cut
+}
 
-	mu    sync.Mutex
-	steps int // since wait
-	die   cut
+// guard says whose gate it is.
+func (g *gate) guard(kill func(), broker string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.kill, g.broker = kill, broker
+}
+
+func (g *gate) brokerAddress() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.broker
 }
 
 // A cut is where a function dies; the zero cut is nowhere.
