@@ -21,7 +21,7 @@ func FuzzJira(f *testing.F)       { fuzz(f, approval.Jira) }
 func FuzzApprover(f *testing.F)   { fuzz(f, approval.HTTP) }
 
 // fuzz sends bodies twice. Signed by the channel nothing of them makes the function fail, and a vote is about what was
-// asked. Signed by somebody else they are refused, and are no vote. The seeds are all that people can do in the channel.
+// asked. Signed by somebody else they are refused, and are no vote. The seeds are all that people can do in a channel.
 func fuzz(f *testing.F, channel string) {
 	fx := setup(f)
 	stranger := fx.stranger()

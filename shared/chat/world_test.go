@@ -54,9 +54,12 @@ var keys = webhook.Secrets{[]byte("our own key"), []byte("the key before")}
 // now is the clock of the fakes and of Read.
 var now = time.Date(2026, 5, 4, 12, 30, 0, 0, time.UTC)
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { t.Helper(); return newWorldOf(t, fakechat.Options{}) }
+
+func newWorldOf(t *testing.T, o fakechat.Options) *world {
 	t.Helper()
-	fake, err := fakechat.New(fakechat.Options{Now: func() time.Time { return now }})
+	o.Now = func() time.Time { return now }
+	fake, err := fakechat.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

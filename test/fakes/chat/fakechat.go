@@ -51,6 +51,7 @@ type Options struct {
 	Callback string   // base URL to which callbacks go, with /telegram, /slack, /jira behind it
 	Secret   string   // by which all of them sign; "" = "fake-secret"
 	People   []Person // who clicks; nil = ann, bob and eve
+	Scopes   []string // that Slack's App was granted; nil = all
 	Now      func() time.Time
 	Client   *http.Client // for callbacks; nil = one with five seconds of patience
 }

@@ -6,16 +6,19 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// The fake Slack: channels whose id begins with C or D, people with U. https://docs.slack.dev/reference/methods
+// The fake Slack: public channels whose id begins with C, private ones with G, direct messages with D, people with U.
+// https://docs.slack.dev/reference/methods
 
 func (s *Server) slackRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /slack/api/{method}", func(w http.ResponseWriter, r *http.Request) {
@@ -87,10 +90,30 @@ type slackCall struct {
 	} `json:"view"`
 }
 
+// scope is what a call needs of the App, "" = nothing. https://docs.slack.dev/reference/scopes
+func (in slackCall) scope(method string) string {
+	switch method {
+	case "chat.postMessage", "chat.update":
+		return "chat:write"
+	case "conversations.history":
+		return map[string]string{"C": "channels:history", "G": "groups:history", "D": "im:history"}[in.Channel[:min(len(in.Channel), 1)]]
+	}
+	return ""
+}
+
+func (s *Server) granted(scope string) bool {
+	return scope == "" || s.o.Scopes == nil || slices.Contains(s.o.Scopes, scope)
+}
+
+var slackChannel = regexp.MustCompile(`^[CGD]`)
+
 // slack answers one call. The mutex is held.
 func (s *Server) slack(method string, in slackCall, raw json.RawMessage) object {
 	refuse := func(code string, why ...string) object {
 		return object{"ok": false, "error": code, "response_metadata": object{"messages": why}}
+	}
+	if scope := in.scope(method); !s.granted(scope) {
+		return object{"ok": false, "error": "missing_scope", "needed": scope, "provided": strings.Join(s.o.Scopes, ",")}
 	}
 	switch method {
 	case "views.open":
@@ -121,7 +144,7 @@ func (s *Server) slack(method string, in slackCall, raw json.RawMessage) object 
 		switch {
 		case strings.HasPrefix(in.Channel, "U"):
 			p.Chat = "D" + in.Channel[1:]
-		case !strings.HasPrefix(in.Channel, "C") && !strings.HasPrefix(in.Channel, "D"):
+		case !slackChannel.MatchString(in.Channel):
 			return refuse("channel_not_found")
 		}
 		if in.Thread != "" && s.post(Slack, p.Chat, in.Thread) == nil {
@@ -136,7 +159,7 @@ func (s *Server) slack(method string, in slackCall, raw json.RawMessage) object 
 
 // slackHistory lists a channel's messages, the newest first, without those in threads.
 func (s *Server) slackHistory(in slackCall, refuse func(string, ...string) object) object {
-	if !strings.HasPrefix(in.Channel, "C") && !strings.HasPrefix(in.Channel, "D") {
+	if !slackChannel.MatchString(in.Channel) {
 		return refuse("channel_not_found")
 	}
 	oldest, _ := strconv.ParseFloat(in.Oldest, 64)
@@ -203,6 +226,9 @@ func (s *Server) slackFill(ctx context.Context, f Form, text string, who Person)
 }
 
 func (s *Server) slackLink(ctx context.Context, code string, who Person) (Result, error) {
+	if !s.granted("commands") {
+		return Result{}, errors.New("slack: the App has no commands")
+	}
 	return s.slackCallback(ctx, who, url.Values{
 		"command": {"/codexk8s"}, "text": {"link " + code}, "user_id": {"U" + strconv.FormatInt(who.ID, 10)}, "user_name": {who.Name},
 		"channel_id": {"D" + strconv.FormatInt(who.ID, 10)}, "team_id": {"T1"}, "trigger_id": {"none"},
