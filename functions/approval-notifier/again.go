@@ -14,7 +14,8 @@ import (
 
 // An HTTP approver calls back once. If that was lost, or if it has forgotten what it was asked, nothing says so, and
 // the run would wait for nobody. So it is asked anew while its answer is waited for: after firstWait, and then each
-// time after as long as people have been asked, lastWait at most. Each attempt has one such timer, however often it is set.
+// time after as long as people have been asked, lastWait at most. Each attempt has one such timer, however
+// often it is set.
 const (
 	firstWait = time.Hour
 	lastWait  = 24 * time.Hour

@@ -179,8 +179,8 @@ func (w *world) awaitHeld(t *testing.T) {
 	})
 }
 
-// labelTime is how long something may take that follows from a label. GitHub waits ten seconds for a webhook to be taken,
-// which a function that starts on a busy machine may miss; what was not taken is fetched five minutes later.
+// labelTime is how long something may take that follows from a label. GitHub waits ten seconds for a webhook to be
+// taken, which a function that starts on a busy machine may miss; what was not taken is fetched five minutes later.
 const labelTime = 10 * time.Minute
 
 func (w *world) label(t *testing.T, repo string, issue int) {

@@ -141,8 +141,8 @@ func TestChatsOnOtherPorts(t *testing.T) {
 		t.Fatalf("the patch of %s: %v\n%s", all.Patches[2].Target.Name, err, out)
 	}
 	for _, s := range steps {
-		peer, at := s.Value.To[0], ""
-		if peer.IPBlock != nil {
+		var at string
+		if peer := s.Value.To[0]; peer.IPBlock != nil {
 			at = peer.IPBlock.CIDR
 		} else {
 			at = peer.NamespaceSelector.MatchLabels["kubernetes.io/metadata.name"]
