@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -47,6 +49,9 @@ func (h *handler) keepDatabase(ctx context.Context, t events.ToolApproved) (stri
 		if err := h.home(ctx, r); err != nil {
 			return "", err
 		}
+		if err := h.put(ctx, agentpod.DatabasePolicy(r, nil, 0)); err != nil {
+			return "", err
+		}
 		// We may write Secrets, and not delete them.
 		return "The database is deleted, and the Secret " + tool.DatabaseSecret + " is empty.", h.put(ctx, agentpod.Secret(r, tool.DatabaseSecret, nil))
 	}
@@ -81,6 +86,9 @@ func (h *handler) furnishDatabase(ctx context.Context, r events.AgentRequested, 
 		return false, err
 	}
 	defer func() { err = errors.Join(err, s.Close(ctx)) }()
+	if err := h.openWay(ctx, r, s); err != nil {
+		return false, err
+	}
 	password := random()
 	secret := agentpod.Secret(r, tool.DatabaseSecret, s.Connection(password))
 	if d.Made {
@@ -175,19 +183,50 @@ func (h *handler) remakeDatabase(ctx context.Context, r events.AgentRequested) e
 	return err
 }
 
+// openWay lets the pods of the run's services reach the server: the peers that its Secret names, else the addresses
+// that its host has now.
+func (h *handler) openWay(ctx context.Context, r events.AgentRequested, s *server) error {
+	host, port := s.Address()
+	at := s.peers
+	if len(at) == 0 {
+		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return fmt.Errorf("looking for the addresses of the project's Postgres: %w", err)
+		}
+		for _, address := range addresses {
+			address = address.Unmap()
+			at = append(at, agentpod.Peer{CIDR: netip.PrefixFrom(address, address.BitLen())})
+		}
+	}
+	return h.put(ctx, agentpod.DatabasePolicy(r, at, port))
+}
+
+// A server is a project's Postgres, held for one database.
+type server struct {
+	*postgres.Session
+	peers []agentpod.Peer // pods or ranges behind its address, where the operator names them
+}
+
 // hold opens the server that the Secret of that name lets us into.
-func (h *handler) hold(ctx context.Context, namespace, server string) (*postgres.Session, error) {
-	secret, err := kube.Get[corev1.Secret](ctx, h.cluster, gvr.Secrets, agentpod.DatabasesNamespace, server)
+func (h *handler) hold(ctx context.Context, namespace, named string) (*server, error) {
+	secret, err := kube.Get[corev1.Secret](ctx, h.cluster, gvr.Secrets, agentpod.DatabasesNamespace, named)
 	if err != nil {
 		return nil, err
 	}
 	name := databaseName(namespace)
 	if secret == nil || len(secret.Data["url"]) == 0 || name == "" {
 		return nil, &agentpod.Refusal{Reason: databaseUnknown, Message: fmt.Sprintf(
-			"The Secret %s in the namespace %s, which lets the platform into the project's Postgres, is not there or has no key url. An operator has to make it.", server, agentpod.DatabasesNamespace)}
+			"The Secret %s in the namespace %s, which lets the platform into the project's Postgres, is not there or has no key url. An operator has to make it.", named, agentpod.DatabasesNamespace)}
+	}
+	peers, err := parsePeers(string(secret.Data["peers"]))
+	if err != nil {
+		return nil, &agentpod.Refusal{Reason: databaseUnknown, Message: fmt.Sprintf("The Secret %s in the namespace %s: %v. An operator has to correct it.", named, agentpod.DatabasesNamespace, err)}
 	}
 	s, err := postgres.Hold(ctx, string(secret.Data["url"]), name)
-	return s, databaseRefused(err)
+	if err != nil {
+		return nil, databaseRefused(err)
+	}
+	return &server{s, peers}, nil
 }
 
 var ourNamespace = regexp.MustCompile(`^codexk8s-run-[a-z0-9-]{1,50}$`)

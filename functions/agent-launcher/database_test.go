@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -85,6 +86,21 @@ func (f *fixture) run(address, statement string) error {
 	return err
 }
 
+// mayReach are the addresses that the policy of databases opens for the services of the run.
+func (f *fixture) mayReach() (addresses []string) {
+	f.Helper()
+	policy := read[networkingv1.NetworkPolicy](f, fakekube.NetworkPolicies, namespace, "egress-database")
+	if policy == nil || len(policy.Spec.PodSelector.MatchExpressions) != 1 {
+		f.Fatalf("the policy is %+v", policy)
+	}
+	for _, rule := range policy.Spec.Egress {
+		for _, to := range rule.To {
+			addresses = append(addresses, to.IPBlock.CIDR)
+		}
+	}
+	return addresses
+}
+
 func (f *fixture) databases() []string {
 	f.Helper()
 	return f.sql.Lines(`SELECT datname::text FROM pg_database WHERE datname = $1 UNION ALL SELECT 'role ' || rolname FROM pg_roles WHERE rolname = $1`, databaseName(namespace))
@@ -118,6 +134,10 @@ func TestADatabaseOfARun(t *testing.T) {
 	}
 	if got := f.lifecycle("4", tool.DescribeDatabase); got.Reason != "" || !strings.Contains(got.Result, databaseName(namespace)) || !strings.Contains(got.Result, "public.people, ") {
 		t.Errorf("described as %+v", got)
+	}
+
+	if diff := cmp.Diff([]string{"127.0.0.1/32"}, f.mayReach()); diff != "" {
+		t.Errorf("the run's services may reach (-want +got):\n%s", diff)
 	}
 
 	// The next Job finds it as it is; if the namespace was lost, by a new password.
@@ -156,7 +176,7 @@ func TestADatabaseOfARun(t *testing.T) {
 		if got := f.lifecycle(id, tool.DeleteDatabase); got.Reason != "" {
 			t.Errorf("deleted: %+v", got)
 		}
-		if left := f.databases(); len(left) > 0 || len(f.secret(tool.DatabaseSecret).Data) > 0 {
+		if left := f.databases(); len(left) > 0 || len(f.secret(tool.DatabaseSecret).Data) > 0 || len(f.mayReach()) > 0 {
 			t.Errorf("left are %v and %v", left, f.secret(tool.DatabaseSecret))
 		}
 	}

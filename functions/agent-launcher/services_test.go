@@ -20,7 +20,7 @@ import (
 func fullEnv(run string, attempt int) events.AgentRequested {
 	r := request(run, attempt)
 	r.Services = []events.Service{
-		{Name: "prices", Image: "ghcr.io/acme/prices:1.4", Port: 9000, Protocol: "h2c", CPU: "1", Memory: "1Gi", MaxScale: 2, Ready: "/healthz"},
+		{Name: "prices", Image: "ghcr.io/acme/prices:1.4", Port: 9000, Protocol: "h2c", CPU: "1", Memory: "1Gi", MaxScale: 2, Ready: "/healthz", Secrets: map[string]string{"DATABASE_URL": "database/url"}},
 		{Name: "cart", Image: "ghcr.io/acme/cart:2", Port: 8080, Protocol: "http", CPU: "500m", Memory: "512Mi", MaxScale: 1},
 	}
 	return r
@@ -48,6 +48,10 @@ func TestServicesComeUpBesideTheAgent(t *testing.T) {
 		if c := got.Status.Conditions; len(c) != 1 || c[0].Reason != "NotPlayed" {
 			t.Errorf("the miniature's status of %s: %+v", want.Name, c)
 		}
+	}
+	env := f.service("prices").Spec.Template.Spec.Containers[0].Env
+	if from := env[len(env)-1].ValueFrom; from == nil || from.SecretKeyRef == nil || from.SecretKeyRef.Name != "database" || from.SecretKeyRef.Key != "url" || !*from.SecretKeyRef.Optional {
+		t.Errorf("the service's last variable is %+v", env[len(env)-1])
 	}
 	urls := map[string]string{}
 	for _, e := range f.job().Spec.Template.Spec.Containers[0].Env {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"codexk8s.dev/shared/events"
@@ -14,6 +15,21 @@ import (
 // DatabasesNamespace is where the Secrets are that let the platform into the projects' Postgres servers. Only
 // agent-launcher reads them.
 const DatabasesNamespace = "codexk8s-databases"
+
+// DatabasePolicy lets the pods of the project's services reach the run's database there, and nothing else of the
+// namespace: an agent can't log in. Without peers it lets them reach nothing.
+func DatabasePolicy(r events.AgentRequested, at []Peer, port int32) Object {
+	policy := &networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "egress-database", Namespace: r.Namespace, Labels: labelsOf(r), Annotations: annotationsOf(r)},
+		Spec:       networkingv1.NetworkPolicySpec{PodSelector: ofServices(metav1.LabelSelectorOpExists), PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}},
+	}
+	if len(at) > 0 {
+		policy.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{{To: peers(at), Ports: ports(corev1.ProtocolTCP, port)}}
+	}
+	o := Object{gvr.NetworkPolicies, policy}
+	setKind(o)
+	return o
+}
 
 // Home is what the tool's event says of the run, as the request for a Job says it.
 func Home(t events.ToolApproved) events.AgentRequested {

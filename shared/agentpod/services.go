@@ -132,6 +132,13 @@ func serviceContainer(s events.Service, size Size, addresses []corev1.EnvVar) co
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
 		env = append(env, corev1.EnvVar{Name: name, Value: s.Env[name]})
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
+		secret, key, _ := strings.Cut(s.Secrets[name], "/")
+		// A service may start before its agent has had the Secret made.
+		env = append(env, corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+			LocalObjectReference: corev1.LocalObjectReference{Name: secret}, Key: key, Optional: ptr(true),
+		}}})
+	}
 	c := corev1.Container{
 		Image: s.Image, Command: s.Command, Args: s.Args, Env: env, Ports: []corev1.ContainerPort{port},
 		Resources: corev1.ResourceRequirements{

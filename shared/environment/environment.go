@@ -10,14 +10,15 @@
 //	    command: [/prices]                 # instead of the image's own
 //	    args: [--demo]
 //	    env: {CURRENCY: EUR}               # plain values, and all SERVICE_<NAME>_URL are set
+//	    secrets: {DATABASE_URL: database/url} # key of a Secret that an agent has had made; not set while there is none
 //	    cpu: 500m                          # the most one pod may use; 500m and 512Mi unless said
 //	    memory: 512Mi
 //	    maxScale: 1                        # pods at most, 1 to 5; it always scales to zero
 //	    ready: /healthz                    # answers 2xx when the service is ready; "" = the port is open
 //
 // The file belongs to the repository and is read from the base branch, which people have reviewed: people who may merge
-// choose the images, agents do not. It can name no secret, no volume and no account, so a service holds nothing that an
-// agent could want.
+// choose the images, agents do not. It can name no volume and no account, and no Secret but those that the platform
+// makes for the run at its agent's wish, so a service holds nothing that is not the run's own.
 //
 // The package is pure. One error lists all faults, each with its line.
 package environment
@@ -33,6 +34,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/tool"
 	"codexk8s.dev/shared/yamlfile"
 )
 
@@ -62,6 +64,8 @@ var (
 	// Knative's rule for a Service's name: it begins with a letter.
 	name    = regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`)
 	envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	// name/key of a Secret. Names are as package tool has them.
+	secretKey = regexp.MustCompile(`^([a-z](?:[a-z0-9-]{0,48}[a-z0-9])?)/[A-Za-z0-9._-]{1,253}$`)
 	// registry/path, then a tag, a digest or both.
 	// https://github.com/distribution/reference/blob/main/reference.go has the grammar
 	image = regexp.MustCompile(`^([a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*(:[0-9]+)?)/[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$`)
@@ -86,6 +90,7 @@ type service struct {
 	Command  []string          `yaml:"command"`
 	Args     []string          `yaml:"args"`
 	Env      map[string]string `yaml:"env"`
+	Secrets  map[string]string `yaml:"secrets"`
 	CPU      string            `yaml:"cpu"`
 	Memory   string            `yaml:"memory"`
 	MaxScale int32             `yaml:"maxScale"`
@@ -151,6 +156,7 @@ func (c *checker) service(s service) events.Service {
 	out := events.Service{
 		Name: n, Image: s.Image, Port: 8080, Protocol: cmp.Or(s.Protocol, "http"), Ready: s.Ready, MaxScale: 1,
 		CPU: cmp.Or(s.CPU, "500m"), Memory: cmp.Or(s.Memory, "512Mi"), Command: c.words("command", s.Command), Args: c.words("args", s.Args), Env: c.env(s.Env),
+		Secrets: c.secrets(s),
 	}
 	if c.has("port") {
 		if out.Port = s.Port; out.Port < 1 || out.Port > 65535 || slices.Contains(queueProxy, out.Port) {
@@ -199,16 +205,41 @@ func (c *checker) words(key string, words []string) []string {
 	return words
 }
 
-// env checks the service's variables in the order of the file.
+// env checks the service's variables.
 func (c *checker) env(env map[string]string) map[string]string {
-	path := func(key string) []any { return slices.Concat(c.path, []any{"env", key}) }
+	return c.variables("env", env, func(key, value string) string {
+		if len(value) > maxText || strings.ContainsRune(value, 0) {
+			return fmt.Sprintf("%s has more than %d bytes, or a NUL", key, maxText)
+		}
+		return ""
+	})
+}
+
+// secrets checks the variables whose values stand in Secrets. That with the run token is none of the agent's.
+func (c *checker) secrets(s service) map[string]string {
+	return c.variables("secrets", s.Secrets, func(key, value string) string {
+		m := secretKey.FindStringSubmatch(value)
+		_, twice := s.Env[key]
+		switch {
+		case m == nil || m[1] == tool.RunSecret:
+			return fmt.Sprintf("%s is %q, want the name of a Secret and a key, such as database/url", key, value)
+		case twice:
+			return key + " stands in env as well"
+		}
+		return ""
+	})
+}
+
+// variables checks one field's variables in the order of the file; wrong says what is wrong with a value.
+func (c *checker) variables(field string, env map[string]string, wrong func(key, value string) string) map[string]string {
+	path := func(key string) []any { return slices.Concat(c.path, []any{field, key}) }
 	line := func(key string) int { return c.source.Line(path(key)...) }
 	inOrder := slices.SortedFunc(maps.Keys(env), func(a, b string) int { return cmp.Or(line(a)-line(b), strings.Compare(a, b)) })
 	for i, key := range inOrder {
 		bad := func(format string, args ...any) {
-			c.source.Bad(path(key), "env of %s: %s", c.name, fmt.Sprintf(format, args...))
+			c.source.Bad(path(key), "%s of %s: %s", field, c.name, fmt.Sprintf(format, args...))
 		}
-		switch value := env[key]; {
+		switch why := wrong(key, env[key]); {
 		case i >= maxEnv:
 			bad("at most %d variables", maxEnv)
 			return nil
@@ -216,8 +247,8 @@ func (c *checker) env(env map[string]string) map[string]string {
 			bad("%q is no name of a variable", key)
 		case reserved.MatchString(key):
 			bad("%s is set by the platform", key)
-		case len(value) > maxText || strings.ContainsRune(value, 0):
-			bad("%s has more than %d bytes, or a NUL", key, maxText)
+		case why != "":
+			bad("%s", why)
 		}
 	}
 	return env

@@ -24,6 +24,7 @@ services:
     ready: /healthz?full=1
   - name: cart-2
     image: localhost:5000/cart@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+    secrets: {DATABASE_URL: database/url, KEY: session-key/value}
 `
 
 func TestParse(t *testing.T) {
@@ -36,6 +37,7 @@ func TestParse(t *testing.T) {
 		{
 			Name: "cart-2", Image: "localhost:5000/cart@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 			Port: 8080, Protocol: "http", CPU: "500m", Memory: "512Mi", MaxScale: 1,
+			Secrets: map[string]string{"DATABASE_URL": "database/url", "KEY": "session-key/value"},
 		},
 	}
 	got, err := Parse([]byte(whole))
@@ -62,6 +64,10 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		"an account":        {"    port: 9000", "    serviceAccountName: admin", "line 5: the key serviceAccountName is not known here"},
 		"secrets as env":    {"    port: 9000", "    envFrom: [{secretRef: {name: x}}]", "line 5: the key envFrom is not known here"},
 		"a secret":          {"env: {CURRENCY: EUR,", "env: {KEY: {secretKeyRef: x},", "line 9: want a plain value, not names and values"},
+		"the run token":     {"DATABASE_URL: database/url", "TOKEN: run/RUN_TOKEN", `line 16: secrets of cart-2: TOKEN is "run/RUN_TOKEN", want the name of a Secret and a key, such as database/url`},
+		"another namespace": {"database/url", "codexk8s/database/url", `line 16: secrets of cart-2: DATABASE_URL is "codexk8s/database/url", want the name of a Secret and a key, such as database/url`},
+		"a variable twice":  {"DATABASE_URL: database/url", "K: a/b}\n    env: {K: x", "line 16: secrets of cart-2: K stands in env as well"},
+		"the platform's":    {"DATABASE_URL: database/url", "K_SERVICE: database/url", "line 16: secrets of cart-2: K_SERVICE is set by the platform"},
 		"a list of env":     {"env: {CURRENCY: EUR, RATE: 1.10, EMPTY: , CART: $(SERVICE_CART_URL)}", "env: [{name: A}]", "line 9: want names and values, not a list"},
 		"no name":           {"  - name: cart-2\n    image", "  - image", "line 14: service 2 of 2 has no name"},
 		"bad name":          {"cart-2", "Cart_2", `line 14: name "Cart_2": want at most 40 lower-case letters, digits and inner hyphens, a letter first`},

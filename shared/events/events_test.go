@@ -32,7 +32,7 @@ var examples = append([]Payload{
 		RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Stage: "dev", Role: "dev", Engine: "codex",
 		Deadline: at, ExpiresAt: at.Add(time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Sandbox: "agent-sandbox", Attempt: 1, Services: []Service{{
 			Name: "prices", Image: "ghcr.io/acme/prices:1.4", Port: 9000, Protocol: "h2c", Command: []string{"/prices"}, Args: []string{"--demo"},
-			Env: map[string]string{"CURRENCY": "EUR"}, CPU: "500m", Memory: "512Mi", MaxScale: 2, Ready: "/healthz",
+			Env: map[string]string{"CURRENCY": "EUR"}, Secrets: map[string]string{"DATABASE_URL": "database/url"}, CPU: "500m", Memory: "512Mi", MaxScale: 2, Ready: "/healthz",
 		}},
 	},
 	AgentStopRequested{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Attempt: 1, Reason: "aborted"},

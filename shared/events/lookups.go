@@ -36,8 +36,9 @@ type Service struct {
 	Command  []string          `json:"command,omitempty"`
 	Args     []string          `json:"args,omitempty"`
 	Env      map[string]string `json:"env,omitempty"`
-	CPU      string            `json:"cpu"`    // Kubernetes quantity, the most one pod may use
-	Memory   string            `json:"memory"` // Kubernetes quantity
+	Secrets  map[string]string `json:"secrets,omitempty"` // variables by name/key of Secrets in the run's namespace
+	CPU      string            `json:"cpu"`               // Kubernetes quantity, the most one pod may use
+	Memory   string            `json:"memory"`            // Kubernetes quantity
 	MaxScale int32             `json:"maxScale"`
 	Ready    string            `json:"ready,omitempty"` // path of the readiness probe; "" = the port is open
 }

@@ -16,8 +16,8 @@ type SecretRequest struct {
 // SecretKey is under which a Secret has its value.
 const SecretKey = "value"
 
-// runSecret is the platform's own in a run's namespace: it holds the run token.
-const runSecret = "run"
+// RunSecret is the platform's own in a run's namespace: it holds the run token.
+const RunSecret = "run"
 
 var secretName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,48}[a-z0-9])?$`)
 
@@ -46,7 +46,7 @@ func secretSync(run Run, arguments json.RawMessage) (Outcome, error) {
 	switch {
 	case !secretName.MatchString(a.Name):
 		return Outcome{}, fmt.Errorf("name: %q is no name like session-key: lower-case letters, digits and inner hyphens, at most 50", a.Name)
-	case a.Name == runSecret || a.Name == DatabaseSecret:
+	case a.Name == RunSecret || a.Name == DatabaseSecret:
 		return Outcome{}, fmt.Errorf("name: %q is the platform's own, take another one", a.Name)
 	}
 	title := fmt.Sprintf("Make a random value and keep it as the Secret %q beside the agent", a.Name)

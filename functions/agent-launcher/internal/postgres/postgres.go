@@ -97,6 +97,12 @@ func (s *Session) Create(ctx context.Context, password string) error {
 	return nil
 }
 
+// Address is where clients reach the server.
+func (s *Session) Address() (host string, port int32) {
+	config := s.admin.Config()
+	return config.Host, int32(config.Port)
+}
+
 // Connection is what a client needs to know to use the database: a URL, and the same as libpq's variables.
 // https://www.postgresql.org/docs/current/libpq-envars.html
 func (s *Session) Connection(password string) map[string]string {
