@@ -12,12 +12,12 @@ import (
 )
 
 // comment wants the request as a comment on its issue, and a reminder as another one, which people are notified of.
-// What github-caller makes of it stands in the audit.
+// github-caller says whether the request is there.
 func (h *handler) comment(c events.ApprovalChanged, at events.ApprovalTarget) []events.Draft {
 	m := c.Message
+	shown := events.ApprovalDelivered{RequestID: m.RequestID, Version: m.Version, ApprovalTarget: at}
 	emit := []events.Draft{
-		note(c.RunRef, events.GitHubNote{Key: "approval/" + m.RequestID, Text: chat.GitHubComment(m), Version: m.Version}),
-		events.Now(events.ApprovalDelivered{RequestID: m.RequestID, Version: m.Version, ApprovalTarget: at}),
+		note(c.RunRef, events.GitHubNote{Key: "approval/" + m.RequestID, Text: chat.GitHubComment(m), Version: m.Version, Delivered: &shown}),
 	}
 	if r := c.Reminder; r != nil {
 		emit = append(emit, note(c.RunRef, events.GitHubNote{Key: "reminder of approval/" + m.RequestID, Text: r.Text, Version: int64(r.Number)}))

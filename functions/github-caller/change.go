@@ -28,6 +28,7 @@ type change struct {
 	client    *github.Client
 	view      *store.GitHubView
 	failed    failures
+	unnoted   error    // why the note is not there
 	steps     []string // what was changed, for the audit
 	commentID int64    // for GitHubChanged
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	gh "github.com/google/go-github/v66/github"
 
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/reason"
 )
 
 // maxComment is GitHub's limit for a comment in characters, less some for the mark.
@@ -41,6 +44,33 @@ func (c *change) note(ctx context.Context) error {
 	}
 	c.did("note %s is comment %d, %s at version %d", c.Note.Key, id, how, c.Note.Version)
 	return c.view.SaveNote(ctx, c.Note.Key, id, c.Note.Version)
+}
+
+// noted says whether people see an approval's request, so that another channel stands in for a comment that GitHub
+// refuses: a locked issue, a missing permission. err is that of the whole change. Nothing is said while it may still
+// work.
+func (c *change) noted(err error) []events.Draft {
+	if c.Note == nil || c.Note.Delivered == nil {
+		return nil
+	}
+	if c.client != nil {
+		err = c.unnoted
+	}
+	shown := c.Note.Delivered
+	var no *github.Refused
+	switch {
+	case err == nil:
+		return []events.Draft{events.Now(*shown)}
+	case !errors.As(err, &no):
+		return nil
+	}
+	why, moot := github.Moot(no)
+	if !moot {
+		why = reason.GitHubRefused
+	}
+	return []events.Draft{events.Now(events.ApprovalUndeliverable{
+		RequestID: shown.RequestID, Version: shown.Version, ApprovalTarget: shown.ApprovalTarget, Reason: why, Message: no.Error(),
+	})}
 }
 
 // write gives a comment of ours its text, with the mark as its last line; id 0 = not known. A comment that somebody

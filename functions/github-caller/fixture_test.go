@@ -90,7 +90,7 @@ func (f *fixture) instance() string {
 	must(f.t, err)
 	f.t.Cleanup(func() { _ = db.Close(context.Background()) })
 	s := serve.New("github-caller", f.sink)
-	(&handler{db: db, clients: clients, console: "https://console.example/"}).routes(s)
+	(&handler{db: db, clients: clients, console: "https://console.example/", send: s.Send}).routes(s)
 	srv := httptest.NewServer(s.Handler())
 	f.t.Cleanup(srv.Close)
 	return srv.URL

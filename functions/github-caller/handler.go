@@ -11,6 +11,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
@@ -22,6 +23,7 @@ type handler struct {
 	db      *store.DB
 	clients *github.Clients
 	console string // base URL of the console, or ""
+	send    func(context.Context, ...event.Event) error
 }
 
 func (h *handler) routes(s *serve.Server) {
@@ -52,6 +54,7 @@ func (h *handler) changeRequested(ctx context.Context, e event.Event, p events.G
 			Emit:  []events.Draft{events.Now(events.GitHubChanged{Repository: c.Repository, Issue: p.Issue, RunID: p.RunID, CommentID: c.commentID})},
 			Audit: []events.Record{changed},
 		}
+		d.Emit = append(d.Emit, c.noted(err)...)
 		if void {
 			d.Audit = append(d.Audit, refused(p, why, err))
 		}
@@ -62,7 +65,7 @@ func (h *handler) changeRequested(ctx context.Context, e event.Event, p events.G
 // moot reports whether nothing has to be done about any part that failed: the issue was deleted or locked, the
 // repository archived, the App suspended. Then the event is handled, as far as GitHub allows; the reason is the first
 // part's.
-func moot(err error) (reason string, void bool) {
+func moot(err error) (first string, void bool) {
 	parts, many := err.(interface{ Unwrap() []error })
 	if !many {
 		return github.Moot(err)
@@ -72,19 +75,19 @@ func moot(err error) (reason string, void bool) {
 		if !void {
 			return "", false
 		}
-		if reason == "" {
-			reason = why
+		if first == "" {
+			first = why
 		}
 	}
-	return reason, true
+	return first, true
 }
 
 // actor is who acts, for the audit.
 const actor = "function:github-caller"
 
 // refused is the audit's line about what GitHub refused, in its words.
-func refused(p events.GitHubChangeRequested, reason string, err error) events.Record {
-	return events.Record{Actor: actor, Action: "github.refused", Run: p.RunID, Reason: reason, Detail: err.Error()}
+func refused(p events.GitHubChangeRequested, why string, err error) events.Record {
+	return events.Record{Actor: actor, Action: "github.refused", Run: p.RunID, Reason: why, Detail: err.Error()}
 }
 
 // act locks the work item and brings every part to its state, in the order in which people look at them. All parts are
@@ -106,7 +109,7 @@ func (h *handler) act(ctx context.Context, c *change) (err error) {
 	c.try("labels of the pull request", func() error { return c.labels(ctx, c.PullRequest, c.PullOn, c.PullOff) })
 	c.try("commit status", func() error { return c.status(ctx) })
 	c.try("status comment", func() error { return c.comment(ctx) })
-	c.try("note", func() error { return c.note(ctx) })
+	c.try("note", func() error { c.unnoted = github.ClassifyError(c.note(ctx), c.now()); return c.unnoted })
 	return c.failed.err()
 }
 
@@ -167,13 +170,14 @@ func (h *handler) explain(ctx context.Context, e event.Event, c *change, err err
 	case errors.Is(err, store.ErrLocked):
 		return events.RetryAt(h.db.Now().Add(2*time.Second), err)
 	case errors.As(err, &no) && !temporary(err):
-		_, audit := h.db.Emit(ctx, store.Cause{Source: e.Source(), ID: e.ID()}, c.key(), func(context.Context, *store.Tx) (events.Decision, error) {
-			return events.Decision{Audit: []events.Record{refused(c.GitHubChangeRequested, "github_refused", err)}}, nil
+		said, audit := h.db.Emit(ctx, store.Cause{Source: e.Source(), ID: e.ID()}, c.key(), func(context.Context, *store.Tx) (events.Decision, error) {
+			return events.Decision{Emit: c.noted(err), Audit: []events.Record{refused(c.GitHubChangeRequested, reason.GitHubRefused, err)}}, nil
 		})
 		if audit != nil {
 			return errors.Join(err, audit) // not rejected before it is audited
 		}
-		return events.Reject("github_refused", err)
+		_ = h.send(ctx, said...) // what gets lost timekeeper sends
+		return events.Reject(reason.GitHubRefused, err)
 	}
 	return err
 }

@@ -14,7 +14,7 @@ func TestHostileEvents(t *testing.T) {
 	clients, err := github.Open(github.Config{URL: f.github.APIURL(), AppID: f.github.AppID(), AppKey: f.github.AppPrivateKey()})
 	must(t, err)
 	s := serve.New("github-caller", f.sink)
-	(&handler{db: f.db, clients: clients}).routes(s)
+	(&handler{db: f.db, clients: clients, send: s.Send}).routes(s)
 	p := f.change(func(p *events.GitHubChangeRequested) { p.On = []string{"bug"}; comment("told", 1)(p) })
 	p.Status = &events.CommitStatus{SHA: f.sha, State: "success", Context: "codexk8s/dev"}
 	hostile.Function{Name: "github-caller", Handler: s.Handler(), DB: f.db, SQL: f.sql}.Hear(t, hostile.Templates(t, p,

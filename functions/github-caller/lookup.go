@@ -13,6 +13,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/reason"
 )
 
 // lookupRequested reads the file and says what it found. A run waits for the answer, so "the file can't be read" is an
@@ -57,9 +58,9 @@ func (h *handler) lookup(ctx context.Context, found *events.GitHubLookedUp) erro
 	if !errors.As(err, &refused) {
 		return err
 	}
-	found.Reason, found.Message = "github_refused", fmt.Sprintf("%s of %s can't be read: %v.", found.Path, found.Repository, refused)
+	found.Reason, found.Message = reason.GitHubRefused, fmt.Sprintf("%s of %s can't be read: %v.", found.Path, found.Repository, refused)
 	if github.Gone(err) {
-		found.Reason = "github_gone"
+		found.Reason = reason.GitHubGone
 	}
 	return nil
 }

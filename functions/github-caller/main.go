@@ -42,7 +42,7 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 		return err
 	}
 	s.OnStop(db.Close)
-	h := &handler{db: db, clients: clients, console: env.ConsoleURL}
+	h := &handler{db: db, clients: clients, console: env.ConsoleURL, send: s.Send}
 	h.routes(s)
 	s.SendDue(db.Due)
 	s.Postpone(db.Postpone)

@@ -9,6 +9,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/tool"
 )
@@ -44,7 +45,7 @@ func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.Tool
 		case void:
 			return t.Executed(actor, why, err.Error()), nil
 		case errors.As(err, &refused) && !temporary(err):
-			return t.Executed(actor, "github_refused", refused.Message), nil
+			return t.Executed(actor, reason.GitHubRefused, refused.Message), nil
 		}
 		return events.Decision{}, h.explain(ctx, e, c, err)
 	})

@@ -186,6 +186,9 @@ type GitHubNote struct {
 	Key     string `json:"key"`     // which one of the work item's, "approval/<id>"
 	Text    string `json:"text"`    // its whole body, in GitHub's Markdown
 	Version int64  `json:"version"` // from 1 on; an older one never replaces a newer one
+	// Delivered is emitted once the comment is there, and ApprovalUndeliverable in its place if GitHub refuses it; nil =
+	// nobody has to know.
+	Delivered *ApprovalDelivered `json:"delivered,omitempty"`
 }
 
 // CommitStatus is GitHub's commit status of the agent's work.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
 	gh "github.com/google/go-github/v66/github"
+
+	"codexk8s.dev/shared/reason"
 )
 
 const (
@@ -69,7 +71,7 @@ func Gone(err error) bool {
 // Moot reports whether nobody has to do anything about the error: the object of the request is gone, or accepts no
 // changes. The reason is for the audit. Anything else that GitHub refuses somebody can fix: a missing permission, a
 // wrong request of ours.
-func Moot(err error) (reason string, moot bool) {
+func Moot(err error) (why string, moot bool) {
 	var r *Refused
 	if !errors.As(err, &r) {
 		return "", false
@@ -80,21 +82,21 @@ func Moot(err error) (reason string, moot bool) {
 		words  string // in GitHub's message; "" = any
 		reason string
 	}{
-		{http.StatusNotFound, "", "github_gone"},
-		{http.StatusGone, "", "github_gone"},
-		{http.StatusUnprocessableEntity, "no commit found", "github_gone"},
-		{http.StatusForbidden, "archived", "github_archived"},
-		{http.StatusForbidden, " locked", "github_locked"},
-		{http.StatusForbidden, "suspended", "github_suspended"},
-		{http.StatusForbidden, "access blocked", "github_blocked"},
-		{http.StatusUnavailableForLegalReasons, "", "github_blocked"},
-		{http.StatusUnprocessableEntity, "more than 100 labels", "github_full"},
+		{http.StatusNotFound, "", reason.GitHubGone},
+		{http.StatusGone, "", reason.GitHubGone},
+		{http.StatusUnprocessableEntity, "no commit found", reason.GitHubGone},
+		{http.StatusForbidden, "archived", reason.GitHubArchived},
+		{http.StatusForbidden, " locked", reason.GitHubLocked},
+		{http.StatusForbidden, "suspended", reason.GitHubSuspended},
+		{http.StatusForbidden, "access blocked", reason.GitHubBlocked},
+		{http.StatusUnavailableForLegalReasons, "", reason.GitHubBlocked},
+		{http.StatusUnprocessableEntity, "more than 100 labels", reason.GitHubFull},
 	} {
 		if r.Status == m.status && strings.Contains(said, m.words) {
 			return m.reason, true
 		}
 	}
-	return "github_moved", r.Status/100 == 3
+	return reason.GitHubMoved, r.Status/100 == 3
 }
 
 // Doubtful reports whether an error may be about the token instead of the request: GitHub answers so for seconds if the

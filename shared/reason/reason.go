@@ -152,6 +152,18 @@ const (
 	Unreachable  = "unreachable"
 )
 
+// Why GitHub does not do what we ask.
+const (
+	GitHubRefused   = "github_refused"
+	GitHubGone      = "github_gone"
+	GitHubArchived  = "github_archived"
+	GitHubLocked    = "github_locked"
+	GitHubSuspended = "github_suspended"
+	GitHubBlocked   = "github_blocked"
+	GitHubFull      = "github_full"
+	GitHubMoved     = "github_moved"
+)
+
 // ReportLost is why a run has another Job: its last one completed, but its report is not in the database.
 const ReportLost = "report_lost"
 
@@ -255,6 +267,8 @@ var Catalogue = []Entry{
 	{Undelivered, []string{NotAllowed}, "the address is in a private network: name that in `approver-networks`"},
 	{Undelivered, []string{TooLarge, Rejected, NotShowable}, "the channel's own words are in the audit; another channel in the policy's `fallback`"},
 	{Undelivered, []string{Unreachable}, "it has not answered for ten minutes: is it up, and does a network policy let approval-notifier reach its port?"},
+	{Undelivered, []string{GitHubLocked, GitHubArchived, GitHubFull}, "unlock the issue or the repository, or name another channel in the policy's `fallback`"},
+	{Undelivered, []string{GitHubRefused, GitHubSuspended, GitHubBlocked, GitHubGone, GitHubMoved}, "the App's permissions, and whether it is installed on the repository"},
 }
 
 // EndsRuns reports whether a run may end with the reason. "" is for a run that succeeded.
