@@ -28,14 +28,10 @@ const askingRun = "7f1c8f5e-3b57-4c0e-9d6a-52b0c1f4a9e8"
 func TestPeopleDecideInChats(t *testing.T) {
 	ctx, s := start(t, stack.Options{})
 	sql := pgtest.Open(t, s.Platform.DatabaseURL())
-	sql.Do(`INSERT INTO work_items (repository, issue, full_name) VALUES ($1, $2, $1)`, stack.Repository, stack.Issue)
-	sql.Do(`
-		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at)
-		VALUES ($1, $2, $3, 'demo', 'dev', 'dev', 'running', 'builtin', 'm', 'somebody', 'i', 'n', now())
-	`, askingRun, stack.Repository, stack.Issue)
+	running(sql)
 	people := []string{fakechat.Telegram, fakechat.Slack, fakechat.Mattermost, fakechat.Jira}
 	for round, decider := range people {
-		r := ask(ctx, t, s, decider)
+		r := ask(ctx, t, s, secret(decider))
 		newest := func(channel string) fakechat.Post { return s.Chat.Posts(channel)[round] }
 		await(ctx, t, "the request of "+decider+" in every chat", func() bool {
 			for _, channel := range append([]string{fakechat.Approver}, people...) {
@@ -76,14 +72,80 @@ func TestPeopleDecideInChats(t *testing.T) {
 	}
 }
 
+// TestAnApproverDecides: an HTTP approver that a rule of the project names says yes, and answers a question as an
+// executor, and all chats show it.
+func TestAnApproverDecides(t *testing.T) {
+	ctx, s := start(t, stack.Options{})
+	sql := pgtest.Open(t, s.Platform.DatabaseURL())
+	running(sql)
+	rules, err := json.Marshal(approval.Policy{Rules: []approval.Rule{
+		{Actions: []string{"*"}, Who: approval.Who{Approvers: []string{stack.ApproverName}}, Deadline: time.Hour},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sql.Do(`UPDATE projects SET settings = jsonb_set(settings, '{approvals}', $1)`, rules)
+	question := func(r *approval.Request) {
+		r.Kind, r.Action, r.Title, r.Options = events.KindQuestion, "question", "Which database shall it be?", []string{"Postgres", "SQLite"}
+	}
+	for round, c := range []struct {
+		what    func(*approval.Request)
+		button  string
+		outcome approval.State
+		shown   string
+	}{{secret("db"), "Approve", approval.Approved, "Approved"}, {secret("other"), "Deny", approval.Denied, "Denied"}, {question, "2. SQLite", approval.Answered, "Answered"}} {
+		r := ask(ctx, t, s, c.what)
+		chats := []string{fakechat.Approver, fakechat.Telegram, fakechat.Slack, fakechat.Mattermost, fakechat.Jira}
+		await(ctx, t, "the request in every chat", func() bool {
+			return !slices.ContainsFunc(chats, func(channel string) bool { return len(s.Chat.Posts(channel)) <= round })
+		})
+		// No rule names people, whatever they are in the project.
+		if _, err := s.Chat.Click(ctx, s.Chat.Posts(fakechat.Telegram)[round], strings.TrimPrefix(c.button, "2. "), stack.Owner); err != nil {
+			t.Fatal(err)
+		}
+		if said, err := s.Chat.Click(ctx, s.Chat.Posts(fakechat.Approver)[round], c.button, stack.Owner); err != nil || said.Status != http.StatusOK {
+			t.Fatalf("the approver is answered %+v, %v", said, err)
+		}
+		await(ctx, t, "the outcome in every chat", func() bool {
+			return !slices.ContainsFunc(chats[1:], func(channel string) bool { return !strings.Contains(s.Chat.Posts(channel)[round].Text, c.shown) })
+		})
+		got := sql.Lines(`SELECT concat_ws(' ', e ->> 'outcome', e -> 'by' ->> 0, e ->> 'option')
+			FROM (SELECT convert_from(data, 'UTF8')::jsonb AS e FROM events WHERE type = $1 AND subject = $2) AS decided`, events.ApprovalDecided{}.EventType(), r.ID)
+		want := string(c.outcome) + " http:" + stack.ApproverName
+		if c.outcome == approval.Answered {
+			want += " 2"
+		}
+		if diff := cmp.Diff([]string{want}, got); diff != "" {
+			t.Errorf("decided (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// running is a run whose agent asks.
+func running(sql *pgtest.DB) {
+	sql.Do(`INSERT INTO work_items (repository, issue, full_name) VALUES ($1, $2, $1)`, stack.Repository, stack.Issue)
+	sql.Do(`
+		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at)
+		VALUES ($1, $2, $3, 'demo', 'dev', 'dev', 'running', 'builtin', 'm', 'somebody', 'i', 'n', now())
+	`, askingRun, stack.Repository, stack.Issue)
+}
+
+// secret asks for a Secret by a name.
+func secret(name string) func(*approval.Request) {
+	return func(r *approval.Request) {
+		r.Kind, r.Action, r.Title, r.Arguments = events.KindApproval, "tool:secret_sync", "Write the secret db", json.RawMessage(`{"name":"`+name+`"}`)
+	}
+}
+
 // ask asks as agent-gateway does for an agent.
-func ask(ctx context.Context, t *testing.T, s *stack.Stack, name string) approval.Request {
+func ask(ctx context.Context, t *testing.T, s *stack.Stack, what func(*approval.Request)) approval.Request {
 	t.Helper()
-	r, err := approval.Seal(approval.Request{
-		RunRef: events.RunRef{RunID: askingRun, Project: "demo", Repository: stack.Repository, Issue: stack.Issue}, Kind: events.KindApproval,
-		Stage: "dev", Role: "dev", Action: "tool:secret_sync", Title: "Write the secret db", Arguments: json.RawMessage(`{"name":"` + name + `"}`),
+	asked := approval.Request{
+		RunRef: events.RunRef{RunID: askingRun, Project: "demo", Repository: stack.Repository, Issue: stack.Issue}, Stage: "dev", Role: "dev",
 		RequestedBy: events.GitHubAccount{Login: "somebody", ID: 99}, At: time.Now().UTC(),
-	})
+	}
+	what(&asked)
+	r, err := approval.Seal(asked)
 	if err != nil {
 		t.Fatal(err)
 	}
