@@ -46,7 +46,7 @@ func (h *handler) checkDatabase(ctx context.Context) []check {
 	}
 	return []check{
 		schema, tick(seen), webhooks(seen),
-		h.checkProjects(ctx), h.checkQueues(ctx, seen.Now), h.checkSilent(ctx, seen.Now), h.checkBacklogs(ctx, seen.Now), h.checkDeadLetters(ctx),
+		h.checkProjects(ctx), h.checkQueues(ctx, seen.Now), h.checkSilent(ctx, seen.Now), h.checkRequests(ctx, seen.Now), h.checkBacklogs(ctx, seen.Now), h.checkDeadLetters(ctx),
 		h.checkGitHub(ctx, seen.Now), h.checkAudit(ctx, seen.Now),
 	}
 }
@@ -109,6 +109,27 @@ func (h *handler) checkSilent(ctx context.Context, now time.Time) check {
 	for _, s := range silent {
 		c.fault("kubectl get pods -A -l codexk8s.dev/run=RUN shows its pod; run:abort on the issue stops it. The platform ends it by itself if it stays silent",
 			"run %s of %s#%d was heard of %s", s.ID, s.Repository, s.Issue, ago(s.Heard, now))
+	}
+	return c
+}
+
+// checkRequests looks at what people are asked. That they take their time is no fault.
+func (h *handler) checkRequests(ctx context.Context, now time.Time) check {
+	n, since, err := h.db.Waiting(ctx)
+	if err != nil {
+		return failed("requests", askPostgres, err)
+	}
+	unshown, err := h.db.Unshown(ctx)
+	if err != nil {
+		return failed("requests", askPostgres, err)
+	}
+	c := check{Name: "requests", Saw: "none open", Data: unshown}
+	if n > 0 {
+		c.Saw = fmt.Sprintf("%d open, the oldest since %s", n, short(now.Sub(since)))
+	}
+	for _, r := range unshown {
+		c.fault("the reason's row under Troubleshooting in config/observability/README.md; until then people can answer on the issue",
+			"request %s of %s is shown nowhere (%s)", r.ID, r.WorkItem, r.Why)
 	}
 	return c
 }

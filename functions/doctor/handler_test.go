@@ -34,6 +34,7 @@ ok    last webhook      never
 ok    projects          1 with 1 repository
 ok    runs              none active
 ok    heartbeats        0 silent runs
+ok    requests          none open
 ok    receipts          0 overdue, 0 planned or under way
 ok    dead letters      0
 ok    GitHub's limit    not met
@@ -105,6 +106,12 @@ func TestWhatCanBeWrong(t *testing.T) {
 			"projects", []string{"no repository belongs to a project, so no label starts anything"}},
 		"an agent is silent": {func(w *world) { w.exec(strings.Replace(run, "%", "running", 1)) },
 			"heartbeats", []string{"run 11111111-1111-1111-1111-111111111111 of acme/shop#1 was heard of 1h00m ago"}},
+		"nobody is shown a request": {func(w *world) {
+			w.exec(strings.Replace(run, "%", "waiting", 1) + `;
+				INSERT INTO approvals (id, run_id, state, asked_at, ticket) SELECT ('00000000-0000-4000-8000-00000000000' || n)::uuid, '11111111-1111-1111-1111-111111111111', 'open', now(), ticket::json
+				FROM (VALUES (1, '{"request": {"repository": "acme/shop", "issue": 1}, "places": [{"channel": "all"}, {"channel": "slack", "target": "C1", "failed": "bot_kicked"}]}'),
+					(2, '{"places": [{"channel": "slack", "target": "C1", "failed": "bot_kicked"}, {"channel": "github", "version": 1}]}'), (3, '{"places": [{"channel": "all"}]}')) AS t (n, ticket)`)
+		}, "requests", []string{"request 00000000-0000-4000-8000-000000000001 of acme/shop#1 is shown nowhere (slack C1: bot_kicked)"}},
 		"nobody admits": {func(w *world) { w.exec(strings.Replace(run, "%", "queued", 1)) },
 			"runs", []string{"shop: 1 run for a place though none is taken, the oldest since 1h00m"}},
 		"a timer is not sent": {func(w *world) {

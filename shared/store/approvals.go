@@ -147,3 +147,29 @@ func (db *DB) Waiting(ctx context.Context) (n int, since time.Time, err error) {
 	}
 	return n, since, nil
 }
+
+// Unshown is an undecided request that people can see nowhere, and why.
+type Unshown struct{ ID, WorkItem, Why string }
+
+// Unshown are the undecided requests that no place shows and that a place could not show, the oldest first, 20 at most.
+func (db *DB) Unshown(ctx context.Context) ([]Unshown, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT a.id, concat(a.ticket -> 'request' ->> 'repository', '#', a.ticket -> 'request' ->> 'issue'), p.why
+		FROM approvals AS a, LATERAL (
+			SELECT string_agg(trim(concat_ws(' ', p ->> 'channel', p ->> 'target')) || ': ' || (p ->> 'failed'), ', ') AS why,
+				coalesce(max((p ->> 'version')::bigint), 0) AS shown
+			FROM json_array_elements(a.ticket -> 'places') AS p
+		) AS p
+		WHERE a.decided_at IS NULL AND p.shown = 0 AND p.why IS NOT NULL
+		ORDER BY a.asked_at
+		LIMIT 20
+	`)
+	if err != nil {
+		return nil, fmt.Errorf("looking for requests that nobody sees: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Unshown])
+	if err != nil {
+		return nil, fmt.Errorf("looking for requests that nobody sees: %w", err)
+	}
+	return all, nil
+}
