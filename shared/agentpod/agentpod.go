@@ -9,8 +9,9 @@
 //	Role, Binding    agent: reads pods, logs, events and services of its own namespace; never secrets
 //	ResourceQuota    run: what the whole namespace may use
 //	LimitRange       run: defaults for containers that name no resources
-//	NetworkPolicy    default-deny both ways; egress-dns; egress-gateways; egress-git
-//	Secret           run: the run token, the only secret in the namespace
+//	NetworkPolicy    default-deny both ways; egress-dns; egress-gateways; egress-git;
+//	                 egress-database, for services only, where the run has a database
+//	Secret           run: the run token; beside it those that tools have made for the agent
 //	Job              agent: one pod at a time, retried twice, ends at the run's deadline;
 //	                 its first container, probe, ends it at once where the policies don't hold
 //	Sandbox          agent: in place of the Job, with the same pod, where the project wants it
