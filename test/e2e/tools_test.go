@@ -5,8 +5,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/kube"
 	"codexk8s.dev/shared/kube/gvr"
 	"codexk8s.dev/shared/stage"
@@ -62,6 +65,53 @@ func TestWhatPeopleApproveIsDoneOnce(t *testing.T) {
 		for _, row := range sql.Lines(query) {
 			if strings.Contains(row, value) {
 				t.Errorf("%s tells the value", query)
+			}
+		}
+	}
+}
+
+// TestADatabaseIsMadeForARun: Codex wants a database, somebody approves it, the platform makes it on the project's
+// Postgres, and the run's next Job finds the Secret that says how to connect. Nobody is told the password.
+func TestADatabaseIsMadeForARun(t *testing.T) {
+	ctx, s := start(t, codex(t))
+	sql := pgtest.Open(t, s.Platform.DatabaseURL())
+	sql.Do(`UPDATE projects SET settings = settings || '{"database":"demo"}'`)
+	cluster, err := kube.Open(s.Platform.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := &corev1.Secret{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: metav1.ObjectMeta{Name: "demo", Namespace: agentpod.DatabasesNamespace},
+		Data: map[string][]byte{"url": []byte(s.Platform.DatabaseURL())},
+	}
+	if err := cluster.Create(ctx, gvr.Secrets, admin); err != nil {
+		t.Fatal(err)
+	}
+	issue, post := asked(ctx, t, s, sql, "One more language.\n\n"+`Use first: database_lifecycle {"action":"create","justification":"The tests need one."}`)
+	if _, err := s.Chat.Click(ctx, post, "Approve", stack.Owner); err != nil {
+		t.Fatal(err)
+	}
+	await(ctx, t, "the end of the run", func() bool {
+		return stage.State(pgtest.One[string](sql, `SELECT state FROM runs WHERE issue = $1`, issue)).Final()
+	})
+	if diff := cmp.Diff([]string{"succeeded 1"}, sql.Lines(`SELECT state || ' ' || attempt FROM runs WHERE issue = $1`, issue)); diff != "" {
+		t.Errorf("one run with two Jobs (-want +got):\n%s", diff)
+	}
+	namespace := pgtest.One[string](sql, `SELECT namespace FROM runs WHERE issue = $1`, issue)
+	secret, err := kube.Get[corev1.Secret](ctx, cluster, gvr.Secrets, namespace, tool.DatabaseSecret)
+	if err != nil || secret == nil {
+		t.Fatalf("the Secret is %v, %v", secret, err)
+	}
+	conn, err := pgx.Connect(ctx, string(secret.Data["url"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	password := string(secret.Data["PGPASSWORD"])
+	for _, query := range []string{`SELECT convert_from(data, 'UTF8') FROM events`, `SELECT detail FROM audit`, `SELECT line FROM run_logs`, `SELECT asks::text FROM runs`} {
+		for _, row := range sql.Lines(query) {
+			if strings.Contains(row, password) {
+				t.Errorf("%s tells the password", query)
 			}
 		}
 	}
