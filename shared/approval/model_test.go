@@ -186,6 +186,8 @@ func (l *life) step(in Input) string {
 		return "a vote counted after the deadline"
 	case isVote && l.terms.Veto && l.valid(v, before) && v.Vote.Choice == events.Deny && next.State != Denied:
 		return "a no did not veto"
+	case isVote && next.State == Denied && l.now.Before(next.Expires) && (v.Who == nil || v.Elsewhere || l.seat(vote{v, before.Level}) == ""):
+		return "it was denied by a vote of one who may not"
 	}
 	if isVote {
 		l.heard = append(l.heard, vote{v, before.Level})
