@@ -40,7 +40,8 @@ const (
 //	launch-p50-ms           until the Job exists: a hop, agent-launcher, three round trips to Kubernetes
 func BenchmarkLabelToJob(b *testing.B) {
 	w := startWorld(b)
-	for range 5 { // connections, prepared statements
+	w.Platform.Jobs.Stop() // the agents' Jobs are made and not run
+	for range 5 {          // connections, prepared statements
 		w.label(b, false)
 	}
 	b.Run("warm", func(b *testing.B) { w.benchmark(b, warmLabels, false) })
@@ -55,6 +56,7 @@ type world struct {
 
 	mu       sync.Mutex
 	arrivals map[string]time.Time // at the broker, by work item and type
+	asked    int                  // questions, see ask
 }
 
 func startWorld(b *testing.B) *world {
@@ -66,7 +68,6 @@ func startWorld(b *testing.B) *world {
 		b.Fatal(err)
 	}
 	b.Cleanup(w.Stop)
-	w.Platform.Jobs.Stop() // the agents' Jobs are made and not run
 	if w.db, err = pgxpool.New(b.Context(), w.Platform.DatabaseURL()); err != nil {
 		b.Fatal(err)
 	}
@@ -213,7 +214,7 @@ func (w *world) clear(ctx context.Context, b *testing.B, namespace string) {
 		b.Fatal(err)
 	}
 	for active := 1; active > 0; time.Sleep(5 * time.Millisecond) {
-		if err := w.db.QueryRow(ctx, `SELECT count(*) FROM runs WHERE finished_at IS NULL`).Scan(&active); err != nil {
+		if err := w.db.QueryRow(ctx, `SELECT count(*) FROM runs WHERE finished_at IS NULL AND namespace = $1`, namespace).Scan(&active); err != nil {
 			b.Fatalf("waiting for the end of the run in %s: %v", namespace, err)
 		}
 	}
