@@ -11,6 +11,9 @@ import (
 // rooms are the packages below functions/<name>/internal, and which of their neighbours each imports. The function's
 // package comment draws the same. Every room is wired by its main, and no arrow runs back.
 var rooms = map[string]map[string][]string{
+	"agent-launcher": {
+		"postgres": nil,
+	},
 	"agent-runner": {
 		"checkout": nil,
 		"engine":   {"gateway", "model", "outcome", "process", "words"},
