@@ -72,7 +72,8 @@ func TestABackupBringsEverythingBack(t *testing.T) {
 	if diff := cmp.Diff(forgotten, w.forgottenNamespaces()); diff != "" {
 		t.Errorf("namespaces of runs that the doctor finds unknown (-want +got):\n%s", diff)
 	}
-	w.settleAfter(20 * time.Minute)
+	w.age(20 * time.Minute)
+	w.settleRestored()
 	w.repeated(2)
 	w.everyWebhookIsKnown()
 	w.drainTimers()
@@ -240,16 +241,20 @@ func (w *world) forgottenNamespaces() (found []string) {
 	return found
 }
 
-// settleAfter says that the database is so much older than the cluster, and lets time pass until all issues are as they
-// should be. Deadlines stay where they are.
-func (w *world) settleAfter(age time.Duration) {
+// age says that the database is so much older than the cluster. Deadlines stay where they are.
+func (w *world) age(by time.Duration) {
 	w.t.Helper()
 	_, err := w.db.Exec(w.t.Context(), `
 		UPDATE runs SET started_at = started_at - $1::interval, heartbeat_at = heartbeat_at - $1::interval WHERE finished_at IS NULL
-	`, age)
+	`, by)
 	if err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// settleRestored lets time pass until all issues are as they should be.
+func (w *world) settleRestored() {
+	w.t.Helper()
 	since := time.Now()
 	for {
 		problems := w.problems()
