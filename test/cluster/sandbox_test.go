@@ -4,7 +4,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -66,7 +65,7 @@ func TestAnAgentWorksInASandboxInPlaceOfAJob(t *testing.T) {
 	issue := it.newIssue(t, repo, stack.IssueTitle, "Add `greetings/french.txt` beside the English one.")
 	story := stack.Story{GitHub: it.github, DatabaseURL: it.dbURL, Repository: repo, Issue: issue}
 	line := it.timeline(t, repo)
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 6*time.Minute, errors.New("6 minutes are over"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 3*labelTime, fmt.Errorf("%s are over", 3*labelTime))
 	defer cancel()
 	end, err := story.Play(ctx, func(format string, args ...any) { line.add(time.Now(), "● "+fmt.Sprintf(format, args...)) })
 	line.readDatabase(t, repo, issue)

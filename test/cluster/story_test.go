@@ -24,7 +24,7 @@ func TestALabelBecomesAPullRequestFromZeroPods(t *testing.T) {
 			}
 			story := stack.Story{GitHub: it.github, DatabaseURL: it.dbURL, Repository: it.repo(name), Issue: issue}
 			line := it.timeline(t, story.Repository)
-			ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, fmt.Errorf("5 minutes are over"))
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 3*labelTime, fmt.Errorf("%s are over", 3*labelTime))
 			defer cancel()
 			end, err := story.Play(ctx, func(format string, args ...any) { line.add(time.Now(), "● "+fmt.Sprintf(format, args...)) })
 			line.readDatabase(t, story.Repository, issue)
