@@ -52,7 +52,7 @@ func TestToolsOutsideOfTheGrant(t *testing.T) {
 // What needs nobody's yes is done at once, and the run goes on; up to a number of times.
 func TestALabelThatIsFree(t *testing.T) {
 	f := setup(t)
-	f.grant(labelTools, `["labels_add","labels_remove","labels_transition"]`)
+	f.grant(labelTools, `["labels_add","labels_remove","labels_transition","pull_request_labels"]`)
 	f.exec(`UPDATE work_items SET labels = '{bug,run:dev}', pull = '{"labels":["size/S"]}'`)
 	if got := f.use("labels_list", `{}`); got.Text != "Issue #12: bug, run:dev\nPull request #34: size/S" {
 		t.Errorf("labels_list: %+v", got)
@@ -67,7 +67,7 @@ func TestALabelThatIsFree(t *testing.T) {
 		}
 	}
 	want := []string{
-		`labels_add {"add":["a","b"],"on":"pull_request"} 34`, `labels_remove {"on":"issue","remove":["bug"]} 34`, `labels_transition {"add":["doing"],"on":"issue","remove":["todo"]} 34`,
+		`labels_remove {"on":"issue","remove":["bug"]} 34`, `labels_transition {"add":["doing"],"on":"issue","remove":["todo"]} 34`, `pull_request_labels {"add":["a","b"],"on":"pull_request"} 34`,
 	}
 	got := f.sql.Lines(`SELECT (d ->> 'tool') || ' ' || (d -> 'arguments')::text || ' ' || (d ->> 'pullRequest')
 		FROM (SELECT convert_from(data, 'UTF8')::json AS d FROM events WHERE type = 'dev.codexk8s.tool.approved') e ORDER BY 1`)
@@ -77,6 +77,19 @@ func TestALabelThatIsFree(t *testing.T) {
 	f.exec(`UPDATE runs SET tool_calls = $1`, store.MaxToolCalls)
 	if got := f.use("labels_add", `{"labels":["c"]}`); !got.IsError || !strings.Contains(got.Text, "all that it may") {
 		t.Errorf("one more than it may: %+v", got)
+	}
+}
+
+// Other systems merge by labels of pull requests, so those of issues being free says nothing of them.
+func TestALabelOfThePullRequestIsAskedFor(t *testing.T) {
+	f := setup(t)
+	f.grant(labelTools, `["labels_add","labels_remove","labels_transition"]`)
+	if got := f.use("labels_transition", `{"from":"do-not-merge","to":"automerge","on":"pull_request"}`); !got.Waits {
+		t.Errorf("automerge: %+v", got)
+	}
+	got := f.sql.Lines(`SELECT (request ->> 'action') || ' ' || (request -> 'arguments')::text FROM run_asks`)
+	if diff := cmp.Diff([]string{`tool:pull_request_labels {"add":["automerge"],"on":"pull_request","remove":["do-not-merge"]}`}, got); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
 	}
 }
 

@@ -40,7 +40,7 @@ func (h *handler) use(ctx context.Context, c *call, t tool.Tool, arguments []byt
 	case o.Ask != nil:
 		return h.ask(ctx, c, *o.Ask)
 	case o.Do != nil:
-		return h.do(ctx, c.run, t.Name, *o.Do)
+		return h.do(ctx, c.run, *o.Do)
 	case o.Progress != "":
 		return "People see it.", h.db.SetProgress(ctx, c.run.ID, plain.Text(o.Progress))
 	case o.Labels:
@@ -95,8 +95,8 @@ func unused(asks []stage.Ask, r events.ApprovalRequested) (events.ApprovalReques
 
 // do has done what needs nobody's yes, and tells what came of it. A call that is repeated is done again, which changes
 // nothing.
-func (h *handler) do(ctx context.Context, run store.AgentRun, name string, r events.ApprovalRequested) (string, error) {
-	id := uuid.NewString()
+func (h *handler) do(ctx context.Context, run store.AgentRun, r events.ApprovalRequested) (string, error) {
+	id, name := uuid.NewString(), strings.TrimPrefix(r.Action, tool.ActionPrefix)
 	emitted, err := h.db.SaveToolCall(ctx, events.ToolApproved{
 		RunRef: run.Ref(), CallID: id, Tool: name, Arguments: r.Arguments, PullRequest: run.PullRequest,
 		Namespace: run.Namespace, Stage: run.Stage, Role: run.Role, Attempt: run.Attempt, ExpiresAt: run.Deadline,

@@ -26,7 +26,7 @@ func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.Tool
 	c.login, c.now = h.clients.Login, h.db.Now
 	return h.db.Act(ctx, e, c.key(), func(ctx context.Context) (events.Decision, error) {
 		switch t.Tool {
-		case tool.LabelsAdd, tool.LabelsRemove, tool.LabelsTransition:
+		case tool.LabelsAdd, tool.LabelsRemove, tool.LabelsTransition, tool.PullRequestLabels:
 		default:
 			return events.Decision{}, nil
 		}

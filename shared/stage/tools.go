@@ -33,6 +33,9 @@ func (p *Process) tools(s Stage, settings project.Settings) (names, free []strin
 		}
 		names = append(names, t.Name)
 	}
+	if terms := approval.For(tool.ActionPrefix+tool.PullRequestLabels, s.Role, settings.Approvals, &p.Approvals); terms != nil && terms.Free {
+		free = append(free, tool.PullRequestLabels)
+	}
 	return names, free
 }
 

@@ -164,7 +164,7 @@ func (r Run) label(name string, c LabelChange, why Why) (Outcome, error) {
 	c.Add, c.Remove = slices.Compact(c.Add), slices.Compact(c.Remove)
 	title := "Change labels of the issue"
 	if c.On == OnPullRequest {
-		title = fmt.Sprintf("Change labels of pull request #%d", r.PullRequest)
+		name, title = PullRequestLabels, fmt.Sprintf("Change labels of pull request #%d", r.PullRequest)
 	}
 	return r.do(name, title, c, why)
 }

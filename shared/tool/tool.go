@@ -42,6 +42,10 @@ const (
 	DatabaseLifecycle = "database_lifecycle"
 )
 
+// PullRequestLabels is by what the platform changes labels of a pull request, whichever tool was called. Other systems
+// merge and deploy by such labels, so their policy is their own.
+const PullRequestLabels = "pull_request_labels"
+
 // A Tool is something that an agent may call.
 type Tool struct {
 	Name        string
