@@ -197,8 +197,8 @@ func (w *world) addPast(b *testing.B) {
 		`INSERT INTO projects (id, name) VALUES ('past', 'Past')`,
 		`INSERT INTO repositories (full_name, project_id, github_id) VALUES ('acme/past', 'past', 999999)`,
 		`INSERT INTO work_items (repository, issue, full_name) SELECT 'acme/past', n, 'acme/past' FROM generate_series(1, 10000) AS n`,
-		`INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at)
-		 SELECT md5(n::text)::uuid, 'acme/past', n, 'past', 'dev', 'dev', 'waiting', 'builtin', 'm', 'alice', n, 'n', now() FROM generate_series(1, 10000) AS n`,
+		`INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, waiting_for)
+		 SELECT md5(n::text)::uuid, 'acme/past', n, 'past', 'dev', 'dev', 'waiting', 'builtin', 'm', 'alice', n, 'n', now(), 'question' FROM generate_series(1, 10000) AS n`,
 		`INSERT INTO approvals (id, run_id, state, asked_at, decided_at, ticket)
 		 SELECT md5('a' || n)::uuid, md5((n % 10000 + 1)::text)::uuid, CASE WHEN n > 10000 THEN 'answered' ELSE 'open' END, now() - interval '1 second' * n,
 		        CASE WHEN n > 10000 THEN now() END, (SELECT ticket FROM approvals LIMIT 1)
