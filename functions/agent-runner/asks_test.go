@@ -37,6 +37,15 @@ func (g *fakeGateway) tools() http.Handler {
 
 const asked = "3a1f9b52-0000-5000-8000-000000000001"
 
+// asks gives the agent a task in which it asks first, and lets that pod end.
+func (w *world) asks(t *testing.T, task string) {
+	t.Helper()
+	w.gateway.change(func(g *fakeGateway) { g.assignment.IssueBody = task })
+	if code := w.exit(w.pod(w.codex()...)); code != exitcode.Done {
+		t.Fatalf("the pod that asks ends with %d", code)
+	}
+}
+
 // An agent that asks gives its pod back without a report, and the next pod goes on in the same conversation with the
 // answer, whichever pod is lost on the way.
 func TestARunThatAsksGoesOnInTheSameConversation(t *testing.T) {
@@ -45,12 +54,7 @@ func TestARunThatAsksGoesOnInTheSameConversation(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, engine)
-			w.gateway.change(func(g *fakeGateway) {
-				g.assignment.IssueBody = "Say it politely.\n\nAsk first: Which words? Bonjour | Salut"
-			})
-			if code := w.exit(w.pod(w.codex()...)); code != exitcode.Done {
-				t.Fatalf("the pod that asks ends with %d", code)
-			}
+			w.asks(t, "Say it politely.\n\nAsk first: Which words? Bonjour | Salut")
 			var thread string
 			w.gateway.change(func(g *fakeGateway) {
 				var question struct {
@@ -94,12 +98,7 @@ func TestTheBranchMovesWhileTheRunWaits(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, engine)
-			w.gateway.change(func(g *fakeGateway) {
-				g.assignment.IssueBody = "Say it politely.\n\nAsk first: Which words? Bonjour | Salut"
-			})
-			if code := w.exit(w.pod(w.codex()...)); code != exitcode.Done {
-				t.Fatalf("the pod that asks ends with %d", code)
-			}
+			w.asks(t, "Say it politely.\n\nAsk first: Which words? Bonjour | Salut")
 			w.pushAs(t, "person.txt", "by a person\n")
 			w.gateway.change(func(g *fakeGateway) {
 				g.assignment.Decided = []*agentapi.Decided{{RequestId: asked, Kind: "question", Asked: "Which words?", Outcome: "answered", Answer: "Salut"}}

@@ -19,12 +19,7 @@ func TestAnAgentIsToldWhatWasDone(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, engine)
-			w.gateway.change(func(g *fakeGateway) {
-				g.assignment.IssueBody = "Say it politely.\n\nUse first: secret_sync {\"name\":\"session-key\"}"
-			})
-			if code := w.exit(w.pod(w.codex()...)); code != exitcode.Done {
-				t.Fatalf("the pod that asks ends with %d", code)
-			}
+			w.asks(t, "Say it politely.\n\nUse first: secret_sync {\"name\":\"session-key\"}")
 			w.gateway.change(func(g *fakeGateway) {
 				if diff := cmp.Diff([]string{`secret_sync {"name":"session-key"}`}, g.asked); diff != "" || len(g.reports) > 0 {
 					t.Fatalf("%d reports; asked (-want +got):\n%s", len(g.reports), diff)

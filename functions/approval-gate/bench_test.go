@@ -6,10 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
-	"codexk8s.dev/test/local/pg"
+	"codexk8s.dev/test/local/pg/pgtest"
 )
 
 // BenchmarkDecide takes decisions against a Postgres that truly syncs to disk, in tables that begin empty and in tables
@@ -23,19 +22,8 @@ import (
 //
 //	p50-ms, p99-ms  of one delivery
 func BenchmarkDecide(b *testing.B) {
-	server, err := pg.Start(b.Context(), pg.Options{Durable: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(server.Stop)
 	for _, past := range []string{"empty", "history"} {
-		if err := server.CreateDatabase(b.Context(), past); err != nil {
-			b.Fatal(err)
-		}
-		if _, err := migrations.Up(b.Context(), server.URL(past)); err != nil {
-			b.Fatal(err)
-		}
-		f := setup(b, server.URL(past))
+		f := setup(b, pgtest.Durable(b))
 		f.decideOne() // connects, and leaves a ticket to copy
 		if past == "history" {
 			f.addPast()

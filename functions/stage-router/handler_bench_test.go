@@ -13,11 +13,9 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/uuid"
 
-	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
-	"codexk8s.dev/test/local/pg"
 	"codexk8s.dev/test/local/pg/pgtest"
 )
 
@@ -32,21 +30,14 @@ import (
 // with one work item at a time and with eight at once; in tables that begin empty, and in tables that hold 200,000
 // events and 20,000 finished work items of the same repository, whose price must be the same.
 func BenchmarkStep(b *testing.B) {
-	server, err := pg.Start(b.Context(), pg.Options{Durable: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(server.Stop)
 	for _, past := range []string{"empty", "history"} {
-		if err := server.CreateDatabase(b.Context(), past); err != nil {
-			b.Fatal(err)
-		}
-		h := benchHandler(b, server.URL(past))
+		url := pgtest.Durable(b)
+		h := benchHandler(b, url)
 		if past == "history" {
-			addHistory(b, pgtest.Open(b, server.URL(past)))
+			addHistory(b, pgtest.Open(b, url))
 		}
 		for _, items := range []int{1, 8} {
-			b.Run(fmt.Sprintf("%s/items=%d", past, items), func(b *testing.B) { benchmarkSteps(b, h, server.URL(past), items) })
+			b.Run(fmt.Sprintf("%s/items=%d", past, items), func(b *testing.B) { benchmarkSteps(b, h, url, items) })
 		}
 	}
 }
@@ -54,9 +45,6 @@ func BenchmarkStep(b *testing.B) {
 // benchHandler has no limit of parallel runs that would make one work item wait for another's end.
 func benchHandler(b *testing.B, url string) *handler {
 	b.Helper()
-	if _, err := migrations.Up(b.Context(), url); err != nil {
-		b.Fatal(err)
-	}
 	for _, q := range []string{
 		`INSERT INTO projects (id, name, settings) VALUES ('demo', 'Demo', '{"parallel": 1000}')`,
 		`INSERT INTO repositories (full_name, project_id) VALUES ('acme/demo', 'demo')`,

@@ -87,7 +87,8 @@ type answer struct {
 	body   []byte
 }
 
-// call sends JSON, or nothing if body is nil. An error means that no answer came; it does not have the address in it, which may hold a secret.
+// call sends JSON, or nothing if body is nil. An error means that no answer came; it does not have the address in it,
+// which may hold a secret.
 func call(ctx context.Context, client *http.Client, method, address string, header http.Header, body any) (answer, error) {
 	if body == nil {
 		return send(ctx, client, method, address, header, nil)

@@ -42,7 +42,8 @@ func githubMarkdown(l layout) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// commands are what people write where there are no buttons. With the digest they mean this request, whatever else is open.
+// commands are what people write where there are no buttons. With the digest they mean this request, whatever else is
+// open.
 func commands(l layout) string {
 	var all []string
 	for _, b := range l.buttons {

@@ -20,9 +20,8 @@ import (
 	"github.com/google/uuid"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
-	"codexk8s.dev/migrations"
 	"codexk8s.dev/shared/webhook"
-	"codexk8s.dev/test/local/pg"
+	"codexk8s.dev/test/local/pg/pgtest"
 )
 
 const (
@@ -53,7 +52,7 @@ const (
 )
 
 func benchmarkWebhook(b *testing.B, payload []byte) {
-	dbURL := durablePostgres(b)
+	dbURL := pgtest.Durable(b)
 	postgres := postmaster(b, dbURL)
 	broker := startSelf(b, "broker")
 	adapter := startAdapter(b, dbURL, broker)
@@ -116,20 +115,6 @@ func arrived(b *testing.B, broker process, n int) {
 		}
 	}
 	b.Fatalf("the broker has %s of %d events", got, n)
-}
-
-func durablePostgres(b *testing.B) string {
-	b.Helper()
-	server, err := pg.Start(b.Context(), pg.Options{Durable: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(server.Stop)
-	url := server.URL("")
-	if _, err := migrations.Up(b.Context(), url); err != nil {
-		b.Fatal(err)
-	}
-	return url
 }
 
 func count(b *testing.B, url string) (n int) {

@@ -241,7 +241,8 @@ const (
 	shortestToken = 20
 )
 
-// inWord reports whether a byte may be in a token or in what stands before it without a blank, an escape of a terminal too.
+// inWord reports whether a byte may be in a token or in what stands before it without a blank, an escape of a terminal
+// too.
 func inWord(c byte) bool { return c > ' ' && c < 0x7f || c == 0x1b }
 
 func (f form) marked(text string) bool {

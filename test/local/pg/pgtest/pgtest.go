@@ -79,6 +79,21 @@ func New(t testing.TB) string {
 	return withDatabase(t, admin, name)
 }
 
+// Durable returns the connection string of a migrated database on a server of its own that truly syncs to disk, which
+// is what a measured commit has to do. Both end with the test.
+func Durable(t testing.TB) string {
+	t.Helper()
+	s, err := pg.Start(t.Context(), pg.Options{Durable: true})
+	if err != nil {
+		t.Fatalf("starting a postgres that syncs: %v", err)
+	}
+	t.Cleanup(s.Stop)
+	if _, err := migrations.Up(t.Context(), s.URL("")); err != nil {
+		t.Fatal(err)
+	}
+	return s.URL("")
+}
+
 func adminURL(t testing.TB) string {
 	t.Helper()
 	admin, err := server()
