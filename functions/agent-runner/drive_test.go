@@ -118,7 +118,7 @@ func TestARefusedConversationIsBegunAnew(t *testing.T) {
 				t.Error("the old conversation was not tried")
 			}
 			stored, err := session.Decode(w.gateway.snapshot.GetData())
-			if err != nil || bytes.Contains(stored.Memory, []byte(first)) || !bytes.Contains(stored.Memory, []byte("would not go on with")) {
+			if err != nil || bytes.Contains(stored.Memory, []byte(first)) || !bytes.Contains(stored.Memory, []byte("in a conversation that cannot go on")) {
 				t.Errorf("the refused conversation is stored again, %v", err)
 			}
 		})

@@ -103,15 +103,11 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 	if err != nil {
 		return nil, err
 	}
-	opening, err := prompt.Render(in)
+	b := &beginning{task: in.Nonce}
+	opening, err := b.open(in)
 	if err != nil {
-		return nil, fmt.Errorf("writing the prompt: %w", err)
+		return nil, err
 	}
-	decided, err := prompt.Decided(in)
-	if err != nil {
-		return nil, fmt.Errorf("writing the prompt: %w", err)
-	}
-	b := &beginning{message: opening.Text + decided, opening: opening.Text + decided, input: in, task: in.Nonce}
 	if b.engine, err = r.newEngine(a); err != nil {
 		return nil, err
 	}
@@ -140,6 +136,15 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 			return b, nil
 		}
 	}
+	if s.Forgotten {
+		r.log.Say("The earlier conversation was too large to keep, beginning a new one (files restored: %v).", restored)
+		if interrupted && !slices.Contains(b.lost, session.AllFiles) {
+			in.Ended = "too large to keep"
+			_, err = b.open(in)
+			b.message += lost(b.lost)
+		}
+		return b, err
+	}
 	if err := b.engine.Resume(engine.Conversation{ThreadID: s.ThreadID, Name: s.Name, Data: s.Memory}); err != nil {
 		r.log.Say("The stored session cannot be used, beginning a new one: %v", err)
 		return b, nil
@@ -154,15 +159,31 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 			return nil, fmt.Errorf("writing the prompt: %w", err)
 		}
 		in.Decisions = slices.DeleteFunc(slices.Clone(in.Decisions), func(d prompt.Decision) bool { return bytes.Contains(s.Memory, []byte(d.Mark())) })
-		if decided, err = prompt.Decided(in); err != nil {
+		decided, err := prompt.Decided(in)
+		if err != nil {
 			return nil, fmt.Errorf("writing the prompt: %w", err)
 		}
-		b.message = message.Text + decided
-		if len(b.lost) > 0 && !slices.Contains(b.lost, session.AllFiles) {
-			b.message += "\n\nLost are: " + strings.Join(b.lost, ", ") + "\n"
-		}
+		b.message = message.Text + decided + lost(b.lost)
 	}
 	return b, nil
+}
+
+// open has the engine begin a new conversation with the task.
+func (b *beginning) open(in prompt.Input) (prompt.Prompt, error) {
+	opening, err := prompt.Render(in)
+	if err != nil {
+		return opening, fmt.Errorf("writing the prompt: %w", err)
+	}
+	b.input, b.message, b.opening = in, opening.Text, opening.Text
+	return opening, nil
+}
+
+// lost tells the agent which of its changes are gone, if they are not all of them.
+func lost(files []string) string {
+	if len(files) == 0 || slices.Contains(files, session.AllFiles) {
+		return ""
+	}
+	return "\n\nLost are: " + strings.Join(files, ", ") + "\n"
 }
 
 // restore brings back the changes that an earlier pod of this run made, on the commit that it began with: if the branch

@@ -43,7 +43,7 @@ type Input struct {
 	Services     []Service
 	Decisions    []Decision // about what the run asked people
 	DropHidden   bool       // leave out what people do not see in issue and review, instead of marking it
-	Refused      string     // why the model refused to continue an earlier conversation about the task: its code; empty = it did not
+	Ended        string     // why an earlier conversation about the task cannot go on, e.g. the model's code; empty = there is none
 	// Nonce makes the fences unguessable. At least 16 characters, fresh per prompt.
 	Nonce string
 }
@@ -114,7 +114,7 @@ var openings = map[string]string{
 	"stage":      "templates/stage.tmpl",
 }
 
-// Render gives the opening prompt of a run. The error is about the caller's input (nonce missing) or an embedded
+// Render gives the opening prompt of a run, with what people have decided. The error is about the caller's input (nonce missing) or an embedded
 // template that does not execute; no issue or review text can cause one.
 func Render(in Input) (Prompt, error) {
 	name := in.Stage
@@ -124,7 +124,13 @@ func Render(in Input) (Prompt, error) {
 	if _, ok := openings[name]; !ok {
 		name = "stage"
 	}
-	return render(name, openings[name], in)
+	p, err := render(name, openings[name], in)
+	if err != nil {
+		return p, err
+	}
+	decided, err := Decided(in)
+	p.Text += decided
+	return p, err
 }
 
 // Continue gives the message for an engine whose conversation was cut off by a lost pod and is resumed: the
@@ -136,7 +142,7 @@ func Continue(in Input, restored bool) (Prompt, error) {
 	return render("continue", "templates/continue.tmpl", in)
 }
 
-// Decided says what people have decided, to follow an opening or a Continue; empty if nothing is decided.
+// Decided says what people have decided, to follow a Continue; empty if nothing is decided.
 func Decided(in Input) (string, error) {
 	if len(in.Decisions) == 0 {
 		return "", nil

@@ -191,3 +191,19 @@ func FuzzUntrustedTextStaysInItsFence(f *testing.F) {
 		checkFences(t, p.Text, map[string]string{"issue": issueText(in.Issue), "review": reviewText(in.Review)})
 	})
 }
+
+// A conversation that begins again after people decided knows their decisions.
+func TestAnOpeningTellsWhatPeopleDecided(t *testing.T) {
+	in := input()
+	in.Ended = "context_length_exceeded"
+	in.Decisions = []Decision{{Request: "r1", Asked: "Which words?", Outcome: "answered", Answer: "Salut"}}
+	opening, err := Render(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"cannot go on (context_length_exceeded)", in.Decisions[0].Mark(), "Answer: Salut"} {
+		if !strings.Contains(opening.Text, part) {
+			t.Errorf("the opening lacks %q:\n%s", part, opening.Text)
+		}
+	}
+}

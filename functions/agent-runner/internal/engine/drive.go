@@ -143,9 +143,9 @@ func (d *Driver) beginAnew(said *llm.Failure) (string, time.Duration, error) {
 	if !d.Resumed && d.answered == d.begun || d.anew >= maxAnew {
 		return "", 0, d.gaveUp(reason.Engine, said)
 	}
-	d.Input.Refused = codes.FindString(said.Code)
-	if d.Input.Refused == "" {
-		d.Input.Refused = "invalid request"
+	d.Input.Ended = codes.FindString(said.Code)
+	if d.Input.Ended == "" {
+		d.Input.Ended = "invalid request"
 	}
 	opening, err := prompt.Render(d.Input)
 	if err != nil {

@@ -39,7 +39,7 @@ type Keeper struct {
 	saved [sha256.Size]byte // of the newest snapshot stored
 	tried [sha256.Size]byte // of a snapshot whose answer did not come: it may be stored
 	kept  checkout.Kept     // the newest work that could be collected
-	told  string            // left-out files that the log has already named
+	told  string            // what is left out, as the log has already named it
 }
 
 // Timeout bounds one save, within the 30 s that Kubernetes gives a pod to end.
@@ -56,16 +56,13 @@ func (k *Keeper) Save(ctx context.Context, done bool, summary string) error {
 	if c.ThreadID == "" {
 		return nil
 	}
-	s := Snapshot{Engine: k.Name, ThreadID: c.ThreadID, Name: c.Name, Task: k.Task, Head: k.Head, Done: done, Summary: summary, Memory: c.Data}
-	data, err := s.encode()
-	if err != nil {
+	s := Snapshot{Engine: k.Name, ThreadID: c.ThreadID, Name: c.Name, Task: k.Task, Head: k.Head, Summary: summary, Memory: c.Data}
+	if err := k.fill(ctx, &s); err != nil {
 		return err
 	}
-	if len(data) > maxSnapshot {
-		return fmt.Errorf("the session has %d bytes compressed, more than the %d that can be kept", len(data), maxSnapshot)
-	}
-	k.files(ctx, &s, int64(maxSnapshot-len(data)-aroundFiles))
-	if data, err = s.encode(); err != nil {
+	s.Done = done && len(s.Lost) == 0
+	data, err := s.encode()
+	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(data)
@@ -87,31 +84,58 @@ const lastFiles = "what changed last"
 // maxLost bounds the files that are named as left out.
 const maxLost = 100
 
-// files adds the agent's changed files to the snapshot, as far as there is room.
-func (k *Keeper) files(ctx context.Context, s *Snapshot, room int64) {
-	work, err := k.Repo.Take(ctx, max(room, 0))
+// fill adds the agent's changed files to the snapshot. A conversation that leaves no room for them is left out.
+func (k *Keeper) fill(ctx context.Context, s *Snapshot) error {
+	conversation, err := s.encode()
+	if err != nil {
+		return err
+	}
+	const most = maxSnapshot - aroundFiles
+	room := most - int64(len(conversation))
+	fit := k.files(ctx, s, max(room, 0))
+	if room < 0 || !fit && room < most/2 {
+		s.Memory, s.Forgotten = nil, true
+		k.files(ctx, s, most)
+	}
+	k.tell(s)
+	return nil
+}
+
+// files puts the agent's changed files into the snapshot as far as there is room, in bytes. It reports whether all that
+// could be collected fit in.
+func (k *Keeper) files(ctx context.Context, s *Snapshot, room int64) bool {
+	work, err := k.Repo.Take(ctx, room)
 	var kept checkout.Kept
 	if err == nil {
-		kept, err = k.Repo.Keep(ctx, work, max(room, 0))
+		kept, err = k.Repo.Keep(ctx, work, room)
 	}
-	if err != nil {
-		k.Log.Say("The changed files could not be collected, the snapshot has what was there before: %v", err)
-		kept = k.kept
-		if !slices.Contains(kept.Lost, lastFiles) {
-			kept.Lost = append(slices.Clip(kept.Lost), lastFiles)
-		}
-		if kept.Commit == "" {
-			kept.Lost = []string{AllFiles}
-		}
-	} else {
-		k.kept = kept
-		s.Notes = words.Few(work.Notes, words.MaxNamed)
+	if err == nil {
+		k.kept, s.Notes = kept, words.Few(work.Notes, words.MaxNamed)
+		s.Work, s.Pack, s.Lost = kept.Commit, kept.Pack, words.Few(kept.Lost, maxLost)
+		return len(kept.Lost) == 0
+	}
+	k.Log.Say("The changed files could not be collected, the snapshot has what was there before: %v", err)
+	kept = k.kept
+	if !slices.Contains(kept.Lost, lastFiles) {
+		kept.Lost = append(slices.Clip(kept.Lost), lastFiles)
+	}
+	fits := int64(len(kept.Pack)) <= room
+	if kept.Commit == "" || !fits {
+		kept = checkout.Kept{Lost: []string{AllFiles}}
 	}
 	s.Work, s.Pack, s.Lost = kept.Commit, kept.Pack, words.Few(kept.Lost, maxLost)
-	s.Done = s.Done && len(s.Lost) == 0
-	if lost := strings.Join(s.Lost, ", "); err == nil && lost != k.told {
-		if k.told = lost; lost != "" {
-			k.Log.Say("Too large for the snapshot, a lost pod would have to make them again: %s", lost)
+	return fits
+}
+
+// tell says in the log what is left out, once.
+func (k *Keeper) tell(s *Snapshot) {
+	out := s.Lost
+	if s.Forgotten {
+		out = append([]string{"the conversation"}, out...)
+	}
+	if left := strings.Join(out, ", "); left != k.told {
+		if k.told = left; left != "" {
+			k.Log.Say("Too large for the snapshot, a lost pod would have to do without, or make it again: %s", left)
 		}
 	}
 }

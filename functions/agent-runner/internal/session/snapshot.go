@@ -16,7 +16,7 @@ import (
 // it.
 //
 //	meta.json      the fields below that are not tagged "-"
-//	conversation   the engine's memory
+//	conversation   the engine's memory; empty if it was too large to keep
 //	work.pack      the objects of commit Work, which holds the changed files, on top of Head (git index-pack --fix-thin)
 type Snapshot struct {
 	Engine   string `json:"engine"`
@@ -27,6 +27,9 @@ type Snapshot struct {
 	Done     bool   `json:"done,omitempty"`    // the engine has finished; what remains is commit, push, pull request
 	Summary  string `json:"summary,omitempty"` // the agent's last message, when Done
 	Work     string `json:"work,omitempty"`    // commit in the pack; empty = no file had changed, or all are Lost
+
+	// Forgotten says that Memory is empty because it left no room for the files, which are the work itself.
+	Forgotten bool `json:"forgotten,omitempty"`
 
 	Lost  []string `json:"lost,omitempty"`  // Markdown: changed files that are not in the pack; never with Done
 	Notes []string `json:"notes,omitempty"` // Markdown: files of the agent that no pod can take
