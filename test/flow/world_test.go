@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/access"
-	"codexk8s.dev/shared/approval"
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"codexk8s.dev/shared/events"
@@ -53,178 +52,11 @@ func newWorld(t *testing.T) *world {
 	}
 }
 
-func (w *world) play(line string) {
-	f := strings.Fields(line)
-	if len(f) == 0 || strings.HasPrefix(line, "#") {
-		return
-	}
-	if f[0] == "again" {
-		w.play(w.last)
-		return
-	}
-	w.last = line
-	fmt.Fprintf(&w.out, "> %s\n", line)
-	switch f[0] {
-	case "bind":
-		w.projects[f[1]] = f[2]
-		var s project.Settings
-		for _, word := range f[3:] {
-			if word == stage.FullEnv {
-				s.Modes = map[string]string{"dev": word}
-				continue
-			}
-			n, err := strconv.Atoi(strings.TrimPrefix(word, "parallel="))
-			w.check(err)
-			s.Parallel = n
-		}
-		w.settings[f[2]] = s
-	case "process":
-		w.process(f[1], f[2])
-	case "member":
-		w.roles[f[1]] = access.Role(f[2])
-	case "label", "unlabel", "edit", "review", "pull":
-		w.onGitHub(f)
-	case "started":
-		run, ref := w.ofRun(f[1])
-		w.happen(events.AgentStarted{RunRef: ref, Namespace: run.Namespace, Job: "agent", Attempt: w.attempt(f, 2)})
-	case "delayed":
-		_, ref := w.ofRun(f[1])
-		w.happen(events.AgentDelayed{RunRef: ref, Attempt: w.attempt(f, 3), Reason: f[2], Message: "What it waits for."})
-	case "finished":
-		_, ref := w.ofRun(f[1])
-		w.happen(events.AgentFinished{RunRef: ref, Attempt: w.attempt(f, 2)})
-	case "failed":
-		_, ref := w.ofRun(f[1])
-		w.happen(events.AgentFailed{RunRef: ref, Attempt: w.attempt(f, 3), Reason: f[2], Message: "What happened."})
-	case "restart":
-		run, _ := w.ofRun(f[1])
-		run.State, run.Attempt = stage.Starting, run.Attempt+1
-		deadline, d := stage.Start(w.settings[run.Project], w.placeOf(run), w.now)
-		run.Deadline = deadline
-		w.follow(d)
-	case "ask":
-		w.ask(f)
-	case "decided":
-		_, ref := w.ofRun(f[1])
-		r := w.request(ref, f[2])
-		d := events.ApprovalDecided{RunRef: ref, RequestID: r.ID, Kind: r.Kind, Action: r.Action, Digest: r.Digest,
-			Outcome: events.ApprovalState(f[3]), By: f[4:], At: w.now}
-		for _, who := range d.By {
-			if !strings.HasPrefix(who, "http:") {
-				d.People = append(d.People, events.GitHubAccount{Login: who})
-			}
-		}
-		w.happen(d)
-	case "executed":
-		_, ref := w.ofRun(f[1])
-		t := events.ToolExecuted{RunRef: ref, CallID: w.request(ref, f[2]).ID, Result: "What came of it."}
-		if len(f) > 3 {
-			t.Reason = f[3]
-		}
-		w.happen(t)
-	case "lookup":
-		w.lookup(f)
-	case "report":
-		_, ref := w.ofRun(f[1])
-		r := events.AgentReported{RunRef: ref, Outcome: f[2], Summary: "Summary.", ThreadID: "thread-1"}
-		if f[2] == "succeeded" {
-			pull := w.place(f[1]).pull
-			r.PullRequest, r.HeadSHA = pull.Number, pull.Head.SHA
-		} else {
-			r.Reason = f[3]
-		}
-		if w.reports[r.RunID] == nil {
-			w.reports[r.RunID] = &r
-		}
-		w.happen(r)
-	case "advance":
-		d, err := time.ParseDuration(f[1])
-		w.check(err)
-		w.advance(w.now.Add(d))
-	default:
-		w.t.Fatalf("unknown act %q", line)
-	}
-}
-
-// process sets a project's own, that of the script's file; "-" takes it away.
-func (w *world) process(project, file string) {
-	delete(w.processes, project)
-	if file == "-" {
-		return
-	}
-	p, err := stage.Parse([]byte(w.files[file]))
-	w.check(err)
-	w.processes[project] = p
-}
-
 func (w *world) processOf(repository string) *stage.Process {
 	if p := w.processes[w.projects[strings.ToLower(repository)]]; p != nil {
 		return p
 	}
 	return w.processes[""]
-}
-
-// ask is agent-gateway's word: what was asked is stored, and an event tells of it.
-func (w *world) ask(f []string) {
-	_, ref := w.ofRun(f[1])
-	action := "of:" + f[3]
-	for _, word := range f[4:] {
-		if strings.Contains(word, ":") {
-			action = word
-		}
-	}
-	r, err := approval.Seal(events.ApprovalRequested{
-		RunRef: ref, Kind: events.ApprovalKind(f[2]), Action: action, Title: f[3], FreeText: f[2] == "question", At: w.now,
-	})
-	w.check(err)
-	if !slices.ContainsFunc(w.asked[ref.RunID], func(a events.ApprovalRequested) bool { return a.ID == r.ID }) {
-		w.asked[ref.RunID] = append(w.asked[ref.RunID], r)
-	}
-	if !slices.Contains(f[4:], "unheard") {
-		w.happen(r)
-	}
-}
-
-// request is what the run has asked under that title; one that it has not if there is none.
-func (w *world) request(run events.RunRef, title string) events.ApprovalRequested {
-	for _, r := range w.asked[run.RunID] {
-		if r.Title == title {
-			return r
-		}
-	}
-	return events.ApprovalRequested{RunRef: run, ID: "never-asked"}
-}
-
-// lookup is github-caller's answer.
-func (w *world) lookup(f []string) {
-	run, ref := w.ofRun(f[1])
-	l := events.GitHubLookedUp{RunRef: ref, Attempt: run.Attempt, Path: "services.yaml", Ref: "main"}
-	switch f[2] {
-	case "none":
-	case "found":
-		l.Found, l.SHA, l.Content = true, "c0ffee", "apiVersion: codexk8s.dev/v1\nservices:\n"
-		for _, word := range f[3:] {
-			name, image, service := strings.Cut(word, "=")
-			if !service {
-				l.Attempt = w.attempt([]string{word}, 0)
-				break
-			}
-			l.Content += "  - {name: " + name + ", image: " + image + "}\n"
-		}
-	default:
-		l.Reason, l.Message = f[2], "What GitHub said."
-	}
-	w.happen(l)
-}
-
-// attempt is which Job of the run an act is about, from its optional word at i that counts from 1.
-func (w *world) attempt(f []string, i int) int {
-	if len(f) <= i {
-		return 0
-	}
-	n, err := strconv.Atoi(f[i])
-	w.check(err)
-	return n - 1
 }
 
 func (w *world) check(err error) {
