@@ -12,6 +12,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/llm"
+	"codexk8s.dev/shared/price"
 	"codexk8s.dev/shared/store"
 )
 
@@ -29,7 +30,7 @@ const (
 type answer struct {
 	events.LLMAnswered
 	failed *events.LLMFailed // instead of an answer
-	usage  llm.Usage
+	usage  price.Usage
 	tier   string
 	status int
 	id     string // OpenAI's
@@ -79,7 +80,7 @@ func (h *handler) save(ctx context.Context, p events.LLMRequested, a answer, sta
 		Status: a.status, ResponseID: a.id,
 		Input: a.usage.Input, Cached: a.usage.Cached, Output: a.usage.Output, Reasoning: a.usage.Reasoning,
 	}
-	if micro, known := h.prices.Cost(a.Model, a.tier, a.usage); known || a.usage == (llm.Usage{}) {
+	if micro, known := h.prices.Cost(a.Model, a.tier, a.usage); known || a.usage == (price.Usage{}) {
 		c.CostMicroUSD = &micro
 	}
 	measure(ctx, c)
@@ -107,7 +108,7 @@ func (h *handler) ask(ctx context.Context, p events.LLMRequested) (answer, error
 		return answer{}, errors.New("the model's answer has no choices")
 	}
 	a.status, a.id, a.tier = 200, said.ID, string(said.ServiceTier)
-	a.usage = llm.Usage{Input: int64(said.Usage.PromptTokens), Output: int64(said.Usage.CompletionTokens)}
+	a.usage = price.Usage{Input: int64(said.Usage.PromptTokens), Output: int64(said.Usage.CompletionTokens)}
 	if d := said.Usage.PromptTokensDetails; d != nil {
 		a.usage.Cached = int64(d.CachedTokens)
 	}

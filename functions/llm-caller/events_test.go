@@ -85,7 +85,7 @@ func TestAQuestionIsAnsweredOnce(t *testing.T) {
 	}
 }
 
-// Whoever reaches this function's address could make the platform pay.
+// Anybody who reaches this function's address could make the platform pay.
 func TestAForgedQuestionIsNotAsked(t *testing.T) {
 	f := setup(t)
 	res := f.ask(f.url+"/", "", strings.NewReader(question), "Content-Type", "application/json", "Ce-Specversion", "1.0", "Ce-Id", "e1",

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/llm"
+	"codexk8s.dev/shared/price"
 	"codexk8s.dev/shared/runauth"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
@@ -29,7 +30,7 @@ type handler struct {
 	apiKey string   // OpenAI's
 	base   *url.URL // OpenAI's, without a slash at its end
 	client *http.Client
-	prices *llm.Prices
+	prices *price.List
 	room   *room
 	slow   time.Duration // how long a request may lag behind minSpeed
 }
@@ -44,9 +45,9 @@ func newHandler(env env, db *store.DB) (*handler, error) {
 	if err != nil || base.Host == "" {
 		return nil, fmt.Errorf("OPENAI_BASE_URL %q is not a URL like https://api.openai.com/v1", env.BaseURL)
 	}
-	prices, err := llm.DefaultPrices()
+	prices, err := price.Default()
 	if err == nil {
-		prices, err = serve.FromFile("PRICES_FILE", env.PricesFile, prices, llm.ParsePrices)
+		prices, err = serve.FromFile("PRICES_FILE", env.PricesFile, prices, price.Parse)
 	}
 	if err != nil {
 		return nil, err
@@ -165,8 +166,8 @@ func (c *call) check() error {
 		return refusal{status: http.StatusForbidden, code: "model_not_allowed", param: "model",
 			message: fmt.Sprintf("this run may not use the model %q; allowed: %s", asked.Model, strings.Join(models, ", "))}
 	}
-	if _, priced := c.h.prices.Cost(asked.Model, "", llm.Usage{}); priced {
-		if _, priced := c.h.prices.Cost(asked.Model, asked.Tier, llm.Usage{}); !priced {
+	if _, priced := c.h.prices.Cost(asked.Model, "", price.Usage{}); priced {
+		if _, priced := c.h.prices.Cost(asked.Model, asked.Tier, price.Usage{}); !priced {
 			return refusal{status: http.StatusForbidden, code: "tier_not_allowed", param: "service_tier",
 				message: fmt.Sprintf("the service tier %.60q has no price in the price list, so what it costs could not be recorded", asked.Tier)}
 		}

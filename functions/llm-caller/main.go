@@ -3,8 +3,8 @@
 // For agent pods it is the part of the API that a run needs: POST /v1/responses, POST /v1/chat/completions, GET
 // /v1/models, with the run token in place of the API key.
 //
-//	run token → genuine? → run active? → room? → model, tools and parameters allowed? → written down → OpenAI → piece by piece to the pod
-//	                                                                                      ↑ completed with what was used ↲
+//	run token → genuine? → run active? → room? → model, tools, parameters? → written down → OpenAI → in pieces to the pod
+//	                                                                              ↑ completed with what was used ↲
 //
 // Only what is known passes: parameters and types of tools that the gateway does not know are refused, and so is
 // everything that refers to data outside the request. A tool that OpenAI runs itself has OpenAI's network; a project
@@ -40,7 +40,7 @@ type env struct {
 	RunTokenKey string `envconfig:"RUN_TOKEN_KEY" required:"true"`                       // signs run tokens; the same in agent-launcher and agent-gateway
 	APIKey      string `envconfig:"OPENAI_API_KEY"`                                      // OpenAI's key; without one every model call is answered 503
 	BaseURL     string `envconfig:"OPENAI_BASE_URL" default:"https://api.openai.com/v1"` // OpenAI, or what speaks its API; ends in /v1
-	PricesFile  string `envconfig:"PRICES_FILE"`                                         // a price list of the form of shared/llm/prices.yaml; empty = that one
+	PricesFile  string `envconfig:"PRICES_FILE"`                                         // a price list of the form of shared/price/prices.yaml; empty = that one
 }
 
 func main() { serve.Main("llm-caller", run) }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"codexk8s.dev/shared/llm"
+	"codexk8s.dev/shared/price"
 	"codexk8s.dev/shared/stage"
 )
 
@@ -252,13 +252,13 @@ func TestHostedToolsAreAllowedByName(t *testing.T) {
 
 // TestEveryModelHasAPrice holds that no model of the built-in process is used for nothing, at any service tier.
 func TestEveryModelHasAPrice(t *testing.T) {
-	prices, err := llm.DefaultPrices()
+	prices, err := price.Default()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, model := range stage.Default().Models.Allowed {
 		for _, tier := range []string{"", "auto", "default", "flex", "batch", "priority"} {
-			if micro, known := prices.Cost(model, tier, llm.Usage{Input: 1e6, Output: 1e6}); !known || micro <= 0 {
+			if micro, known := prices.Cost(model, tier, price.Usage{Input: 1e6, Output: 1e6}); !known || micro <= 0 {
 				t.Errorf("%s at tier %q: %d, %v", model, tier, micro, known)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"codexk8s.dev/shared/llm"
 	"codexk8s.dev/shared/metrics"
 	"codexk8s.dev/shared/plain"
+	"codexk8s.dev/shared/price"
 	"codexk8s.dev/shared/store"
 )
 
@@ -92,8 +93,8 @@ const (
 )
 
 // estimate is what the call may have used, by what was sent and received.
-func (c *call) estimate(result llm.Result) llm.Usage {
-	return llm.Usage{
+func (c *call) estimate(result llm.Result) price.Usage {
+	return price.Usage{
 		Input:  max(1, c.asked.Text/bytesPerToken+c.asked.Files*tokensPerFile),
 		Output: (result.Shown + bytesPerToken - 1) / bytesPerToken,
 	}
@@ -101,7 +102,7 @@ func (c *call) estimate(result llm.Result) llm.Usage {
 
 // used is what the call used, and whether that is partly an estimate. Figures count if they are not zero and come at
 // the end of an answer. What OpenAI refused used nothing; but a proxy that timed out does not speak for OpenAI.
-func (c *call) used(status int, result llm.Result, broken bool) (usage llm.Usage, estimated bool) {
+func (c *call) used(status int, result llm.Result, broken bool) (usage price.Usage, estimated bool) {
 	usage = result.Usage
 	lost := status == http.StatusGatewayTimeout || status == statusProxyTimeout
 	if status >= http.StatusBadRequest && !broken && !lost && !result.Reported {
@@ -118,8 +119,8 @@ func (c *call) used(status int, result llm.Result, broken bool) (usage llm.Usage
 }
 
 // cost is the price of what was used; nil means that it is not known.
-func (c *call) cost(status int, result llm.Result, usage llm.Usage) *int64 {
-	if usage == (llm.Usage{}) && result.Searches == 0 {
+func (c *call) cost(status int, result llm.Result, usage price.Usage) *int64 {
+	if usage == (price.Usage{}) && result.Searches == 0 {
 		return new(int64)
 	}
 	tier := result.Tier

@@ -1,12 +1,10 @@
 // Package llm has the parts of the platform's gateway to OpenAI.
 //
-//   - Inspect reads from a request body what the gateway needs to decide: the model, and the tools that OpenAI would run. It refuses
-//     what it does not know. Request.Sealed makes OpenAI keep nothing, and report its usage.
-//   - Meter watches an answer go by, JSON or server-sent events, and knows afterwards what it used. It holds no part of the
-//     answer: its size is fixed, whatever passes.
+//   - Inspect reads from a request body what the gateway needs to decide: the model, and the tools that OpenAI would
+//     run. It refuses what it does not know. Request.Sealed makes OpenAI keep nothing, and report its usage.
+//   - Meter watches an answer go by, JSON or server-sent events, and knows afterwards what it used. It holds no part of
+//     the answer: its size is fixed, whatever passes.
 //   - Pass copies an answer to the client, each piece as it comes, through a Meter.
-//   - Prices turns usage into money by an embedded, dated table. What is not in the table has no known cost, which is
-//     something else than costing nothing.
 //   - Classify says of an error answer whether waiting, paying or repeating would help, and how long to wait.
 //   - NewClient is a go-openai client whose errors are Failures, with the waiting time that go-openai alone would lose.
 //
@@ -19,14 +17,6 @@ import (
 	"net/http"
 	"time"
 )
-
-// Usage is what a call used, in tokens.
-type Usage struct {
-	Input     int64 // everything that was sent
-	Cached    int64 // the part of Input that OpenAI had in its prompt cache
-	Output    int64 // everything that was generated
-	Reasoning int64 // the part of Output that was reasoning and not shown
-}
 
 // NewTransport is for calls to OpenAI: the answer's head may take as long as a model thinks (patience), its body as
 // long as the caller's context allows. Bodies are never compressed, so that each piece passes as it comes and a Meter

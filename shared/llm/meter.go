@@ -7,6 +7,8 @@ import (
 	"mime"
 	"strconv"
 	"strings"
+
+	"codexk8s.dev/shared/price"
 )
 
 // A Result is what a Meter found. What the answer did not say is empty.
@@ -15,7 +17,7 @@ type Result struct {
 	Model  string // that answered, often with a date: gpt-5.4-2026-03-05
 	Tier   string // service tier that was used: default, flex, priority
 	Finish string // Chat: stop, length, tool_calls, content_filter. Responses: completed, incomplete, failed, in_progress.
-	Usage  Usage
+	Usage  price.Usage
 	// Reported is set when Usage is what OpenAI said at the end. Figures that come before the end, often zeros, are no
 	// report.
 	Reported bool

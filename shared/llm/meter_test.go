@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"codexk8s.dev/shared/price"
 )
 
 const sse = "text/event-stream; charset=utf-8"
@@ -64,17 +66,17 @@ func TestMeter(t *testing.T) {
 		want              Result
 	}{
 		"responses, streamed": {sse, string(responsesStream(60)), Result{ID: "resp_1", Model: "gpt-5.4-2026-03-05", Tier: "default",
-			Finish: "completed", Usage: Usage{1200, 1024, 300, 64}, Reported: true, Shown: 62}},
+			Finish: "completed", Usage: price.Usage{Input: 1200, Cached: 1024, Output: 300, Reasoning: 64}, Reported: true, Shown: 62}},
 		"chat, streamed": {sse, chatStream, Result{ID: "chatcmpl-1", Model: "gpt-5-mini", Tier: "default", Finish: "tool_calls",
-			Usage: Usage{70, 3, 9, 2}, Reported: true, Shown: 5}},
+			Usage: price.Usage{Input: 70, Cached: 3, Output: 9, Reasoning: 2}, Reported: true, Shown: 5}},
 		"chat, streamed with CRLF": {sse, strings.ReplaceAll(chatStream, "\n", "\r\n"), Result{ID: "chatcmpl-1", Model: "gpt-5-mini",
-			Tier: "default", Finish: "tool_calls", Usage: Usage{70, 3, 9, 2}, Reported: true, Shown: 5}},
+			Tier: "default", Finish: "tool_calls", Usage: price.Usage{Input: 70, Cached: 3, Output: 9, Reasoning: 2}, Reported: true, Shown: 5}},
 		"responses, whole": {"application/json", `{"id":"resp_2","status":"incomplete","model":"gpt-5.4","output":[{"id":"x","status":"completed"}],
 			"usage":{"input_tokens":7,"output_tokens":5},"metadata":{"usage":{"input_tokens":1}}}`,
-			Result{ID: "resp_2", Model: "gpt-5.4", Finish: "incomplete", Usage: Usage{Input: 7, Output: 5}, Reported: true}},
+			Result{ID: "resp_2", Model: "gpt-5.4", Finish: "incomplete", Usage: price.Usage{Input: 7, Output: 5}, Reported: true}},
 		"chat, whole": {"application/json", `{"id":"chatcmpl-2","model":"m","choices":[{"message":{"content":"{\"usage\":{\"prompt_tokens\":1}}"},"finish_reason":"stop"}],
 			"usage":{"prompt_tokens":7,"completion_tokens":5}}`,
-			Result{ID: "chatcmpl-2", Model: "m", Finish: "stop", Usage: Usage{Input: 7, Output: 5}, Reported: true, Shown: 33}},
+			Result{ID: "chatcmpl-2", Model: "m", Finish: "stop", Usage: price.Usage{Input: 7, Output: 5}, Reported: true, Shown: 33}},
 		"a failure in a stream": {sse, `data: {"type":"response.failed","response":{"id":"resp_3","status":"failed","error":{"code":"server_error","message":"It \u201cbroke\u201d."}}}` + "\n\n",
 			Result{ID: "resp_3", Finish: "failed", ErrorCode: "server_error", ErrorMessage: "It “broke”."}},
 		"an error event": {sse, "event: error\ndata: {\"type\":\"error\",\"code\":\"rate_limit_exceeded\",\"message\":\"slow down\",\"param\":null}\n\n",
@@ -84,15 +86,15 @@ func TestMeter(t *testing.T) {
 		"after a broken event":    {sse, "data: {\"id\":\"resp_5\",[[[\"\n\ndata: {\"model\":\"m\"}\n\n", Result{ID: "resp_5", Model: "m"}},
 		"other fields":            {sse, "id: {\"id\":\"no\"}\ndatabase: {\"id\":\"no\"}\ndata\n\n", Result{}},
 		"a huge and a wrong number": {"application/json", `{"usage":{"input_tokens":99999999999999999999,"output_tokens":-3,"prompt_tokens":"7","completion_tokens":1.5}}`,
-			Result{Usage: Usage{Input: 7, Output: 2}}},
+			Result{Usage: price.Usage{Input: 7, Output: 2}}},
 		"a whole number with a point, and a text": {"application/json", `{"status":"completed","usage":{"input_tokens":1000.0,"output_tokens":"1e3"}}`,
-			Result{Finish: "completed", Usage: Usage{Input: 1000, Output: 1000}, Reported: true}},
+			Result{Finish: "completed", Usage: price.Usage{Input: 1000, Output: 1000}, Reported: true}},
 		"zeros before the end": {sse, `data: {"type":"response.created","response":{"id":"resp_1","status":"in_progress","usage":{"input_tokens":0,"output_tokens":0}}}` +
 			"\n\n" + `data: {"type":"response.output_text.delta","delta":"word"}` + "\n\n", Result{ID: "resp_1", Finish: "in_progress", Shown: 4}},
 		"figures before the end": {sse, `data: {"id":"c","choices":[{"delta":{"content":"word"},"finish_reason":null}],"usage":{"prompt_tokens":5,"completion_tokens":1}}` + "\n\n",
-			Result{ID: "c", Usage: Usage{Input: 5, Output: 1}, Shown: 4}},
+			Result{ID: "c", Usage: price.Usage{Input: 5, Output: 1}, Shown: 4}},
 		"lone CR": {sse, strings.ReplaceAll(chatStream, "\n", "\r"), Result{ID: "chatcmpl-1", Model: "gpt-5-mini",
-			Tier: "default", Finish: "tool_calls", Usage: Usage{70, 3, 9, 2}, Reported: true, Shown: 5}},
+			Tier: "default", Finish: "tool_calls", Usage: price.Usage{Input: 70, Cached: 3, Output: 9, Reasoning: 2}, Reported: true, Shown: 5}},
 		"byte order mark":             {sse, "\ufeff" + `data: {"id":"resp_1"}` + "\n\n", Result{ID: "resp_1"}},
 		"byte order mark before JSON": {"application/json", "\ufeff" + `{"id":"resp_1"}`, Result{ID: "resp_1"}},
 		"no usage, whole": {"application/json", `{"id":"c","choices":[{"message":{"content":"eight by","tool_calls":[{"function":{"arguments":"{}"}}]},"finish_reason":"stop"}]}`,

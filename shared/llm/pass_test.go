@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"codexk8s.dev/shared/price"
 )
 
 // TestPassDoesNotWait holds that a piece is with the client while the next one does not exist yet.
@@ -39,7 +41,7 @@ func TestPassDoesNotWait(t *testing.T) {
 	if err != nil || string(first)+string(rest) != chatStream {
 		t.Errorf("%q, %v", rest, err)
 	}
-	if got := <-result; got.Usage != (Usage{70, 3, 9, 2}) {
+	if got := <-result; got.Usage != (price.Usage{Input: 70, Cached: 3, Output: 9, Reasoning: 2}) {
 		t.Errorf("usage %+v", got.Usage)
 	}
 }

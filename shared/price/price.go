@@ -1,4 +1,8 @@
-package llm
+// Package price turns what a call of a model used into money, by an embedded, dated table. What is not in the table has
+// no known cost, which is something else than costing nothing.
+//
+// The package is pure.
+package price
 
 import (
 	_ "embed"
@@ -11,46 +15,54 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-//go:embed prices.yaml
-var embeddedPrices []byte
+// Usage is what a call used, in tokens.
+type Usage struct {
+	Input     int64 // everything that was sent
+	Cached    int64 // the part of Input that OpenAI had in its prompt cache
+	Output    int64 // everything that was generated
+	Reasoning int64 // the part of Output that was reasoning and not shown
+}
 
-// Prices is a price list. It does not change after it was read.
-type Prices struct {
+//go:embed prices.yaml
+var embedded []byte
+
+// List is a price list. It does not change after it was read.
+type List struct {
 	Version string // the day it was valid, YYYY-MM-DD
-	models  map[string]price
+	models  map[string]rate
 	tools   map[string]int64 // what one call of a hosted tool costs, in nanodollars
 }
 
-// price is in nanodollars per token, which is thousandths of a dollar per million tokens and always a whole number.
-type price struct {
+// rate is in nanodollars per token, which is thousandths of a dollar per million tokens and always a whole number.
+type rate struct {
 	input, cached, output int64
 	above                 int64 // input tokens from which long counts; 0 means never
-	long                  *price
+	long                  *rate
 	tiers                 map[string]float64 // by service tier, the factor on the prices
 }
 
-// priceLine is a price as the file has it.
-type priceLine struct {
+// line is a rate as the file has it.
+type line struct {
 	Input  *float64 `json:"input"`
 	Cached *float64 `json:"cached"`
 	Output *float64 `json:"output"`
 	Long   *struct {
 		Above int64 `json:"above"`
-		priceLine
+		line
 	} `json:"long,omitempty"`
 	Tiers map[string]float64 `json:"tiers,omitempty"`
 }
 
-// DefaultPrices is the embedded price list.
-func DefaultPrices() (*Prices, error) { return ParsePrices(embeddedPrices) }
+// Default is the embedded price list.
+func Default() (*List, error) { return Parse(embedded) }
 
-// ParsePrices reads a price list of the form of prices.yaml. The error names the model whose line is wrong.
-func ParsePrices(text []byte) (*Prices, error) {
+// Parse reads a price list of the form of prices.yaml. The error names the model whose line is wrong.
+func Parse(text []byte) (*List, error) {
 	var file struct {
-		Version string               `json:"version"`
-		Tiers   map[string]float64   `json:"tiers"`
-		Tools   map[string]float64   `json:"tools"`
-		Models  map[string]priceLine `json:"models"`
+		Version string             `json:"version"`
+		Tiers   map[string]float64 `json:"tiers"`
+		Tools   map[string]float64 `json:"tools"`
+		Models  map[string]line    `json:"models"`
 	}
 	if err := yaml.UnmarshalStrict(text, &file); err != nil {
 		return nil, fmt.Errorf("reading the price list: %w", err)
@@ -58,7 +70,7 @@ func ParsePrices(text []byte) (*Prices, error) {
 	if file.Version == "" {
 		return nil, errors.New("reading the price list: it has no version")
 	}
-	p := &Prices{Version: file.Version, models: make(map[string]price, len(file.Models)), tools: make(map[string]int64, len(file.Tools))}
+	p := &List{Version: file.Version, models: make(map[string]rate, len(file.Models)), tools: make(map[string]int64, len(file.Tools))}
 	for tool, dollars := range file.Tools {
 		nano := math.Round(dollars * 1e6) // per thousand calls
 		if !(nano >= 0 && nano <= 1e12) {
@@ -66,26 +78,26 @@ func ParsePrices(text []byte) (*Prices, error) {
 		}
 		p.tools[tool] = int64(nano)
 	}
-	for model, line := range file.Models {
-		entry, err := line.price()
+	for model, l := range file.Models {
+		entry, err := l.rate()
 		if err != nil {
 			return nil, fmt.Errorf("reading the price list: %s: %w", model, err)
 		}
-		if line.Long != nil {
-			long, err := line.Long.price()
+		if l.Long != nil {
+			long, err := l.Long.rate()
 			if err != nil {
 				return nil, fmt.Errorf("reading the price list: %s: long: %w", model, err)
 			}
-			if line.Long.Above <= 0 || line.Long.Long != nil {
+			if l.Long.Above <= 0 || l.Long.Long != nil {
 				return nil, fmt.Errorf("reading the price list: %s: long: give the number of tokens above which it counts, once", model)
 			}
-			entry.above, entry.long = line.Long.Above, &long
+			entry.above, entry.long = l.Long.Above, &long
 		}
 		entry.tiers = maps.Clone(file.Tiers)
 		if entry.tiers == nil {
 			entry.tiers = map[string]float64{}
 		}
-		maps.Copy(entry.tiers, line.Tiers)
+		maps.Copy(entry.tiers, l.Tiers)
 		for tier, times := range entry.tiers {
 			if !(times > 0 && times <= 100) {
 				return nil, fmt.Errorf("reading the price list: %s: the tier %s is %v times the price: give a number above 0 and up to 100", model, tier, times)
@@ -96,23 +108,23 @@ func ParsePrices(text []byte) (*Prices, error) {
 	return p, nil
 }
 
-func (l priceLine) price() (price, error) {
-	var p price
+func (l line) rate() (rate, error) {
+	var r rate
 	for _, f := range []struct {
 		name    string
 		dollars *float64
 		to      *int64
-	}{{"input", l.Input, &p.input}, {"cached", l.Cached, &p.cached}, {"output", l.Output, &p.output}} {
+	}{{"input", l.Input, &r.input}, {"cached", l.Cached, &r.cached}, {"output", l.Output, &r.output}} {
 		if f.dollars == nil {
-			return price{}, fmt.Errorf("%s is missing", f.name)
+			return rate{}, fmt.Errorf("%s is missing", f.name)
 		}
 		nano := *f.dollars * 1000
 		if nano < 0 || nano > 1e9 || math.Abs(nano-math.Round(nano)) > 1e-6 {
-			return price{}, fmt.Errorf("%s is %v: give dollars per million tokens with at most three decimals", f.name, *f.dollars)
+			return rate{}, fmt.Errorf("%s is %v: give dollars per million tokens with at most three decimals", f.name, *f.dollars)
 		}
 		*f.to = int64(math.Round(nano))
 	}
-	return p, nil
+	return r, nil
 }
 
 // snapshot is the date that OpenAI adds to the name of a fixed version of a model: gpt-5.4-2026-03-05.
@@ -120,7 +132,7 @@ var snapshot = regexp.MustCompile(`-\d{4}-\d{2}-\d{2}$`)
 
 // Cost is the price of a call's tokens in millionths of a dollar, halves rounded up. ok is false for a model or a
 // service tier that is not on the list.
-func (p *Prices) Cost(model, tier string, u Usage) (microUSD int64, ok bool) {
+func (p *List) Cost(model, tier string, u Usage) (microUSD int64, ok bool) {
 	entry, listed := p.models[model]
 	if !listed {
 		entry, listed = p.models[snapshot.ReplaceAllString(model, "")]
@@ -143,7 +155,7 @@ func (p *Prices) Cost(model, tier string, u Usage) (microUSD int64, ok bool) {
 
 // Fee is what calls of a tool that OpenAI runs cost on top of the tokens, in millionths of a dollar. ok is false for a
 // tool that is not on the list.
-func (p *Prices) Fee(tool string, calls int64) (microUSD int64, ok bool) {
+func (p *List) Fee(tool string, calls int64) (microUSD int64, ok bool) {
 	nano, listed := p.tools[tool]
 	return nano * calls / 1000, listed
 }

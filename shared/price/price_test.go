@@ -1,4 +1,4 @@
-package llm
+package price
 
 import (
 	"strings"
@@ -7,7 +7,7 @@ import (
 )
 
 func TestCost(t *testing.T) {
-	p, err := DefaultPrices()
+	p, err := Default()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestCost(t *testing.T) {
 	}
 }
 
-func TestParsePricesRefuses(t *testing.T) {
+func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"models: {}":            "no version",
 		"version: x\nmodel: {}": "unknown field",
@@ -57,7 +57,7 @@ func TestParsePricesRefuses(t *testing.T) {
 		"version: x\ntools: {web_search: -1}":                                                               "tools: web_search is -1",
 		"version: [":                                                                                        "reading the price list",
 	} {
-		if _, err := ParsePrices([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want an error with %q", text, err, want)
 		}
 	}
