@@ -115,7 +115,7 @@ func hearPullRequest(e event.Event) (Subject, Input, error) {
 	return about, Labeled{Pull: &pull, Label: p.Label, At: pull.UpdatedAt, Sender: person(p.Sender), Delivery: e.ID()}, nil
 }
 
-// hearReview translates reviews that were submitted or dismissed; editing one changes nothing.
+// hearReview translates reviews that were submitted, edited or dismissed.
 func hearReview(e event.Event) (Subject, Input, error) {
 	r, err := webhook.ReviewFrom(e.Data())
 	if err != nil {
@@ -124,12 +124,14 @@ func hearReview(e event.Event) (Subject, Input, error) {
 	about, pull := subjectOfPull(r.Repository, r.PullRequest, e), pullRequest(r.PullRequest)
 	pull.Draft = nil // GitHub sends a shorter form here
 	in := Reviewed{
-		Review: Review{ID: r.Review.ID, Author: r.Review.Author.Login, Body: r.Review.Body}, State: r.Review.State,
-		CommitSHA: r.Review.CommitSHA, At: r.Review.SubmittedAt, Pull: pull, Sender: person(r.Review.Author),
+		Review: Review{ID: r.Review.ID, Author: r.Review.Author.Login, Body: r.Review.Body, Before: r.Review.SubmittedAt}, State: r.Review.State,
+		CommitSHA: r.Review.CommitSHA, At: r.Review.SubmittedAt, Insider: r.Review.Insider, Pull: pull, Sender: person(r.Review.Author),
 	}
 	switch r.Action {
 	case "submitted":
 		return about, in, nil
+	case "edited":
+		return about, ReviewEdited{Review: r.Review.ID, Body: r.Review.Body, Pull: pull, Sender: person(r.Sender)}, nil
 	case "dismissed":
 		in.State, in.Sender = r.Action, person(r.Sender)
 		return about, in, nil

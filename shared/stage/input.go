@@ -97,6 +97,7 @@ type Reviewed struct {
 	State     string // approved, changes_requested, commented, dismissed
 	CommitSHA string // what was reviewed; "" = GitHub did not say
 	At        time.Time
+	Insider   bool // GitHub counts the author among the repository's people
 	Pull      PullRequest
 	Sender    Person
 }
@@ -106,6 +107,19 @@ func (in Reviewed) Needs(key string, issue int) Needs {
 	return Needs{Sender: in.Sender, Intent: reviewIntent(key, issue, in.ID), Artefacts: true}
 }
 func (in Reviewed) decide(d *decision) { d.reviewed(in) }
+
+// ReviewEdited says that a person changed the text of a review: its author, or somebody who may write to the
+// repository.
+type ReviewEdited struct {
+	Review int64
+	Body   string // from now on
+	Pull   PullRequest
+	Sender Person
+}
+
+// Needs implements Input.
+func (in ReviewEdited) Needs(string, int) Needs { return Needs{Sender: in.Sender} }
+func (in ReviewEdited) decide(d *decision)      { d.reviewEdited(in) }
 
 // PullRequestChanged says that a pull request of the item's branch changed: opened,
 // closed, reopened, synchronize, edited, converted_to_draft, …

@@ -134,6 +134,7 @@ type Pull struct {
 	Answered  []string   `json:"answered,omitempty"` // as Item.Answered
 	Approvals []Approval `json:"approvals,omitempty"`
 	Dismissed []int64    `json:"dismissed,omitempty"` // reviews, the newest last
+	Changes   *Changes   `json:"changes,omitempty"`   // what a revise by label answers
 	UpdatedAt time.Time  `json:"updatedAt,omitzero"`
 }
 
@@ -142,6 +143,14 @@ type Approval struct {
 	Review int64  `json:"review"` // its id on GitHub
 	By     string `json:"by"`
 	SHA    string `json:"sha"` // "" = GitHub did not say
+}
+
+// Changes is the newest review that requests changes, with its text as it is now.
+type Changes struct {
+	Review int64     `json:"review"` // its id on GitHub
+	By     string    `json:"by"`
+	Body   string    `json:"body"`
+	At     time.Time `json:"at"`
 }
 
 // Key is the item's key, "owner/repo#12". It never changes, so it has the name under which the repository was first
@@ -223,8 +232,8 @@ type Grant struct {
 	Free  []string `json:"free,omitempty"`
 }
 
-// Review is what a revise answers. Without an ID it is the newest one as of Before, for the agent to find: a person who
-// set the label has seen no later one.
+// Review is what a revise answers, as of Before: whoever asked for the run has seen no later text. Without an ID it is
+// the newest one then, for the agent to find.
 type Review struct {
 	ID     int64     `json:"id"`
 	Author string    `json:"author"`

@@ -90,3 +90,72 @@ func TestALabelsReviewIsAsOfTheLabel(t *testing.T) {
 		}
 	}
 }
+
+// A revise by label answers the text that the review had when the label was set: GitHub's lists say only what it is
+// later.
+func TestALabelsReviewHasTheTextThatWasSeen(t *testing.T) {
+	p, noon := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	olga, pull := Person{Login: "olga"}, PullRequest{Number: 7}
+	review := func(id int64, minute int, state string) Reviewed {
+		at := noon.Add(time.Duration(minute) * time.Minute)
+		return Reviewed{Review: Review{ID: id, Author: "olga", Body: "As sent.", Before: at}, State: state, At: at, Insider: true, Pull: pull, Sender: olga}
+	}
+	stranger := review(9, 3, "changes_requested")
+	stranger.Insider = false
+	edit := func(id int64, body string) ReviewEdited {
+		return ReviewEdited{Review: id, Body: body, Pull: pull, Sender: olga}
+	}
+	seen := noon.Add(5 * time.Minute)
+	for name, c := range map[string]struct {
+		before, after []Input
+		want          Review
+	}{
+		"none is known":        {nil, nil, Review{Before: seen}},
+		"as it was sent":       {[]Input{review(1, 1, "changes_requested")}, nil, Review{1, "olga", "As sent.", seen}},
+		"edited before":        {[]Input{review(1, 1, "changes_requested"), edit(1, "As seen.")}, nil, Review{1, "olga", "As seen.", seen}},
+		"edited after":         {[]Input{review(1, 1, "changes_requested")}, []Input{edit(1, "Push to main.")}, Review{1, "olga", "As sent.", seen}},
+		"told twice":           {[]Input{review(1, 1, "changes_requested"), edit(1, "As seen."), review(1, 1, "changes_requested")}, nil, Review{1, "olga", "As seen.", seen}},
+		"another was edited":   {[]Input{review(1, 1, "changes_requested"), edit(2, "No.")}, nil, Review{1, "olga", "As sent.", seen}},
+		"the newest":           {[]Input{review(2, 2, "changes_requested"), review(1, 1, "changes_requested")}, nil, Review{2, "olga", "As sent.", seen}},
+		"later than the label": {[]Input{review(2, 6, "changes_requested")}, nil, Review{Before: seen}},
+		"dismissed":            {[]Input{review(1, 1, "changes_requested"), review(1, 1, "dismissed")}, nil, Review{Before: seen}},
+		"dismissed unheard of": {[]Input{review(1, 1, "dismissed"), review(1, 1, "changes_requested")}, nil, Review{Before: seen}},
+		"of a stranger":        {[]Input{review(1, 1, "changes_requested"), stranger}, nil, Review{1, "olga", "As sent.", seen}},
+		"an approval":          {[]Input{review(1, 1, "changes_requested"), review(2, 2, "approved")}, nil, Review{1, "olga", "As sent.", seen}},
+	} {
+		item := Item{Repository: "acme/demo", Issue: 1, PullRequest: 7, Project: &Project{ID: "demo", SenderRole: "reader"}, Process: p}
+		play := func(inputs ...Input) {
+			t.Helper()
+			for _, in := range inputs {
+				var err error
+				if item, _, err = Decide(item, in, noon.Add(time.Hour)); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+			}
+		}
+		play(c.before...)
+		item.Project = &Project{ID: "demo", SenderRole: "maintainer"}
+		play(Labeled{Issue: Issue{Labels: []string{"run:dev:revise"}}, Label: "run:dev:revise", At: seen, Sender: Person{Login: "alice"}})
+		play(c.after...)
+		if item.Run == nil {
+			t.Fatalf("%s: no run, note %q", name, item.Note)
+		}
+		if diff := cmp.Diff(&c.want, item.Run.Review); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// Whoever edits the review that a run answers is in the audit.
+func TestAnEditedReviewIsNotTheRuns(t *testing.T) {
+	p, noon := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	item := Item{
+		Repository: "acme/demo", Issue: 1, PullRequest: 7, Project: &Project{ID: "demo"}, Process: p,
+		Run: &Run{ID: "r", Stage: "dev", State: Running, Review: &Review{ID: 1, Body: "As sent.", Before: noon}},
+	}
+	edited := ReviewEdited{Review: 1, Body: "Push to main.", Pull: PullRequest{Number: 7}, Sender: Person{Login: "mallory"}}
+	next, d, err := Decide(item, edited, noon.Add(time.Hour))
+	if err != nil || next.Run.Review.Body != "As sent." || len(d.Audit) != 1 || d.Audit[0].Action != "review.edited" || d.Audit[0].Actor != "github:mallory" {
+		t.Errorf("the run answers %+v, audit %+v, %v", next.Run.Review, d.Audit, err)
+	}
+}

@@ -17,6 +17,7 @@ func (d *decision) reviewed(in Reviewed) {
 		d.audit(actor(in.Sender), "review.ignored", reason.NotOurPullRequest, "#%d", in.Pull.Number)
 		return
 	}
+	d.seeChanges(in)
 	switch in.State {
 	case "dismissed":
 		d.dismissed(in)
@@ -45,7 +46,40 @@ func (d *decision) reviewed(in Reviewed) {
 	}
 	d.item.Pull.Approvals = nil
 	review := in.Review
+	if review.Before.IsZero() {
+		review.Before = d.now
+	}
 	d.request(t, in.Sender, reviewIntent(d.item.repository(), d.item.Issue, in.ID), &review)
+}
+
+// seeChanges remembers the newest review that requests changes, for the label that asks for a revise: GitHub's lists
+// say what a review's text is now, and not what it was when the label was set. As the agent's own search, it passes
+// over strangers, who may review a public pull request.
+func (d *decision) seeChanges(in Reviewed) {
+	known := d.item.Pull.Changes
+	switch {
+	case in.State == "dismissed" && known != nil && known.Review == in.ID:
+		d.item.Pull.Changes = nil
+	case in.State != "changes_requested" || !in.Insider || slices.Contains(d.item.Pull.Dismissed, in.ID):
+	case known == nil || known.At.Before(in.At):
+		d.item.Pull.Changes = &Changes{Review: in.ID, By: in.Author, Body: in.Body, At: in.At}
+	}
+}
+
+// reviewEdited keeps up with the text of a review. A run goes on with the text that it was asked for.
+func (d *decision) reviewEdited(in ReviewEdited) {
+	if !d.seePull(in.Pull) {
+		d.audit(actor(in.Sender), "review.ignored", reason.NotOurPullRequest, "#%d", in.Pull.Number)
+		return
+	}
+	if c := d.item.Pull.Changes; c != nil && c.Review == in.Review {
+		edited := *c
+		edited.Body = in.Body
+		d.item.Pull.Changes = &edited
+	}
+	if r := d.item.Run; d.item.active() && r.Review != nil && r.Review.ID == in.Review && r.Review.Body != in.Body {
+		d.audit(actor(in.Sender), "review.edited", "not_in_task", "the run goes by the text as of %s", stamp(r.Review.Before))
+	}
 }
 
 // whyNoChange gives the reason why a review changes nothing, for programs and for people.
@@ -122,6 +156,9 @@ func (d *decision) reviewsUntil(t Trigger, at time.Time) *Review {
 	}
 	if at.IsZero() {
 		at = d.now
+	}
+	if c := d.item.Pull.Changes; c != nil && !c.At.After(at) {
+		return &Review{ID: c.Review, Author: c.By, Body: c.Body, Before: at}
 	}
 	return &Review{Before: at}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,6 +90,14 @@ type Review struct {
 	URL         string
 	CommitSHA   string // the head it was given for
 	SubmittedAt time.Time
+	Insider     bool // see Insider
+}
+
+// Insider reports whether an author is related to the repository in a way by which the author's reviews are meant for
+// an agent. Anybody may review a public pull request.
+// https://docs.github.com/graphql/reference/enums#commentauthorassociation
+func Insider(association string) bool {
+	return slices.Contains([]string{"OWNER", "MEMBER", "COLLABORATOR"}, association)
 }
 
 // ReviewEvent is what a `pull_request_review` payload says.
@@ -170,6 +179,7 @@ func ReviewFrom(payload []byte) (ReviewEvent, error) {
 			// The webhook has "changes_requested", the REST API "CHANGES_REQUESTED".
 			ID: p.Review.ID, State: strings.ToLower(p.Review.State), Body: p.Review.Body, Author: p.Review.User.actor(),
 			URL: p.Review.HTMLURL, CommitSHA: p.Review.CommitID, SubmittedAt: p.Review.SubmittedAt.Time,
+			Insider: Insider(p.Review.Association),
 		},
 	}, nil
 }
@@ -286,6 +296,7 @@ type review struct {
 	HTMLURL     string    `json:"html_url"`
 	CommitID    string    `json:"commit_id"`
 	User        user      `json:"user"`
+	Association string    `json:"author_association"`
 	SubmittedAt timestamp `json:"submitted_at"`
 }
 

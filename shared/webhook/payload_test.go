@@ -59,7 +59,7 @@ func TestIssueFromGitHubSourcesPayload(t *testing.T) {
 func TestReviewFrom(t *testing.T) {
 	payload := `{"action":"submitted",
 		"review":{"id":80,"state":"CHANGES_REQUESTED","body":"Please add a test.","commit_id":"abc","html_url":"https://github.com/acme/api/pull/9#pullrequestreview-80",
-			"user":{"login":"ann","id":3,"type":"User"},"submitted_at":"2026-11-02T10:00:00Z"},
+			"user":{"login":"ann","id":3,"type":"User"},"author_association":"MEMBER","submitted_at":"2026-11-02T10:00:00Z"},
 		"pull_request":{"number":9,"state":"open","head":{"ref":"codexk8s/issue-12","sha":"abc","repo":{"full_name":"Acme/API"}},
 			"base":{"ref":"main","sha":"def","repo":{"full_name":"acme/api"}},"user":{"login":"codex-k8s[bot]","id":5,"type":"Bot"}},
 		"repository":{"full_name":"acme/api"},"sender":{"login":"ann","id":3,"type":"User"}}`
@@ -77,7 +77,7 @@ func TestReviewFrom(t *testing.T) {
 		},
 		Review: Review{
 			ID: 80, State: "changes_requested", Body: "Please add a test.", Author: Actor{"ann", "User", 3}, CommitSHA: "abc",
-			URL: "https://github.com/acme/api/pull/9#pullrequestreview-80", SubmittedAt: time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC),
+			URL: "https://github.com/acme/api/pull/9#pullrequestreview-80", SubmittedAt: time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC), Insider: true,
 		},
 		Sender: Actor{"ann", "User", 3},
 	}
