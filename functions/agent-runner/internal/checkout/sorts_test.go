@@ -1,9 +1,15 @@
 package checkout
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -87,5 +93,41 @@ func TestBaseBranchesOfEveryName(t *testing.T) {
 		if got := p.sh(p.server, "git diff-tree -r --name-status 'refs/heads/"+base+"' refs/heads/codexk8s/issue-1 | tr '\t' ' '"); got != "A greetings/french.txt" {
 			t.Errorf("%q: the commit has %q", base, got)
 		}
+	}
+}
+
+// A pipe in place of a file that git reads holds nothing up, in whatever order the file system lists the folder.
+func TestAPipeThatGitWouldRead(t *testing.T) {
+	p := newPlace(t, "")
+	p.agent(french + "mkdir many; cd many; mkfifo .gitignore; seq -f 'f%.0f' 2500 | xargs touch")
+	late := func() bool {
+		dir, err := os.Open(filepath.Join(p.Dir, "many"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = dir.Close() }()
+		names, err := dir.Readdirnames(-1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Index(names, ".gitignore") >= atOnce
+	}
+	if !late() {
+		p.agent("cd many; rm .gitignore; mkfifo .gitignore")
+	}
+	for from := 3000; !late() && from < 40_000; from += 4000 {
+		p.agent(fmt.Sprintf("cd many; seq -f 'f%%.0f' %d %d | xargs touch", from, from+4000))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	work, err := p.Take(ctx, MaxFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(work.Notes, "|"); notes != "`many/.gitignore` is a pipe, a socket or a device" {
+		t.Errorf("notes %q", notes)
+	}
+	if !slices.Contains(work.Changed, "greetings/french.txt") || !slices.Contains(work.Changed, "many/f2500") {
+		t.Errorf("%d files changed", len(work.Changed))
 	}
 }

@@ -98,8 +98,12 @@ func (w *walk) cannot(name string, why any) {
 	w.note("%s %v", Code(name), why)
 }
 
+// atOnce is how many names of a folder are looked at together.
+const atOnce = 1000
+
 // folder looks at everything in dir, a path relative to the root, "" for itself.
 func (w *walk) folder(dir string) error {
+	w.unblock(dir)
 	opened, err := w.root.OpenFile(path.Join(".", dir), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -110,7 +114,7 @@ func (w *walk) folder(dir string) error {
 	}
 	defer func() { _ = opened.Close() }()
 	for {
-		some, err := opened.ReadDir(1000)
+		some, err := opened.ReadDir(atOnce)
 		if err := w.entries(dir, some); err != nil {
 			return err
 		}
@@ -120,6 +124,18 @@ func (w *walk) folder(dir string) error {
 		case err != nil:
 			w.cannot(path.Join(".", dir), "cannot be read: "+reason(err))
 			return nil
+		}
+	}
+}
+
+// unblock removes from dir what git would read and wait for: it opens these two as soon as it is asked about anything
+// beside them.
+func (w *walk) unblock(dir string) {
+	for _, file := range []string{".gitignore", ".gitattributes"} {
+		name := path.Join(dir, file)
+		if info, err := w.root.Lstat(name); err == nil && odd(info) {
+			_ = w.root.Remove(name)
+			w.cannot(name, isOdd)
 		}
 	}
 }
@@ -156,8 +172,6 @@ func (w *walk) entries(dir string, some []os.DirEntry) error {
 		case err != nil:
 			w.cannot(name, "cannot be read: "+reason(err))
 			continue
-		case odd(info) && (e.Name() == ".gitignore" || e.Name() == ".gitattributes"):
-			_ = w.root.Remove(name) // Git would wait for somebody who writes to it
 		}
 		infos[name] = info
 		if _, tracked := w.files[name]; !tracked && !w.folders[name] {
@@ -178,7 +192,9 @@ func (w *walk) entries(dir string, some []os.DirEntry) error {
 	return nil
 }
 
-// odd is a pipe, a socket or a device.
+// isOdd says why something is not taken. None of these is ever opened: who opens a pipe waits for its other end.
+const isOdd = "is a pipe, a socket or a device"
+
 func odd(info fs.FileInfo) bool {
 	return !info.IsDir() && !info.Mode().IsRegular() && info.Mode()&fs.ModeSymlink == 0
 }
@@ -192,7 +208,7 @@ func (w *walk) entry(name string, info fs.FileInfo) error {
 	case info.IsDir():
 		return w.folder(name)
 	case odd(info):
-		w.cannot(name, "is a pipe, a socket or a device")
+		w.cannot(name, isOdd)
 		return nil
 	case !tracked:
 		if w.fresh++; w.fresh > maxNew {

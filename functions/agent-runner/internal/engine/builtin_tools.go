@@ -175,14 +175,18 @@ func (t *toolbox) writeFile(name, content string) (string, error) {
 	if err := t.root.MkdirAll(path.Dir(p), 0o755); err != nil {
 		return "", err
 	}
-	mode := fs.FileMode(0o644)
-	if old, err := t.root.Stat(p); err == nil {
-		if !old.Mode().IsRegular() {
-			return "", notAFile(p)
-		}
-		mode = old.Mode().Perm()
+	if old, err := t.root.Stat(p); err == nil && !old.Mode().IsRegular() {
+		return "", notAFile(p)
 	}
-	if err := t.root.WriteFile(p, []byte(content), mode); err != nil {
+	f, err := t.root.OpenFile(p, os.O_WRONLY|os.O_CREATE|syscall.O_NONBLOCK, 0o644)
+	if err != nil {
+		return "", err
+	}
+	err = f.Truncate(0) // fails for what took the place of a file meanwhile
+	if err == nil {
+		_, err = f.WriteString(content)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("wrote %d bytes to %s", len(content), p), nil

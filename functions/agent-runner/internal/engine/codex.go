@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,7 +84,7 @@ func (c *codex) configure(address string) error {
 	if err := errors.Join(err, toolsErr); err != nil {
 		return fmt.Errorf("writing the URL of the model: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(c.Home, "config.toml"), fmt.Appendf(nil, codexConfig, url, tools), 0o644); err != nil {
+	if err := replace(filepath.Join(c.Home, "config.toml"), fmt.Appendf(nil, codexConfig, url, tools), 0o644); err != nil {
 		return fmt.Errorf("writing the Codex configuration: %w", err)
 	}
 	return nil
@@ -103,7 +104,7 @@ func (c *codex) Resume(from Conversation) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("restoring the session: %w", err)
 	}
-	if err := os.WriteFile(file, from.Data, 0o600); err != nil {
+	if err := replace(file, from.Data, 0o600); err != nil {
 		return fmt.Errorf("restoring the session: %w", err)
 	}
 	c.setThread(from.ThreadID)
@@ -136,7 +137,7 @@ func (c *codex) Conversation() (Conversation, error) {
 		return Conversation{}, err // the file comes a moment after the thread id
 	}
 	file := files[len(files)-1] // names sort by time
-	data, err := os.ReadFile(file)
+	data, err := readFile(file)
 	if err != nil {
 		return Conversation{}, fmt.Errorf("reading the Codex session: %w", err)
 	}
@@ -145,6 +146,35 @@ func (c *codex) Conversation() (Conversation, error) {
 		return Conversation{}, fmt.Errorf("naming the Codex session: %w", err)
 	}
 	return Conversation{ThreadID: id, Name: name, Data: data[:bytes.LastIndexByte(data, '\n')+1]}, nil
+}
+
+// The agent may write to CODEX_HOME too. It could have put a pipe there, at which whoever reads or writes waits without
+// end, or a link that leads elsewhere.
+
+// readFile reads a regular file.
+func readFile(file string) ([]byte, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, notAFile(filepath.Base(file)))
+	}
+	return io.ReadAll(f)
+}
+
+// replace makes a file in place of whatever has its name.
+func replace(file string, data []byte, mode os.FileMode) error {
+	if err := os.RemoveAll(file); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }
 
 // The message goes in by standard input ("-"): an argument may have 128 KiB on Linux, an issue may be larger, and every

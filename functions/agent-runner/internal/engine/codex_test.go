@@ -2,8 +2,12 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -112,5 +116,47 @@ func TestASecretAcrossWritesIsReplaced(t *testing.T) {
 		if got := lines()[0]; got != "runner: fetching with [redacted] now" {
 			t.Fatalf("cut at %d: log %q", cut, got)
 		}
+	}
+}
+
+// The agent may write to CODEX_HOME. What it puts in place of the CLI's files holds nothing up and leads nowhere.
+func TestPipesInPlaceOfTheCLIsFiles(t *testing.T) {
+	t.Parallel()
+	c := &codex{Options: Options{Home: t.TempDir()}}
+	const thread = "0192-abcdef01"
+	name := "sessions/2026/11/23/rollout-1-" + thread + ".jsonl"
+	if err := c.Resume(Conversation{ThreadID: thread, Name: name, Data: []byte("{}\n{")}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Conversation(); err != nil || string(got.Data) != "{}\n" {
+		t.Fatalf("the conversation is %q, %v", got.Data, err)
+	}
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.WriteFile(outside, []byte("kept\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	session, config := filepath.Join(c.Home, name), filepath.Join(c.Home, "config.toml")
+	for what, put := range map[string]func(file string) error{
+		"a pipe":   func(file string) error { return syscall.Mkfifo(file, 0o600) },
+		"a link":   func(file string) error { return os.Symlink(outside, file) },
+		"a folder": func(file string) error { return os.MkdirAll(filepath.Join(file, "x"), 0o700) },
+	} {
+		for _, file := range []string{session, config} {
+			if err := errors.Join(os.RemoveAll(file), put(file)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := c.Conversation(); err == nil {
+			t.Errorf("%s: the conversation is %q", what, got.Data)
+		}
+		if err := c.configure("http://127.0.0.1:1"); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if info, err := os.Lstat(config); err != nil || !info.Mode().IsRegular() {
+			t.Errorf("%s: the configuration is %v, %v", what, info, err)
+		}
+	}
+	if got, err := os.ReadFile(outside); err != nil || string(got) != "kept\n" {
+		t.Errorf("outside is %q, %v", got, err)
 	}
 }

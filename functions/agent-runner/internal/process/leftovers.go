@@ -24,7 +24,7 @@ func EndAgent(dir string, keep func(path string) bool) error {
 	if len(left) == 0 {
 		return nil
 	}
-	finished, err := fileClock(dir + ".finished")
+	finished, err := fileClock(filepath.Dir(dir))
 	if err != nil {
 		return err
 	}
@@ -37,14 +37,15 @@ func EndAgent(dir string, keep func(path string) bool) error {
 	return removeNewer(dir, finished, keep)
 }
 
-// fileClock is the time by the clock that stamps files, which lags some milliseconds behind others.
-func fileClock(path string) (time.Time, error) {
-	err := os.WriteFile(path, nil, 0o600)
+// fileClock is the time by the clock that stamps files, which lags some milliseconds behind others. A file of a new
+// name says it: behind a known one the agent could have put a pipe.
+func fileClock(dir string) (time.Time, error) {
+	f, err := os.CreateTemp(dir, ".finished-")
 	if err != nil {
 		return time.Time{}, fmt.Errorf("noting the end of the engine: %w", err)
 	}
-	info, err := os.Stat(path)
-	if err = errors.Join(err, os.Remove(path)); err != nil {
+	info, err := f.Stat()
+	if err = errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
 		return time.Time{}, fmt.Errorf("noting the end of the engine: %w", err)
 	}
 	return info.ModTime(), nil

@@ -54,7 +54,7 @@ func TakeToken() error {
 // maxToken is what a pipe is sure to hold without a reader (at least 512 in POSIX, 64 KiB on Linux).
 const maxToken = 16 << 10
 
-// beginAgain executes this program anew. It returns only when that fails.
+// beginAgain executes this program again. It returns only when that fails.
 func beginAgain(token string) error {
 	if len(token) > maxToken {
 		return fmt.Errorf("%s has %d bytes, a run token has at most %d", TokenVariable, len(token), maxToken)
