@@ -12,6 +12,18 @@ import (
 // linkLocal holds the metadata service of most clouds, 169.254.169.254.
 var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
+// nat64 leads to IPv4 where a cluster has IPv6 alone: a gateway reads the last 32 bits as the address. One with a
+// prefix of its own can't be known here; there the Git ranges have to be narrower than ::/0.
+// https://www.rfc-editor.org/rfc/rfc6052#section-2.1
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// throughNAT64 is what a range of IPv4 is called in nat64.
+func throughNAT64(v4 netip.Prefix) netip.Prefix {
+	address := nat64.Addr().As16()
+	copy(address[12:], v4.Addr().AsSlice())
+	return netip.PrefixFrom(netip.AddrFrom16(address), nat64.Bits()+v4.Bits())
+}
+
 // private are the ranges of nodes, pods, Services and other machines of the owner, and of the cloud below them. An
 // agent must not reach them.
 // https://www.iana.org/assignments/iana-ipv4-special-registry and -ipv6-special-registry
@@ -25,7 +37,8 @@ var private = []netip.Prefix{
 	netip.MustParsePrefix("168.63.129.16/32"),
 	netip.MustParsePrefix("172.16.0.0/12"),
 	netip.MustParsePrefix("192.168.0.0/16"),
-	netip.MustParsePrefix("fc00::/7"), // also AWS's metadata service fd00:ec2::254
+	netip.MustParsePrefix("64:ff9b:1::/48"), // NAT64 to whatever a network chooses, private addresses too (RFC 8215)
+	netip.MustParsePrefix("fc00::/7"),       // also AWS's metadata service fd00:ec2::254
 	netip.MustParsePrefix("fe80::/10"),
 }
 
@@ -86,11 +99,14 @@ func peers(ps []Peer) []networkingv1.NetworkPolicyPeer {
 	return out
 }
 
-// ipBlock is the range without the private ranges that lie strictly inside it,
-// which is what the API allows as exceptions.
+// ipBlock is the range without the private ranges that lie strictly inside it, which is what the API allows as
+// exceptions.
 func ipBlock(cidr netip.Prefix) networkingv1.NetworkPolicyPeer {
 	block := &networkingv1.IPBlock{CIDR: cidr.String()}
 	for _, p := range private {
+		if p.Addr().Is4() && cidr.Addr().Is6() {
+			p = throughNAT64(p)
+		}
 		if cidr.Bits() < p.Bits() && cidr.Contains(p.Addr()) {
 			block.Except = append(block.Except, p.String())
 		}

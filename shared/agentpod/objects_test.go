@@ -208,18 +208,42 @@ func TestNoGitRangeHoldsTheMachinesCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	git := o.Support[len(o.Support)-1].Value.(*networkingv1.NetworkPolicy)
-	for cloud, address := range map[string]string{
-		"most": "169.254.169.254", "AWS": "fd00:ec2::254", "Google": "fd20:ce::254", "Azure": "168.63.129.16", "Alibaba": "100.100.100.200", "AWS, task": "169.254.170.2",
-	} {
-		at := netip.MustParseAddr(address)
+	allows := func(at netip.Addr) (by string) {
 		for _, to := range git.Spec.Egress[0].To {
 			allowed := netip.MustParsePrefix(to.IPBlock.CIDR).Contains(at)
 			for _, except := range to.IPBlock.Except {
 				allowed = allowed && !netip.MustParsePrefix(except).Contains(at)
 			}
 			if allowed {
-				t.Errorf("%s: %s is part of %s", cloud, address, to.IPBlock.CIDR)
+				return to.IPBlock.CIDR
 			}
+		}
+		return ""
+	}
+	for _, github := range []string{"140.82.121.3", "64:ff9b::8c52:7903", "2606:50c0:8000::153"} {
+		if allows(netip.MustParseAddr(github)) == "" {
+			t.Errorf("GitHub at %s can't be reached", github)
+		}
+	}
+	for cloud, address := range map[string]string{
+		"most": "169.254.169.254", "AWS": "fd00:ec2::254", "Google": "fd20:ce::254", "Azure": "168.63.129.16", "Alibaba": "100.100.100.200", "AWS, task": "169.254.170.2",
+	} {
+		at := netip.MustParseAddr(address)
+		if by := allows(at); by != "" {
+			t.Errorf("%s: %s is part of %s", cloud, address, by)
+		}
+		if !at.Is4() {
+			continue
+		}
+		mapped := netip.MustParsePrefix("64:ff9b::/96").Addr().As16()
+		copy(mapped[12:], at.AsSlice())
+		if by := allows(netip.AddrFrom16(mapped)); by != "" {
+			t.Errorf("%s: %s through NAT64 is part of %s", cloud, address, by)
+		}
+	}
+	for _, address := range []string{"64:ff9b:1::a9fe:a9fe", "64:ff9b:1:ffff::1", "64:ff9b::a00:1", "64:ff9b::7f00:1", "64:ff9b::c0a8:101"} {
+		if by := allows(netip.MustParseAddr(address)); by != "" {
+			t.Errorf("%s is part of %s", address, by)
 		}
 	}
 }

@@ -46,10 +46,25 @@ func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse
 
 var errInside = errors.New("the address is in a private or reserved network, which has to be allowed explicitly")
 
-// reserved are networks that are not the Internet, beside those that netip knows.
+// reserved are networks that are not the Internet, beside those that netip knows, and Azure's own address on each of
+// its machines (https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16).
 // https://www.iana.org/assignments/iana-ipv4-special-registry https://www.iana.org/assignments/iana-ipv6-special-registry
-var reserved = prefixes("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24",
-	"203.0.113.0/24", "240.0.0.0/4", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "fec0::/10")
+var reserved = prefixes("0.0.0.0/8", "100.64.0.0/10", "168.63.129.16/32", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24",
+	"203.0.113.0/24", "240.0.0.0/4", "::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "fec0::/10")
+
+// nat64 leads to the IPv4 address in its last 32 bits, where a network has IPv6 alone.
+// https://www.rfc-editor.org/rfc/rfc6052#section-2.1
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// reached is the address at which a connection ends.
+func reached(ip netip.Addr) netip.Addr {
+	ip = ip.Unmap().WithZone("")
+	if nat64.Contains(ip) {
+		all := ip.As16()
+		return netip.AddrFrom4([4]byte(all[12:]))
+	}
+	return ip
+}
 
 func prefixes(texts ...string) (out []netip.Prefix) {
 	for _, t := range texts {
@@ -64,7 +79,7 @@ func outside(address string, allowed []netip.Prefix) error {
 	if err != nil {
 		return fmt.Errorf("reading the address %q: %w", address, err)
 	}
-	ip := at.Addr().Unmap().WithZone("")
+	ip := reached(at.Addr())
 	for _, p := range allowed {
 		if p.Contains(ip) {
 			return nil

@@ -146,7 +146,9 @@ func TestApproverInside(t *testing.T) {
 	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hit = true }))
 	t.Cleanup(inside.Close)
 	_, port, _ := strings.Cut(strings.TrimPrefix(inside.URL, "http://"), ":")
-	for _, host := range []string{"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1", "10.0.0.1", "169.254.169.254", "[fd00::1]", "[fe80::1]", "[64:ff9b::7f00:1]", "100.64.0.1"} {
+	for _, host := range []string{"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1", "10.0.0.1", "169.254.169.254", "[fd00::1]", "[fe80::1]", "100.64.0.1", "168.63.129.16",
+		"[64:ff9b::7f00:1]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b::a00:1]", "[64:ff9b::100.100.100.200]", "[64:ff9b:1::808:808]", "[::127.0.0.1]", "[::ffff:0:7f00:1]",
+		"[2002:7f00:1::]"} {
 		c := &chat.HTTP{
 			Approvers: map[string]chat.Approver{"x": {URL: "http://" + host + ":" + port}}, Callback: "https://us.example", Keys: keys,
 			Client: chat.NewGuardedClient(nil), Now: func() time.Time { return now },
