@@ -13,7 +13,7 @@ import (
 )
 
 // An HTTP approver calls back once. If that was lost, or if it has forgotten what it was asked, nothing says so, and
-// the run would wait for nobody. So it is asked anew while its answer is waited for: after firstWait, and then each
+// the run would wait for nobody. So it is asked again while its answer is waited for: after firstWait, and then each
 // time after as long as people have been asked, lastWait at most. Each attempt has one such timer, however
 // often it is set.
 const (
@@ -67,7 +67,7 @@ func (h *handler) unanswered(ctx context.Context, e event.Event, u events.Approv
 	})
 }
 
-// postAgain posts anew if the attempt is the newest. It returns the one that is then.
+// postAgain posts once more if the attempt is the newest. It returns the one that is then.
 func (h *handler) postAgain(ctx context.Context, channel chat.Channel, m events.ApprovalMessage, u events.ApprovalUnanswered) (
 	newest string, votes []events.Draft, err error) {
 	held, err := h.db.ChatMessage(ctx, u.RequestID, u.ApprovalTarget)
@@ -87,6 +87,9 @@ func (h *handler) postAgain(ctx context.Context, channel chat.Channel, m events.
 	if err != nil {
 		return "", nil, err
 	}
-	err = p.posted(ctx, posted, max(held.Version, m.Version))
-	return posted.Message, p.votes, err
+	if err := p.posted(posted); err != nil {
+		return "", p.votes, err
+	}
+	held.Version = max(held.Version, m.Version)
+	return posted.Message, p.votes, held.Save(ctx)
 }

@@ -156,23 +156,35 @@ func (h *handler) show(ctx context.Context, c events.ApprovalChanged, at events.
 // that is there, whether it shows that version, and the vote of an approver that decided at once.
 func (h *handler) bring(ctx context.Context, channel chat.Channel, c events.ApprovalChanged, at events.ApprovalTarget) (
 	message string, shown bool, votes []events.Draft, err error) {
-	held, err := h.db.ChatMessage(ctx, c.Message.RequestID, at)
+	m := c.Message
+	held, err := h.db.ChatMessage(ctx, m.RequestID, at)
 	if err != nil {
 		return "", false, nil, err
 	}
 	defer func() { err = errors.Join(err, held.Close(ctx)) }()
 	p := &place{ChatMessage: held, channel: channel, at: at}
 	known := held.Ref != nil
-	switch {
-	case held.Version > c.Message.Version:
+	if held.Version > m.Version {
 		return "", false, nil, nil
-	case held.Version < c.Message.Version:
-		if err := p.write(ctx, c.Message); err != nil {
+	}
+	if held.Version < m.Version {
+		done, err := p.edit(ctx, m)
+		if err == nil && !done {
+			done, err = p.find(ctx, m)
+		}
+		if err == nil && !done {
+			err = p.post(ctx, m)
+		}
+		if err == nil {
+			held.Version = m.Version
+			err = held.Save(ctx)
+		}
+		if err != nil {
 			return "", false, p.votes, err
 		}
 	}
 	if r := c.Reminder; r != nil && known && r.Number > held.Reminded {
-		err = p.remind(ctx, c.Message, *r)
+		err = p.remind(ctx, m, *r)
 	}
 	ref, also := p.ref()
 	return ref.Message, true, p.votes, errors.Join(err, also)
@@ -186,31 +198,47 @@ type place struct {
 	votes   []events.Draft
 }
 
-// write posts the message or edits it. One that people have removed is posted anew, and so is one whose chat goes on
-// elsewhere.
-func (p *place) write(ctx context.Context, m events.ApprovalMessage) error {
-	if p.Ref != nil {
-		ref, err := p.ref()
-		if err != nil {
-			return err
+// edit brings the message that is there up to date. It is not done if there is none, or none any more: people have
+// removed it, or its chat goes on elsewhere. Where nobody was asked, nobody is told how it ended.
+func (p *place) edit(ctx context.Context, m events.ApprovalMessage) (done bool, err error) {
+	if p.Ref == nil {
+		if m.State.Final() {
+			p.Ref = json.RawMessage(`{}`)
 		}
+		return m.State.Final(), nil
+	}
+	ref, err := p.ref()
+	if err == nil {
 		err = p.channel.Edit(ctx, ref, m)
-		if err == nil {
-			p.Version = m.Version
-			return p.Save(ctx)
-		}
-		if r, refused := chat.AsRefused(err); !refused || r.Reason != reason.NotFound && r.Reason != reason.ChatMoved {
-			return err
-		}
 	}
-	if m.State.Final() && p.Ref == nil {
-		p.Ref = json.RawMessage(`{}`) // nobody was asked there, so nobody is told how it ended
-		p.Version = m.Version
-		return p.Save(ctx)
+	if r, refused := chat.AsRefused(err); refused && (r.Reason == reason.NotFound || r.Reason == reason.ChatMoved) {
+		return false, nil
 	}
-	if found, err := p.find(ctx, m); found || err != nil {
-		return err
+	return err == nil, err
+}
+
+// find brings a message up to date that is there though nobody has recorded it, if the channel can be asked. Where we
+// may not look a message is posted: two are better than none.
+func (p *place) find(ctx context.Context, m events.ApprovalMessage) (done bool, err error) {
+	finder, can := p.channel.(chat.Finder)
+	if !can || p.Planned.IsZero() {
+		return false, nil
 	}
+	ref, err := finder.Find(ctx, p.at.Target, m, p.Planned.Add(-clocks))
+	if _, refused := chat.AsRefused(err); refused {
+		return false, nil
+	}
+	if err != nil || ref == nil {
+		return false, err
+	}
+	if err := p.channel.Edit(ctx, *ref, m); err != nil {
+		return false, err
+	}
+	return true, p.posted(chat.Posted{Ref: *ref})
+}
+
+// post posts the message, in the chat's new place if it has moved.
+func (p *place) post(ctx context.Context, m events.ApprovalMessage) error {
 	posted, err := p.channel.Post(ctx, p.at.Target, m)
 	if r, refused := chat.AsRefused(err); refused && r.Reason == reason.ChatMoved {
 		posted, err = p.channel.Post(ctx, r.MovedTo, m)
@@ -218,38 +246,7 @@ func (p *place) write(ctx context.Context, m events.ApprovalMessage) error {
 	if err != nil {
 		return err
 	}
-	return p.posted(ctx, posted, m.Version)
-}
-
-// find brings the message up to date that is there though nobody has recorded it, if the channel can be asked. Where we
-// may not look a message is posted: two are better than none.
-func (p *place) find(ctx context.Context, m events.ApprovalMessage) (found bool, err error) {
-	finder, can := p.channel.(chat.Finder)
-	if !can || p.Planned.IsZero() {
-		return false, nil
-	}
-	ref, err := finder.Find(ctx, p.at.Target, m, p.Planned.Add(-clocks))
-	if _, refused := chat.AsRefused(err); ref == nil || refused {
-		if refused {
-			err = nil
-		}
-		return false, err
-	}
-	if err := p.channel.Edit(ctx, *ref, m); err != nil {
-		return false, err
-	}
-	return true, p.posted(ctx, chat.Posted{Ref: *ref}, m.Version)
-}
-
-func (p *place) posted(ctx context.Context, posted chat.Posted, version int64) (err error) {
-	if posted.Vote != nil {
-		p.votes = append(p.votes, events.Now(*posted.Vote))
-	}
-	if p.Ref, err = json.Marshal(posted.Ref); err != nil {
-		return fmt.Errorf("encoding where a message is: %w", err)
-	}
-	p.Version = version
-	return p.Save(ctx)
+	return p.posted(posted)
 }
 
 func (p *place) remind(ctx context.Context, m events.ApprovalMessage, r events.ApprovalReminder) error {
@@ -262,7 +259,21 @@ func (p *place) remind(ctx context.Context, m events.ApprovalMessage, r events.A
 		return err
 	}
 	p.Reminded = r.Number
-	return p.posted(ctx, posted, p.Version)
+	if err := p.posted(posted); err != nil {
+		return err
+	}
+	return p.Save(ctx)
+}
+
+// posted keeps where the message is, and the vote of an approver that decided at once.
+func (p *place) posted(posted chat.Posted) (err error) {
+	if posted.Vote != nil {
+		p.votes = append(p.votes, events.Now(*posted.Vote))
+	}
+	if p.Ref, err = json.Marshal(posted.Ref); err != nil {
+		return fmt.Errorf("encoding where a message is: %w", err)
+	}
+	return nil
 }
 
 func (p *place) ref() (ref chat.Ref, err error) {

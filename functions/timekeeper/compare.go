@@ -121,9 +121,14 @@ func (h *handler) compareOne(ctx context.Context, r store.BoundRepository, now t
 	if err == nil {
 		err = c.whole(ctx, r.Repository)
 	}
-	var hook int64
-	if err == nil {
-		hook, err = c.hook(ctx, r)
+	hook := r.HookID
+	if err == nil && hook == 0 {
+		hook, err = c.findHook(ctx)
+	}
+	if err == nil && hook != 0 {
+		if err = h.takeMissing(ctx, c.hookLog(hook), r.Reconciled, now); github.Gone(err) {
+			hook, err = 0, nil // it was removed: look for it again
+		}
 	}
 	if err == nil {
 		err = c.labels(ctx)
@@ -144,29 +149,16 @@ type comparison struct {
 	now         time.Time
 }
 
-// hook takes in what GitHub sent to the repository's own hook and we never got. It returns the hook's id, 0 without
-// one.
-func (c *comparison) hook(ctx context.Context, r store.BoundRepository) (int64, error) {
-	hook := r.HookID
-	if hook == 0 {
-		found, err := c.findHook(ctx)
-		if err != nil || found == 0 {
-			return 0, err
-		}
-		hook = found
-	}
-	err := c.takeMissing(ctx, hookLog{
+// hookLog is GitHub's list of its deliveries to a hook of the repository.
+func (c *comparison) hookLog(hook int64) hookLog {
+	return hookLog{
 		list: func(ctx context.Context, page *gh.ListCursorOptions) ([]*gh.HookDelivery, *gh.Response, error) {
 			return c.client.Repositories.ListHookDeliveries(ctx, c.owner, c.name, hook, page)
 		},
 		get: func(ctx context.Context, id int64) (*gh.HookDelivery, *gh.Response, error) {
 			return c.client.Repositories.GetHookDelivery(ctx, c.owner, c.name, hook, id)
 		},
-	}, r.Reconciled, c.now)
-	if github.Gone(err) {
-		return 0, nil // the hook was removed: look for it again
 	}
-	return hook, err
 }
 
 // findHook looks for our webhook: one from which deliveries came before, or else the only one that goes to the
