@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -53,26 +52,5 @@ func TestTheRealBytesOfWhatWasTakenFromGitHubsList(t *testing.T) {
 
 // GitHub gives an event one GUID for all hooks that hear it.
 func TestTwoHooksAtOnceAreOneEvent(t *testing.T) {
-	f := setup(t)
-	byApp := strings.TrimSuffix(labeled, "}") + `,"installation":{"id":7}}`
-	var mu sync.Mutex
-	count := map[string]int{}
-	var wg sync.WaitGroup
-	for i := range 20 {
-		body := []byte([]string{labeled, byApp}[i%2])
-		wg.Go(func() {
-			a := f.post("/github", headers("g-1", "issues", "new", body), body)
-			mu.Lock()
-			defer mu.Unlock()
-			count[fmt.Sprint(a.Code, " ", a.Status)]++
-		})
-	}
-	wg.Wait()
-	f.stop()
-	if diff := cmp.Diff(map[string]int{"202 accepted": 1, "200 duplicate": 19}, count); diff != "" {
-		t.Error(diff)
-	}
-	if len(f.broker.got) != 1 {
-		t.Errorf("the broker got %d events, want 1", len(f.broker.got))
-	}
+	setup(t).atOnce(labeled, strings.TrimSuffix(labeled, "}")+`,"installation":{"id":7}}`)
 }

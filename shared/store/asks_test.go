@@ -106,7 +106,8 @@ func TestARunKeepsWhatItAsks(t *testing.T) {
 	})
 }
 
-// What lasts is read in the order in which it was made, whether people were asked or not; what came of a call by its id.
+// What lasts is read in the order in which it was made, whether people were asked or not; what came of a call, by its
+// id.
 func TestWhatWasMadeForARun(t *testing.T) {
 	w := newWorld(t)
 	w.run(runA, "running", 12)

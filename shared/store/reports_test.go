@@ -9,7 +9,7 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// The agent's final word is its first: whatever comes after it gets that one back, and one event tells of it.
+// The agent's final word is its first: whatever comes after it gets that one back, and one event reports it.
 func TestAReportIsSavedOnce(t *testing.T) {
 	w := newWorld(t)
 	w.run(runA, "running", 12)

@@ -191,7 +191,7 @@ func TestAnActHappensOnce(t *testing.T) {
 	w.want("after all", "1 received, 1 emitted, 1 owed, 1 audited")
 }
 
-// Whoever dies between act and record acts again, as the next instance, and it is recorded once.
+// An instance that dies between act and record is followed by one that acts again, and it is recorded once.
 func TestACrashBetweenActAndRecord(t *testing.T) {
 	w := newWorld(t)
 	e, acts := w.owed("agent-launcher", "1", requested), 0

@@ -65,17 +65,24 @@ func parse(t *testing.T, document string, into any) {
 	}
 }
 
-func TestAPIServerTellsOfSelectedJobs(t *testing.T) {
+// cluster is an empty one, and its API server.
+func cluster(t *testing.T) (*kube.Store, *kube.Server) {
+	t.Helper()
 	store, err := kube.Open("")
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(store.Close)
 	server, err := kube.Serve(store, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
-	defer server.Close()
+	t.Cleanup(server.Close)
+	return store, server
+}
+
+func TestAPIServerTellsOfSelectedJobs(t *testing.T) {
+	store, server := cluster(t)
 	create := func(r *kube.Resource, document string) *unstructured.Unstructured {
 		t.Helper()
 		o := &unstructured.Unstructured{}
@@ -210,16 +217,7 @@ func TestAPIServerCatchesUpAfterABrokenWatch(t *testing.T) {
 }
 
 func TestAPIServerSaysWhatItMayNotList(t *testing.T) {
-	store, err := kube.Open("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := kube.Serve(store, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	defer server.Close()
+	_, server := cluster(t)
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := server.WriteAccountConfig(file, "codexk8s", "nobody"); err != nil {
 		t.Fatal(err)
