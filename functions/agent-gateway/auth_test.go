@@ -36,7 +36,7 @@ func TestWhoIsNotTheAgentIsRefused(t *testing.T) {
 	}
 }
 
-// A message is read by whose token is ours, and of one run one large message at a time: whoever sends megabytes holds
+// A message is read by whose token is ours, and of one run one large message at a time: who sends megabytes holds
 // neither the function's memory nor another run's turn.
 func TestMessagesAreReadOfWhomWeKnow(t *testing.T) {
 	f := setup(t)

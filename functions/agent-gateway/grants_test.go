@@ -163,7 +163,7 @@ func TestLabelsOfThePlatform(t *testing.T) {
 	}
 }
 
-// What was done is told when it is asked for again, and asked for anew only after something else was done by the tool.
+// What was done is told when it is asked for again, and asked for again only after something else was done by the tool.
 func TestAYesIsUsedOnce(t *testing.T) {
 	f := setup(t)
 	f.grant(`["secret_sync"]`, `[]`)

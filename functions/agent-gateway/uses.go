@@ -116,7 +116,8 @@ func (h *handler) do(ctx context.Context, run store.AgentRun, r events.ApprovalR
 // lookEvery is how often an outcome is looked for. A doer takes a second when it is awake, and three from zero.
 const lookEvery = 200 * time.Millisecond
 
-// outcome waits for what comes of a call, for a bounded time: whoever does it may have to wait for GitHub or Kubernetes.
+// outcome waits for what comes of a call, for a bounded time: the function that does it may itself have to wait for
+// GitHub or Kubernetes.
 func (h *handler) outcome(ctx context.Context, runID, callID string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.patience)
 	defer cancel()
@@ -137,7 +138,7 @@ func (h *handler) outcome(ctx context.Context, runID, callID string) (string, er
 	}
 }
 
-// labels tells of the labels as GitHub has told of them last.
+// labels describes the labels as GitHub last reported them.
 func labels(run store.AgentRun) string {
 	list := func(what string, labels []string) string {
 		if len(labels) == 0 {
@@ -155,7 +156,7 @@ func labels(run store.AgentRun) string {
 // maxCalls are how many calls of a run its history tells, the last ones.
 const maxCalls = 20
 
-// history tells of the runs, the newest first.
+// history describes the runs, the newest first.
 func (h *handler) history(ctx context.Context, run store.AgentRun) (string, error) {
 	past, err := h.db.History(ctx, run)
 	if err != nil {

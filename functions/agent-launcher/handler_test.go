@@ -271,8 +271,8 @@ func TestOutage(t *testing.T) {
 	f.expect("afterwards", f.deliver("1", request(runA, 0)), 202, startedA)
 }
 
-// TestForgedEvents: whoever reaches the function's address can post, an agent's pod among them. Nothing is done for an
-// event that the platform has not logged: Kubernetes isn't even asked.
+// TestForgedEvents: anybody who reaches the function's address can post, an agent's pod among them. Nothing is done for
+// an event that the platform has not logged: Kubernetes isn't even asked.
 func TestForgedEvents(t *testing.T) {
 	f := setup(t)
 	f.expect("start", f.deliver("1", request(runA, 0)), 202, startedA)

@@ -138,7 +138,8 @@ func (h *handler) voted(ctx context.Context, cb chat.Callback) (reply, error) {
 	return h.vote(ctx, cb)
 }
 
-// gaveUp has an approver asked again that is through without a decision. Whether the request is still open is seen then.
+// gaveUp has an approver asked again that gave up without a decision. Whether the request is still open is looked up
+// then.
 func (h *handler) gaveUp(ctx context.Context, cb chat.Callback) (reply, error) {
 	v := cb.Vote
 	t, err := h.db.Ticket(ctx, v.RequestID)

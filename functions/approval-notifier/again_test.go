@@ -63,7 +63,7 @@ func (f *fixture) unanswered(n int) events.ApprovalUnanswered {
 	return events.ApprovalUnanswered{RequestID: requestID, ApprovalTarget: desk, Attempt: f.asked()[n-1].ID}
 }
 
-// An approver calls back once. If that was lost, or the approver has forgotten what it was asked, it is asked anew,
+// An approver calls back once. If that was lost, or the approver has forgotten what it was asked, it is asked again,
 // without any reminder in the policy, less and less often, until it has answered or the time is up.
 func TestAnApproverThatSaysNothing(t *testing.T) {
 	f := setup(t)

@@ -343,8 +343,8 @@ func TestDeletion(t *testing.T) {
 	f.expect("of a run that waits", f.deliver("4", events.TypeResourceDeleted, job), 202)
 }
 
-// Kubernetes' events are in no log of ours: whoever reaches the function's address can post one. All that it achieves
-// is that we look.
+// Kubernetes' events are in no log of ours: anybody who reaches the function's address can post one. All that it
+// achieves is that we look.
 func TestForgedEvents(t *testing.T) {
 	f := setup(t)
 	f.run("running")
@@ -367,42 +367,6 @@ func TestForgedEvents(t *testing.T) {
 	other := f.job(condition(batchv1.JobComplete, "CompletionsReached"))
 	other.Labels[agentpod.LabelRun] = "22222222-3b57-4c0e-9d6a-52b0c1f4a9e8"
 	f.expect("a Job is said to be another run's", f.post("5", events.TypeResourceUpdated, other), 202, finished)
-}
-
-func TestCheckOfAStuckPod(t *testing.T) {
-	f := setup(t)
-	job := f.job()
-	f.pod("agent-1", job.UID, corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{Name: "agent", State: corev1.ContainerState{
-		Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "i/o timeout"},
-	}}}})
-	check := events.RunCheck{RunRef: ref, Namespace: namespace}
-	f.expect("at once", f.deliver("1", check.EventType(), check), 202)
-	f.objects.SetAhead(3 * time.Minute)
-	f.expect("after three minutes", f.deliver("2", check.EventType(), check), 202,
-		failed("image_pull", "The agent's image can't be pulled: i/o timeout. Check the platform's AGENT_IMAGE and the cluster's access to that registry."))
-}
-
-func TestCheckOfAPodThatIsNotAdmitted(t *testing.T) {
-	f := setup(t)
-	job := f.job()
-	f.said("Job", job.UID, corev1.EventTypeWarning, "FailedCreate", "exceeded quota: run")
-	f.objects.SetAhead(3 * time.Minute)
-	check := events.RunCheck{RunRef: ref, Namespace: namespace}
-	f.expect("check", f.deliver("1", check.EventType(), check), 202,
-		failed("quota_exceeded", "There is no quota left for the agent's pod: exceeded quota: run. Wait for other runs to end, or raise the quota."))
-}
-
-func TestCheckOfAJobThatIsGone(t *testing.T) {
-	f := setup(t)
-	check := events.RunCheck{RunRef: ref, Namespace: namespace}
-	f.expect("no Job", f.deliver("1", check.EventType(), check), 202, deleted)
-	for state, want := range map[string][]events.Payload{"waiting": nil, "succeeded": nil, "starting": nil, "running": {deleted}} {
-		t.Run(state, func(t *testing.T) {
-			f := setup(t)
-			f.run(state)
-			f.expect("no Job", f.deliver("1", check.EventType(), check), 202, want...)
-		})
-	}
 }
 
 func TestBadInput(t *testing.T) {

@@ -55,7 +55,7 @@ var (
 	tooMuch = failed("oom_killed", "The agent used more memory than its limit of 4Gi and was killed. Give the role more memory, or let it run fewer things at once.")
 )
 
-// podOf makes the Sandbox's pod anew, as its controller would, and returns it as stored.
+// podOf makes the Sandbox's pod again, as its controller would, and returns it as stored.
 func (f *fixture) podOf(s *agentpod.Sandbox, status corev1.PodStatus) *corev1.Pod {
 	f.Helper()
 	yes := true
@@ -70,7 +70,7 @@ func (f *fixture) podOf(s *agentpod.Sandbox, status corev1.PodStatus) *corev1.Po
 	return stored
 }
 
-// leaving is the pod as Kubernetes tells of it once it is to go.
+// leaving is the pod as Kubernetes describes it once it has to go.
 func leaving(pod *corev1.Pod) *corev1.Pod {
 	pod = pod.DeepCopy()
 	now := metav1.Now()
@@ -122,7 +122,7 @@ func TestSandboxExpires(t *testing.T) {
 		failed("deadline_exceeded", "The run's time was up and its pod was stopped. Raise the role's deadline, or make the issue smaller."))
 }
 
-// A pod that is evicted or drained is made anew.
+// A pod that is evicted or drained is made again.
 func TestPodOfASandboxIsDeleted(t *testing.T) {
 	f := withSandboxes(t)
 	f.run("running")
@@ -135,7 +135,7 @@ func TestPodOfASandboxIsDeleted(t *testing.T) {
 	f.expect("gone", f.deliver("2", events.TypeResourceDeleted, leaving(pod)), 202)
 }
 
-// Nobody tells of a pod that is stuck, and an event may be lost.
+// Nothing reports a pod that is stuck, and an event may be lost.
 func TestCheckOfASandbox(t *testing.T) {
 	for name, c := range map[string]struct {
 		pod  corev1.PodStatus
@@ -167,7 +167,7 @@ func TestSandboxIsDeleted(t *testing.T) {
 	f.expect("by somebody", f.deliver("3", events.TypeResourceDeleted, leaving(pod)), 202, deleted)
 }
 
-// Whoever can reach the function could tell of a pod that never was.
+// Anybody who can reach the function could report a pod that never existed.
 func TestForgedPodOfASandbox(t *testing.T) {
 	for name, f := range map[string]*fixture{"where they are set up": withSandboxes(t), "where they are not": setup(t)} {
 		t.Run(name, func(t *testing.T) {

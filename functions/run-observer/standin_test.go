@@ -49,7 +49,7 @@ func (f *fixture) told(what string, want ...events.Payload) {
 	f.expect(what, 0, 0, want...)
 }
 
-// The source tells of nothing that happens while it is rolled over, which the namespace of another run has it be.
+// The source reports nothing that happens while it is rolled over, which the namespace of another run has it be.
 func TestAnOutcomeThatTheSourceMisses(t *testing.T) {
 	for what, e := range map[string]events.Payload{"comes": another, "goes": events.EnvironmentRemoved{RunRef: other, Namespace: otherPlace}} {
 		t.Run("before a namespace "+what, func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// refuse tells of a delivery that the Broker has given up.
+// refuse reports a delivery that the Broker has given up.
 func (f *fixture) refuse(id, source, eventType, function, code, data string) {
 	f.t.Helper()
 	status, said := f.call("POST", "/dead-letters", map[string]string{

@@ -1,10 +1,10 @@
 // Command timekeeper makes sure that nothing gets lost. Every few minutes a tick wakes it; then it
 //
-//   - sends what is due: timers, and events that a function has not recorded in time; after twelve such deliveries they become dead letters;
-//   - compares GitHub with what arrived: webhook deliveries that never came are
-//     taken from GitHub's own lists (of the App's hook, and of each repository's),
-//     for the log alone if GitHub shows that they are obsolete; and an issue that
-//     bears a trigger label without an answer becomes label.observed;
+//   - sends what is due: timers, and events that a function has not recorded in time; after twelve such deliveries they
+//     become dead letters;
+//   - compares GitHub with what arrived: webhook deliveries that never came are taken from GitHub's own lists (of the
+//     App's hook, and of each repository's), for the log alone if GitHub shows that they are obsolete; and an issue
+//     that bears a trigger label without an answer becomes label.observed;
 //   - seals the audit;
 //   - sets the backlog gauges, because the functions concerned may be scaled to zero.
 //

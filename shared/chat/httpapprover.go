@@ -26,10 +26,11 @@ import (
 //   - The body decides and not the status: "error" comes with 202 as well, and fails.
 //   - An id counts once, even if what it was sent for failed. So every attempt has an id of its own, a UUID, which fits
 //     into all their buttons.
-//   - The callback is sent once, whatever comes of it, and an approver that restarts forgets what it was asked. So it is
-//     asked again while its answer is waited for, under another id; all may be answered, and the first answer counts.
-//   - It says not who answered, and is not signed. So the address of the callback holds a MAC over the approver and the attempt,
-//     and the vote is the approver's own. Who has a secret with us signs, too.
+//   - The callback is sent once, whatever comes of it, and an approver that restarts forgets what it was asked. So it
+//     is asked again while its answer is waited for, under another id; all may be answered, and the first answer
+//     counts.
+//   - It does not say who answered, and is not signed. So the address of the callback holds a MAC over the approver and
+//     the attempt, and the vote is the approver's own. An approver that shares a secret with us signs, too.
 //   - Only markup "markdown" works, and what it makes of our texts has to fit into a message of Telegram.
 //   - Nothing is edited there: it shows itself how its own click ended.
 type HTTP struct {

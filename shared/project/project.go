@@ -5,7 +5,8 @@
 //	  - id: shop
 //	    name: The shop
 //	    settings: {engine: codex, model: gpt-5.4, parallel: 2, keep: 24h, runtimeClass: gvisor, sandbox: agent-sandbox,
-//	      instructions: "Write tests.", modes: {dev: full-env}, servicesFile: deploy/services.yaml, hostedTools: [web_search]}
+//	      instructions: "Write tests.", modes: {dev: full-env}, servicesFile: deploy/services.yaml,
+//	      hostedTools: [web_search]}
 //	    repositories: [acme/shop]
 //	    members: {bob: maintainer}   # owner, admin, maintainer or reader
 //	    process: |                   # in place of the installation's; what package stage reads

@@ -54,8 +54,8 @@ func postSized(t *testing.T, address string, size int) *http.Response {
 	return res
 }
 
-// Whoever reaches a function can send it megabytes that are no event: one such body is held at a time, not for long,
-// and small events come through all the while.
+// Anybody who reaches a function can send it megabytes that are no event: one such body is held at a time, not for
+// long, and small events come through all the while.
 func TestLargeAndSlowBodiesAreBounded(t *testing.T) {
 	for kind, announced := range map[string]int{"announced": 1 << 20, "in chunks": -1} {
 		t.Run(kind, func(t *testing.T) {

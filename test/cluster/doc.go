@@ -24,7 +24,8 @@
 //	TEST_HOST_IP          address of this machine as pods reach it
 //	TEST_INGRESS          address of Knative's ingress, where this machine can't resolve the cluster's domain
 //	TEST_GATEWAY_PEERS    the ingress' pods for agents' NetworkPolicies, as GATEWAY_PEERS; empty = as shipped
-//	POSTGRES_IMAGE        what make postgres-image made, for a cluster without Docker Hub; made first for the one on this machine
+//	POSTGRES_IMAGE        what make postgres-image made, for a cluster without Docker Hub; made first for the one on
+//	                      this machine
 //	KEEP                  a directory: the deployment and the state of the fakes stay, the next start goes on with them
 //
 // A test says in its name what holds. The tier that needs only an API server is package api.

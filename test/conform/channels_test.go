@@ -205,7 +205,8 @@ func (b *bridge) press(ctx context.Context, to *attempt, do act) error {
 	return err
 }
 
-// The platform's own channels keep what is asked of any adapter: a click after a restart, twice, late, in another order.
+// The platform's own channels keep what is asked of any adapter: a click after a restart, twice, late, in another
+// order.
 func TestOurOwnChannelsPass(t *testing.T) {
 	for name, target := range map[string]string{fakechat.Telegram: "-1001", fakechat.Slack: "C0123ABC", fakechat.Mattermost: "abcdefghijklmnopqrstuvwx12"} {
 		t.Run(name, func(t *testing.T) {

@@ -1,8 +1,8 @@
 // Package flow_test plays the deciders over scripts, in one goroutine and without I/O. Each file in testdata is a
 // specification: what happens, and all that the platform emits and audits because of it.
 //
-// A script has one act a line; the answer is compared with the file's want
-// section, and written there by go test -update. Acts:
+// A script has one act a line; the answer is compared with the file's want section, and written there by go test
+// -update. Acts:
 //
 //	bind REPO PROJECT [parallel=N] [full-env]  the repository belongs to the project; full-env is the mode of role dev
 //	process PROJECT FILE|-                     it goes by a process of its own, a section after want; by none
@@ -15,7 +15,8 @@
 //	started|finished REPO#N [JOB]        what Kubernetes says of the run's Job, the first unless said
 //	failed REPO#N REASON [JOB]
 //	restart REPO#N                       the run's next Job starts
-//	ask REPO#N approval|question TITLE [ACTION] [unheard]   the agent asks people, about tool:NAME or label:NAME, say; unheard: the news of that is yet to come
+//	ask REPO#N approval|question TITLE [ACTION] [unheard]   the agent asks people, about tool:NAME or label:NAME, say;
+//	                                     unheard: the news of that is yet to come
 //	executed REPO#N TITLE [REASON]       the platform has done what was approved, or can't for the reason
 //	decided REPO#N TITLE OUTCOME [WHO]   what has become of it
 //	lookup REPO#N none|REASON            there is no services.yaml, or it can't be had
@@ -24,8 +25,8 @@
 //	advance DURATION                     time passes, timers come due
 //	again                                the act before, delivered a second time
 //
-// at is GitHub's time of what happened, if that is not now: the news comes late. The
-// labels that the platform asks for are set and removed, and GitHub reports it.
+// at is GitHub's time of what happened, if that is not now: the news comes late. The labels that the platform asks for
+// are set and removed, and GitHub reports it.
 package flow_test
 
 import (
