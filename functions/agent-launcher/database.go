@@ -86,7 +86,11 @@ func (h *handler) furnishDatabase(ctx context.Context, r events.AgentRequested, 
 		return false, err
 	}
 	defer func() { err = errors.Join(err, s.Close(ctx)) }()
-	if err := h.openWay(ctx, r, s); err != nil {
+	way, err := s.way(ctx, r)
+	if err == nil {
+		err = h.put(ctx, way)
+	}
+	if err != nil {
 		return false, err
 	}
 	password := random()
@@ -183,28 +187,28 @@ func (h *handler) remakeDatabase(ctx context.Context, r events.AgentRequested) e
 	return err
 }
 
-// openWay lets the pods of the run's services reach the server: the peers that its Secret names, else the addresses
-// that its host has now.
-func (h *handler) openWay(ctx context.Context, r events.AgentRequested, s *server) error {
+// A server is a project's Postgres, held for one database.
+type server struct {
+	*postgres.Session
+	peers []agentpod.Peer // pods or ranges behind its address, where the operator names them
+}
+
+// way lets the pods of the run's services reach the server: the peers that its Secret names, else the addresses that
+// its host has now.
+func (s *server) way(ctx context.Context, r events.AgentRequested) (agentpod.Object, error) {
 	host, port := s.Address()
 	at := s.peers
 	if len(at) == 0 {
 		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		if err != nil {
-			return fmt.Errorf("looking for the addresses of the project's Postgres: %w", err)
+			return agentpod.Object{}, fmt.Errorf("looking for the addresses of the project's Postgres: %w", err)
 		}
 		for _, address := range addresses {
 			address = address.Unmap()
 			at = append(at, agentpod.Peer{CIDR: netip.PrefixFrom(address, address.BitLen())})
 		}
 	}
-	return h.put(ctx, agentpod.DatabasePolicy(r, at, port))
-}
-
-// A server is a project's Postgres, held for one database.
-type server struct {
-	*postgres.Session
-	peers []agentpod.Peer // pods or ranges behind its address, where the operator names them
+	return agentpod.DatabasePolicy(r, at, port), nil
 }
 
 // hold opens the server that the Secret of that name lets us into.

@@ -1,7 +1,7 @@
 // Command agent-launcher creates a run's namespace and Job on Kubernetes, stops the Job, and removes what has expired.
 // It decides nothing: shared/agentpod says what a run looks like, and when a namespace may be removed.
 //
-//	agent.requested       namespace → everything else at once →        agent.started, or agent.failed
+//	agent.requested       namespace, new or found → all else at once → agent.started, or agent.failed
 //	                      the project's services, if any → Job       agent.delayed, while the former Job is being removed
 //	agent.stop.requested  mark the Job as stopped by us → delete it
 //	environment.expired   guards → delete namespace and database       environment.removed

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/kube/gvr"
 	fakekube "codexk8s.dev/test/local/kube"
 	"codexk8s.dev/test/local/pg/pgtest"
 )
@@ -163,5 +167,54 @@ func TestANamespaceThatHangs(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"agent.failed namespace_stuck", "agent.started "}, f.audit()); diff != "" {
 		t.Errorf("audit (-want +got):\n%s", diff)
+	}
+}
+
+// A namespace that is found gets what it lacks, and what was changed in it is put right: a function may have died
+// before it had made all, and somebody may have been at it while the run waited.
+func TestANamespaceThatIsFoundIsMadeWhole(t *testing.T) {
+	f := setup(t)
+	f.expect("start", f.deliver("first", fullEnv(runA, 0)), 202, startedA)
+	whole, open := f.inNamespace(), networkingv1.NetworkPolicySpec{Egress: []networkingv1.NetworkPolicyEgressRule{{}}}
+	git := f.policy("egress-git").Spec
+	for attempt, started := range []string{startedA, startedA2} {
+		o, err := agentpod.Build(fullEnv(runA, attempt), f.h.platform, "token", start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for kept := range len(o.Support) + 1 {
+			policy := f.policy("egress-git")
+			policy.Spec = open
+			if err := f.h.cluster.Update(t.Context(), gvr.NetworkPolicies, policy); err != nil {
+				t.Fatal(err)
+			}
+			for _, object := range append([]agentpod.Object{{Resource: gvr.Jobs, Value: f.job()}}, o.Support[kept:]...) {
+				f.delete(object)
+			}
+			what := fmt.Sprintf("attempt %d, of which %d objects are there", attempt, kept)
+			f.expect(what, f.deliver(what, fullEnv(runA, attempt)), 202, started)
+			if diff := cmp.Diff(whole, f.inNamespace()); diff != "" {
+				t.Errorf("%s: objects (-want +got):\n%s", what, diff)
+			}
+			if diff := cmp.Diff(git, f.policy("egress-git").Spec); diff != "" {
+				t.Errorf("%s: the way to Git (-want +got):\n%s", what, diff)
+			}
+		}
+	}
+}
+
+func (f *fixture) policy(name string) *networkingv1.NetworkPolicy {
+	return read[networkingv1.NetworkPolicy](f, fakekube.NetworkPolicies, namespace, name)
+}
+
+// delete takes an object of the run's namespace away.
+func (f *fixture) delete(o agentpod.Object) {
+	f.Helper()
+	there, err := kube.Get[metav1.PartialObjectMetadata](f.Context(), f.h.cluster, o.Resource, namespace, o.Value.GetName())
+	if err == nil && there != nil {
+		err = f.h.cluster.Delete(f.Context(), o.Resource, there, metav1.DeletePropagationBackground)
+	}
+	if err != nil {
+		f.Fatal(err)
 	}
 }

@@ -74,11 +74,11 @@ func (h *handler) syncSecret(ctx context.Context, t events.ToolApproved) (string
 	return fmt.Sprintf("The Secret %s is made, with a random value under the key %s.", s.Name, tool.SecretKey), err
 }
 
-// remake makes again what tools have made for the run, for its next Job: its namespace may be a new one. What is there
-// stays as it is.
-func (h *handler) remake(ctx context.Context, r events.AgentRequested) error {
-	if err := h.remakeDatabase(ctx, r); err != nil || r.Attempt == 0 {
-		return err
+// remakeSecrets makes the Secrets again that tools have made for the run, for its next Job: its namespace may be a new
+// one. What is there stays as it is.
+func (h *handler) remakeSecrets(ctx context.Context, r events.AgentRequested) error {
+	if r.Attempt == 0 {
+		return nil
 	}
 	made, err := h.db.Made(ctx, r.RunID)
 	if err != nil {
