@@ -291,20 +291,25 @@ func unread(err error) error {
 	return &chat.Unfit{Status: http.StatusBadRequest, Reason: reason.Incomplete, Said: err.Error()}
 }
 
-// refuse answers what is not genuine with its status, and what could not be stored with 503.
+// refuse answers what is not genuine with its status, and what could not be stored with 503. An HTTP approver is told
+// why: the author of its program has to find the fault.
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, name string, start time.Time, err error) {
-	status, outcome := http.StatusServiceUnavailable, "not_stored"
+	status, outcome, said := http.StatusServiceUnavailable, "not_stored", "it could not be stored now: try again after Retry-After"
 	var unfit *chat.Unfit
 	switch {
 	case errors.As(err, &unfit):
-		status, outcome = unfit.Status, unfit.Reason
+		status, outcome, said = unfit.Status, unfit.Reason, unfit.Said
 	case events.Unstorable(err):
-		status, outcome = http.StatusUnprocessableEntity, reason.Unstorable
+		status, outcome, said = http.StatusUnprocessableEntity, reason.Unstorable, "it holds what can't be stored, such as a zero byte in a text"
 	default:
 		w.Header().Set("Retry-After", "5")
 	}
 	slog.WarnContext(r.Context(), "a callback is refused", "channel", name, "status", status, "error", err)
-	h.answer(w, r, name, start, chat.Response{Status: status}, outcome)
+	answer := chat.Response{Status: status}
+	if name == approval.HTTP {
+		answer = chat.CallbackRefused(status, outcome, said)
+	}
+	h.answer(w, r, name, start, answer, outcome)
 	if status < http.StatusInternalServerError {
 		h.note(r.Context(), events.Voter{Channel: name}, approval.Request{}, "callback.refused", outcome, err.Error())
 	}

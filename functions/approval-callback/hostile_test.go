@@ -15,6 +15,7 @@ import (
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/store"
 	fakechat "codexk8s.dev/test/fakes/chat"
+	"codexk8s.dev/test/grid"
 )
 
 // A column is a way to vote.
@@ -160,12 +161,12 @@ func TestBadInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, rest := table(string(file))
-	got := want.head()
+	want, rest := grid.Parse(string(file))
+	got := head()
 	for n, row := range badInputs {
 		cells := []string{row.name}
 		for i, c := range columns {
-			if cell := want.cell(row.name, i); cell == "-" {
+			if cell := want.Cell(row.name, i); cell == "-" {
 				cells = append(cells, cell)
 				continue
 			}

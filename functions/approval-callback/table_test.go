@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,9 +11,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/approval/contract"
 	"codexk8s.dev/shared/events"
 	fakechat "codexk8s.dev/test/fakes/chat"
+	"codexk8s.dev/test/grid"
 	"codexk8s.dev/test/local/pg/pgtest"
 )
 
@@ -199,10 +204,17 @@ func (a *attempt) outcome(row string) string {
 			told = a.ticket.Refusal(reason)
 		case "callback.ignored":
 			told, _, _ = strings.Cut(hints[reason], "\n")
+		case "callback.refused":
+			if a.channel == approval.HTTP {
+				told = `"reason":"` + reason + `"`
+			}
 		}
 		if action == "vote.refused" && told == "" || !a.quiet && !strings.Contains(flat(said), flat(told)) {
 			a.Errorf("%s in %s: %s, and who did it is told %q, want %q", row, a.name, r, said, told)
 		}
+	}
+	if a.channel == approval.HTTP {
+		a.fitsContract()
 	}
 	out := strings.Join(words, " + ")
 	if out == "" {
@@ -214,6 +226,27 @@ func (a *attempt) outcome(row string) string {
 	return out
 }
 
+// fitsContract holds the answer to an HTTP approver against what the contract says of it.
+func (a *attempt) fitsContract() {
+	a.Helper()
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(contract.JSON()))
+	if err != nil {
+		a.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	if err := c.AddResource("contract.json", document); err != nil {
+		a.Fatal(err)
+	}
+	answer, err := jsonschema.UnmarshalJSON(strings.NewReader(a.wire.said))
+	if err == nil {
+		err = c.MustCompile("contract.json#/components/schemas/CallbackAnswer").Validate(answer)
+	}
+	if err != nil {
+		a.Errorf("an answer of %d is %s: %v", a.wire.status, a.wire.said, err)
+	}
+}
+
 // flat is a text as chats show it: their own white space, and no markup.
 func flat(text string) string {
 	var plain string
@@ -223,55 +256,11 @@ func flat(text string) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// A grid is a table of words: the head, then a row for each bad input.
-type grid [][]string
-
-// table reads a grid. rest is what stands below it.
-func table(text string) (g grid, rest string) {
-	head, rest, _ := strings.Cut(text, "\n\n")
-	for line := range strings.Lines(head) {
-		var cells []string
-		for cell := range strings.SplitSeq(strings.TrimSpace(line), "|") {
-			cells = append(cells, strings.TrimSpace(cell))
-		}
-		g = append(g, cells)
-	}
-	return g, "\n" + rest
-}
-
-// cell is what stands in a row under the column of that number.
-func (g grid) cell(row string, column int) string {
-	for _, cells := range g {
-		if cells[0] == row && column+1 < len(cells) {
-			return cells[column+1]
-		}
-	}
-	return ""
-}
-
-func (g grid) head() grid {
+// head is that of the table.
+func head() grid.Grid {
 	head := []string{""}
 	for _, c := range columns {
 		head = append(head, c.name)
 	}
-	return grid{head}
-}
-
-func (g grid) String() string {
-	var b strings.Builder
-	for _, cells := range g {
-		line := ""
-		for column, cell := range cells {
-			width := 0
-			for _, other := range g {
-				width = max(width, len(other[column]))
-			}
-			if column > 0 {
-				line += " | "
-			}
-			line += cell + strings.Repeat(" ", width-len(cell))
-		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
-	}
-	return b.String()
+	return grid.Grid{head}
 }

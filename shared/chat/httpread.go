@@ -77,6 +77,13 @@ func (c *HTTP) Read(r *http.Request, body []byte, now time.Time) (Callback, erro
 	return cb, nil
 }
 
+// CallbackRefused tells an approver why its callback is refused, in the contract's words: CallbackAnswer.
+func CallbackRefused(status int, why, said string) Response {
+	out := respond(object{"status": "refused", "reason": why, "error": said})
+	out.Status = status
+	return out
+}
+
 // read says what a result means. One attempt is one vote, whatever is sent of it later.
 func (r httpResult) read(ref Ref, t tag, now time.Time) (Callback, error) {
 	cb := Callback{Kind: Voted, Ref: ref, tag: t, Vote: t.vote(approval.HTTP)}

@@ -216,16 +216,24 @@ func (p *platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 		}
 	}
+	said := answers[status]
 	var unfit *chat.Unfit
 	switch {
 	case errors.As(c.fault, &unfit):
-		status = unfit.Status
+		status, said = unfit.Status, chat.CallbackRefused(unfit.Status, unfit.Reason, unfit.Said).Body
 	case status == 0:
 		panic(http.ErrAbortHandler)
 	case status == http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", strconv.Itoa(int(p.retryAfter.Seconds())))
 	}
 	w.WriteHeader(status)
+	_, _ = w.Write(said)
+}
+
+// answers are what codex-k8s says with a status.
+var answers = map[int][]byte{
+	http.StatusOK:       []byte(`{"status":"resolved"}`),
+	http.StatusNotFound: []byte(`{"status":"finished","error":"Too late: it was answered elsewhere."}`),
 }
 
 // read is what codex-k8s makes of a callback.
