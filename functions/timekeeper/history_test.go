@@ -9,6 +9,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/stage"
 	fakegithub "codexk8s.dev/test/fakes/github"
 )
 
@@ -76,6 +77,53 @@ func TestATickDoesNotReadHistory(t *testing.T) {
 		ORDER BY relname
 	`), []string{})
 	f.want("done", f.lines(`SELECT count(*)::text FROM events WHERE stored_at > now() - interval '1 day'`), []string{"4"})
+}
+
+// manyWait puts 10,000 runs that wait for people there, with what they ask and the timers of it.
+const manyWait = `
+	INSERT INTO work_items (repository, issue, full_name) SELECT 'acme/many', n, 'acme/many' FROM generate_series(1, 10000) AS n;
+	INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, waiting_for)
+	SELECT md5(n::text)::uuid, 'acme/many', n, 'p', 'dev', 'dev', 'waiting', 'e', 'm', 'ann', 'many' || n, 'n', now(), 'question' FROM generate_series(1, 10000) AS n;
+	INSERT INTO approvals (id, run_id, state, asked_at, ticket) SELECT id, id, 'open', now() - interval '1 hour', '{}' FROM runs WHERE state = 'waiting';
+	INSERT INTO events (source, id, type, time, data, function, not_before)
+	SELECT 'many', n, 'dev.codexk8s.approval.due', now(), '{}', 'approval-gate', now() + interval '1 month' FROM generate_series(1, 10000) AS n;
+	INSERT INTO pending (function, source, id, due_at) SELECT 'approval-gate', 'many', n, now() + interval '1 month' FROM generate_series(1, 10000) AS n;
+	UPDATE pending SET attempts = 1 WHERE id = '1';
+`
+
+// However many people are asked, a tick does not look at each request; it still knows how many there are, about, and
+// what is overdue among their timers.
+func TestATickDoesNotReadAllThatWaits(t *testing.T) {
+	f := setup(t)
+	f.exec(`INSERT INTO projects (id, name) VALUES ('p', 'P')`)
+	f.exec(`INSERT INTO repositories (full_name, project_id) VALUES ('acme/many', 'p')`)
+	f.exec(manyWait)
+	f.exec(`VACUUM ANALYZE`)
+	n, since, err := f.db.Waiting(t.Context())
+	must(t, err)
+	states, err := f.db.ActiveRuns(t.Context())
+	must(t, err)
+	if waiting := states[stage.Waiting]; n < 9000 || n > 11000 || waiting < 9000 || waiting > 11000 || since.IsZero() {
+		t.Errorf("%d requests are open since %s, %d runs wait", n, since, waiting)
+	}
+	overdue, err := f.db.Overdue(t.Context())
+	must(t, err)
+	f.want("overdue", []string{fmt.Sprint(len(overdue), " ", overdue[0].Function, " ", overdue[0].Overdue)}, []string{"1 approval-gate 1"})
+	must(t, f.db.Close(context.Background()))
+	f.db = f.as("test")
+	f.awaitGone("timekeeper")
+	f.exec(`SELECT pg_stat_reset()`)
+	db := f.as("timekeeper")
+	_, err = (&handler{db: db, send: f.s.Send}).tick(t.Context(), event.New())
+	must(t, err)
+	must(t, db.Close(context.Background()))
+	f.awaitGone("timekeeper")
+	f.want("tables of which much was read", f.lines(`
+		SELECT format('%s: %s rows in %s scans, and %s rows by index', relname, seq_tup_read, seq_scan, idx_tup_fetch)
+		FROM pg_stat_user_tables
+		WHERE seq_tup_read + coalesce(idx_tup_fetch, 0) > 1500 -- a thousand are counted
+		ORDER BY relname
+	`), []string{})
 }
 
 // awaitGone waits until Postgres has ended the function's connections: closing them is no more than asking for it.

@@ -15,7 +15,7 @@ const silence = 5 * time.Minute
 // measure sets the gauges, because the functions concerned may be asleep. Each series is set every time, so that what
 // is over becomes zero.
 func (h *handler) measure(ctx context.Context) error {
-	backlogs, err := h.db.Backlogs(ctx)
+	backlogs, err := h.db.Overdue(ctx)
 	if err != nil {
 		return err
 	}
@@ -23,7 +23,7 @@ func (h *handler) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	queues, err := h.db.Queues(ctx)
+	states, err := h.db.ActiveRuns(ctx)
 	if err != nil {
 		return err
 	}
@@ -33,21 +33,12 @@ func (h *handler) measure(ctx context.Context) error {
 	}
 	overdue, oldest := map[string]int{}, map[string]time.Duration{}
 	for _, b := range backlogs {
-		overdue[b.Function] = b.Overdue
-		if b.Overdue > 0 {
-			oldest[b.Function] = h.db.Now().Sub(b.Since)
-		}
+		overdue[b.Function], oldest[b.Function] = b.Overdue, h.db.Now().Sub(b.Since)
 	}
 	for function := range events.Catalog {
 		metrics.ReceiptsOverdue.Set(ctx, float64(overdue[function]), function)
 		metrics.ReceiptsOldest.Set(ctx, oldest[function].Seconds(), function)
 		metrics.DeadLettersOpen.Set(ctx, float64(letters[function]), function)
-	}
-	states := map[stage.State]int{}
-	for _, q := range queues {
-		for state, n := range q.States {
-			states[state] += n
-		}
 	}
 	for _, state := range []stage.State{stage.Requested, stage.Queued, stage.Starting, stage.Running, stage.Waiting} {
 		metrics.Runs.Set(ctx, float64(states[state]), string(state))

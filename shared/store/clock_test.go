@@ -37,6 +37,9 @@ func TestOneClock(t *testing.T) {
 			if b, err := db.Backlogs(t.Context()); err != nil || len(b) != 1 || b[0].Overdue != 1 || !b[0].Since.Equal(clock) {
 				t.Errorf("outstanding: %+v, %v; want one since %s", b, err, clock)
 			}
+			if b, err := db.Overdue(t.Context()); err != nil || len(b) != 1 || b[0].Overdue != 1 || !b[0].Since.Equal(clock) {
+				t.Errorf("overdue: %+v, %v; want one since %s", b, err, clock)
+			}
 			due(1)
 			due(0)
 			clock = clock.Add(time.Minute)

@@ -70,6 +70,34 @@ type Backlog struct {
 	Since time.Time `json:"since,omitzero"`
 }
 
+// Overdue counts, by function, the events that it should have recorded. Its cost does not grow with the timers that are
+// set: Planned and Unsent are left out.
+func (db *DB) Overdue(ctx context.Context) ([]Backlog, error) {
+	rows, err := db.pool.Query(ctx, `
+		WITH overdue AS (
+			SELECT function, source, id FROM pending WHERE due_at <= $1
+			UNION
+			SELECT function, source, id FROM pending WHERE attempts > 0
+		)
+		SELECT o.function, count(*), min(greatest(e.stored_at, e.not_before))
+		FROM overdue o
+		JOIN events e USING (source, id)
+		GROUP BY o.function
+	`, db.Now())
+	if err != nil {
+		return nil, fmt.Errorf("reading what is overdue: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Backlog, error) {
+		var b Backlog
+		err := row.Scan(&b.Function, &b.Overdue, zero(&b.Since))
+		return b, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading what is overdue: %w", err)
+	}
+	return all, nil
+}
+
 // Backlogs counts, by function, the events it has not recorded yet. Its cost grows with those, not with history.
 func (db *DB) Backlogs(ctx context.Context) ([]Backlog, error) {
 	rows, err := db.pool.Query(ctx, `

@@ -173,6 +173,31 @@ func (db *DB) Queues(ctx context.Context) ([]Queue, error) {
 	return all, nil
 }
 
+// ActiveRuns counts the active runs of all projects, by state. Of those that wait for people it is about right when
+// they are more than a thousand: the cost does not grow with them.
+func (db *DB) ActiveRuns(ctx context.Context) (map[stage.State]int, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT state, count(*)
+		FROM runs
+		WHERE finished_at IS NULL AND state <> 'waiting'
+		GROUP BY state
+		UNION ALL
+		SELECT 'waiting', CASE WHEN n < 1000 THEN n ELSE greatest(n, (SELECT reltuples::bigint FROM pg_class WHERE oid = 'runs_waiting'::regclass)) END
+		FROM (SELECT count(*) AS n
+		      FROM (SELECT FROM runs WHERE finished_at IS NULL AND state = 'waiting' LIMIT 1000) AS found) AS counted
+	`)
+	if err != nil {
+		return nil, fmt.Errorf("counting the active runs: %w", err)
+	}
+	states := map[stage.State]int{}
+	var state stage.State
+	var n int
+	if _, err := pgx.ForEachRow(rows, []any{&state, &n}, func() error { states[state] = n; return nil }); err != nil {
+		return nil, fmt.Errorf("counting the active runs: %w", err)
+	}
+	return states, nil
+}
+
 // A SilentRun is running and has sent no heartbeat.
 type SilentRun struct {
 	ID         string    `json:"id"`
@@ -186,9 +211,9 @@ func (db *DB) SilentRuns(ctx context.Context, silence time.Duration) ([]SilentRu
 	rows, err := db.pool.Query(ctx, `
 		SELECT id::text, repository, issue, coalesce(heartbeat_at, started_at, created_at) AS heard
 		FROM runs
-		WHERE finished_at IS NULL AND state = $2 AND coalesce(heartbeat_at, started_at, created_at) < $1
+		WHERE finished_at IS NULL AND state = 'running' AND coalesce(heartbeat_at, started_at, created_at) < $1
 		ORDER BY heard
-	`, db.Now().Add(-silence), stage.Running)
+	`, db.Now().Add(-silence))
 	if err != nil {
 		return nil, fmt.Errorf("looking for silent runs: %w", err)
 	}
