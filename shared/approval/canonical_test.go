@@ -142,6 +142,7 @@ func TestSealRefuses(t *testing.T) {
 		"options: 6 were given":                      func(r *Request) { r.Kind, r.Options = events.KindQuestion, strings.Split("abcdef", "") },
 		"options: 0 were given":                      func(r *Request) { r.Kind = events.KindQuestion },
 		"options: number 2 stands twice":             func(r *Request) { r.Kind, r.Options = events.KindQuestion, []string{"a", "a"} },
+		"options: number 3 stands twice":             func(r *Request) { r.Kind, r.Options = events.KindQuestion, []string{"a b", "c", "a  b "} },
 		"options: number 2 has 1 characters, want 1": func(r *Request) { r.Kind, r.Options = events.KindQuestion, []string{"a", " "} },
 	} {
 		r := asked(events.KindApproval)

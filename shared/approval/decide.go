@@ -15,7 +15,7 @@ import (
 // nobody has made is rejected: unknown_request. So is a request that was not sealed: not_sealed.
 func Decide(t Ticket, in Input, now time.Time) (Ticket, events.Decision, error) {
 	d := decision{t: t, now: now.UTC(), w: words.In(t.Terms.Lang)}
-	d.t.Votes, d.t.Places = slices.Clone(t.Votes), slices.Clone(t.Places)
+	d.t.Votes, d.t.Past, d.t.Places = slices.Clone(t.Votes), slices.Clone(t.Past), slices.Clone(t.Places)
 	if _, opens := in.(Opened); t.State == "" && !opens {
 		return t, events.Decision{}, events.Reject("unknown_request", fmt.Errorf("nobody has asked for what %T is about", in))
 	}

@@ -95,8 +95,8 @@ func checkKind(r Request) error {
 		switch {
 		case strings.TrimSpace(o) == "" || n > maxOption:
 			return fmt.Errorf("options: number %d has %d characters, want 1 to %d", i+1, n, maxOption)
-		case slices.Contains(r.Options[:i], o):
-			return fmt.Errorf("options: number %d stands twice", i+1)
+		case slices.ContainsFunc(r.Options[:i], func(before string) bool { return line(before) == line(o) }):
+			return fmt.Errorf("options: number %d stands twice, as people see it", i+1)
 		}
 	}
 	return nil

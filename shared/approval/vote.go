@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/events"
@@ -20,7 +21,7 @@ func (in Voted) decide(d *decision) error {
 		return events.Reject("unknown_request", fmt.Errorf("the vote is about request %s, not %s", in.Vote.RequestID, d.t.Request.ID))
 	}
 	d.lapse()
-	if slices.ContainsFunc(d.t.Votes, func(c Cast) bool { return c.Vote.ID == in.Vote.ID && c.Vote.By.Channel == in.Vote.By.Channel }) {
+	if d.heard(in.Vote) {
 		d.audit(actor(in), "vote.ignored", reason.VoteRepeated, "told again")
 		return nil
 	}
@@ -38,6 +39,23 @@ func (in Voted) decide(d *decision) error {
 	}
 	d.count(in, cast)
 	return nil
+}
+
+// heard reports whether the vote counts, or did before a mind changed: whoever holds a vote can send it again.
+func (d *decision) heard(v Vote) bool {
+	return slices.Contains(d.t.Past, mark(v)) || slices.ContainsFunc(d.t.Votes, func(c Cast) bool { return mark(c.Vote) == mark(v) })
+}
+
+// mark tells a vote from all others.
+func mark(v Vote) string { return v.By.Channel + " " + v.ID }
+
+// maxPast is how many votes that count no more are remembered, the newest.
+const maxPast = 100
+
+// drop takes a vote out that counts no more.
+func (d *decision) drop(c Cast) {
+	d.t.Past = append(d.t.Past, mark(c.Vote))
+	d.t.Past = d.t.Past[max(len(d.t.Past)-maxPast, 0):]
 }
 
 // Refusal is what to tell a person whose vote does not count, for that reason.
@@ -66,6 +84,8 @@ func (d *decision) judge(in Voted) (Cast, string) {
 		return Cast{}, reason.NotPermitted
 	case d.t.State.Final():
 		return Cast{}, late(d.t.State)
+	case v.Digest == "" && v.At.Before(r.At.Truncate(time.Second)): // GitHub's times have no more
+		return Cast{}, reason.BeforeRequest
 	case v.Digest != "" && (len(v.Digest) < shortDigest || !strings.HasPrefix(r.Digest, v.Digest)):
 		return Cast{}, reason.AnotherDigest
 	case !fits(r, v):
@@ -97,7 +117,11 @@ func (d *decision) count(in Voted, cast Cast) {
 			action = "vote.changed"
 		}
 		// A person who votes needs no deputy.
-		return replaced || cast.For == "" && old.For != "" && strings.EqualFold(old.For, cast.Who)
+		gone := replaced || cast.For == "" && old.For != "" && strings.EqualFold(old.For, cast.Who)
+		if gone {
+			d.drop(old)
+		}
+		return gone
 	})
 	d.t.Votes = append(d.t.Votes, cast)
 	d.changed = true
@@ -122,17 +146,27 @@ func (d *decision) answer(c Cast) string {
 	return c.Vote.Text
 }
 
-// dropLost removes the votes of people who may no longer decide. A deputy's vote stays valid after the deputy's days.
+// dropLost removes the votes of people who may no longer decide. A deputy's vote stays valid after the deputy's days,
+// and goes with the right of the person in whose place it was cast.
 func (d *decision) dropLost(newest Cast, members []Person) {
-	d.t.Votes = slices.DeleteFunc(d.t.Votes, func(c Cast) bool {
-		p := Person{GitHubAccount: events.GitHubAccount{Login: c.Who, ID: c.ID}}
-		if name, ok := strings.CutPrefix(c.Who, approverPrefix); ok {
-			p = Person{Approver: name}
-		} else if i := slices.IndexFunc(members, func(m Person) bool { return same(m.GitHubAccount, p.GitHubAccount) }); i >= 0 {
-			p = members[i]
+	known := func(a events.GitHubAccount) Person {
+		if i := slices.IndexFunc(members, func(m Person) bool { return same(m.GitHubAccount, a) }); i >= 0 {
+			return members[i]
 		}
-		lost := !samePerson(c, newest) && (p.Bot || c.For == "" && !d.named(p))
+		return Person{GitHubAccount: a}
+	}
+	d.t.Votes = slices.DeleteFunc(d.t.Votes, func(c Cast) bool {
+		voter := known(events.GitHubAccount{Login: c.Who, ID: c.ID})
+		if name, ok := strings.CutPrefix(c.Who, approverPrefix); ok {
+			voter = Person{Approver: name}
+		}
+		holder := voter
+		if c.For != "" {
+			holder = known(events.GitHubAccount{Login: c.For})
+		}
+		lost := !samePerson(c, newest) && (voter.Bot || holder.Bot || !d.named(holder))
 		if lost {
+			d.drop(c)
 			d.audit(platform, "vote.dropped", RightLost, "of %s", c.Who)
 		}
 		return lost

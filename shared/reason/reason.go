@@ -107,6 +107,7 @@ const (
 	ChoiceUnfit       = "choice_unfit"
 	AlreadyVoted      = "already_voted"
 	OlderVote         = "older_vote"
+	BeforeRequest     = "before_request" // it names no request, and was said before this one was made
 	SeveralOpen       = "several_open"
 	RequestApproved   = "request_approved"
 	RequestDenied     = "request_denied"
@@ -247,6 +248,7 @@ var Catalogue = []Entry{
 	{Uncounted, []string{PrincipalVoted}, "the person whose deputy it is has voted, and that counts"},
 	{Uncounted, []string{WrongChat, AnotherDigest, ChoiceUnfit}, "use the buttons of the newest message, where the request is shown"},
 	{Uncounted, []string{AlreadyVoted, OlderVote}, "one person has one vote, the newest"},
+	{Uncounted, []string{BeforeRequest}, "an old command that came late, or was sent again: look at the request, and say it again"},
 	{Uncounted, []string{SeveralOpen}, "copy one of the commands that the comment lists"},
 	{Uncounted, []string{RequestApproved, RequestDenied, RequestAnswered, RequestExpired, RequestWithdrawn, RequestSuperseded}, "it came too late; the message says how the request ended"},
 
@@ -266,7 +268,7 @@ var Catalogue = []Entry{
 	{Undelivered, []string{Unauthorized}, "the bot's token and its rights"},
 	{Undelivered, []string{NotAllowed}, "the address is in a private network: name that in `approver-networks`"},
 	{Undelivered, []string{TooLarge, Rejected, NotShowable}, "the channel's own words are in the audit; another channel in the policy's `fallback`"},
-	{Undelivered, []string{Unreachable}, "it has not answered for ten minutes: is it up, and does a network policy let approval-notifier reach its port?"},
+	{Undelivered, []string{Unreachable}, "it has not answered for ten minutes, or is to be left alone for longer: is it up, and does a network policy let approval-notifier (for GitHub, github-caller) reach its port?"},
 	{Undelivered, []string{GitHubLocked, GitHubArchived, GitHubFull}, "unlock the issue or the repository, or name another channel in the policy's `fallback`"},
 	{Undelivered, []string{GitHubRefused, GitHubSuspended, GitHubBlocked, GitHubGone, GitHubMoved}, "the App's permissions, and whether it is installed on the repository"},
 }

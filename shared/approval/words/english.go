@@ -27,6 +27,7 @@ var english = Words{
 		reason.ChoiceUnfit:       "That is no answer to what is asked, so nothing was counted.",
 		reason.AlreadyVoted:      "You have said so already. It counts once.",
 		reason.OlderVote:         "You have decided otherwise since. The newer one counts.",
+		reason.BeforeRequest:     "That was said before this was asked. Look at it, and say it again.",
 		reason.RequestApproved:   "Too late: this is approved already.",
 		reason.RequestDenied:     "Too late: this is denied already.",
 		reason.RequestAnswered:   "Too late: this is answered already.",

@@ -27,6 +27,7 @@ var russian = Words{
 		reason.ChoiceUnfit:       "Это не ответ на заданный вопрос, голос не учтён.",
 		reason.AlreadyVoted:      "Вы уже так решили. Голос учитывается один раз.",
 		reason.OlderVote:         "Позже вы решили иначе. Действует более новый голос.",
+		reason.BeforeRequest:     "Это было сказано до этого запроса. Посмотрите на него и повторите.",
 		reason.RequestApproved:   "Поздно: это уже одобрено.",
 		reason.RequestDenied:     "Поздно: это уже отклонено.",
 		reason.RequestAnswered:   "Поздно: ответ уже дан.",
