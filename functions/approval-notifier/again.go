@@ -61,7 +61,7 @@ func (h *handler) unanswered(ctx context.Context, e event.Event, u events.Approv
 		case errors.As(err, &later):
 			err = events.RetryAt(h.db.Now().Add(later.After), err)
 		case refused:
-			emit, err = append(emit, undeliverable(t.Message(), u.ApprovalTarget, no.Reason, err)), nil
+			emit, err = append(emit, undeliverable(ctx, t.Message(), u.ApprovalTarget, no.Reason, err)), nil
 		}
 		return events.Decision{Emit: emit}, err
 	})

@@ -151,9 +151,9 @@ func TestAnApproverThatFailsAtOnce(t *testing.T) {
 	if code := f.hear("open", changed(1, approval.Open, desk), 0); code/100 != 5 || len(f.sent) != 0 {
 		t.Errorf("answered %d and said %q", code, f.sent)
 	}
-	f.hear("open", changed(1, approval.Open, desk), patience+time.Second)
+	f.hear("open", changed(1, approval.Open, desk), events.Patience+time.Second)
 	f.want("after all patience", f.sent, "approval.undeliverable http desk unreachable")
-	if code := f.hear("open", changed(1, approval.Open, desk), patience+time.Minute); code != http.StatusAccepted || len(f.asked()) != 1 {
+	if code := f.hear("open", changed(1, approval.Open, desk), events.Patience+time.Minute); code != http.StatusAccepted || len(f.asked()) != 1 {
 		t.Errorf("answered %d, asked %d times", code, len(f.asked()))
 	}
 	f.want("asked", f.timers(), "1 after 1h0m0s")

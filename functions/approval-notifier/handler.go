@@ -25,8 +25,6 @@ const (
 	actFor = time.Minute
 	// clocks is how far a channel's clock may be from ours.
 	clocks = 5 * time.Minute
-	// patience is how long a place may not work before another one stands in.
-	patience = 10 * time.Minute
 )
 
 type handler struct {
@@ -75,8 +73,8 @@ func (h *handler) showAll(ctx context.Context, e event.Event, c events.ApprovalC
 	for _, at := range h.places(c.Targets) {
 		all.Go(func() {
 			emit, err := h.show(ctx, c, at)
-			if err != nil && h.db.Now().Sub(e.Time()) > patience {
-				emit = append(emit, undeliverable(c.Message, at, reason.Unreachable, err))
+			if err != nil && h.next(err).Sub(e.Time()) > events.Patience {
+				emit = append(emit, undeliverable(ctx, c.Message, at, reason.Unreachable, err))
 			}
 			// The cause is the event at this place: when the event comes again the same is said again.
 			told, also := h.db.Emit(context.WithoutCancel(ctx), store.Cause{Source: e.Source(), ID: e.ID() + " " + at.Channel + ":" + at.Target}, c.Correlation(),
@@ -88,6 +86,14 @@ func (h *handler) showAll(ctx context.Context, e event.Event, c events.ApprovalC
 	}
 	all.Wait()
 	return said, failed
+}
+
+// next is when what failed is tried again at the earliest.
+func (h *handler) next(err error) time.Time {
+	if later := new(events.RetryLaterError); errors.As(err, &later) {
+		return later.Until
+	}
+	return h.db.Now()
 }
 
 // places are the targets with none left that stands for others. "all" is every channel that is connected and has a
@@ -126,7 +132,7 @@ func (h *handler) show(ctx context.Context, c events.ApprovalChanged, at events.
 	channel := h.channels[at.Channel]
 	if channel == nil || at.Target == "" {
 		err := fmt.Errorf("%s is not connected: set its variables at approval-notifier, with a chat, or name another channel in the policy", at.Channel)
-		return []events.Draft{undeliverable(m, at, reason.NotConnected, err)}, nil
+		return []events.Draft{undeliverable(ctx, m, at, reason.NotConnected, err)}, nil
 	}
 	attempt, shown, votes, err := h.bring(ctx, channel, c, at)
 	if err == nil && at.Channel == approval.HTTP {
@@ -136,8 +142,7 @@ func (h *handler) show(ctx context.Context, c events.ApprovalChanged, at events.
 	no, refused := chat.AsRefused(err)
 	switch {
 	case refused:
-		metrics.ApprovalMessages.Add(ctx, 1, at.Channel, no.Reason)
-		return append(votes, undeliverable(m, at, no.Reason, err)), nil
+		return append(votes, undeliverable(ctx, m, at, no.Reason, err)), nil
 	case errors.As(err, &later):
 		return votes, events.RetryAt(h.db.Now().Add(later.After), err)
 	case errors.Is(err, store.ErrLocked):
@@ -283,6 +288,8 @@ func (p *place) ref() (ref chat.Ref, err error) {
 	return ref, nil
 }
 
-func undeliverable(m events.ApprovalMessage, at events.ApprovalTarget, why string, err error) events.Draft {
+// undeliverable says, and counts, that a place does not show the message.
+func undeliverable(ctx context.Context, m events.ApprovalMessage, at events.ApprovalTarget, why string, err error) events.Draft {
+	metrics.ApprovalMessages.Add(ctx, 1, at.Channel, why)
 	return events.Now(events.ApprovalUndeliverable{RequestID: m.RequestID, Version: m.Version, ApprovalTarget: at, Reason: why, Message: err.Error()})
 }

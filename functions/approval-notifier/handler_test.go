@@ -243,6 +243,21 @@ func TestSlackWithoutTheRightToRead(t *testing.T) {
 	f.want("shown", f.shown(), "slack 0 false", "slack 0 false")
 }
 
+// A place that is to be left alone for longer than people can wait counts as unreachable at once.
+func TestAPlaceThatIsToBeLeftAlone(t *testing.T) {
+	f := setup(t)
+	for after, want := range map[time.Duration]string{5 * time.Minute: "[]", 20 * time.Minute: "[approval.undeliverable slack C1 unreachable]"} {
+		f.sent = nil
+		f.fake.Trouble(fakechat.Trouble{Channel: fakechat.Slack, Kind: "limit", After: after, Times: 1})
+		if code := f.hear("after "+after.String(), changed(1, approval.Open, slack), 0); code != http.StatusServiceUnavailable {
+			t.Errorf("answered %d", code)
+		}
+		if got := fmt.Sprint(f.sent); got != want {
+			t.Errorf("to be left alone for %s: said %s, want %s", after, got, want)
+		}
+	}
+}
+
 // One place that does not work keeps no other from its message, and is tried again until it works.
 func TestAPlaceThatIsDownHoldsUpNoOther(t *testing.T) {
 	f := setup(t)
@@ -252,12 +267,12 @@ func TestAPlaceThatIsDownHoldsUpNoOther(t *testing.T) {
 		t.Errorf("answered %d while Slack was down", code)
 	}
 	f.want("told meanwhile", f.sent, "approval.delivered telegram -1001")
-	f.hear("e", c, patience+time.Second)
+	f.hear("e", c, events.Patience+time.Second)
 	if !strings.Contains(fmt.Sprint(f.sent), "approval.undeliverable slack C1 unreachable") {
 		t.Errorf("after all patience: %v", f.sent)
 	}
 	f.fake.Calm()
-	if code := f.hear("e", c, patience+time.Minute); code != http.StatusAccepted {
+	if code := f.hear("e", c, events.Patience+time.Minute); code != http.StatusAccepted {
 		t.Errorf("answered %d", code)
 	}
 	f.want("in the end", f.shown(), "telegram 0 false", "slack 0 false")

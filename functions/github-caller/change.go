@@ -28,7 +28,8 @@ type change struct {
 	client    *github.Client
 	view      *store.GitHubView
 	failed    failures
-	unnoted   error    // why the note is not there
+	unnoted   error // why the note is not there
+	noteShown bool
 	steps     []string // what was changed, for the audit
 	commentID int64    // for GitHubChanged
 }

@@ -9,6 +9,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/metrics"
 	"codexk8s.dev/shared/reason"
 )
 
@@ -35,13 +36,17 @@ func (c *change) comment(ctx context.Context) error {
 
 // note brings the event's note to its version.
 func (c *change) note(ctx context.Context) error {
-	if c.Note == nil || c.view.Shows("note "+c.Note.Key, c.Note.Version) {
+	if c.Note == nil {
+		return nil
+	}
+	if c.noteShown = c.view.Shows("note "+c.Note.Key, c.Note.Version); c.noteShown {
 		return nil
 	}
 	id, how, err := c.write(ctx, c.view.Note(c.Note.Key), c.Note.Text, "<!-- codexk8s:note "+c.Note.Key+" -->")
 	if err != nil {
 		return err
 	}
+	c.noteShown = true
 	c.did("note %s is comment %d, %s at version %d", c.Note.Key, id, how, c.Note.Version)
 	return c.view.SaveNote(ctx, c.Note.Key, id, c.Note.Version)
 }
@@ -49,18 +54,18 @@ func (c *change) note(ctx context.Context) error {
 // noted says whether people see an approval's request, so that another channel stands in for a comment that GitHub
 // refuses: a locked issue, a missing permission. err is that of the whole change. Nothing is said while it may still
 // work.
-func (c *change) noted(err error) []events.Draft {
+func (c *change) noted(ctx context.Context, err error) []events.Draft {
 	if c.Note == nil || c.Note.Delivered == nil {
 		return nil
 	}
 	if c.client != nil {
 		err = c.unnoted
 	}
-	shown := c.Note.Delivered
 	var no *github.Refused
 	switch {
 	case err == nil:
-		return []events.Draft{events.Now(*shown)}
+		metrics.ApprovalMessages.Add(ctx, 1, c.Note.Delivered.Channel, "delivered")
+		return []events.Draft{events.Now(*c.Note.Delivered)}
 	case !errors.As(err, &no):
 		return nil
 	}
@@ -68,9 +73,16 @@ func (c *change) noted(err error) []events.Draft {
 	if !moot {
 		why = reason.GitHubRefused
 	}
-	return []events.Draft{events.Now(events.ApprovalUndeliverable{
-		RequestID: shown.RequestID, Version: shown.Version, ApprovalTarget: shown.ApprovalTarget, Reason: why, Message: no.Error(),
-	})}
+	return []events.Draft{c.hidden(ctx, why, no)}
+}
+
+// hidden says that people don't see an approval's request on GitHub.
+func (c *change) hidden(ctx context.Context, why string, err error) events.Draft {
+	at := c.Note.Delivered
+	metrics.ApprovalMessages.Add(ctx, 1, at.Channel, why)
+	return events.Now(events.ApprovalUndeliverable{
+		RequestID: at.RequestID, Version: at.Version, ApprovalTarget: at.ApprovalTarget, Reason: why, Message: err.Error(),
+	})
 }
 
 // write gives a comment of ours its text, with the mark as its last line; id 0 = not known. A comment that somebody

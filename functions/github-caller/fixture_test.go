@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
@@ -35,6 +36,7 @@ type fixture struct {
 	sink   string
 	issue  int
 	sha    string
+	age    time.Duration // of what is sent
 }
 
 func setup(t *testing.T) *fixture {
@@ -105,7 +107,8 @@ func (f *fixture) send(url, id string, p events.Payload) (status int, retryAfter
 	req, err := http.NewRequest(http.MethodPost, url, bytes.NewReader(data))
 	must(f.t, err)
 	for k, v := range map[string]string{
-		"ce-specversion": "1.0", "ce-id": id, "ce-source": events.Source("stage-router"), "ce-type": p.EventType(), "Content-Type": "application/json",
+		"ce-specversion": "1.0", "ce-id": id, "ce-source": events.Source("stage-router"), "ce-type": p.EventType(),
+		"ce-time": time.Now().Add(-f.age).Format(time.RFC3339Nano), "Content-Type": "application/json",
 	} {
 		req.Header.Set(k, v)
 	}

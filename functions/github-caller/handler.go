@@ -11,6 +11,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/metrics"
 	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
@@ -47,14 +48,15 @@ func (h *handler) changeRequested(ctx context.Context, e event.Event, p events.G
 		err := h.act(ctx, c)
 		why, void := moot(err)
 		if err != nil && !void {
-			return events.Decision{}, h.explain(ctx, e, c, err)
+			err = h.explain(ctx, e, c, err)
+			return events.Decision{}, errors.Join(err, h.unreachable(ctx, e, c, err))
 		}
 		changed := events.Record{Actor: actor, Action: "github.changed", Run: p.RunID, Detail: strings.Join(c.steps, "; ")}
 		d := events.Decision{
 			Emit:  []events.Draft{events.Now(events.GitHubChanged{Repository: c.Repository, Issue: p.Issue, RunID: p.RunID, CommentID: c.commentID})},
 			Audit: []events.Record{changed},
 		}
-		d.Emit = append(d.Emit, c.noted(err)...)
+		d.Emit = append(d.Emit, c.noted(ctx, err)...)
 		if void {
 			d.Audit = append(d.Audit, refused(p, why, err))
 		}
@@ -171,7 +173,7 @@ func (h *handler) explain(ctx context.Context, e event.Event, c *change, err err
 		return events.RetryAt(h.db.Now().Add(2*time.Second), err)
 	case errors.As(err, &no) && !temporary(err):
 		said, audit := h.db.Emit(ctx, store.Cause{Source: e.Source(), ID: e.ID()}, c.key(), func(context.Context, *store.Tx) (events.Decision, error) {
-			return events.Decision{Emit: c.noted(err), Audit: []events.Record{refused(c.GitHubChangeRequested, reason.GitHubRefused, err)}}, nil
+			return events.Decision{Emit: c.noted(ctx, err), Audit: []events.Record{refused(c.GitHubChangeRequested, reason.GitHubRefused, err)}}, nil
 		})
 		if audit != nil {
 			return errors.Join(err, audit) // not rejected before it is audited
@@ -180,6 +182,30 @@ func (h *handler) explain(ctx context.Context, e event.Event, c *change, err err
 		return events.Reject(reason.GitHubRefused, err)
 	}
 	return err
+}
+
+// unreachable says that people don't see a request on GitHub which has not worked for long, or will not before long:
+// then another channel stands in. Should it work after all, that is said as well. err has its kind.
+func (h *handler) unreachable(ctx context.Context, e event.Event, c *change, err error) error {
+	_, final := events.AsRejected(err)
+	if final || c.noteShown || c.Note == nil || c.Note.Delivered == nil {
+		return nil
+	}
+	next := h.db.Now()
+	if later := new(events.RetryLaterError); errors.As(err, &later) {
+		next = later.Until
+	} else {
+		metrics.ApprovalMessages.Add(ctx, 1, c.Note.Delivered.Channel, "failed")
+	}
+	if next.Sub(e.Time()) <= events.Patience {
+		return nil
+	}
+	told, failed := h.db.Emit(context.WithoutCancel(ctx), store.Cause{Source: e.Source(), ID: e.ID() + " unreachable"}, c.key(),
+		func(context.Context, *store.Tx) (events.Decision, error) {
+			return events.Decision{Emit: []events.Draft{c.hidden(ctx, reason.Unreachable, err)}}, nil
+		})
+	_ = h.send(ctx, told...) // what gets lost timekeeper sends
+	return failed
 }
 
 // temporary reports whether any failed part may work the next time. Then all are tried again.

@@ -51,9 +51,11 @@ const slackEvent = "codexk8s_approval"
 const slackPage = 200
 
 // Find looks for the message of a request that was posted since then; nil = there is none. Where the App may not read
-// (it takes channels:history, and groups:history for private channels) it is Refused. To a person's direct messages
-// leads no id that we have before we have posted.
+// (it takes channels:history, and groups:history for private channels) it is Refused. The metadata need no scope of
+// their own: metadata.message:read is for events about them. To a person's direct messages leads no id that we have
+// before we have posted.
 // https://docs.slack.dev/reference/methods/conversations.history
+// https://docs.slack.dev/reference/scopes/metadata.message.read
 func (c *Slack) Find(ctx context.Context, target string, m events.ApprovalMessage, since time.Time) (*Ref, error) {
 	found, err := c.call(ctx, "conversations.history", object{
 		"channel": target, "oldest": fmt.Sprintf("%d.000000", since.Unix()), "limit": slackPage, "include_all_metadata": true,

@@ -206,8 +206,8 @@ func (a telegramAnswer) failure(method string) error {
 	}
 	switch {
 	case a.Code == http.StatusTooManyRequests:
-		after := time.Duration(max(a.Parameters.RetryAfter, 1)) * time.Second
-		return &Later{Channel: approval.Telegram, After: min(after, maxWait), Said: oneLine(a.Description, 300)}
+		after := time.Duration(min(max(a.Parameters.RetryAfter, 1), int(maxWait.Seconds()))) * time.Second
+		return &Later{Channel: approval.Telegram, After: after, Said: oneLine(a.Description, 300)}
 	case a.Code == http.StatusConflict || a.Code >= 500 || a.Code < 400:
 		return fmt.Errorf("telegram's %s answered %d %s", method, a.Code, oneLine(a.Description, 300))
 	case a.Code == http.StatusUnauthorized, a.Code == http.StatusNotFound: // a token that is none is "404 Not Found"

@@ -223,6 +223,9 @@ type ApprovalDelivered struct {
 // EventSubject is the request's id.
 func (a ApprovalDelivered) EventSubject() string { return a.RequestID }
 
+// Patience is how long a place may not work before it counts as unreachable and another one stands in.
+const Patience = 10 * time.Minute
+
 // ApprovalUndeliverable says that a place can't show a version of the message.
 type ApprovalUndeliverable struct {
 	RequestID string `json:"requestId"`
