@@ -43,8 +43,14 @@ var (
 		`early EOF|RPC failed|unexpected disconnect|timed out|timeout|too slow|Empty reply|hung up unexpectedly|` +
 		`could not read (Username|Password)|(gnutls|SSL)_\w+|HTTP/2 stream|bad line length|invalid index-pack output`)
 	// Reasons that git gives for a ref that it did not write.
-	races = regexp.MustCompile(`is at [0-9a-f]{40} but expected|reference already exists|Unable to create|^failed to (update ref|lock)|^Internal Server Error|^unpacker error`)
-	clash = regexp.MustCompile(`exists; cannot create|directory file conflict`)
+	races = regexp.MustCompile(`is at [0-9a-f]{40} but expected|reference already exists|Unable to create|^failed to (update ref|lock)|^Internal Server Error|` +
+		`unpacker error|^unable to migrate objects`)
+	// The same of a ref that is not where it was expected; the last two are git's from 2.50 on:
+	// https://github.com/git/git/blob/v2.50.0/refs.c (ref_transaction_error_msg)
+	raced = regexp.MustCompile(`but expected|reference already exists$|^reference does not exist$|^incorrect old value provided$`)
+	// ailing is what GitHub says beside a bare "failure" when its own storage fails. No hook has spoken then.
+	ailing = regexp.MustCompile(`(?m)^remote: (?:fatal error in commit_refs|Internal Server Error)`)
+	clash  = regexp.MustCompile(`exists; cannot create|directory file conflict`)
 )
 
 // judge reads git's own lines. What follows "remote:" is a hook's text and may contain any word; so may names.
@@ -61,8 +67,10 @@ func judge(g *gitError) verdict {
 			switch {
 			case clash.MatchString(why):
 				return noPush
-			case strings.Contains(why, "but expected") || strings.HasSuffix(why, "reference already exists"):
+			case raced.MatchString(why):
 				return moved
+			case why == "failure" && ailing.MatchString(g.said):
+				return temporary
 			case races.MatchString(quoted.ReplaceAllString(why, "")):
 				return temporary
 			}

@@ -40,6 +40,13 @@ func TestRefusalsAndWeatherAreToldApart(t *testing.T) {
 		{"", at + "[remote rejected] (cannot lock ref 'refs/heads/codexk8s/issue-1': Unable to create '/x/main.lock': File exists.)", temporary},
 		{"", at + "[remote rejected] (Internal Server Error)", temporary},
 		{"", at + "[remote rejected] (failed to update ref)", temporary},
+		{"remote: Resolving deltas: 100% (3/3), completed with 3 local objects.\nremote: fatal error in commit_refs        \nTo github.com:acme/shop.git", at + "[remote rejected] (failure)", temporary},
+		{"remote: commit_refs is no name for a file", at + "[remote rejected] (failure)", noPush},
+		{"", at + "[remote rejected] (n/a (unpacker error))", temporary},
+		{"", at + "[remote rejected] (unable to migrate objects to permanent storage)", temporary},
+		{"", at + "[remote rejected] (incorrect old value provided)", moved},
+		{"", at + "[remote rejected] (reference does not exist)", moved},
+		{"", at + "[remote rejected] (refname conflict)", noPush},
 		{"", at + "[rejected] (stale info)", moved},
 		{"", at + "[rejected] (fetch first)", moved},
 	} {
