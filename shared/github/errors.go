@@ -123,7 +123,8 @@ func doubtful(status int, message string) bool {
 
 // ClassifyError is the one place that judges what GitHub answers. It turns an error of go-github or of the App's
 // transport into *RateLimited, *Refused or, for everything worth trying again (5xx, 408, 409, 401 while a credential is
-// being changed, an answer that is no JSON or broken off, network), the error itself. It is idempotent.
+// being changed, 422 about what is so new that a part of GitHub does not know it, an answer that is no JSON or broken
+// off, network), the error itself. It is idempotent.
 func ClassifyError(err error, now time.Time) error {
 	var limited *RateLimited
 	var refused *Refused
@@ -161,7 +162,8 @@ func classify(r *http.Response, message, documentation string, cause error, now 
 	case limited(r, message, documentation):
 		return limitedBy(r, cause, now)
 	case r.StatusCode == http.StatusUnauthorized, r.StatusCode == http.StatusRequestTimeout, r.StatusCode == http.StatusTooEarly,
-		r.StatusCode == http.StatusConflict && !strings.Contains(message, "is empty"):
+		r.StatusCode == http.StatusConflict && !strings.Contains(message, "is empty"),
+		r.StatusCode == http.StatusUnprocessableEntity && strings.Contains(message, "Could not resolve to a node"):
 		return cause
 	case r.StatusCode >= 300 && r.StatusCode < 400:
 		return &Refused{Status: r.StatusCode, Message: strings.TrimSpace("it is now at " + r.Header.Get("Location") + " " + message), cause: cause}
@@ -172,7 +174,7 @@ func classify(r *http.Response, message, documentation string, cause error, now 
 }
 
 // limitWords are how GitHub's message names a limit when status and headers don't.
-var limitWords = []string{"rate limit", "abuse detection", "blocked from content creation"}
+var limitWords = []string{"rate limit", "abuse detection", "blocked from content creation", "temporarily being throttled"}
 
 func limited(r *http.Response, message, documentation string) bool {
 	if r.StatusCode == http.StatusTooManyRequests {
