@@ -32,11 +32,11 @@ func Harmless(text string) string {
 
 var (
 	// entities are characters that only the reader's browser turns into a sign with a meaning.
-	entities = regexp.MustCompile(`&(#[xX]?[0-9a-fA-F]+;|(?:commat|num|colon|sol|lsqb|lbrack|lowbar|ast|nbsp|shy|ZeroWidthSpace);)`)
+	entities = regexp.MustCompile(`&(#[xX]?[0-9a-fA-F]+;|(?:commat|num|colon|sol|lsqb|lbrack|lowbar|ast|[a-z]+sp(?:1[34])?|Tab|NewLine|[A-Za-z]*Space|shy|zwn?j);)`)
 	// closings are GitHub's keywords before an issue, with markup between them that the reader does not see.
 	closings = regexp.MustCompile("(?i)(^|[^a-z0-9])(close[sd]?|fix(?:e[sd])?|resolve[sd]?)((?:[\\s\\p{Z}\\p{Cf}:*_~\"'(\\[`]|<[^<>]*>|\\[[^\\[\\]\\n]{0,200}\\]\\()*)" +
-		`(?:(?:https?://[^\s/]+|[\w-]+(?:\.[\w-]+)+)/([\w.-]+/[\w.-]+)/(?:issues|pulls?|discussions)/([0-9]+)(?:[#?][^\s)\]]*)?|([\w.-]+/[\w.-]+)\\?#([0-9]+)|(?:\\?#|gh-)([0-9]+))`)
-	commands = regexp.MustCompile(`(?im)^([ \t>*-]*)(/[a-z][a-z_-]*(?:[ \t\r]|$)|bors (?:r[+=-]|d[+=-]|delegate|merge|try|p=|retry))`)
+		`(?:<?(?:https?://[^\s/]+|[\w-]+(?:\.[\w-]+)+)/([\w.-]+/[\w.-]+)/(?:issues|pulls?|discussions)/([0-9]+)(?:[#?][^\s)\]>]*)?>?|([\w.-]+/[\w.-]+)\\?#([0-9]+)|(?:\\?#|gh-)([0-9]+))`)
+	commands = regexp.MustCompile(`(?im)^([ \t>*-]*)(/[a-z][a-z0-9_-]*(?:[ \t\r]|$)|bors (?:r[+=-]|d[+=-]|delegate|merge|try|p=|retry))`)
 	brackets = regexp.MustCompile(`\[[^\[\]\n]{2,60}\]`)
 	noCI     = regexp.MustCompile(`(?i)\*\*\*\s*(NO[_ -]?CI)\s*\*\*\*`)
 	trailers = regexp.MustCompile(`(?im)^([ \t>*_]*)([a-z][a-z-]*-by|(?:skip|request)-checks|on-behalf-of|release-as|change-id|codexk8s-run)[ \t]*:`)
@@ -53,7 +53,7 @@ func withoutReference(found string) string {
 }
 
 // skipped are what CI systems are told to skip, in brackets: "[skip ci]", "[actions skip]", "[no ci]".
-var skipped = regexp.MustCompile(`(?i)\b(ci|cd|actions?|workflows?|checks?|tests?|builds?|deploy(?:ment|s)?|releases?|previews?|pages|travis|appveyor|azp|azpipelines|azurepipelines|circleci|netlify|vercel|render|drone|buildkite|gitlab|jenkins)\b`)
+var skipped = regexp.MustCompile(`(?i)\b(ci|cd|actions?|workflows?|checks?|tests?|builds?|deploy(?:ment|s)?|releases?|previews?|pages|travis|appveyor|azp|azpipelines|azurepipelines|circleci|netlify|vercel|render|drone|buildkite|gitlab|jenkins|codecov)\b`)
 
 var skips = regexp.MustCompile(`(?i)(?:^|[^a-z])(skip|no)(?:$|[^a-z])`)
 
