@@ -100,8 +100,26 @@ func (e *encoding) runs(text string) (all [][2]int) {
 }
 
 func secret(plain string, values []string) bool {
-	if slices.ContainsFunc(values, func(v string) bool { return strings.Contains(plain, v) }) {
+	if slices.ContainsFunc(values, func(v string) bool { return strings.Contains(plain, v) || pieceOf(v, plain) }) {
 		return true
 	}
 	return slices.ContainsFunc(forms, func(f form) bool { return (f.issued || f.name == privateKey) && len(f.find(plain)) > 0 })
+}
+
+var ofWords = set(letters + "._-")
+
+// pieceOf says whether a word of the text is a piece of the value, as where a tool encoded it in lines of its own:
+// base64 begins a new one after 76 letters. It is words without an expression, for speed.
+func pieceOf(value, text string) bool {
+	begin := 0
+	for i := range len(text) + 1 {
+		if i < len(text) && ofWords[text[i]] {
+			continue
+		}
+		if i-begin >= leastPiece && strings.Contains(value, text[begin:i]) {
+			return true
+		}
+		begin = i + 1
+	}
+	return false
 }

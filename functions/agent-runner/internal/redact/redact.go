@@ -3,6 +3,7 @@ package redact
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,8 +18,11 @@ type Secrets struct {
 	values []string
 }
 
-// words are where a piece of a known value may be. Shorter pieces occur in ordinary words.
-var words = regexp.MustCompile(`[A-Za-z0-9._-]{12,}`)
+// leastPiece is how long a piece of a known value is at least. Shorter ones occur in ordinary words.
+const leastPiece = 12
+
+// words are where a piece of a known value may be.
+var words = regexp.MustCompile(fmt.Sprintf(`[A-Za-z0-9._-]{%d,}`, leastPiece))
 
 // Hide adds a value to replace. Short ones are ignored: they would blank out ordinary words.
 func (r *Secrets) Hide(value string) {

@@ -98,6 +98,17 @@ func secretForms() map[string]string {
 		"Dropbox":                  made("sl", ".u.", sample, "-", sample, "_", sample),
 		"Cloudflare origin":        made("v1", ".0-", hexes[:24], "-", hexes, hexes, hexes[:18]),
 		"Cursor":                   made("crs", "r_", hexes),
+		"NVIDIA":                   made("nv", "api-", sample, "_", sample[:23]),
+		"Cerebras":                 made("cs", "k-", hexes[:48]),
+		"OpenAI session":           made("se", "ss-", sample),
+		"Sourcegraph":              made("sg", "p_", hexes[:16], "_", hexes[:40]),
+		"PostHog":                  made("ph", "x_", sample),
+		"CircleCI project":         made("CCI", "PRJ_", sample[:22], "_", hexes[:40]),
+		"Pinecone":                 made("pc", "sk_", sample[:5], "_", sample, sample[:20]),
+		"Tavily":                   made("tv", "ly-dev-", sample[:32]),
+		"E2B":                      made("e2", "b_", hexes[:40]),
+		"Bedrock":                  made("AB", "SK", base64.StdEncoding.EncodeToString([]byte("BedrockAPIKey-abcd-at-012345678901:"+sample+sample))),
+		"Gemini":                   made("AQ", ".Ab8", sample, sample[:10]),
 		"Artifactory":              made("cmVm", "dGtu", sample, sample[:16]),
 	}
 }
@@ -275,6 +286,37 @@ func TestEncodedSecretsAreFound(t *testing.T) {
 	} {
 		if got := r.Clean(plain); got != plain {
 			t.Errorf("%q became %q", plain, got)
+		}
+	}
+}
+
+// base64 and xxd end a line after so many letters, in the middle of a value.
+func TestAnEncodedValueInLinesIsFound(t *testing.T) {
+	t.Parallel()
+	r := &Secrets{}
+	value := made("eyJ", "hbGciOiJSUzI1NiJ9", ".", strings.Repeat(sample, 4), ".", strings.Repeat("xYz1-", 12))
+	r.Hide(value)
+	lines := func(text string, width int) (all []string) {
+		for ; len(text) > width; text = text[width:] {
+			all = append(all, text[:width])
+		}
+		return all // without the end, which may be short
+	}
+	for name, encoded := range map[string][]string{
+		"base64":  lines(base64.StdEncoding.EncodeToString([]byte("RUN_TOKEN="+value+"\n")), 76),
+		"narrow":  lines(base64.StdEncoding.EncodeToString([]byte(value)), 50),
+		"xxd -p":  lines(hex.EncodeToString([]byte(value)), 60),
+		"percent": lines(percent(value), 90),
+	} {
+		text := strings.Join(encoded, "\n")
+		got := r.Clean(text)
+		for _, line := range encoded {
+			if strings.Contains(got, line) {
+				t.Errorf("%s: %q stays", name, line)
+			}
+		}
+		if len(r.Issued([]byte(text))) == 0 {
+			t.Errorf("%s is pushed in a file", name)
 		}
 	}
 }
