@@ -169,8 +169,11 @@ func reset(text string, now time.Time) time.Duration {
 	return time.Duration(min(n*float64(time.Second), float64(maxWait)))
 }
 
-// inWords is how OpenAI's messages name a wait: "Please try again in 1m9.6s."
-var inWords = regexp.MustCompile(`try again in ((?:[0-9.]+(?:ms|s|m|h))+)`)
+// inWords is how messages name a wait: OpenAI's "Please try again in 1m9.6s.", Azure's "Try again in 17 seconds." and
+// "Please retry after 26 seconds."
+var inWords = regexp.MustCompile(`(?i)(?:try again in|retry after|retry in) ((?:[0-9.]+(?:ms|s|m|h))+|[0-9.]+ (?:second|minute|hour))`)
+
+var unit = strings.NewReplacer(" second", "s", " minute", "m", " hour", "h")
 
 // toldWait is the wait that a message names, or 0.
 func toldWait(message string) time.Duration {
@@ -178,7 +181,7 @@ func toldWait(message string) time.Duration {
 	if found == nil {
 		return 0
 	}
-	d, err := time.ParseDuration(found[1])
+	d, err := time.ParseDuration(unit.Replace(strings.ToLower(found[1])))
 	if err != nil {
 		return 0
 	}
