@@ -105,7 +105,7 @@ type Stage struct {
 	Role    string        `yaml:"role"`
 	Timeout time.Duration `yaml:"timeout"`
 	Keep    time.Duration `yaml:"keep"`
-	Write   []string      `yaml:"write"` // globs of paths; ** crosses folders
+	Write   []string      `yaml:"write"` // globs of paths; ** crosses folders, and nothing excludes
 	Needs   []string      `yaml:"needs"`
 	Makes   []string      `yaml:"makes"`
 	Next    []string      `yaml:"next"`
@@ -228,6 +228,11 @@ func (p *Process) checkStages(source *yamlfile.File, own func(string, string, ..
 			bad("stage %s: label %q does not begin with %q, so an agent could set it", s.Name, s.Label, p.Labels.Trigger)
 		}
 		checkTools(s.Tools, "stage "+s.Name, bad)
+		for _, glob := range s.Write {
+			if g := strings.TrimLeft(glob, " /"); g == "" || g[0] == '!' {
+				bad("stage %s: write has %q: name what may be changed, there are no exceptions", s.Name, glob)
+			}
+		}
 		if s.Timeout <= 0 {
 			bad("stage %s has no timeout", s.Name)
 		}

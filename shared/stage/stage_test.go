@@ -30,6 +30,7 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		"unknown next":      {"    next: []", "    next: [qa]", `line 40: stage dev: next stage "qa" does not exist`},
 		"unreachable":       {"    needs: []", "    needs: [plan]", `line 40: stage dev needs "plan", which no stage makes`},
 		"makes nothing":     {"    makes: [pull_request]", "    makes: []", "line 40: stage dev makes nothing"},
+		"an exception":      {"    write: [\"**\"]", "    write: [\"**\", \"!.github/**\"]", "line 40: stage dev: write has \"!.github/**\": name what may be changed, there are no exceptions"},
 		"label owned twice": {"    label: run:dev\n", "    label: run:abort\n", `line 40: label "run:abort" belongs to both abort and stage dev`},
 		"agent may set it":  {"    label: run:dev\n", "    label: state:dev\n", `label "state:dev" does not begin with "run:"`},
 		"stops nothing":     {`  abort: "run:abort"`, `  abort: "stop"`, `line 9: labels.abort "stop" does not begin with "run:"`},

@@ -14,6 +14,7 @@ import (
 //	docs/**    "**" stands for any number of folders, also none
 //	docs/      the same as docs/**
 //
+// There are no exceptions: "!docs/x" is an error, because beside "**" it would go unheard.
 // Matching is by exact case, as Git stores paths.
 type Scope []*regexp.Regexp
 
@@ -34,6 +35,9 @@ func globExpr(glob string) (*regexp.Regexp, error) {
 	g := strings.TrimPrefix(strings.TrimSpace(glob), "/")
 	if g == "" {
 		return nil, fmt.Errorf("write scope has an empty pattern")
+	}
+	if strings.HasPrefix(g, "!") {
+		return nil, fmt.Errorf("write scope pattern %q: there are no exceptions; name what may be changed", glob)
 	}
 	if strings.HasSuffix(g, "/") {
 		g += "**"

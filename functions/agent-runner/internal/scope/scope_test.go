@@ -43,7 +43,9 @@ func TestWriteScope(t *testing.T) {
 			t.Errorf("%v allows (-want +got):\n%s", c.globs, diff)
 		}
 	}
-	if _, err := Compile([]string{"docs/**", " "}); err == nil {
-		t.Error("an empty pattern was taken")
+	for _, wrong := range []string{" ", "/", "!.github/**", " !secrets/"} {
+		if _, err := Compile([]string{"**", wrong}); err == nil {
+			t.Errorf("the pattern %q was taken", wrong)
+		}
 	}
 }
