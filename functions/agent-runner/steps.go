@@ -12,11 +12,11 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/checkout"
 	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/functions/agent-runner/internal/pull"
-	"codexk8s.dev/functions/agent-runner/internal/scope"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/prompt"
 	"codexk8s.dev/shared/reason"
+	"codexk8s.dev/shared/scope"
 )
 
 // carryOut takes the run from assignment to pull request. Every error is either an *outcome.Failure or temporary.

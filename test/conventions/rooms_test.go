@@ -24,7 +24,6 @@ var rooms = map[string]map[string][]string{
 		"process":  nil,
 		"pull":     {"outcome", "redact", "words"},
 		"redact":   nil,
-		"scope":    nil,
 		"session":  {"checkout", "engine", "gateway", "words"},
 		"words":    nil,
 	},

@@ -1,4 +1,4 @@
-// Package scope is a role's write scope.
+// Package scope is a write scope: the paths that the pull request of a stage may change. It is pure.
 package scope
 
 import (
@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Scope is a write scope: the globs of paths that the role may change. Empty means everything.
+// Scope is a write scope: globs of paths. Empty means everything.
 //
 //	*.md       a pattern without "/" is for file names, in any folder
 //	docs/*     "*" and "?" do not cross "/"
