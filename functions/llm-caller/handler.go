@@ -17,6 +17,7 @@ import (
 	"codexk8s.dev/shared/runauth"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/variables"
 )
 
 // patience is how long a model may think before its answer begins: just below the ten minutes that Knative allows a
@@ -47,7 +48,7 @@ func newHandler(env env, db *store.DB) (*handler, error) {
 	}
 	prices, err := price.Default()
 	if err == nil {
-		prices, err = serve.FromFile("PRICES_FILE", env.PricesFile, prices, price.Parse)
+		prices, err = variables.FromFile("PRICES_FILE", env.PricesFile, prices, price.Parse)
 	}
 	if err != nil {
 		return nil, err

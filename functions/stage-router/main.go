@@ -13,6 +13,7 @@ import (
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/variables"
 )
 
 const function = "stage-router"
@@ -27,7 +28,7 @@ type env struct {
 func main() { serve.Main(function, run) }
 
 func run(ctx context.Context, s *serve.Server, env env) error {
-	process, err := serve.FromFile("PROCESS_FILE", env.ProcessFile, stage.Default(), stage.Parse)
+	process, err := variables.FromFile("PROCESS_FILE", env.ProcessFile, stage.Default(), stage.Parse)
 	if err != nil {
 		return err
 	}

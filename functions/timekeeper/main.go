@@ -5,6 +5,7 @@
 //   - compares GitHub with what arrived: webhook deliveries that never came are taken from GitHub's own lists (of the
 //     App's hook, and of each repository's), for the log alone if GitHub shows that they are obsolete; and an issue
 //     that bears a trigger label without an answer becomes label.observed;
+//   - asks, once an hour, for a repository's labels to be put right if they are not as its process has them;
 //   - seals the audit;
 //   - sets the backlog gauges, because the functions concerned may be scaled to zero.
 //
@@ -23,6 +24,7 @@ import (
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/variables"
 )
 
 type env struct {
@@ -39,7 +41,7 @@ type env struct {
 func main() { serve.Main("timekeeper", run) }
 
 func run(ctx context.Context, s *serve.Server, env env) error {
-	process, err := serve.FromFile("PROCESS_FILE", env.ProcessFile, stage.Default(), stage.Parse)
+	process, err := variables.FromFile("PROCESS_FILE", env.ProcessFile, stage.Default(), stage.Parse)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,8 @@
 //
 // Values often come from files: a Secret made with --from-file, an editor on Windows, a line copied from a web page. So
 // blanks, line ends and a byte order mark around a value are dropped, CRLF is a line end, and the elements of a list
-// are separated by commas or line ends, with or without blanks. No setting gives such characters a meaning.
+// are separated by commas or line ends, with or without blanks. No setting gives such characters a meaning. FromFile
+// reads a file that a variable names.
 package variables
 
 import (
