@@ -26,7 +26,7 @@
 //	checkout                                               git: the clone, the agent's work, the push
 //	model                                                  the line to LLM_URL, and to the platform's tools
 //	process                                                what the agent started, and what it must not see of us
-//	scope, words, redact, outcome, probe                   paths, texts, secrets, how a pod ends, the pod's isolation
+//	words, redact, outcome, probe                          texts, secrets, how a pod ends, the pod's isolation
 //
 // Called as "agent-runner probe" it is the pod's first container instead, and finds out whether the pod is isolated.
 //

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -161,10 +162,15 @@ func TestAProcessIsReadWithItsLines(t *testing.T) {
 	with := func(old, new string) string {
 		return head + "      " + strings.ReplaceAll(strings.Replace(string(good), old, new, 1), "\n", "\n      ") + "\n  - id: blog\n"
 	}
+	line := func(text string) int { // of the projects file
+		before, _, _ := strings.Cut(string(good), text)
+		return strings.Count(head, "\n") + strings.Count(before, "\n") + 1
+	}
+	dev := line("  - name: dev\n    label:")
 	for content, want := range map[string]string{
-		with("    timeout: 60m\n", ""):                    "the projects file: project shop: the process is invalid: line 43: stage dev has no timeout",
-		with("    keep: 24h", "    keeps: 24h"):           "the projects file: project shop: reading the process: line 48: the key keeps is not known here",
-		with("    role: dev", "    role: [dev"):           "the projects file: project shop: reading the process: no YAML: yaml: line 44: did not find expected ',' or ']'",
+		with("    timeout: 60m\n", ""):                    fmt.Sprintf("the projects file: project shop: the process is invalid: line %d: stage dev has no timeout", dev),
+		with("    keep: 24h", "    keeps: 24h"):           fmt.Sprintf("the projects file: project shop: reading the process: line %d: the key keeps is not known here", line("    keep: 24h")),
+		with("    role: dev", "    role: [dev"):           fmt.Sprintf("the projects file: project shop: reading the process: no YAML: yaml: line %d: did not find expected ',' or ']'", dev+1),
 		"projects:\n  - id: a\n    process: process.yaml": "line 3: process: want the process below it, indented, after a vertical bar: process: |",
 	} {
 		e.ProjectsFile = write(t, content)

@@ -61,7 +61,8 @@ func (f *fixture) shown() string {
 	if err := json.Unmarshal(data, &c); err != nil {
 		f.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSpace(c.Comment), "\n")
+	comment, _, _ := strings.Cut(c.Comment, "\n\nWhat may follow")
+	lines := strings.Split(strings.TrimSpace(comment), "\n")
 	return fmt.Sprintf("+%s -%s / +%s -%s: %s", c.On, c.Off, c.PullOn, c.PullOff, lines[len(lines)-1])
 }
 

@@ -24,6 +24,10 @@ const (
 	TriggerConflict     = "trigger_conflict"
 	ModelConflict       = "model_conflict"
 	ReasoningConflict   = "reasoning_conflict"
+	ProfileConflict     = "profile_conflict"
+	ProfileUnknown      = "profile_unknown"
+	ProfileLowered      = "profile_lowered"
+	StageSkipped        = "stage_skipped"
 	UnknownStage        = "unknown_stage"
 	ModelUnknown        = "model_unknown"
 	ReasoningUnknown    = "reasoning_unknown"
@@ -197,8 +201,10 @@ var Catalogue = []Entry{
 	{Ignored, []string{RepositoryIsAnother}, "another repository has the name of a bound one now; if it is meant too, write `owner/name@number`. Only the audit tells of it"},
 	{Ignored, []string{RepositoryNotBound}, "add the repository to a project (`PROJECTS_FILE`); only the audit tells of it"},
 	{Ignored, []string{TriggerConflict}, "several triggers at once: they are taken off, set one"},
-	{Ignored, []string{ModelConflict, ReasoningConflict}, "keep one such label, then set the trigger again"},
-	{Ignored, []string{UnknownStage, ModelUnknown, ReasoningUnknown}, "use a name of the project's process, mostly `shared/stage/process.yaml`"},
+	{Ignored, []string{ModelConflict, ReasoningConflict, ProfileConflict}, "keep one such label, then set the trigger again"},
+	{Ignored, []string{StageSkipped}, "the issue's profile does not have the stage: the comment names the label of one that has"},
+	{Ignored, []string{ProfileLowered}, "the issue has gone by a higher profile: a maintainer sets the lower one's label, then the trigger again"},
+	{Ignored, []string{UnknownStage, ModelUnknown, ReasoningUnknown, ProfileUnknown}, "use a name of the project's process, mostly `shared/stage/process.yaml`"},
 	{Ignored, []string{SenderMissing}, "GitHub did not say who did it: do it again"},
 	{Ignored, []string{NothingToAbort}, "no run is active"},
 	{Ignored, []string{IssueClosed}, "reopen the issue, set the label again"},

@@ -13,7 +13,7 @@ import (
 // made.
 func TestWhatARunHasMade(t *testing.T) {
 	now, p := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC), Default()
-	p.Stages = append(p.Stages, Stage{Name: "plan", Makes: []string{"plan"}})
+	p.Stages = append(p.Stages, Stage{Name: "sketch", Makes: []string{"sketch"}})
 	was := []Artefact{
 		{Stage: "qa", Name: "pull_request", Value: "7", Run: "q", MadeAt: now.Add(-time.Hour)},
 		{Stage: "dev", Name: "pull_request", Value: "7", Run: "d", MadeAt: now.Add(-time.Hour)},
@@ -39,7 +39,7 @@ func TestWhatARunHasMade(t *testing.T) {
 		"another one":                  {"dev", 9, was, append(at(false, true), next)},
 		"the former one again":         {"dev", 7, append(at(false, true), next), append(at(), Artefact{Stage: "dev", Name: "pull_request", Value: "9", Run: "r", MadeAt: now, SupersededAt: now})},
 		"none":                         {"dev", 0, was, was},
-		"what its stage does not make": {"plan", 9, was, was},
+		"what its stage does not make": {"sketch", 9, was, was},
 	} {
 		item := Item{Repository: "acme/demo", Issue: 1, Process: p, Artefacts: c.had, Run: &Run{ID: "r", Stage: c.stage, State: Running}}
 		got, _, err := Decide(item, Reported{events.AgentReported{RunRef: item.Ref(), Outcome: "succeeded", PullRequest: c.pull}}, now)

@@ -37,6 +37,9 @@ func Comment(p *Process, i Item) string {
 	}
 	b.WriteString(asks(r))
 	fmt.Fprintf(&b, "| | |\n|---|---|\n")
+	if f := i.profile(p); f.Name != "" {
+		fmt.Fprintf(&b, "| Profile | %s |\n", code(f.Name))
+	}
 	if i.PullRequest != 0 {
 		fmt.Fprintf(&b, "| Pull request | #%d%s |\n", i.PullRequest, pullState(i))
 	}
@@ -54,7 +57,36 @@ func Comment(p *Process, i Item) string {
 		}
 	}
 	fmt.Fprintf(&b, "\n%s\n", next(p, i))
+	writeOffer(&b, p, i)
 	return b.String()
+}
+
+// writeOffer lists what may follow the run that has ended, each with its label.
+func writeOffer(b *strings.Builder, p *Process, i Item) {
+	if i.Run.State != Succeeded || i.Closed {
+		return
+	}
+	profile := i.profile(p).Name
+	for n, s := range p.Following(i.Run.Stage, profile, i.PullRequest != 0 && !i.Pull.Closed) {
+		if n == 0 {
+			b.WriteString("\nWhat may follow, by its label:\n\n")
+		}
+		b.WriteString("- ")
+		b.WriteString(code(s.Label))
+		if s.OnPull {
+			b.WriteString(" on the pull request")
+		}
+		if s.About != "" {
+			b.WriteString(": ")
+			b.WriteString(s.About)
+		}
+		if profile == "" && len(s.Profiles) > 0 && len(s.Profiles) < len(p.Profiles) {
+			b.WriteString(" (")
+			b.WriteString(strings.Join(s.Profiles, ", "))
+			b.WriteString(")")
+		}
+		b.WriteString("\n")
+	}
 }
 
 // waits says what the run is waiting for.
@@ -233,9 +265,5 @@ func next(p *Process, i Item) string {
 
 // gone says that the current process has no such stage.
 func gone(p *Process, stage string) string {
-	return fmt.Sprintf("The project's process has no stage %s any more. These labels start something, or stop it: %s.", code(stage), quoted(p.known()))
-}
-
-func notStarted(what, why string) string {
-	return fmt.Sprintf("**Not started** (%s): %s", code(what), why)
+	return fmt.Sprintf("The project's process has no stage %s any more. These labels start something, or stop it: %s.", code(stage), p.known())
 }

@@ -2,7 +2,6 @@ package stage
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -43,6 +42,7 @@ type decision struct {
 	item   Item
 	now    time.Time
 	noted  bool
+	redo   bool // ask for GitHub to show the item, even if that is nothing new
 	status *events.CommitStatus
 	base   string // branch whose commit a new run keeps
 	out    events.Decision
@@ -117,14 +117,13 @@ func statusLine(r *Run) string {
 	return line
 }
 
-// known are the labels that start or stop something.
-func (p *Process) known() []string {
-	ls := []string{p.Labels.Abort}
+// known names the labels that start or stop something.
+func (p *Process) known() string {
+	var ls []string
 	for _, s := range p.Stages {
-		ls = append(ls, s.Label, s.Label+p.Labels.Revise)
+		ls = append(ls, s.Label)
 	}
-	slices.Sort(ls)
-	return ls
+	return fmt.Sprintf("%s, each also with %s behind it, and %s", quoted(ls), code(p.Labels.Revise), code(p.Labels.Abort))
 }
 
 func quoted(names []string) string {

@@ -81,7 +81,7 @@ func hearIssue(e event.Event) (Subject, Input, error) {
 		Labels: i.Labels, Closed: i.State == "closed", UpdatedAt: i.UpdatedAt,
 	}
 	if i.Action != "labeled" {
-		return about, Edited{Issue: issue, Action: i.Action, Sender: person(i.Sender)}, nil
+		return about, Edited{Issue: issue, Action: i.Action, Label: i.Label, Sender: person(i.Sender)}, nil
 	}
 	return about, Labeled{Issue: issue, Label: i.Label, At: i.UpdatedAt, Sender: person(i.Sender), Delivery: e.ID()}, nil
 }
@@ -110,7 +110,7 @@ func hearPullRequest(e event.Event) (Subject, Input, error) {
 	}
 	about, pull := subjectOfPull(p.Repository, p.PullRequest, e), pullRequest(p.PullRequest)
 	if p.Action != "labeled" {
-		return about, PullRequestChanged{Pull: pull, Action: p.Action, Sender: person(p.Sender)}, nil
+		return about, PullRequestChanged{Pull: pull, Action: p.Action, Label: p.Label, Sender: person(p.Sender)}, nil
 	}
 	return about, Labeled{Pull: &pull, Label: p.Label, At: pull.UpdatedAt, Sender: person(p.Sender), Delivery: e.ID()}, nil
 }

@@ -84,6 +84,7 @@ func (in Labeled) intent(key string, issue int) string {
 type Edited struct {
 	Issue  Issue
 	Action string
+	Label  string // that was removed; "" in other actions
 	Sender Person
 }
 
@@ -126,6 +127,7 @@ func (in ReviewEdited) decide(d *decision)      { d.reviewEdited(in) }
 type PullRequestChanged struct {
 	Pull   PullRequest
 	Action string
+	Label  string // that was removed; "" in other actions
 	Sender Person
 }
 

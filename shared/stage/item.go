@@ -85,6 +85,7 @@ type Item struct {
 	BaseBranch     string
 	CloneURL       string
 	Labels         []string
+	Profile        string // the highest that the item has gone by, unless a maintainer took it back; "" = none
 	Closed         bool
 	UpdatedAt      time.Time // of what is known about the issue; zero = nothing is
 	PullRequest    int       // 0 = none

@@ -25,11 +25,12 @@ func (p *Process) Trigger(label string) (t Trigger, known, ok bool) {
 	if same(label, p.Labels.Abort) {
 		return Trigger{Abort: true}, true, true
 	}
-	for _, s := range p.Stages {
-		for _, kind := range []events.Kind{events.KindWork, events.KindRevise} {
-			if same(label, p.LabelOf(s.Name, kind)) {
-				return Trigger{Stage: s.Name, Kind: kind}, true, true
-			}
+	for i := range p.Stages {
+		switch s := &p.Stages[i]; {
+		case same(label, s.Label):
+			return Trigger{Stage: s.Name, Kind: events.KindWork}, true, true
+		case same(label, s.Label+p.Labels.Revise):
+			return Trigger{Stage: s.Name, Kind: events.KindRevise}, true, true
 		}
 	}
 	return Trigger{}, false, true
@@ -63,8 +64,11 @@ func (p *Process) LabelOf(stage string, kind events.Kind) string {
 }
 
 // choice reads the one value that labels of the pattern give, "prefix*suffix", in
-// lower case. Two different values are a conflict, for a person to resolve.
+// lower case. Two different values are a conflict, for a person to resolve. No label is of the pattern "".
 func choice(pattern string, labels []string) (value string, conflict []string) {
+	if pattern == "" {
+		return "", nil
+	}
 	prefix, suffix, _ := strings.Cut(fold(pattern), "*")
 	for _, l := range labels {
 		v, ok := strings.CutPrefix(fold(l), prefix)

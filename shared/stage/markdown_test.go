@@ -47,6 +47,17 @@ func TestCode(t *testing.T) {
 	}
 }
 
+// offer is what may follow dev.
+const offer = `
+What may follow, by its label:
+
+- ` + "`run:dev:revise`" + `: Reworks the pull request
+- ` + "`run:qa`" + `: Plans the tests, runs them and says what came of it
+- ` + "`need:reviewer`" + ` on the pull request: An agent reviews it
+- ` + "`run:rethink`" + `: Says which earlier decisions no longer hold, and where to begin again
+- ` + "`run:doc-audit`" + `: Compares code, documents and checklists
+`
+
 // Whatever others write, the comment fits, calls nobody, leaves nothing open, and shows the table and the way on.
 func TestACommentSurvivesWhatIsInIt(t *testing.T) {
 	p := Default()
@@ -68,8 +79,9 @@ func TestACommentSurvivesWhatIsInIt(t *testing.T) {
 		}
 		ours := "\n\n| | |\n|---|---|\n| Pull request | #2 |\n| Asked for by | alice |\n| Agent | codex, m, reasoning  |\n| Run | `r` |\n\n" +
 			"Review the pull request: *Request changes* starts `run:dev:revise`, and so does the label.\n"
+		comment, offered := strings.CutSuffix(comment, offer)
 		before, found := strings.CutSuffix(comment, ours)
-		if !found {
+		if !found || !offered {
 			r.Fatalf("the way on is lost:\n%s", comment)
 		}
 		for line := range strings.Lines(strings.TrimPrefix(before+"\n", "### `run:dev`: done, ready for review\n")) {
@@ -91,7 +103,7 @@ func TestLongAnswersLeaveTheWayOn(t *testing.T) {
 	if n := utf8.RuneCountInString(comment); n > 65_000 {
 		t.Errorf("it has %d characters", n)
 	}
-	if !strings.HasSuffix(comment, "Review the pull request: *Request changes* starts `run:dev:revise`, and so does the label.\n") {
+	if !strings.HasSuffix(comment, "Review the pull request: *Request changes* starts `run:dev:revise`, and so does the label.\n"+offer) {
 		t.Errorf("the way on is lost: …%s", comment[len(comment)-300:])
 	}
 }

@@ -1,10 +1,10 @@
 // Package stage decides what happens to an issue: which label starts which stage,
 // who may do that, what a run does next, and what GitHub is told.
 //
-// Everything here is pure. The process (labels, stages, roles) is data, read and checked by Parse. Hear makes an Input
-// from an event, which says what it Needs. Decide takes the work item with that loaded, the input and the time, and
-// returns the new work item, the events to emit and the audit to keep. Admit decides which waiting runs of a project
-// may start.
+// Everything here is pure. The process (labels, artefacts, profiles, roles, stages) is data, read and checked by Parse.
+// Following says what may come after a stage, Catalogue which labels there are. Hear makes an Input from an event,
+// which says what it Needs. Decide takes the work item with that loaded, the input and the time, and returns the new
+// work item, the events to emit and the audit to keep. Admit decides which waiting runs of a project may start.
 //
 // The states of a run, as State.May enforces them:
 //
@@ -29,28 +29,30 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/resource"
-
 	"codexk8s.dev/shared/approval"
-	"codexk8s.dev/shared/tool"
 	"codexk8s.dev/shared/yamlfile"
 )
 
 //go:embed process.yaml
 var defaultProcess []byte
 
-// Process is the grammar of labels, the graph of stages and the table of roles.
+// Process is the grammar of labels, the graph of stages and the table of roles. Artefacts and profiles are optional: a
+// process without profiles has no ways, only what its stages name under next.
 type Process struct {
-	Version   int       `yaml:"version"`
-	Labels    Labels    `yaml:"labels"`
-	Models    Models    `yaml:"models"`
-	Reasoning Reasoning `yaml:"reasoning"`
-	Roles     []Role    `yaml:"roles"`
-	Stages    []Stage   `yaml:"stages"`
+	Version   int            `yaml:"version"`
+	Labels    Labels         `yaml:"labels"`
+	Models    Models         `yaml:"models"`
+	Reasoning Reasoning      `yaml:"reasoning"`
+	Roles     []Role         `yaml:"roles"`
+	Artefacts []ArtefactKind `yaml:"artefacts"`
+	Profiles  []Profile      `yaml:"profiles"` // in the order of escalation
+	Stages    []Stage        `yaml:"stages"`   // in their canonical order
 
 	Approvals approval.Policy `yaml:"approvals"` // what agents ask, and who decides it
 
@@ -62,15 +64,23 @@ type Process struct {
 	Fault string `yaml:"-"`
 }
 
-// Labels are the names of the labels that are not a stage's own.
+// Labels are the names of the labels that are not a stage's own. "" is one that the process doesn't have; the first
+// seven it must have.
 type Labels struct {
-	Trigger   string `yaml:"trigger"`
-	Revise    string `yaml:"revise"`
+	Trigger   string `yaml:"trigger"` // the prefix of those that start or stop something
+	Revise    string `yaml:"revise"`  // the suffix of a stage's second label
 	Abort     string `yaml:"abort"`
 	Blocked   string `yaml:"blocked"`
 	InReview  string `yaml:"inReview"`
 	Approved  string `yaml:"approved"`
 	NeedInput string `yaml:"needInput"`
+
+	Superseded string   `yaml:"superseded"`
+	Abandoned  string   `yaml:"abandoned"`
+	Needs      []string `yaml:"needs"` // whose word is wanted
+	Reviewer   string   `yaml:"reviewer"`
+	Discussion string   `yaml:"discussion"`
+	Profile    string   `yaml:"profile"` // with one *, where the profile's name stands
 }
 
 // Models says which models a label may choose.
@@ -98,17 +108,40 @@ type Role struct {
 	Tools []string `yaml:"tools"` // of package tool, that its agents may have; none said = all
 }
 
+// ArtefactKind is something that a stage makes: a file in the repository.
+type ArtefactKind struct {
+	Name  string `yaml:"name"`
+	Path  string `yaml:"path"`  // of the file; {issue} stands for the issue's number
+	About string `yaml:"about"` // one line on what it contains
+}
+
+// PathFor is the artefact's file for an issue.
+func (a ArtefactKind) PathFor(issue int) string {
+	return strings.ReplaceAll(a.Path, issuePlace, strconv.Itoa(issue))
+}
+
+// issuePlace is what the issue's number replaces in the path of an artefact.
+const issuePlace = "{issue}"
+
+// Profile is a way through the stages.
+type Profile struct {
+	Name   string   `yaml:"name"`
+	Stages []string `yaml:"stages"` // in canonical order
+}
+
 // Stage is one step of the process.
 type Stage struct {
 	Name    string        `yaml:"name"`
 	Label   string        `yaml:"label"`
 	Role    string        `yaml:"role"`
+	About   string        `yaml:"about"` // one line on what its label does, 100 characters at most
 	Timeout time.Duration `yaml:"timeout"`
 	Keep    time.Duration `yaml:"keep"`
-	Write   []string      `yaml:"write"` // globs of paths; ** crosses folders, and nothing excludes
-	Needs   []string      `yaml:"needs"`
-	Makes   []string      `yaml:"makes"`
-	Next    []string      `yaml:"next"`
+	Write   []string      `yaml:"write"` // globs of package scope
+	Needs   []string      `yaml:"needs"` // artefacts that it can't do without
+	Reads   []string      `yaml:"reads"` // artefacts that it works from, where the item's profile makes them
+	Makes   []string      `yaml:"makes"` // artefacts
+	Next    []string      `yaml:"next"`  // stages that may follow, besides the next one of each profile
 	Tools   []string      `yaml:"tools"` // of the role's, those that serve the stage; none said = all of them
 }
 
@@ -121,8 +154,7 @@ func Default() *Process {
 	return p
 }
 
-// Parse reads a process and checks it. Its error lists every fault with its line: unknown fields, a label owned twice,
-// a stage without time-out, a role or stage that does not exist, an artefact that is needed and never made.
+// Parse reads a process and checks it. Its error lists every fault with its line; check.go has all that is checked.
 func Parse(data []byte) (*Process, error) { return ParseAt(data, 1) }
 
 // ParseAt is Parse for a text that begins at a line of a larger file; its errors have the file's lines.
@@ -130,7 +162,7 @@ func ParseAt(data []byte, line int) (*Process, error) {
 	p := &Process{}
 	source, err := yamlfile.Read(slices.Concat(bytes.Repeat([]byte{'\n'}, line-1), data), p)
 	if err != nil {
-		return nil, fmt.Errorf("reading the process: %w", err)
+		return nil, fmt.Errorf("reading the process%s: %w", newer(data), err)
 	}
 	p.check(source)
 	if err := source.Err(); err != nil {
@@ -141,129 +173,18 @@ func ParseAt(data []byte, line int) (*Process, error) {
 	return p, nil
 }
 
-func (p *Process) check(source *yamlfile.File) {
-	if p.Version != 1 {
-		source.Bad([]any{"version"}, "version is %d, this release reads 1", p.Version)
-	}
-	owners := map[string]string{}
-	own := func(label, owner string, path ...any) {
-		if label == "" {
-			source.Bad(path, "%s has no label", owner)
-		} else if other, taken := owners[label]; taken {
-			source.Bad(path, "label %q belongs to both %s and %s", label, other, owner)
-		}
-		owners[label] = owner
-	}
-	own(p.Labels.Abort, "abort", "labels", "abort")
-	own(p.Labels.Blocked, "blocked", "labels", "blocked")
-	own(p.Labels.InReview, "inReview", "labels", "inReview")
-	own(p.Labels.Approved, "approved", "labels", "approved")
-	own(p.Labels.NeedInput, "needInput", "labels", "needInput")
-	if p.Labels.Trigger == "" || p.Labels.Revise == "" {
-		source.Bad([]any{"labels"}, "labels.trigger and labels.revise must not be empty")
-	}
-	if !strings.HasPrefix(p.Labels.Abort, p.Labels.Trigger) {
-		source.Bad([]any{"labels", "abort"}, "labels.abort %q does not begin with %q, so it would stop nothing", p.Labels.Abort, p.Labels.Trigger)
-	}
-	for owner, pattern := range map[string]string{"models": p.Models.Label, "reasoning": p.Reasoning.Label} {
-		if strings.Count(pattern, "*") != 1 {
-			source.Bad([]any{owner, "label"}, "%s.label is %q: it needs exactly one *, where the value stands", owner, pattern)
-		}
-	}
-	if !slices.Contains(p.Models.Allowed, p.Models.Default) {
-		source.Bad([]any{"models", "default"}, "models.default %q is not among models.allowed", p.Models.Default)
-	}
-	if _, ok := p.Reasoning.Allowed[p.Reasoning.Default]; !ok {
-		source.Bad([]any{"reasoning", "default"}, "reasoning.default %q is not among reasoning.allowed", p.Reasoning.Default)
-	}
-	p.checkRoles(source)
-	p.checkStages(source, own)
-	var roles []string
-	for _, r := range p.Roles {
-		roles = append(roles, r.Name)
-	}
-	p.Approvals.Check(source, roles, "approvals")
-}
+// version is that of the file's form.
+const version = 1
 
-func (p *Process) checkRoles(source *yamlfile.File) {
-	seen := map[string]bool{}
-	for i, r := range p.Roles {
-		bad := func(format string, args ...any) { source.Bad([]any{"roles", i}, format, args...) }
-		if seen[r.Name] {
-			bad("role %s stands twice", r.Name)
-		}
-		seen[r.Name] = true
-		if r.Parallel < 1 {
-			bad("role %s: parallel is %d, at least 1 is needed", r.Name, r.Parallel)
-		}
-		if r.Mode != "" && r.Mode != CodeOnly && r.Mode != FullEnv {
-			bad("role %s: mode is %q, want %s or %s", r.Name, r.Mode, CodeOnly, FullEnv)
-		}
-		checkTools(r.Tools, "role "+r.Name, bad)
-		for field, quantity := range map[string]string{"cpu": r.CPU, "memory": r.Memory} {
-			if _, err := resource.ParseQuantity(quantity); err != nil {
-				bad("role %s: %s %q is not a Kubernetes quantity", r.Name, field, quantity)
-			}
-		}
-	}
-}
+var saysVersion = regexp.MustCompile(`(?m)^version:\s*([0-9]+)`)
 
-func (p *Process) checkStages(source *yamlfile.File, own func(string, string, ...any)) {
-	made := map[string]bool{}
-	for _, s := range p.Stages {
-		for _, m := range s.Makes {
-			made[m] = true
-		}
+// newer says, next to what this release can't read, that it is for a newer one.
+func newer(data []byte) string {
+	m := saysVersion.FindSubmatch(data)
+	if m == nil || string(m[1]) == strconv.Itoa(version) {
+		return ""
 	}
-	seen := map[string]bool{}
-	for i, s := range p.Stages {
-		bad := func(format string, args ...any) { source.Bad([]any{"stages", i}, format, args...) }
-		if seen[s.Name] || s.Name == "" {
-			bad("stage %q needs a name of its own", s.Name)
-		}
-		seen[s.Name] = true
-		own(s.Label, "stage "+s.Name, "stages", i)
-		own(s.Label+p.Labels.Revise, "the revise of stage "+s.Name, "stages", i)
-		if !strings.HasPrefix(s.Label, p.Labels.Trigger) {
-			bad("stage %s: label %q does not begin with %q, so an agent could set it", s.Name, s.Label, p.Labels.Trigger)
-		}
-		checkTools(s.Tools, "stage "+s.Name, bad)
-		for _, glob := range s.Write {
-			if g := strings.TrimLeft(glob, " /"); g == "" || g[0] == '!' {
-				bad("stage %s: write has %q: name what may be changed, there are no exceptions", s.Name, glob)
-			}
-		}
-		if s.Timeout <= 0 {
-			bad("stage %s has no timeout", s.Name)
-		}
-		if len(s.Makes) == 0 {
-			bad("stage %s makes nothing: name its artefacts", s.Name)
-		}
-		if _, ok := p.role(s.Role); !ok {
-			bad("stage %s: role %q does not exist", s.Name, s.Role)
-		}
-		for _, n := range s.Next {
-			if _, ok := p.stage(n); !ok {
-				bad("stage %s: next stage %q does not exist", s.Name, n)
-			}
-		}
-		for _, n := range s.Needs {
-			if !made[n] {
-				bad("stage %s needs %q, which no stage makes: it could never be entered", s.Name, n)
-			}
-		}
-	}
-}
-
-func checkTools(names []string, whose string, bad func(string, ...any)) {
-	for i, name := range names {
-		switch {
-		case !slices.Contains(tool.Names(), name):
-			bad("%s: tool %q does not exist: want of %s", whose, name, strings.Join(tool.Names(), ", "))
-		case slices.Contains(names[:i], name):
-			bad("%s: tool %s stands twice", whose, name)
-		}
-	}
+	return fmt.Sprintf(", whose version is %s (this release reads %d)", m[1], version)
 }
 
 func (p *Process) stage(name string) (Stage, bool) {
@@ -292,4 +213,22 @@ func (p *Process) Stage(name string) Stage {
 func (p *Process) Role(name string) Role {
 	r, _ := p.role(name)
 	return r
+}
+
+// Artefact returns the artefact of that name; the zero ArtefactKind when there is none, or it is no file.
+func (p *Process) Artefact(name string) ArtefactKind {
+	i := slices.IndexFunc(p.Artefacts, func(a ArtefactKind) bool { return a.Name == name })
+	if i < 0 {
+		return ArtefactKind{}
+	}
+	return p.Artefacts[i]
+}
+
+// Profile returns the profile of that name, whose name has no case; the zero Profile when there is none.
+func (p *Process) Profile(name string) Profile {
+	i := slices.IndexFunc(p.Profiles, func(f Profile) bool { return same(f.Name, name) })
+	if i < 0 {
+		return Profile{}
+	}
+	return p.Profiles[i]
 }

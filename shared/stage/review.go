@@ -211,6 +211,9 @@ func (d *decision) pullRequestChanged(in PullRequestChanged) {
 	was, number := d.item.Pull, d.item.PullRequest
 	ours := false
 	d.approvals(in.Sender, "pull_request_"+cmp.Or(in.Action, "changed"), func() { ours = d.seePull(in.Pull) })
+	if ours && in.Action == "unlabeled" {
+		d.adrift(in.Label, false, in.Sender, d.item.Pull.Labels)
+	}
 	if !ours || !d.item.Pull.Closed || was.Closed && number == d.item.PullRequest {
 		return
 	}

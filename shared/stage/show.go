@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -72,7 +73,7 @@ func (d *decision) tell(before Item) {
 		d.item.Note = ""
 	}
 	now, was := show(d.item), show(before)
-	if !now.differs(was) && d.status == nil {
+	if !now.differs(was) && d.status == nil && !d.redo {
 		return
 	}
 	now.takeOff(slices.Concat(was.on, was.off)...) // by another process it may have had others
@@ -99,5 +100,29 @@ func movedOn(before, now Item) bool {
 		now.Run != nil && (before.Run == nil || before.Run.ID != now.Run.ID || !before.Run.State.Final() && now.Run.State.Final())
 }
 
-// note shows people a message next to the state.
-func (d *decision) note(what, why string) { d.item.Note, d.noted = notStarted(what, why), true }
+// note shows people, next to the state, why something was not started.
+func (d *decision) note(what, why string) { d.remark("Not started", what, why) }
+
+// remark shows people a message next to the state.
+func (d *decision) remark(verdict, what, why string) {
+	d.item.Note, d.noted = fmt.Sprintf("**%s** (%s): %s", verdict, code(what), why), true
+}
+
+// adrift has a label put right that says how the item stands, when a person sets or removes it: only the platform does.
+// there are the labels where that was. What a program does is put right with the next change, lest two fight.
+func (d *decision) adrift(label string, set bool, by Person, there []string) {
+	s := show(d.item)
+	if by.Bot || has(there, label) != set || !(set && has(s.off, label) || !set && has(s.on, label)) {
+		return
+	}
+	d.redo = true
+	d.audit(actor(by), "label.repaired", "", "%s set=%t", label, set)
+	if !d.isAnswered(by) {
+		return
+	}
+	way := "An approving review of the last commit brings it."
+	if same(label, d.p.Labels.InReview) {
+		way = "It says that a pull request of an agent waits for a review."
+	}
+	d.remark("Put right", label, "Only the platform sets and removes this label. "+way)
+}

@@ -16,48 +16,6 @@ import (
 	"codexk8s.dev/shared/tool"
 )
 
-func TestDefaultProcessIsValid(t *testing.T) {
-	if _, err := Parse(defaultProcess); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
-	cases := map[string]struct{ old, new, want string }{
-		"unknown field":     {"    timeout: 60m", "    timeout: 60m\n    colour: red", "line 44: the key colour is not known here"},
-		"no time-out":       {"    timeout: 60m\n", "", "line 40: stage dev has no timeout"},
-		"unknown role":      {"    role: dev\n", "    role: devil\n", `line 40: stage dev: role "devil" does not exist`},
-		"unknown next":      {"    next: []", "    next: [qa]", `line 40: stage dev: next stage "qa" does not exist`},
-		"unreachable":       {"    needs: []", "    needs: [plan]", `line 40: stage dev needs "plan", which no stage makes`},
-		"makes nothing":     {"    makes: [pull_request]", "    makes: []", "line 40: stage dev makes nothing"},
-		"an exception":      {"    write: [\"**\"]", "    write: [\"**\", \"!.github/**\"]", "line 40: stage dev: write has \"!.github/**\": name what may be changed, there are no exceptions"},
-		"label owned twice": {"    label: run:dev\n", "    label: run:abort\n", `line 40: label "run:abort" belongs to both abort and stage dev`},
-		"agent may set it":  {"    label: run:dev\n", "    label: state:dev\n", `label "state:dev" does not begin with "run:"`},
-		"stops nothing":     {`  abort: "run:abort"`, `  abort: "stop"`, `line 9: labels.abort "stop" does not begin with "run:"`},
-		"no parallel":       {"    parallel: 2\n", "    parallel: 0\n", "line 27: role dev: parallel is 0"},
-		"bad quantity":      {"    memory: 2Gi", "    memory: lots", `memory "lots" is not a Kubernetes quantity`},
-		"unknown tool":      {"    mode: code-only", "    mode: code-only\n    tools: [vote]", "line 27: role dev: tool \"vote\" does not exist"},
-		"tool twice":        {"    timeout: 60m", "    timeout: 60m\n    tools: [ask, ask]", "line 40: stage dev: tool ask stands twice"},
-		"label for nothing": {`"tool:labels_*"`, `"label:*"`, "line 64: action \"label:*\" can't be free"},
-		"free and asked":    {"      free: true", "      free: true\n      quorum: 2", "line 64: the rule is free, so nobody is asked"},
-		"bad mode":          {"    mode: code-only", "    mode: full", "line 27: role dev: mode is \"full\", want code-only or full-env"},
-		"default model":     {"  default: gpt-5.4", "  default: gpt-0", `models.default "gpt-0" is not among`},
-		"version":           {"version: 1", "version: 2", "version is 2, this release reads 1"},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			changed := strings.Replace(string(defaultProcess), c.old, c.new, 1)
-			if changed == string(defaultProcess) {
-				t.Fatalf("%q is not in the process", c.old)
-			}
-			_, err := Parse([]byte(changed))
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want %q", err, c.want)
-			}
-		})
-	}
-}
-
 func TestTrigger(t *testing.T) {
 	type answer struct {
 		Trigger   Trigger
@@ -108,7 +66,7 @@ func TestLabelsChoose(t *testing.T) {
 
 func TestAdmitIsFairAndNobodyBlocks(t *testing.T) {
 	p := Default()
-	p.Roles = append(p.Roles, Role{Name: "qa", Parallel: 1})
+	p.Roles = []Role{p.Role("dev"), {Name: "qa", Parallel: 1}}
 	at := func(minute int) time.Time { return time.Date(2026, 11, 1, 12, minute, 0, 0, time.UTC) }
 	place := func(id, role string, s State, minute int) Place {
 		return Place{Run: Run{ID: id, Process: p, Role: role, State: s, CreatedAt: at(minute)}}
@@ -291,7 +249,7 @@ func TestWhatARunMayDoIsFixed(t *testing.T) {
 		t.Errorf("process %q (-want +got):\n%s", p.Hash, diff)
 	}
 	// Databases are for projects that name a server.
-	names, free := p.tools(p.Stages[0], project.Settings{Database: "shop"})
+	names, free := p.tools(p.Stage("dev"), project.Settings{Database: "shop"})
 	if !slices.Contains(names, tool.DatabaseLifecycle) || slices.Contains(free, tool.DatabaseLifecycle) {
 		t.Errorf("with a server for databases: %v, free %v", names, free)
 	}

@@ -50,12 +50,15 @@ func (p *Process) LabelKind(label string) (tool.Label, string) {
 	case trigger:
 		return tool.Starts, p.LabelOf(t.Stage, t.Kind)
 	}
-	for _, pattern := range []string{p.Models.Label, p.Reasoning.Label} {
+	l := p.Labels
+	for _, pattern := range []string{p.Models.Label, p.Reasoning.Label, l.Profile} {
 		if value, _ := choice(pattern, []string{label}); value != "" {
 			return tool.Owned, label
 		}
 	}
-	for _, own := range []string{p.Labels.Blocked, p.Labels.InReview, p.Labels.Approved, p.Labels.NeedInput} {
+	for _, own := range append([]string{
+		l.Blocked, l.InReview, l.Approved, l.Superseded, l.Abandoned, l.NeedInput, l.Reviewer, l.Discussion,
+	}, l.Needs...) {
 		family, _, several := strings.Cut(own, ":") // state:blocked and state:approved are of one
 		if same(label, own) || several && strings.HasPrefix(fold(label), fold(family+":")) {
 			return tool.Owned, label

@@ -20,7 +20,7 @@ func (d *decision) labeled(in Labeled) {
 	ours := d.seeLabeled(in)
 	t, known, ok := d.p.Trigger(in.Label)
 	if !ok {
-		d.held(in)
+		d.startsNothing(in, ours)
 		return
 	}
 	cause, why := d.whyNot(in, before, t, known, ours)
@@ -46,11 +46,23 @@ func (d *decision) labeled(in Labeled) {
 	d.request(t, in.Sender, in.intent(d.item.repository(), d.item.Issue), d.reviewsUntil(t, in.At))
 }
 
+// startsNothing is about a label that is no trigger. Some say something all the same.
+func (d *decision) startsNothing(in Labeled, ours bool) {
+	switch {
+	case in.Pull != nil && ours:
+		d.adrift(in.Label, true, in.Sender, d.item.Pull.Labels)
+	case in.Pull == nil && !in.Stray:
+		d.held(in)
+		d.rechoose(in.Label, true, in.Sender)
+		d.adrift(in.Label, true, in.Sender, d.item.Labels)
+	}
+}
+
 // held stops a run that has not begun when its issue gets a label with which nothing starts.
 func (d *decision) held(in Labeled) {
 	cause := ""
 	switch {
-	case !d.item.active() || d.item.Run.begun() || in.Pull != nil || in.Stray || !has(d.item.Labels, in.Label):
+	case !d.item.active() || d.item.Run.begun() || !has(d.item.Labels, in.Label):
 	case same(in.Label, d.p.Labels.Blocked):
 		cause = reason.Blocked
 	case same(in.Label, d.p.Labels.NeedInput):
@@ -96,10 +108,15 @@ func (d *decision) isTold(in Labeled, cause string, known bool) bool {
 		return false
 	case cause == reason.SenderMissing:
 		return known
-	case d.item.Project == nil || in.Sender.Bot || !d.item.Project.SenderRole.May(access.Answers):
+	case !d.isAnswered(in.Sender):
 		return false
 	}
 	return known || d.mayAct(in.Sender)
+}
+
+// isAnswered reports whether the person has a role in the project.
+func (d *decision) isAnswered(sender Person) bool {
+	return d.item.Project != nil && !sender.Bot && d.item.Project.SenderRole.May(access.Answers)
 }
 
 // whyNot gives the reason why a trigger label starts nothing, for programs and for people.
@@ -111,7 +128,7 @@ func (d *decision) whyNot(in Labeled, before Item, t Trigger, known, ours bool) 
 		return reason.LabelOff, "The label was taken off again."
 	}
 	if !known && d.p.Fault == "" {
-		return reason.UnknownStage, fmt.Sprintf("No stage has the label %s. Known: %s.", code(in.Label), quoted(d.p.known()))
+		return reason.UnknownStage, fmt.Sprintf("No stage has the label %s. Known: %s.", code(in.Label), d.p.known())
 	}
 	if !ours {
 		return reason.NotOurPullRequest, "The label stands on a pull request that no agent is at work on. Set it on an issue, or on the pull request that an agent has opened for it."
@@ -242,12 +259,13 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 	if r, ok := d.p.effort(labels); !ok {
 		return reason.ReasoningUnknown, fmt.Sprintf("The reasoning effort %s does not exist.", code(r))
 	}
-	return "", ""
+	return d.unfitProfile(t)
 }
 
 // request makes a run from an accepted intent, with the item's approved text as its task. It waits for a place in its
 // project.
 func (d *decision) request(t Trigger, by Person, intent string, review *Review) {
+	d.goBy(d.item.profile(d.p), by)
 	s := d.p.Stage(t.Stage)
 	settings := d.item.Project.Settings
 	model, _ := d.p.model(d.item.Labels)
@@ -308,6 +326,10 @@ func (d *decision) edited(in Edited) {
 	}
 	if seen {
 		d.rewritten(in)
+	}
+	if in.Action == "unlabeled" {
+		d.rechoose(in.Label, false, in.Sender)
+		d.adrift(in.Label, false, in.Sender, d.item.Labels)
 	}
 	gone := in.Action == "deleted" || in.Action == "transferred"
 	if !d.item.active() || !gone && !(seen && d.item.Closed) {

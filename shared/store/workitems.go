@@ -75,13 +75,13 @@ func (tx *Tx) load(ctx context.Context, h Home, needs stage.Needs) (stage.Item, 
 	var b pgx.Batch
 	b.Queue(`
 		SELECT title, body, url, base_branch, clone_url, labels, closed, github_updated_at,
-		       pull_request, pull_request_url, head_sha, pull, person_at, acted_at, answered, note, version, approved, next
+		       pull_request, pull_request_url, head_sha, pull, person_at, acted_at, answered, note, version, approved, next, profile
 		FROM work_items
 		WHERE repository = $1 AND issue = $2
 	`, h.Repository.Key, h.Issue).QueryRow(func(row pgx.Row) error {
 		return optional(row.Scan(&item.Title, &item.Body, &item.URL, &item.BaseBranch, &item.CloneURL,
 			&item.Labels, &item.Closed, zero(&item.UpdatedAt), &item.PullRequest, &item.PullRequestURL, &item.HeadSHA,
-			&item.Pull, zero(&item.PersonAt), zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version, &item.Approved, &item.Next))
+			&item.Pull, zero(&item.PersonAt), zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version, &item.Approved, &item.Next, &item.Profile))
 	})
 	queueProject(&b, needs.Sender, &item)
 	if needs.Intent != "" {
@@ -143,8 +143,8 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 	repository := i.RepositoryKey
 	b.Queue(`
 		INSERT INTO work_items (repository, issue, full_name, title, body, url, base_branch, clone_url, labels, closed,
-		                        pull_request, pull_request_url, head_sha, version, github_updated_at, pull, acted_at, answered, note, approved, person_at, next)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+		                        pull_request, pull_request_url, head_sha, version, github_updated_at, pull, acted_at, answered, note, approved, person_at, next, profile)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
 		ON CONFLICT (repository, issue) DO UPDATE
 		SET full_name = excluded.full_name, title = excluded.title, body = excluded.body, url = excluded.url,
 		    base_branch = excluded.base_branch, clone_url = excluded.clone_url,
@@ -152,9 +152,9 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 		    pull_request = excluded.pull_request, pull_request_url = excluded.pull_request_url,
 		    head_sha = excluded.head_sha, version = excluded.version, github_updated_at = excluded.github_updated_at,
 		    pull = excluded.pull, acted_at = excluded.acted_at, answered = excluded.answered, note = excluded.note,
-		    approved = excluded.approved, person_at = excluded.person_at, next = excluded.next
+		    approved = excluded.approved, person_at = excluded.person_at, next = excluded.next, profile = excluded.profile
 	`, repository, i.Issue, i.Repository, i.Title, i.Body, i.URL, i.BaseBranch, i.CloneURL, noNil(i.Labels), i.Closed,
-		i.PullRequest, i.PullRequestURL, i.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt), i.Next)
+		i.PullRequest, i.PullRequestURL, i.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt), i.Next, i.Profile)
 	if r := i.Run; r != nil && (was == nil || was.ID != r.ID) {
 		tx.queueProcess(&b, r.Process)
 		b.Queue(`

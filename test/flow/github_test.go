@@ -291,10 +291,17 @@ func detail(p events.Payload) string {
 		b.WriteString(" status=" + c.Status.State)
 	}
 	fmt.Fprintf(&b, " v%d", c.Version)
-	lines := strings.Split(strings.TrimSpace(c.Comment), "\n")
-	for i, line := range lines { // the note, the state, and what is next
+	comment, offer, _ := strings.Cut(strings.TrimSpace(c.Comment), "\n\nWhat may follow, by its label:\n\n")
+	lines := strings.Split(comment, "\n")
+	for i, line := range lines { // the note, the state, what is next, and the labels that may follow
 		if i == 0 || strings.HasPrefix(line, "### ") || i == len(lines)-1 && c.Version > 0 {
 			fmt.Fprintf(&b, "\n        %s", line)
+		}
+	}
+	if offer != "" {
+		b.WriteString("\n        may follow:")
+		for line := range strings.Lines(offer) {
+			b.WriteString(" " + strings.Split(line, "`")[1])
 		}
 	}
 	return b.String()
