@@ -12,7 +12,7 @@ VULNFLAGS  := $(if $(VULNDB),-db file://$(VULNDB))
 NEED       := @test/need
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo conform tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay link-code
+.PHONY: help run demo conform tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay link-code labels
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,8 +125,9 @@ CLUSTER_KIT       ?= $(realpath ../shared/cluster)
 CLUSTER_HOME      ?= $(HOME)/.cache/codexk8s-cluster
 QUERY             ?=
 LOGIN             ?=
+REPOSITORY        ?=
 comma             := ,
-export QUERY LOGIN OVERLAY KO_FLAGS AGENT_BASE GITHUB_REPOSITORY CHATS POSTGRES_IMAGE
+export QUERY LOGIN REPOSITORY OVERLAY KO_FLAGS AGENT_BASE GITHUB_REPOSITORY CHATS POSTGRES_IMAGE
 
 $(BIN)/crane: test/tools.mod
 	go build $(TOOLS_MOD) -o $@ github.com/google/go-containerregistry/cmd/crane
@@ -278,3 +279,7 @@ replay: for-cluster ## send one dead letter again: QUERY='function=â€¦&source=â€
 link-code: for-cluster ## a one-time code by which a member links their account of a chat: LOGIN=bob
 	@[[ "$$LOGIN" =~ ^[A-Za-z0-9_-]+$$ ]] || { echo "Say for whom, by the login on GitHub: make link-code LOGIN=bob" >&2; exit 1; }
 	$(call doctor,'"link-code"$(comma) "'"$$LOGIN"'"')
+
+labels: for-cluster ## make the process's labels in a bound repository, and put right those that look otherwise: REPOSITORY=owner/name
+	@[[ "$$REPOSITORY" =~ ^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$$ ]] || { echo "Say in which repository: make labels REPOSITORY=owner/name" >&2; exit 1; }
+	$(call doctor,'"labels"$(comma) "'"$$REPOSITORY"'"')

@@ -10,8 +10,11 @@ import (
 	"net/url"
 	"time"
 
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/kube"
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/variables"
 )
 
 // namespace is the platform's.
@@ -44,7 +47,7 @@ func run(ctx context.Context, e env, args []string, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = db.Close(ctx) }()
-	h := &handler{db: db, without: e.Without, out: out, json: *format == "json"}
+	h := &handler{db: db, processFile: e.ProcessFile, without: e.Without, out: out, json: *format == "json"}
 	switch {
 	case command == "check" && flags.NArg() == 0:
 		h.cluster, h.noCluster = kube.Open(e.Kubeconfig)
@@ -55,17 +58,20 @@ func run(ctx context.Context, e env, args []string, out io.Writer) error {
 		return h.replay(ctx, flags.Arg(0))
 	case command == "link-code" && flags.NArg() == 1:
 		return h.linkCode(ctx, flags.Arg(0))
+	case command == "labels" && flags.NArg() == 1:
+		return h.labels(ctx, flags.Arg(0))
 	}
-	return fmt.Errorf("no command %q with %d arguments: want nothing, dead-letters, replay 'function=…&source=…&id=…', or link-code LOGIN", command, flags.NArg())
+	return fmt.Errorf("no command %q with %d arguments: want nothing, dead-letters, replay 'function=…&source=…&id=…', link-code LOGIN, or labels OWNER/NAME", command, flags.NArg())
 }
 
 type handler struct {
-	db        *store.DB
-	cluster   *kube.Client
-	noCluster error // why there is no client
-	without   []string
-	out       io.Writer
-	json      bool
+	db          *store.DB
+	processFile string
+	cluster     *kube.Client
+	noCluster   error // why there is no client
+	without     []string
+	out         io.Writer
+	json        bool
 }
 
 // check makes the report.
@@ -148,5 +154,35 @@ func (h *handler) linkCode(ctx context.Context, login string) error {
 	}
 	_, err = fmt.Fprintf(h.out, "Give this code to @%s alone; it is good once, for %s. From their own account they send\n    to Telegram's bot, in private:  /start %s\n    in Slack:                       /codexk8s link %s\n",
 		login, store.CodeFor, code, code)
+	return err
+}
+
+// labels has github-caller make the labels of the repository's process, and put right those that look otherwise.
+func (h *handler) labels(ctx context.Context, repository string) error {
+	process, err := variables.FromFile("PROCESS_FILE", h.processFile, stage.Default(), stage.Parse)
+	if err != nil {
+		return err
+	}
+	h.db.UseProcess(process)
+	r, err := h.db.Repository(ctx, 0, repository)
+	switch {
+	case err != nil:
+		return err
+	case !r.Bound:
+		return fmt.Errorf("repository %s belongs to no project: name it in the projects file, then make deploy", repository)
+	case r.Process.Fault != "":
+		return fmt.Errorf("the process of %s can't be read: %s", r.Name, r.Process.Fault)
+	}
+	labels := r.Process.Catalogue()
+	cause := store.Cause{Source: "doctor", ID: "labels-" + r.Key + "-" + h.db.Now().UTC().Format(time.RFC3339Nano)}
+	if _, err := h.db.Emit(ctx, cause, "", func(context.Context, *store.Tx) (events.Decision, error) {
+		return events.Decision{
+			Emit:  []events.Draft{events.Now(events.GitHubLabelsRequested{Repository: r.Name, RepositoryID: r.ID, Labels: labels})},
+			Audit: []events.Record{{Actor: "function:doctor", Action: "labels.requested", Detail: r.Name}},
+		}, nil
+	}); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(h.out, "The %d labels of %s will be made and put right, in a minute or with the next tick.\n", len(labels), r.Name)
 	return err
 }

@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"codexk8s.dev/migrations"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 	"codexk8s.dev/test/local/manifest"
 )
@@ -244,6 +246,29 @@ func TestALinkCodeIsForMembersWithANumber(t *testing.T) {
 		t.Errorf("%v %s", err, text)
 	}
 	for _, args := range [][]string{{"link-code"}, {"link-code", "carl"}, {"link-code", "mallory"}, {"link-code", "bob", "ann"}} {
+		if text, err := w.doctor(args...); err == nil {
+			t.Errorf("%v: %s", args, text)
+		}
+	}
+}
+
+// A bound repository's labels are asked for at once, those of the process in force.
+func TestLabelsOfABoundRepository(t *testing.T) {
+	w := newWorld(t)
+	text, err := w.doctor("labels", "Acme/Shop")
+	if err != nil || !strings.Contains(text, fmt.Sprintf("The %d labels of acme/shop will be made", len(stage.Default().Catalogue()))) {
+		t.Errorf("%v %s", err, text)
+	}
+	var asked events.GitHubLabelsRequested
+	for _, line := range w.sql.Lines(`SELECT convert_from(data, 'UTF8') FROM events WHERE type = 'dev.codexk8s.github.labels.requested'`) {
+		if err := json.Unmarshal([]byte(line), &asked); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(events.GitHubLabelsRequested{Repository: "acme/shop", Labels: stage.Default().Catalogue()}, asked); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, args := range [][]string{{"labels"}, {"labels", "acme/other"}} {
 		if text, err := w.doctor(args...); err == nil {
 			t.Errorf("%v: %s", args, text)
 		}

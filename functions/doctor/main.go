@@ -4,10 +4,11 @@
 //	doctor dead-letters [-o text|json]           the events that failed for good and are not handled yet
 //	doctor replay 'function=…&source=…&id=…'     have one of them sent again
 //	doctor link-code LOGIN                       a one-time code, by which a member links their account of a chat
+//	doctor labels OWNER/NAME                     have the labels of a bound repository made and put right
 //
 // A check asks the Kubernetes API or Postgres, and reports in one line what it saw and for each fault what is wrong and
-// what to do. If it can't ask, that is a fault too, and the other checks continue. Only replay and link-code change
-// anything.
+// what to do. If it can't ask, that is a fault too, and the other checks continue. Only replay, link-code and
+// labels change anything.
 //
 // It is no Service: it must work when nothing else does. In a cluster the suspended
 // CronJob "doctor" is its template, and `make doctor` makes a Job of it.
@@ -27,6 +28,7 @@ import (
 type env struct {
 	DatabaseURL string `envconfig:"DATABASE_URL" required:"true"` // Postgres, postgres://user:password@host/name
 	Kubeconfig  string `envconfig:"KUBECONFIG"`                   // file that names another cluster than the one it runs in
+	ProcessFile string `envconfig:"PROCESS_FILE"`                 // as stage-router's
 	// Objects of the release that this installation leaves out, by name, separated by commas; set by an overlay.
 	Without []string `envconfig:"WITHOUT"`
 }

@@ -31,6 +31,7 @@ func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.changeRequested)
 	serve.On(s, h.lookupRequested)
 	serve.On(s, h.toolApproved)
+	serve.On(s, h.labelsRequested)
 }
 
 // changeRequested brings GitHub to what the event asks for, then says so.

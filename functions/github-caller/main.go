@@ -1,6 +1,6 @@
 // Command github-caller makes the platform's changes on GitHub: it brings labels, the one status comment and the commit
-// status of a work item to the state that stage-router asks for, and reads the file that a run can't do without
-// (services.yaml). It decides nothing.
+// status of a work item to the state that stage-router asks for, makes the labels of a repository and puts them right,
+// and reads the file that a run can't do without (services.yaml). It decides nothing.
 //
 // An event says how the work item is to look as of one version of it: which of our labels are on and which off, the
 // comment, the commit status. An event may come twice, late, or to two instances at once. So each part is compared with

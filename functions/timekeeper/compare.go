@@ -131,7 +131,10 @@ func (h *handler) compareOne(ctx context.Context, r store.BoundRepository, now t
 		}
 	}
 	if err == nil {
-		err = c.labels(ctx)
+		err = c.labels(ctx, r.Reconciled)
+	}
+	if err == nil {
+		err = c.catalogue(ctx, r.Reconciled)
 	}
 	if err != nil {
 		return h.noteLimit(ctx, client, err, now)

@@ -23,7 +23,7 @@ import (
 	fakegithub "codexk8s.dev/test/fakes/github"
 )
 
-// hub is a GitHub whose webhooks reach nobody, with the repository acme/api bound to a project.
+// hub is a GitHub whose webhooks reach nobody, with the repository acme/api bound to a project, and with its labels.
 func (f *fixture) hub() (hub *fakegithub.Server, annsToken, address string) {
 	f.t.Helper()
 	down := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
@@ -36,6 +36,9 @@ func (f *fixture) hub() (hub *fakegithub.Server, annsToken, address string) {
 	must(f.t, err)
 	must(f.t, hub.CreateRepository("acme/api", map[string]string{"README.md": "api"}))
 	must(f.t, hub.AddCollaborator("acme/api", "ann", "admin"))
+	for _, l := range stage.Default().Catalogue() { // of which none is asked for, then
+		must(f.t, hub.CreateLabel("acme/api", fakegithub.Label{Name: l.Name, Color: l.Colour, Description: l.Description}))
+	}
 	f.exec(`INSERT INTO projects (id, name) VALUES ('p', 'P')`)
 	f.exec(`INSERT INTO repositories (full_name, project_id) VALUES ('acme/api', 'p')`)
 	return hub, annsToken, down.URL + "/github"
@@ -97,7 +100,7 @@ func TestTheLabelsOfAProjectsOwnProcess(t *testing.T) {
 	f.h.clients, err = github.Open(github.Config{URL: hub.APIURL(), Token: token})
 	must(t, err)
 	must(t, f.h.compare(t.Context(), time.Now().Add(2*compareEvery)))
-	f.want("observed", f.lines(`SELECT convert_from(data, 'UTF8')::jsonb ->> 'label' FROM events`), []string{"run:docs"})
+	f.want("observed", f.lines(`SELECT convert_from(data, 'UTF8')::jsonb ->> 'label' FROM events WHERE type LIKE '%label.observed'`), []string{"run:docs"})
 }
 
 // An App's own hook and a repository's hook send an event under the same GUID, each with a payload of its own.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	gh "github.com/google/go-github/v66/github"
 
@@ -14,49 +15,73 @@ import (
 )
 
 // labels looks for open issues that have a trigger label without a run for it, or with a run that it should have
-// stopped.
-func (c *comparison) labels(ctx context.Context) error {
-	process := c.repository.Process
-	labels := []string{process.Labels.Abort}
-	for _, s := range process.Stages {
-		labels = append(labels, process.LabelOf(s.Name, events.KindWork), process.LabelOf(s.Name, events.KindRevise))
+// stopped. What was set before the last comparison was seen then: a label changes when its issue was updated, so only
+// what was updated since is read, with the time in which a label's own event may be under way. At first every issue
+// with such a label is.
+func (c *comparison) labels(ctx context.Context, last time.Time) error {
+	if !last.IsZero() {
+		return c.issues(ctx, gh.IssueListByRepoOptions{Since: last.Add(-overlap)})
 	}
-	for _, label := range labels {
-		opts := &gh.IssueListByRepoOptions{State: "open", Labels: []string{label}, ListOptions: gh.ListOptions{PerPage: 100}}
-		for {
-			issues, resp, err := c.client.Issues.ListByRepo(ctx, c.owner, c.name, opts)
-			if err != nil {
-				return fmt.Errorf("listing the issues with label %s: %w", label, err)
+	for _, l := range c.repository.Process.Catalogue() {
+		if !c.repository.Process.IsTrigger(l.Name) {
+			continue
+		}
+		if err := c.issues(ctx, gh.IssueListByRepoOptions{Labels: []string{l.Name}}); err != nil {
+			return fmt.Errorf("those with label %s: %w", l.Name, err)
+		}
+	}
+	return nil
+}
+
+// issues reports the triggers of the open issues among those.
+func (c *comparison) issues(ctx context.Context, among gh.IssueListByRepoOptions) error {
+	among.State, among.ListOptions = "open", gh.ListOptions{PerPage: 100}
+	for {
+		issues, resp, err := c.client.Issues.ListByRepo(ctx, c.owner, c.name, &among)
+		if err != nil {
+			return fmt.Errorf("listing the issues: %w", err)
+		}
+		for _, issue := range issues {
+			if issue == nil || issue.IsPullRequest() { // a null in GitHub's list, or something with events of its own
+				continue
 			}
-			for _, issue := range issues {
-				if issue == nil || issue.IsPullRequest() { // a null in GitHub's list, or something with events of its own
-					continue
-				}
-				err := c.label(ctx, issue, label)
-				if events.Unstorable(err) {
-					slog.Warn("a label without a webhook can't be kept", "repository", c.repository.Name, "issue", issue.GetNumber(), "error", err)
-					continue
-				}
-				if err != nil {
-					return fmt.Errorf("issue %d: %w", issue.GetNumber(), err)
-				}
+			if err := c.triggers(ctx, issue); err != nil {
+				return fmt.Errorf("issue %d: %w", issue.GetNumber(), err)
 			}
-			if opts.Page = resp.NextPage; opts.Page == 0 {
-				break
-			}
+		}
+		if among.Page = resp.NextPage; among.Page == 0 {
+			return nil
+		}
+	}
+}
+
+// triggers reports those of one issue.
+func (c *comparison) triggers(ctx context.Context, issue *gh.Issue) error {
+	for _, l := range issue.Labels {
+		trigger, known, _ := c.repository.Process.Trigger(l.GetName())
+		if !known {
+			continue
+		}
+		err := c.label(ctx, issue, l.GetName(), trigger.Abort)
+		if events.Unstorable(err) {
+			slog.Warn("a label without a webhook can't be kept", "repository", c.repository.Name, "issue", issue.GetNumber(), "error", err)
+			continue
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // label reports one label, unless it has been answered.
-func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string) error {
+func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string, aborts bool) error {
 	set, err := lastEvent(ctx, c.client, c.owner, c.name, issue.GetNumber(), "labeled", label)
 	if err != nil || set == nil || c.now.Sub(set.GetCreatedAt().Time) < underWay {
 		return err
 	}
 	cause := c.causeOf(set.GetID())
-	answered, err := c.db.LabelAnswered(ctx, c.repository.Key, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID, label == c.repository.Process.Labels.Abort)
+	answered, err := c.db.LabelAnswered(ctx, c.repository.Key, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID, aborts)
 	if err != nil || answered {
 		return err
 	}

@@ -71,6 +71,7 @@ var Catalog = map[string][]string{
 	"github-caller": {
 		GitHubChangeRequested{}.EventType(),
 		GitHubLookupRequested{}.EventType(),
+		GitHubLabelsRequested{}.EventType(),
 		ToolApproved{}.EventType(),
 	},
 	"timekeeper": {

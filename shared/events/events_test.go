@@ -61,6 +61,7 @@ var examples = append([]Payload{
 		RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main", Found: true, Content: "services: []", SHA: "c0ffee",
 		Reason: "too_large", Message: "The file has 70000 bytes.",
 	},
+	GitHubLabelsRequested{Repository: "acme/demo", RepositoryID: 77, Labels: []RepositoryLabel{{Name: "run:dev", Colour: "1d76db", Description: "Works on the issue"}}},
 	LabelObserved{
 		Repository: "acme/demo", RepositoryID: 77, Issue: 12, Title: "T", Body: "B", URL: "https://github.com/acme/demo/issues/12", Label: "run:dev",
 		Labels: []string{"run:dev"}, Sender: "alice", SenderID: 1, SenderType: "User", LabeledAt: at, UpdatedAt: at, DefaultBase: "main", CloneURL: "https://github.com/acme/demo.git",

@@ -114,8 +114,8 @@ var openings = map[string]string{
 	"stage":      "templates/stage.tmpl",
 }
 
-// Render gives the opening prompt of a run, with what people have decided. The error is about the caller's input (nonce missing) or an embedded
-// template that does not execute; no issue or review text can cause one.
+// Render gives the opening prompt of a run, with what people have decided. The error is about the caller's input (nonce
+// missing) or an embedded template that does not execute; no issue or review text can cause one.
 func Render(in Input) (Prompt, error) {
 	name := in.Stage
 	if in.Kind != events.KindWork {

@@ -54,8 +54,11 @@ var issueRoutes = []route{
 	{pattern: "DELETE /repos/{owner}/{repo}/issues/comments/{id}", need: onIssuesComment, run: (*Server).deleteComment},
 }
 
-func (is *Issue) has(label string) bool {
-	return slices.ContainsFunc(is.Labels, func(have string) bool { return strings.EqualFold(have, label) })
+func (is *Issue) has(label string) bool { return is.labelAt(label) >= 0 }
+
+// labelAt is where the label is in the issue's list; -1 if it is not on it.
+func (is *Issue) labelAt(label string) int {
+	return slices.IndexFunc(is.Labels, func(have string) bool { return strings.EqualFold(have, label) })
 }
 
 func (s *Server) touch(is *Issue) { is.UpdatedAt = s.stamp() }

@@ -1,9 +1,12 @@
 package fakegithub
 
 import (
+	"cmp"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Label is a label of a repository.
@@ -31,6 +34,8 @@ var labelRoutes = []route{
 	{pattern: "GET /repos/{owner}/{repo}/labels", need: onIssuesRead, run: (*Server).listLabels},
 	{pattern: "POST /repos/{owner}/{repo}/labels", need: onIssuesTriage, run: (*Server).createLabel},
 	{pattern: "GET /repos/{owner}/{repo}/labels/{name}", need: onIssuesRead, run: (*Server).getLabel},
+	{pattern: "PATCH /repos/{owner}/{repo}/labels/{name}", need: onIssuesTriage, run: (*Server).editLabel},
+	{pattern: "DELETE /repos/{owner}/{repo}/labels/{name}", need: onIssuesTriage, run: (*Server).deleteLabel},
 	{pattern: "GET /repos/{owner}/{repo}/issues/{number}/labels", need: onIssuesRead, run: (*Server).listIssueLabels},
 	{pattern: "POST /repos/{owner}/{repo}/issues/{number}/labels", need: onIssuesTriage, run: (*Server).postIssueLabels},
 	{pattern: "PUT /repos/{owner}/{repo}/issues/{number}/labels", need: onIssuesTriage, run: (*Server).putIssueLabels},
@@ -75,8 +80,8 @@ func (s *Server) createLabel(c *call) (int, any, error) {
 	if err := c.decode(&in); err != nil {
 		return 0, nil, err
 	}
-	if strings.TrimSpace(in.Name) == "" {
-		return 0, nil, invalid("Label", "name", "missing_field", "")
+	if err := fitsLabel(in.Name, cmp.Or(in.Color, "ededed"), in.Description); err != nil {
+		return 0, nil, err
 	}
 	if c.repo.label(in.Name) != nil {
 		return 0, nil, invalid("Label", "name", "already_exists", "")
@@ -88,6 +93,69 @@ func (s *Server) createLabel(c *call) (int, any, error) {
 	}
 	s.wrote(c.who.user, "create label %s in %s", l.Name, c.repo.fullName())
 	return http.StatusCreated, s.labelObject(c.repo, l), nil
+}
+
+var sixDigits = regexp.MustCompile(`^[0-9a-fA-F]{6}$`)
+
+// fitsLabel refuses what GitHub refuses; lengths are in characters.
+func fitsLabel(name, colour, description string) error {
+	switch {
+	case strings.TrimSpace(name) == "":
+		return invalid("Label", "name", "missing_field", "")
+	case utf8.RuneCountInString(name) > 50:
+		return invalid("Label", "name", "custom", "name is too long (maximum is 50 characters)")
+	case !sixDigits.MatchString(colour):
+		return invalid("Label", "color", "invalid", "")
+	case utf8.RuneCountInString(description) > 100:
+		return invalid("Label", "description", "custom", "description is too long (maximum is 100 characters)")
+	}
+	return nil
+}
+
+// editLabel changes what the body names, and no more. Issues go with a renamed label.
+func (s *Server) editLabel(c *call) (int, any, error) {
+	l := c.repo.label(c.r.PathValue("name"))
+	if l == nil {
+		return 0, nil, errNotFound
+	}
+	in := struct {
+		Name        string `json:"new_name"`
+		Color       string
+		Description string
+	}{l.Name, l.Color, l.Description}
+	if err := c.decode(&in); err != nil {
+		return 0, nil, err
+	}
+	if err := fitsLabel(in.Name, in.Color, in.Description); err != nil {
+		return 0, nil, err
+	}
+	if taken := c.repo.label(in.Name); taken != nil && taken != l {
+		return 0, nil, invalid("Label", "name", "already_exists", "")
+	}
+	for _, is := range c.repo.Issues {
+		if i := is.labelAt(l.Name); i >= 0 {
+			is.Labels[i] = in.Name
+		}
+	}
+	s.wrote(c.who.user, "edit label %s in %s: %s", l.Name, c.repo.fullName(), in.Name)
+	l.Name, l.Color, l.Description = in.Name, in.Color, in.Description
+	return http.StatusOK, s.labelObject(c.repo, l), nil
+}
+
+// deleteLabel takes it off all issues, too.
+func (s *Server) deleteLabel(c *call) (int, any, error) {
+	l := c.repo.label(c.r.PathValue("name"))
+	if l == nil {
+		return 0, nil, errNotFound
+	}
+	for _, is := range c.repo.Issues {
+		if i := is.labelAt(l.Name); i >= 0 {
+			is.Labels = slices.Delete(is.Labels, i, i+1)
+		}
+	}
+	c.repo.Labels = slices.DeleteFunc(c.repo.Labels, func(have *Label) bool { return have == l })
+	s.wrote(c.who.user, "delete label %s of %s", l.Name, c.repo.fullName())
+	return http.StatusNoContent, nil, nil
 }
 
 func (s *Server) listIssueLabels(c *call) (int, any, error) {
@@ -113,8 +181,8 @@ func (c *call) labelNames() ([]string, error) {
 		return nil, err
 	}
 	for _, name := range in.Labels {
-		if strings.TrimSpace(name) == "" {
-			return nil, invalid("Label", "name", "missing_field", "")
+		if err := fitsLabel(name, "ededed", ""); err != nil {
+			return nil, err
 		}
 	}
 	return in.Labels, nil
@@ -183,7 +251,7 @@ func (s *Server) addLabels(r *repository, is *Issue, names []string, by *User) {
 
 // removeLabel takes a label off; false if it is not on.
 func (s *Server) removeLabel(r *repository, is *Issue, name string, by *User) bool {
-	i := slices.IndexFunc(is.Labels, func(have string) bool { return strings.EqualFold(have, name) })
+	i := is.labelAt(name)
 	if i < 0 {
 		return false
 	}

@@ -3,6 +3,7 @@ package stack
 import (
 	"fmt"
 
+	"codexk8s.dev/shared/stage"
 	fakegithub "codexk8s.dev/test/fakes/github"
 )
 
@@ -15,17 +16,6 @@ var demoFiles = map[string]string{
 }
 
 const issueBody = "People from Québec ask for it. Add `greetings/french.txt` beside the English one, with one greeting a line."
-
-// demoLabels are those of the process that a person sets, so that they are there to be clicked.
-var demoLabels = []fakegithub.Label{
-	{Name: LabelDev, Color: "1d76db", Description: "An agent works on the issue and opens a pull request"},
-	{Name: "run:dev:revise", Color: "1d76db", Description: "An agent reworks the pull request"},
-	{Name: "run:abort", Color: "b60205", Description: "Stop the run"},
-	{Name: "state:blocked", Color: "e99695", Description: "Nothing starts while this is set"},
-	{Name: "need:input", Color: "fbca04", Description: "Nothing starts while this is set"},
-	{Name: "[ai-model-gpt-5.3-codex]", Color: "d4c5f9", Description: "This model for the next run"},
-	{Name: "[ai-reasoning-low]", Color: "d4c5f9", Description: "How hard the model thinks"},
-}
 
 // fillGitHub makes what the demonstration needs, unless it is there from an earlier start.
 func (s *Stack) fillGitHub() error {
@@ -45,8 +35,8 @@ func (s *Stack) fillGitHub() error {
 			return fmt.Errorf("letting %s in: %w", c.login, err)
 		}
 	}
-	for _, l := range demoLabels {
-		if err := s.GitHub.CreateLabel(Repository, l); err != nil {
+	for _, l := range stage.Default().Catalogue() { // now, to be clicked; the platform itself makes them in minutes
+		if err := s.GitHub.CreateLabel(Repository, fakegithub.Label{Name: l.Name, Color: l.Colour, Description: l.Description}); err != nil {
 			return fmt.Errorf("making the label %s: %w", l.Name, err)
 		}
 	}
