@@ -49,6 +49,7 @@ type handler struct {
 	token     func(ctx context.Context, repository string, id int64, permissions *gh.InstallationPermissions) (github.Token, error)
 	send      func(context.Context, ...event.Event) error
 	patience  time.Duration // for what comes of a tool call
+	house     house
 }
 
 func (h *handler) routes(s *serve.Server) {
@@ -83,6 +84,9 @@ func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRe
 				Outcome: outcome, By: asked.Answer.By, Answer: said,
 			})
 		}
+	}
+	if err := h.brief(ctx, run, a); err != nil {
+		return nil, err
 	}
 	if !run.Deadline.IsZero() {
 		a.Deadline = timestamppb.New(run.Deadline)
@@ -126,7 +130,7 @@ var commit = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 func (h *handler) Heartbeat(ctx context.Context, req *agentapi.HeartbeatRequest) (*agentapi.HeartbeatResponse, error) {
 	run := runOf(ctx)
 	if runauth.AtWork(run) == nil {
-		if err := errors.Join(h.db.Heartbeat(ctx, run.ID), h.claim(ctx, run)); err != nil {
+		if err := errors.Join(h.db.Heartbeat(ctx, run.ID), h.claim(ctx, run), h.keepPrompt(ctx, run, req.GetPrompt())); err != nil {
 			return nil, err
 		}
 		if run.BaseCommit == "" && commit.MatchString(req.GetBaseCommit()) {

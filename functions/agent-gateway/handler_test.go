@@ -151,8 +151,10 @@ func TestAssignmentByGRPCAndByPlainJSON(t *testing.T) {
 		BaseBranch: "main", Branch: "codexk8s/issue-12", IssueNumber: 12, IssueTitle: "Round up", IssueBody: "Please.",
 		IssueUrl: "https://github.com/Acme/Shop/issues/12", Stage: "dev", Kind: "revise", Revise: true, Role: "dev", Engine: "codex", Model: "gpt-5.4", Reasoning: "high",
 		WriteScope: []string{"**"}, PullRequest: 34, Instructions: "Write Go.", HostedTools: []string{"web_search"}, HiddenText: "drop", Deadline: timestamppb.New(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)),
-		Review: &agentapi.Review{Id: 7, Author: "olga", Body: "Nearly"},
+		Review: &agentapi.Review{Id: 7, Author: "olga", Body: "Nearly"}, Mode: "code-only", Namespace: namespace,
+		Tools: []*agentapi.Tool{{Name: "ask", Free: true}, {Name: "request_approval", Free: true}, {Name: "status_report", Free: true}, {Name: "run_history", Free: true}},
 	}
+	got.Documents = nil // see TestAnAgentIsTold
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("assignment (-want +got):\n%s", diff)
 	}

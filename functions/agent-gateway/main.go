@@ -17,6 +17,10 @@
 // itself: what needs nobody's yes becomes the event tool.approved here, what needs one becomes it at stage-router, and
 // doers do it. Without a yes the call is answered with what came of it, if that is known in 20 s.
 //
+// The agent's task is written in its pod (package prompt), by what the assignment says: process, project and
+// installation, and their own parts of prompts. What it was written from comes back with the heartbeat, and stays with
+// the run.
+//
 // A Git credential is fetched when Git asks for one: an installation token for the run's one repository, never written
 // down here. With the run token alone it may read; it may push and open pull requests for the pod that has claimed the
 // run by a secret of its own (agentapi.PodHeader). So an agent that gets hold of a run token can change nothing on
@@ -25,9 +29,13 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/prompt"
 	"codexk8s.dev/shared/runauth"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
@@ -43,6 +51,9 @@ type env struct {
 	GitHubAppKey string `envconfig:"GITHUB_APP_PRIVATE_KEY"`                           // its private key, PEM
 	GitHubToken  string `envconfig:"GITHUB_TOKEN"`                                     // without an App: given to agents as it is, for trying out
 	ProcessFile  string `envconfig:"PROCESS_FILE"`                                     // as stage-router's
+	PromptsFile  string `envconfig:"PROMPTS_FILE"`                                     // YAML of parts of prompts; empty = the built-in ones
+	Language     string `envconfig:"PROMPT_LANGUAGE" default:"en"`                     // of prompts, en or ru, where the project doesn't say
+	LearningMode bool   `envconfig:"LEARNING_MODE"`                                    // agents explain their decisions, where the project doesn't say
 }
 
 func main() { serve.Main("agent-gateway", run) }
@@ -51,6 +62,13 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	process, err := variables.FromFile("PROCESS_FILE", env.ProcessFile, stage.Default(), stage.Parse)
 	if err != nil {
 		return err
+	}
+	told := house{language: env.Language, learning: env.LearningMode}
+	if told.prompts, err = variables.FromFile("PROMPTS_FILE", env.PromptsFile, told.prompts, prompt.Parse); err != nil {
+		return err
+	}
+	if !slices.Contains(prompt.Languages(), told.language) {
+		return fmt.Errorf("PROMPT_LANGUAGE %q: want one of %s", told.language, strings.Join(prompt.Languages(), ", "))
 	}
 	clients, err := github.Open(github.Config{URL: env.GitHubURL, AppID: env.GitHubAppID, AppKey: []byte(env.GitHubAppKey), Token: env.GitHubToken})
 	if err != nil {
@@ -66,7 +84,7 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	if err != nil {
 		return err
 	}
-	h := &handler{db: db, gate: gate, process: process, githubURL: env.GitHubURL, token: clients.Token, send: s.Send, patience: 20 * time.Second}
+	h := &handler{db: db, gate: gate, process: process, githubURL: env.GitHubURL, token: clients.Token, send: s.Send, patience: 20 * time.Second, house: told}
 	h.routes(s)
 	return nil
 }

@@ -81,7 +81,7 @@ func TestABusyModelIsWaitedForHoweverItSaysSo(t *testing.T) {
 // stored again.
 func TestARefusedConversationIsBegunAnew(t *testing.T) {
 	t.Parallel()
-	const first = "implement issue" // of the first run's opening
+	const first = "carry out the stage" // of the first run's opening
 	for name, c := range map[string]struct {
 		engine string
 		refuse func(http.ResponseWriter) bool

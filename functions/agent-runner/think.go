@@ -3,11 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -19,7 +16,6 @@ import (
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/plain"
-	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/prompt"
 )
 
@@ -99,7 +95,7 @@ type beginning struct {
 // begin works out how to start. Interrupted: continue this run's own session, with its files restored. Revise: continue
 // the earlier run's session with the review. Otherwise, or if the session cannot be used: begin a new one.
 func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checkout.Repository, stored *agentapi.LoadSnapshotResponse) (*beginning, error) {
-	in, err := promptInput(a)
+	in, err := promptInput(a, repo.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +107,10 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 	if b.engine, err = r.newEngine(a); err != nil {
 		return nil, err
 	}
-	r.log.Say("Prompt template %s (%.12s), engine %s, model %s.", opening.Template, opening.Hash, a.GetEngine(), a.GetModel())
+	r.log.Say("Prompt %s; engine %s, model %s.", opening.Used, a.GetEngine(), a.GetModel())
+	if err := r.tellPrompt(ctx, opening.Used); err != nil {
+		return nil, err
+	}
 	if len(opening.Hidden) > 0 {
 		b.hidden = opening.Hidden
 		r.log.Say("The issue or the review holds text that GitHub does not show; %s for the agent: %s", map[bool]string{true: "left out", false: "marked"}[in.DropHidden], strings.Join(b.hidden, " | "))
@@ -156,12 +155,12 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 		b.task = s.Task
 		message, err := prompt.Continue(in, !slices.Contains(b.lost, session.AllFiles))
 		if err != nil {
-			return nil, fmt.Errorf("writing the prompt: %w", err)
+			return nil, unwritten(err)
 		}
 		in.Decisions = slices.DeleteFunc(slices.Clone(in.Decisions), func(d prompt.Decision) bool { return bytes.Contains(s.Memory, []byte(d.Mark())) })
 		decided, err := prompt.Decided(in)
 		if err != nil {
-			return nil, fmt.Errorf("writing the prompt: %w", err)
+			return nil, unwritten(err)
 		}
 		b.message = message.Text + decided + lost(b.lost)
 	}
@@ -172,7 +171,7 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 func (b *beginning) open(in prompt.Input) (prompt.Prompt, error) {
 	opening, err := prompt.Render(in)
 	if err != nil {
-		return opening, fmt.Errorf("writing the prompt: %w", err)
+		return opening, unwritten(err)
 	}
 	b.input, b.message, b.opening = in, opening.Text, opening.Text
 	return opening, nil
@@ -222,33 +221,4 @@ func (r *runner) drive(ctx context.Context, a *agentapi.Assignment, b *beginning
 		d.Deadline = a.GetDeadline().AsTime()
 	}
 	return d.Run(ctx, b.message)
-}
-
-// promptInput puts the assignment into the terms of package prompt.
-func promptInput(a *agentapi.Assignment) (prompt.Input, error) {
-	nonce := make([]byte, 16)
-	if _, err := rand.Read(nonce); err != nil {
-		return prompt.Input{}, fmt.Errorf("making a nonce: %w", err)
-	}
-	in := prompt.Input{
-		Repository: a.GetRepository(), BaseBranch: a.GetBaseBranch(), Branch: a.GetBranch(),
-		Stage: a.GetStage(), Role: a.GetRole(), Kind: kindOf(a), PullRequest: int(a.GetPullRequest()),
-		Issue:      prompt.Issue{Number: int(a.GetIssueNumber()), Title: a.GetIssueTitle(), Body: a.GetIssueBody(), URL: a.GetIssueUrl()},
-		WriteScope: a.GetWriteScope(), Instructions: a.GetInstructions(), Nonce: hex.EncodeToString(nonce), Services: services(os.Environ()),
-		DropHidden: a.GetHiddenText() == project.DropHidden,
-	}
-	for _, d := range a.GetDecided() {
-		in.Decisions = append(in.Decisions, prompt.Decision{
-			Request: d.GetRequestId(), Asked: d.GetAsked(), Arguments: d.GetArguments(), Outcome: d.GetOutcome(), By: d.GetBy(), Answer: d.GetAnswer(),
-		})
-	}
-	if review := a.GetReview(); review != nil {
-		in.Review = &prompt.Review{Author: review.GetAuthor(), Body: review.GetBody()}
-		for _, c := range review.GetComments() {
-			in.Review.Comments = append(in.Review.Comments, prompt.Comment{
-				Path: c.GetPath(), Line: int(c.GetLine()), Author: c.GetAuthor(), Body: c.GetBody(), DiffHunk: c.GetDiffHunk(),
-			})
-		}
-	}
-	return in, nil
 }

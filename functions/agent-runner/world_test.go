@@ -249,6 +249,7 @@ type fakeGateway struct {
 	saves      int
 	reports    []*agentapi.ReportRequest
 	progress   []string
+	prompt     *agentapi.Prompt
 	phases     map[string]bool
 	stop       string // reason to answer heartbeats with
 	told       bool   // a heartbeat was answered with stop
@@ -292,6 +293,9 @@ func (g *fakeGateway) Heartbeat(ctx context.Context, req *agentapi.HeartbeatRequ
 	}
 	g.phases[req.GetPhase()] = true
 	g.told = g.told || g.stop != ""
+	if req.GetPrompt() != nil {
+		g.prompt = req.GetPrompt()
+	}
 	return &agentapi.HeartbeatResponse{Stop: g.stop != "", Reason: g.stop}, g.authorize(ctx)
 }
 

@@ -97,6 +97,15 @@ type Assignment struct {
 	HiddenText    string                 `protobuf:"bytes,25,opt,name=hidden_text,json=hiddenText,proto3" json:"hidden_text,omitempty"`    // "drop" = leave out what people do not see of issue and review; else it is marked
 	Kind          string                 `protobuf:"bytes,26,opt,name=kind,proto3" json:"kind,omitempty"`                                  // "work", "revise", "review" or "discussion"
 	Decided       []*Decided             `protobuf:"bytes,27,rep,name=decided,proto3" json:"decided,omitempty"`                            // what earlier pods of this run have asked people, oldest first
+	Mode          string                 `protobuf:"bytes,28,opt,name=mode,proto3" json:"mode,omitempty"`                                  // "code-only" or "full-env"
+	Namespace     string                 `protobuf:"bytes,29,opt,name=namespace,proto3" json:"namespace,omitempty"`                        // of Kubernetes; empty = not known yet
+	IssueLabels   []string               `protobuf:"bytes,30,rep,name=issue_labels,json=issueLabels,proto3" json:"issue_labels,omitempty"` // names; untrusted
+	Tools         []*Tool                `protobuf:"bytes,31,rep,name=tools,proto3" json:"tools,omitempty"`                                // of the platform, at /mcp
+	Artefacts     []*Artefact            `protobuf:"bytes,32,rep,name=artefacts,proto3" json:"artefacts,omitempty"`                        // that the stage makes
+	Documents     []*Artefact            `protobuf:"bytes,33,rep,name=documents,proto3" json:"documents,omitempty"`                        // that stages before make, as far as the repository has them
+	Learning      bool                   `protobuf:"varint,34,opt,name=learning,proto3" json:"learning,omitempty"`                         // the agent is to explain its decisions to people
+	Language      string                 `protobuf:"bytes,35,opt,name=language,proto3" json:"language,omitempty"`                          // of the prompt, e.g. "ru"; empty = "en"
+	Wordings      []*Wording             `protobuf:"bytes,36,rep,name=wordings,proto3" json:"wordings,omitempty"`                          // parts of the prompt in place of the built-in ones; of two the later one counts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -320,6 +329,244 @@ func (x *Assignment) GetDecided() []*Decided {
 	return nil
 }
 
+func (x *Assignment) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Assignment) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Assignment) GetIssueLabels() []string {
+	if x != nil {
+		return x.IssueLabels
+	}
+	return nil
+}
+
+func (x *Assignment) GetTools() []*Tool {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *Assignment) GetArtefacts() []*Artefact {
+	if x != nil {
+		return x.Artefacts
+	}
+	return nil
+}
+
+func (x *Assignment) GetDocuments() []*Artefact {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
+func (x *Assignment) GetLearning() bool {
+	if x != nil {
+		return x.Learning
+	}
+	return false
+}
+
+func (x *Assignment) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Assignment) GetWordings() []*Wording {
+	if x != nil {
+		return x.Wordings
+	}
+	return nil
+}
+
+// Tool is what the platform does for the agent.
+type Tool struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Free          bool                   `protobuf:"varint,2,opt,name=free,proto3" json:"free,omitempty"` // nobody has to say yes first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tool) Reset() {
+	*x = Tool{}
+	mi := &file_shared_agentapi_session_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tool) ProtoMessage() {}
+
+func (x *Tool) ProtoReflect() protoreflect.Message {
+	mi := &file_shared_agentapi_session_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tool.ProtoReflect.Descriptor instead.
+func (*Tool) Descriptor() ([]byte, []int) {
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Tool) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Tool) GetFree() bool {
+	if x != nil {
+		return x.Free
+	}
+	return false
+}
+
+// Artefact is a file that a stage makes.
+type Artefact struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`   // e.g. "prd"
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`   // in the repository
+	About         string                 `protobuf:"bytes,3,opt,name=about,proto3" json:"about,omitempty"` // in one line
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Artefact) Reset() {
+	*x = Artefact{}
+	mi := &file_shared_agentapi_session_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Artefact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Artefact) ProtoMessage() {}
+
+func (x *Artefact) ProtoReflect() protoreflect.Message {
+	mi := &file_shared_agentapi_session_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Artefact.ProtoReflect.Descriptor instead.
+func (*Artefact) Descriptor() ([]byte, []int) {
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Artefact) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Artefact) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Artefact) GetAbout() string {
+	if x != nil {
+		return x.About
+	}
+	return ""
+}
+
+// Wording is what an installation or a project has agents told in its own words.
+type Wording struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`                                                                         // "installation" or "project"
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`                                                                       // by which they know it
+	Parts         map[string]string      `protobuf:"bytes,3,rep,name=parts,proto3" json:"parts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // template by the part's name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Wording) Reset() {
+	*x = Wording{}
+	mi := &file_shared_agentapi_session_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wording) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wording) ProtoMessage() {}
+
+func (x *Wording) ProtoReflect() protoreflect.Message {
+	mi := &file_shared_agentapi_session_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wording.ProtoReflect.Descriptor instead.
+func (*Wording) Descriptor() ([]byte, []int) {
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Wording) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Wording) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Wording) GetParts() map[string]string {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
 // Decided is what has become of a request to people.
 type Decided struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -336,7 +583,7 @@ type Decided struct {
 
 func (x *Decided) Reset() {
 	*x = Decided{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[2]
+	mi := &file_shared_agentapi_session_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -348,7 +595,7 @@ func (x *Decided) String() string {
 func (*Decided) ProtoMessage() {}
 
 func (x *Decided) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[2]
+	mi := &file_shared_agentapi_session_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -361,7 +608,7 @@ func (x *Decided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decided.ProtoReflect.Descriptor instead.
 func (*Decided) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{2}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Decided) GetRequestId() string {
@@ -427,7 +674,7 @@ type Review struct {
 
 func (x *Review) Reset() {
 	*x = Review{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[3]
+	mi := &file_shared_agentapi_session_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +686,7 @@ func (x *Review) String() string {
 func (*Review) ProtoMessage() {}
 
 func (x *Review) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[3]
+	mi := &file_shared_agentapi_session_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +699,7 @@ func (x *Review) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Review.ProtoReflect.Descriptor instead.
 func (*Review) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{3}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Review) GetId() int64 {
@@ -504,7 +751,7 @@ type ReviewComment struct {
 
 func (x *ReviewComment) Reset() {
 	*x = ReviewComment{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[4]
+	mi := &file_shared_agentapi_session_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -516,7 +763,7 @@ func (x *ReviewComment) String() string {
 func (*ReviewComment) ProtoMessage() {}
 
 func (x *ReviewComment) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[4]
+	mi := &file_shared_agentapi_session_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -529,7 +776,7 @@ func (x *ReviewComment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewComment.ProtoReflect.Descriptor instead.
 func (*ReviewComment) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{4}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReviewComment) GetPath() string {
@@ -571,13 +818,14 @@ type HeartbeatRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Phase         string                 `protobuf:"bytes,1,opt,name=phase,proto3" json:"phase,omitempty"`                             // "clone", "engine", "check", "push", "pull_request" or "report"
 	BaseCommit    string                 `protobuf:"bytes,2,opt,name=base_commit,json=baseCommit,proto3" json:"base_commit,omitempty"` // once known, for a run whose assignment named none: kept for its next pod
+	Prompt        *Prompt                `protobuf:"bytes,3,opt,name=prompt,proto3" json:"prompt,omitempty"`                           // once known: kept with the run
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[5]
+	mi := &file_shared_agentapi_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +837,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[5]
+	mi := &file_shared_agentapi_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +850,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{5}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HeartbeatRequest) GetPhase() string {
@@ -619,6 +867,90 @@ func (x *HeartbeatRequest) GetBaseCommit() string {
 	return ""
 }
 
+func (x *HeartbeatRequest) GetPrompt() *Prompt {
+	if x != nil {
+		return x.Prompt
+	}
+	return nil
+}
+
+// Prompt says what the agent's task was written from.
+type Prompt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Template      string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"` // kind and stage, e.g. "revise dev"
+	Language      string                 `protobuf:"bytes,2,opt,name=language,proto3" json:"language,omitempty"`
+	Source        string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`   // "built-in", "installation" or "project": whose part of it was the last to count
+	Version       string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"` // of that source's parts; empty = built-in ones have none
+	Hash          string                 `protobuf:"bytes,5,opt,name=hash,proto3" json:"hash,omitempty"`       // SHA-256 of all parts that it may be made of, hex
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Prompt) Reset() {
+	*x = Prompt{}
+	mi := &file_shared_agentapi_session_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Prompt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Prompt) ProtoMessage() {}
+
+func (x *Prompt) ProtoReflect() protoreflect.Message {
+	mi := &file_shared_agentapi_session_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Prompt.ProtoReflect.Descriptor instead.
+func (*Prompt) Descriptor() ([]byte, []int) {
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Prompt) GetTemplate() string {
+	if x != nil {
+		return x.Template
+	}
+	return ""
+}
+
+func (x *Prompt) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Prompt) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Prompt) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Prompt) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
 type HeartbeatResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stop          bool                   `protobuf:"varint,1,opt,name=stop,proto3" json:"stop,omitempty"`    // save the session and end
@@ -629,7 +961,7 @@ type HeartbeatResponse struct {
 
 func (x *HeartbeatResponse) Reset() {
 	*x = HeartbeatResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[6]
+	mi := &file_shared_agentapi_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +973,7 @@ func (x *HeartbeatResponse) String() string {
 func (*HeartbeatResponse) ProtoMessage() {}
 
 func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[6]
+	mi := &file_shared_agentapi_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +986,7 @@ func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{6}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HeartbeatResponse) GetStop() bool {
@@ -682,7 +1014,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[7]
+	mi := &file_shared_agentapi_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +1026,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[7]
+	mi := &file_shared_agentapi_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +1039,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{7}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LogLine) GetAt() *timestamppb.Timestamp {
@@ -741,7 +1073,7 @@ type AppendLogsRequest struct {
 
 func (x *AppendLogsRequest) Reset() {
 	*x = AppendLogsRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[8]
+	mi := &file_shared_agentapi_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +1085,7 @@ func (x *AppendLogsRequest) String() string {
 func (*AppendLogsRequest) ProtoMessage() {}
 
 func (x *AppendLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[8]
+	mi := &file_shared_agentapi_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +1098,7 @@ func (x *AppendLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogsRequest.ProtoReflect.Descriptor instead.
 func (*AppendLogsRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{8}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AppendLogsRequest) GetFirstSeq() int64 {
@@ -792,7 +1124,7 @@ type AppendLogsResponse struct {
 
 func (x *AppendLogsResponse) Reset() {
 	*x = AppendLogsResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[9]
+	mi := &file_shared_agentapi_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -804,7 +1136,7 @@ func (x *AppendLogsResponse) String() string {
 func (*AppendLogsResponse) ProtoMessage() {}
 
 func (x *AppendLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[9]
+	mi := &file_shared_agentapi_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -817,7 +1149,7 @@ func (x *AppendLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogsResponse.ProtoReflect.Descriptor instead.
 func (*AppendLogsResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{9}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AppendLogsResponse) GetNextSeq() int64 {
@@ -836,7 +1168,7 @@ type ReportProgressRequest struct {
 
 func (x *ReportProgressRequest) Reset() {
 	*x = ReportProgressRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[10]
+	mi := &file_shared_agentapi_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +1180,7 @@ func (x *ReportProgressRequest) String() string {
 func (*ReportProgressRequest) ProtoMessage() {}
 
 func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[10]
+	mi := &file_shared_agentapi_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +1193,7 @@ func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportProgressRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{10}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReportProgressRequest) GetText() string {
@@ -879,7 +1211,7 @@ type ReportProgressResponse struct {
 
 func (x *ReportProgressResponse) Reset() {
 	*x = ReportProgressResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[11]
+	mi := &file_shared_agentapi_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +1223,7 @@ func (x *ReportProgressResponse) String() string {
 func (*ReportProgressResponse) ProtoMessage() {}
 
 func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[11]
+	mi := &file_shared_agentapi_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +1236,7 @@ func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportProgressResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{11}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{15}
 }
 
 type LoadSnapshotRequest struct {
@@ -915,7 +1247,7 @@ type LoadSnapshotRequest struct {
 
 func (x *LoadSnapshotRequest) Reset() {
 	*x = LoadSnapshotRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[12]
+	mi := &file_shared_agentapi_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1259,7 @@ func (x *LoadSnapshotRequest) String() string {
 func (*LoadSnapshotRequest) ProtoMessage() {}
 
 func (x *LoadSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[12]
+	mi := &file_shared_agentapi_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1272,7 @@ func (x *LoadSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*LoadSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{12}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{16}
 }
 
 type LoadSnapshotResponse struct {
@@ -956,7 +1288,7 @@ type LoadSnapshotResponse struct {
 
 func (x *LoadSnapshotResponse) Reset() {
 	*x = LoadSnapshotResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[13]
+	mi := &file_shared_agentapi_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1300,7 @@ func (x *LoadSnapshotResponse) String() string {
 func (*LoadSnapshotResponse) ProtoMessage() {}
 
 func (x *LoadSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[13]
+	mi := &file_shared_agentapi_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1313,7 @@ func (x *LoadSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*LoadSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{13}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LoadSnapshotResponse) GetVersion() int64 {
@@ -1031,7 +1363,7 @@ type SaveSnapshotRequest struct {
 
 func (x *SaveSnapshotRequest) Reset() {
 	*x = SaveSnapshotRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[14]
+	mi := &file_shared_agentapi_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1375,7 @@ func (x *SaveSnapshotRequest) String() string {
 func (*SaveSnapshotRequest) ProtoMessage() {}
 
 func (x *SaveSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[14]
+	mi := &file_shared_agentapi_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1388,7 @@ func (x *SaveSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SaveSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{14}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SaveSnapshotRequest) GetExpectedVersion() int64 {
@@ -1096,7 +1428,7 @@ type SaveSnapshotResponse struct {
 
 func (x *SaveSnapshotResponse) Reset() {
 	*x = SaveSnapshotResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[15]
+	mi := &file_shared_agentapi_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1440,7 @@ func (x *SaveSnapshotResponse) String() string {
 func (*SaveSnapshotResponse) ProtoMessage() {}
 
 func (x *SaveSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[15]
+	mi := &file_shared_agentapi_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1453,7 @@ func (x *SaveSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*SaveSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{15}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SaveSnapshotResponse) GetVersion() int64 {
@@ -1139,7 +1471,7 @@ type GetGitCredentialRequest struct {
 
 func (x *GetGitCredentialRequest) Reset() {
 	*x = GetGitCredentialRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[16]
+	mi := &file_shared_agentapi_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1483,7 @@ func (x *GetGitCredentialRequest) String() string {
 func (*GetGitCredentialRequest) ProtoMessage() {}
 
 func (x *GetGitCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[16]
+	mi := &file_shared_agentapi_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1496,7 @@ func (x *GetGitCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGitCredentialRequest.ProtoReflect.Descriptor instead.
 func (*GetGitCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{16}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{20}
 }
 
 type GetGitCredentialResponse struct {
@@ -1178,7 +1510,7 @@ type GetGitCredentialResponse struct {
 
 func (x *GetGitCredentialResponse) Reset() {
 	*x = GetGitCredentialResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[17]
+	mi := &file_shared_agentapi_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1190,7 +1522,7 @@ func (x *GetGitCredentialResponse) String() string {
 func (*GetGitCredentialResponse) ProtoMessage() {}
 
 func (x *GetGitCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[17]
+	mi := &file_shared_agentapi_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1203,7 +1535,7 @@ func (x *GetGitCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGitCredentialResponse.ProtoReflect.Descriptor instead.
 func (*GetGitCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{17}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetGitCredentialResponse) GetUsername() string {
@@ -1244,7 +1576,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[18]
+	mi := &file_shared_agentapi_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1588,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[18]
+	mi := &file_shared_agentapi_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1601,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{18}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReportRequest) GetOutcome() string {
@@ -1345,7 +1677,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[19]
+	mi := &file_shared_agentapi_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1689,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[19]
+	mi := &file_shared_agentapi_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1702,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{19}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReportResponse) GetOutcome() string {
@@ -1392,7 +1724,7 @@ var File_shared_agentapi_session_proto protoreflect.FileDescriptor
 const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\n" +
 	"\x1dshared/agentapi/session.proto\x12\x11codexk8s.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
-	"\x14GetAssignmentRequest\"\xe9\x06\n" +
+	"\x14GetAssignmentRequest\"\xd3\t\n" +
 	"\n" +
 	"Assignment\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x18\n" +
@@ -1430,7 +1762,31 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\vhidden_text\x18\x19 \x01(\tR\n" +
 	"hiddenText\x12\x12\n" +
 	"\x04kind\x18\x1a \x01(\tR\x04kind\x124\n" +
-	"\adecided\x18\x1b \x03(\v2\x1a.codexk8s.agent.v1.DecidedR\adecided\"\xb2\x01\n" +
+	"\adecided\x18\x1b \x03(\v2\x1a.codexk8s.agent.v1.DecidedR\adecided\x12\x12\n" +
+	"\x04mode\x18\x1c \x01(\tR\x04mode\x12\x1c\n" +
+	"\tnamespace\x18\x1d \x01(\tR\tnamespace\x12!\n" +
+	"\fissue_labels\x18\x1e \x03(\tR\vissueLabels\x12-\n" +
+	"\x05tools\x18\x1f \x03(\v2\x17.codexk8s.agent.v1.ToolR\x05tools\x129\n" +
+	"\tartefacts\x18  \x03(\v2\x1b.codexk8s.agent.v1.ArtefactR\tartefacts\x129\n" +
+	"\tdocuments\x18! \x03(\v2\x1b.codexk8s.agent.v1.ArtefactR\tdocuments\x12\x1a\n" +
+	"\blearning\x18\" \x01(\bR\blearning\x12\x1a\n" +
+	"\blanguage\x18# \x01(\tR\blanguage\x126\n" +
+	"\bwordings\x18$ \x03(\v2\x1a.codexk8s.agent.v1.WordingR\bwordings\".\n" +
+	"\x04Tool\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04free\x18\x02 \x01(\bR\x04free\"H\n" +
+	"\bArtefact\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
+	"\x05about\x18\x03 \x01(\tR\x05about\"\xb2\x01\n" +
+	"\aWording\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12;\n" +
+	"\x05parts\x18\x03 \x03(\v2%.codexk8s.agent.v1.Wording.PartsEntryR\x05parts\x1a8\n" +
+	"\n" +
+	"PartsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb2\x01\n" +
 	"\aDecided\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
@@ -1451,11 +1807,18 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x16\n" +
 	"\x06author\x18\x03 \x01(\tR\x06author\x12\x12\n" +
 	"\x04body\x18\x04 \x01(\tR\x04body\x12\x1b\n" +
-	"\tdiff_hunk\x18\x05 \x01(\tR\bdiffHunk\"I\n" +
+	"\tdiff_hunk\x18\x05 \x01(\tR\bdiffHunk\"|\n" +
 	"\x10HeartbeatRequest\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x1f\n" +
 	"\vbase_commit\x18\x02 \x01(\tR\n" +
-	"baseCommit\"?\n" +
+	"baseCommit\x121\n" +
+	"\x06prompt\x18\x03 \x01(\v2\x19.codexk8s.agent.v1.PromptR\x06prompt\"\x86\x01\n" +
+	"\x06Prompt\x12\x1a\n" +
+	"\btemplate\x18\x01 \x01(\tR\btemplate\x12\x1a\n" +
+	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x12\n" +
+	"\x04hash\x18\x05 \x01(\tR\x04hash\"?\n" +
 	"\x11HeartbeatResponse\x12\x12\n" +
 	"\x04stop\x18\x01 \x01(\bR\x04stop\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"a\n" +
@@ -1527,60 +1890,71 @@ func file_shared_agentapi_session_proto_rawDescGZIP() []byte {
 	return file_shared_agentapi_session_proto_rawDescData
 }
 
-var file_shared_agentapi_session_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_shared_agentapi_session_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_shared_agentapi_session_proto_goTypes = []any{
 	(*GetAssignmentRequest)(nil),     // 0: codexk8s.agent.v1.GetAssignmentRequest
 	(*Assignment)(nil),               // 1: codexk8s.agent.v1.Assignment
-	(*Decided)(nil),                  // 2: codexk8s.agent.v1.Decided
-	(*Review)(nil),                   // 3: codexk8s.agent.v1.Review
-	(*ReviewComment)(nil),            // 4: codexk8s.agent.v1.ReviewComment
-	(*HeartbeatRequest)(nil),         // 5: codexk8s.agent.v1.HeartbeatRequest
-	(*HeartbeatResponse)(nil),        // 6: codexk8s.agent.v1.HeartbeatResponse
-	(*LogLine)(nil),                  // 7: codexk8s.agent.v1.LogLine
-	(*AppendLogsRequest)(nil),        // 8: codexk8s.agent.v1.AppendLogsRequest
-	(*AppendLogsResponse)(nil),       // 9: codexk8s.agent.v1.AppendLogsResponse
-	(*ReportProgressRequest)(nil),    // 10: codexk8s.agent.v1.ReportProgressRequest
-	(*ReportProgressResponse)(nil),   // 11: codexk8s.agent.v1.ReportProgressResponse
-	(*LoadSnapshotRequest)(nil),      // 12: codexk8s.agent.v1.LoadSnapshotRequest
-	(*LoadSnapshotResponse)(nil),     // 13: codexk8s.agent.v1.LoadSnapshotResponse
-	(*SaveSnapshotRequest)(nil),      // 14: codexk8s.agent.v1.SaveSnapshotRequest
-	(*SaveSnapshotResponse)(nil),     // 15: codexk8s.agent.v1.SaveSnapshotResponse
-	(*GetGitCredentialRequest)(nil),  // 16: codexk8s.agent.v1.GetGitCredentialRequest
-	(*GetGitCredentialResponse)(nil), // 17: codexk8s.agent.v1.GetGitCredentialResponse
-	(*ReportRequest)(nil),            // 18: codexk8s.agent.v1.ReportRequest
-	(*ReportResponse)(nil),           // 19: codexk8s.agent.v1.ReportResponse
-	(*timestamppb.Timestamp)(nil),    // 20: google.protobuf.Timestamp
+	(*Tool)(nil),                     // 2: codexk8s.agent.v1.Tool
+	(*Artefact)(nil),                 // 3: codexk8s.agent.v1.Artefact
+	(*Wording)(nil),                  // 4: codexk8s.agent.v1.Wording
+	(*Decided)(nil),                  // 5: codexk8s.agent.v1.Decided
+	(*Review)(nil),                   // 6: codexk8s.agent.v1.Review
+	(*ReviewComment)(nil),            // 7: codexk8s.agent.v1.ReviewComment
+	(*HeartbeatRequest)(nil),         // 8: codexk8s.agent.v1.HeartbeatRequest
+	(*Prompt)(nil),                   // 9: codexk8s.agent.v1.Prompt
+	(*HeartbeatResponse)(nil),        // 10: codexk8s.agent.v1.HeartbeatResponse
+	(*LogLine)(nil),                  // 11: codexk8s.agent.v1.LogLine
+	(*AppendLogsRequest)(nil),        // 12: codexk8s.agent.v1.AppendLogsRequest
+	(*AppendLogsResponse)(nil),       // 13: codexk8s.agent.v1.AppendLogsResponse
+	(*ReportProgressRequest)(nil),    // 14: codexk8s.agent.v1.ReportProgressRequest
+	(*ReportProgressResponse)(nil),   // 15: codexk8s.agent.v1.ReportProgressResponse
+	(*LoadSnapshotRequest)(nil),      // 16: codexk8s.agent.v1.LoadSnapshotRequest
+	(*LoadSnapshotResponse)(nil),     // 17: codexk8s.agent.v1.LoadSnapshotResponse
+	(*SaveSnapshotRequest)(nil),      // 18: codexk8s.agent.v1.SaveSnapshotRequest
+	(*SaveSnapshotResponse)(nil),     // 19: codexk8s.agent.v1.SaveSnapshotResponse
+	(*GetGitCredentialRequest)(nil),  // 20: codexk8s.agent.v1.GetGitCredentialRequest
+	(*GetGitCredentialResponse)(nil), // 21: codexk8s.agent.v1.GetGitCredentialResponse
+	(*ReportRequest)(nil),            // 22: codexk8s.agent.v1.ReportRequest
+	(*ReportResponse)(nil),           // 23: codexk8s.agent.v1.ReportResponse
+	nil,                              // 24: codexk8s.agent.v1.Wording.PartsEntry
+	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
 }
 var file_shared_agentapi_session_proto_depIdxs = []int32{
-	3,  // 0: codexk8s.agent.v1.Assignment.review:type_name -> codexk8s.agent.v1.Review
-	20, // 1: codexk8s.agent.v1.Assignment.deadline:type_name -> google.protobuf.Timestamp
-	2,  // 2: codexk8s.agent.v1.Assignment.decided:type_name -> codexk8s.agent.v1.Decided
-	4,  // 3: codexk8s.agent.v1.Review.comments:type_name -> codexk8s.agent.v1.ReviewComment
-	20, // 4: codexk8s.agent.v1.Review.before:type_name -> google.protobuf.Timestamp
-	20, // 5: codexk8s.agent.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	7,  // 6: codexk8s.agent.v1.AppendLogsRequest.lines:type_name -> codexk8s.agent.v1.LogLine
-	20, // 7: codexk8s.agent.v1.GetGitCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 8: codexk8s.agent.v1.SessionService.GetAssignment:input_type -> codexk8s.agent.v1.GetAssignmentRequest
-	5,  // 9: codexk8s.agent.v1.SessionService.Heartbeat:input_type -> codexk8s.agent.v1.HeartbeatRequest
-	8,  // 10: codexk8s.agent.v1.SessionService.AppendLogs:input_type -> codexk8s.agent.v1.AppendLogsRequest
-	10, // 11: codexk8s.agent.v1.SessionService.ReportProgress:input_type -> codexk8s.agent.v1.ReportProgressRequest
-	12, // 12: codexk8s.agent.v1.SessionService.LoadSnapshot:input_type -> codexk8s.agent.v1.LoadSnapshotRequest
-	14, // 13: codexk8s.agent.v1.SessionService.SaveSnapshot:input_type -> codexk8s.agent.v1.SaveSnapshotRequest
-	16, // 14: codexk8s.agent.v1.SessionService.GetGitCredential:input_type -> codexk8s.agent.v1.GetGitCredentialRequest
-	18, // 15: codexk8s.agent.v1.SessionService.Report:input_type -> codexk8s.agent.v1.ReportRequest
-	1,  // 16: codexk8s.agent.v1.SessionService.GetAssignment:output_type -> codexk8s.agent.v1.Assignment
-	6,  // 17: codexk8s.agent.v1.SessionService.Heartbeat:output_type -> codexk8s.agent.v1.HeartbeatResponse
-	9,  // 18: codexk8s.agent.v1.SessionService.AppendLogs:output_type -> codexk8s.agent.v1.AppendLogsResponse
-	11, // 19: codexk8s.agent.v1.SessionService.ReportProgress:output_type -> codexk8s.agent.v1.ReportProgressResponse
-	13, // 20: codexk8s.agent.v1.SessionService.LoadSnapshot:output_type -> codexk8s.agent.v1.LoadSnapshotResponse
-	15, // 21: codexk8s.agent.v1.SessionService.SaveSnapshot:output_type -> codexk8s.agent.v1.SaveSnapshotResponse
-	17, // 22: codexk8s.agent.v1.SessionService.GetGitCredential:output_type -> codexk8s.agent.v1.GetGitCredentialResponse
-	19, // 23: codexk8s.agent.v1.SessionService.Report:output_type -> codexk8s.agent.v1.ReportResponse
-	16, // [16:24] is the sub-list for method output_type
-	8,  // [8:16] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	6,  // 0: codexk8s.agent.v1.Assignment.review:type_name -> codexk8s.agent.v1.Review
+	25, // 1: codexk8s.agent.v1.Assignment.deadline:type_name -> google.protobuf.Timestamp
+	5,  // 2: codexk8s.agent.v1.Assignment.decided:type_name -> codexk8s.agent.v1.Decided
+	2,  // 3: codexk8s.agent.v1.Assignment.tools:type_name -> codexk8s.agent.v1.Tool
+	3,  // 4: codexk8s.agent.v1.Assignment.artefacts:type_name -> codexk8s.agent.v1.Artefact
+	3,  // 5: codexk8s.agent.v1.Assignment.documents:type_name -> codexk8s.agent.v1.Artefact
+	4,  // 6: codexk8s.agent.v1.Assignment.wordings:type_name -> codexk8s.agent.v1.Wording
+	24, // 7: codexk8s.agent.v1.Wording.parts:type_name -> codexk8s.agent.v1.Wording.PartsEntry
+	7,  // 8: codexk8s.agent.v1.Review.comments:type_name -> codexk8s.agent.v1.ReviewComment
+	25, // 9: codexk8s.agent.v1.Review.before:type_name -> google.protobuf.Timestamp
+	9,  // 10: codexk8s.agent.v1.HeartbeatRequest.prompt:type_name -> codexk8s.agent.v1.Prompt
+	25, // 11: codexk8s.agent.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	11, // 12: codexk8s.agent.v1.AppendLogsRequest.lines:type_name -> codexk8s.agent.v1.LogLine
+	25, // 13: codexk8s.agent.v1.GetGitCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 14: codexk8s.agent.v1.SessionService.GetAssignment:input_type -> codexk8s.agent.v1.GetAssignmentRequest
+	8,  // 15: codexk8s.agent.v1.SessionService.Heartbeat:input_type -> codexk8s.agent.v1.HeartbeatRequest
+	12, // 16: codexk8s.agent.v1.SessionService.AppendLogs:input_type -> codexk8s.agent.v1.AppendLogsRequest
+	14, // 17: codexk8s.agent.v1.SessionService.ReportProgress:input_type -> codexk8s.agent.v1.ReportProgressRequest
+	16, // 18: codexk8s.agent.v1.SessionService.LoadSnapshot:input_type -> codexk8s.agent.v1.LoadSnapshotRequest
+	18, // 19: codexk8s.agent.v1.SessionService.SaveSnapshot:input_type -> codexk8s.agent.v1.SaveSnapshotRequest
+	20, // 20: codexk8s.agent.v1.SessionService.GetGitCredential:input_type -> codexk8s.agent.v1.GetGitCredentialRequest
+	22, // 21: codexk8s.agent.v1.SessionService.Report:input_type -> codexk8s.agent.v1.ReportRequest
+	1,  // 22: codexk8s.agent.v1.SessionService.GetAssignment:output_type -> codexk8s.agent.v1.Assignment
+	10, // 23: codexk8s.agent.v1.SessionService.Heartbeat:output_type -> codexk8s.agent.v1.HeartbeatResponse
+	13, // 24: codexk8s.agent.v1.SessionService.AppendLogs:output_type -> codexk8s.agent.v1.AppendLogsResponse
+	15, // 25: codexk8s.agent.v1.SessionService.ReportProgress:output_type -> codexk8s.agent.v1.ReportProgressResponse
+	17, // 26: codexk8s.agent.v1.SessionService.LoadSnapshot:output_type -> codexk8s.agent.v1.LoadSnapshotResponse
+	19, // 27: codexk8s.agent.v1.SessionService.SaveSnapshot:output_type -> codexk8s.agent.v1.SaveSnapshotResponse
+	21, // 28: codexk8s.agent.v1.SessionService.GetGitCredential:output_type -> codexk8s.agent.v1.GetGitCredentialResponse
+	23, // 29: codexk8s.agent.v1.SessionService.Report:output_type -> codexk8s.agent.v1.ReportResponse
+	22, // [22:30] is the sub-list for method output_type
+	14, // [14:22] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_shared_agentapi_session_proto_init() }
@@ -1594,7 +1968,7 @@ func file_shared_agentapi_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shared_agentapi_session_proto_rawDesc), len(file_shared_agentapi_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

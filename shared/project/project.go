@@ -12,6 +12,10 @@
 //	    process: |                   # in place of the installation's; what package stage reads
 //	      version: 1
 //	      ...
+//	    prompts:                     # parts of prompts in place of the installation's; see package prompt
+//	      ru:
+//	        goal dev: |
+//	          ...
 //
 // Once a login or a repository has been seen, GitHub's number identifies it. "bob@583231" says which account is meant
 // if somebody else has the name by now, and "acme/shop@1296269" which repository.
@@ -29,6 +33,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/prompt"
 	"codexk8s.dev/shared/yamlfile"
 )
 
@@ -43,7 +48,8 @@ type Project struct {
 	ID           string // 1 to 40 lower-case letters, digits and inner hyphens
 	Name         string // for people; the ID unless given
 	Settings     Settings
-	Process      Block  // the project's own, in the form of shared/stage/process.yaml; zero = the installation's
+	Process      Block // the project's own, in the form of shared/stage/process.yaml; zero = the installation's
+	Prompts      prompt.Parts
 	Repositories []Name // owner/name
 	Members      []Member
 }
@@ -78,6 +84,7 @@ type writtenProject struct {
 	Name         string            `yaml:"name"`
 	Settings     Settings          `yaml:"settings"`
 	Process      string            `yaml:"process"`
+	Prompts      prompt.Parts      `yaml:"prompts"`
 	Repositories []string          `yaml:"repositories"`
 	Members      map[string]string `yaml:"members"`
 }
@@ -123,7 +130,7 @@ func (c *checker) project(w writtenProject, path ...any) Project {
 		c.Bad(at("id"), "project id %q: want 1 to 40 lower-case letters, digits and inner hyphens", w.ID)
 	}
 	c.once(c.ids, w.ID, "project", at("id")...)
-	p := Project{ID: w.ID, Name: w.Name, Settings: w.Settings}
+	p := Project{ID: w.ID, Name: w.Name, Settings: w.Settings, Prompts: w.Prompts}
 	if p.Name == "" {
 		p.Name = p.ID
 	}
@@ -135,6 +142,7 @@ func (c *checker) project(w writtenProject, path ...any) Project {
 		}
 		p.Process = Block{Text: w.Process, Line: line}
 	}
+	w.Prompts.Check(c.File, at("prompts")...)
 	for i, r := range w.Repositories {
 		name := c.name(repository, "repository (owner/name)", r, at("repositories", i)...)
 		c.once(c.bound, strings.ToLower(r), "repository", at("repositories", i)...)
@@ -189,6 +197,12 @@ func (c *checker) settings(s Settings, path ...any) {
 	}
 	if h := s.HiddenText; h != "" && h != MarkHidden && h != DropHidden {
 		bad("hiddenText", "hiddenText %q: want mark or drop", h)
+	}
+	if l := s.Language; l != "" && !slices.Contains(prompt.Languages(), l) {
+		bad("language", "language %q: want one of %s", l, strings.Join(prompt.Languages(), ", "))
+	}
+	for _, who := range slices.Sorted(maps.Keys(s.Learners)) {
+		c.name(login, "login", who, slices.Concat(path, []any{"learners", who})...)
 	}
 	if s.Approvals != nil {
 		s.Approvals.Check(c.File, nil, slices.Concat(path, []any{"approvals"})...)

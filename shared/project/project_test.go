@@ -43,6 +43,9 @@ func TestABadFileIsRefusedWithItsLines(t *testing.T) {
 		"projects:\n  - id: a\n    settings: {sandbox: docker}":                                    `line 3: sandbox "docker": want agent-sandbox, or leave it out for a Job`,
 		"projects:\n  - id: a\n    settings: {engine: magic,\n      keep: soon}":                   `line 3: engine "magic": want codex or builtin; line 4: keep "soon": want a duration such as 24h`,
 		"projects:\n  - id: a\n    settings: {hiddenText: show}":                                   `line 3: hiddenText "show": want mark or drop`,
+		"projects:\n  - id: a\n    settings: {language: tlh}":                                      `line 3: language "tlh": want one of en, ru`,
+		"projects:\n  - id: a\n    settings:\n      learners: {-x: true}":                          `line 4: "-x" is no login`,
+		"projects:\n  - id: a\n    prompts:\n      ru:\n        rules: |\n          {{.X}}":        `line 6: part "rules": <.X>: there is no field .X`,
 		"projects:\n  - id: a\n    settings: {database: ../x}":                                     `line 3: database "../x": want the name of a Secret in the namespace codexk8s-databases, such as shop`,
 		"projects:\n  - id: a\n    settings: {hostedTools: [mcp]}":                                 `line 3: hostedTools: "mcp" is not offered: want web_search or web_search_preview`,
 		"projects:\n  - id: a\n    settings: {modes: {dev: all},\n      servicesFile: /etc/x}":     `line 3: mode "all" of role dev: want full-env or code-only; line 4: servicesFile "/etc/x": want a file's path in the repository, such as deploy/services.yaml`,
@@ -81,5 +84,29 @@ projects:
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestWhoIsExplainedTo(t *testing.T) {
+	on, off := true, false
+	some := map[string]bool{"Carol": false, "dave@7": true}
+	for _, c := range []struct {
+		settings     project.Settings
+		login        string
+		id           int64
+		installation bool
+		want         bool
+	}{
+		{project.Settings{}, "bob", 1, false, false},
+		{project.Settings{}, "bob", 1, true, true},
+		{project.Settings{Learning: &off}, "bob", 1, true, false},
+		{project.Settings{Learning: &on, Learners: some}, "bob", 1, false, true},
+		{project.Settings{Learning: &on, Learners: some}, "carol", 2, true, false},
+		{project.Settings{Learners: some}, "now-called-else", 7, false, true},
+		{project.Settings{Learners: some}, "dave", 8, false, false}, // has the name by now
+	} {
+		if got := c.settings.Learns(c.login, c.id, c.installation); got != c.want {
+			t.Errorf("%+v, for %s: %t, want %t", c.settings, c.login, got, c.want)
+		}
 	}
 }

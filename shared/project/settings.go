@@ -2,6 +2,8 @@ package project
 
 import (
 	"cmp"
+	"strconv"
+	"strings"
 	"time"
 
 	"codexk8s.dev/shared/approval"
@@ -29,6 +31,10 @@ type Settings struct {
 
 	HiddenText string `yaml:"hiddenText" json:"hiddenText,omitempty"` // of issues and reviews, what GitHub does not show: MarkHidden or DropHidden for the agent; "" = MarkHidden
 
+	Language string          `yaml:"language" json:"language,omitempty"` // of prompts, such as "ru"; "" = the installation's
+	Learning *bool           `yaml:"learning" json:"learning,omitempty"` // agents explain their decisions; nil = as the installation says
+	Learners map[string]bool `yaml:"learners" json:"learners,omitempty"` // the same for the runs of one person, by login, with or without GitHub's number
+
 	// Database names the Secret, in the namespace of such, that lets the platform into the Postgres where runs may have
 	// databases; "" = they may have none.
 	Database string `yaml:"database" json:"database,omitempty"`
@@ -44,6 +50,21 @@ const defaultParallel = 10
 
 // Limit is how many runs the project may have at a time.
 func (s Settings) Limit() int { return cmp.Or(s.Parallel, defaultParallel) }
+
+// Learns says whether agents explain their decisions in the runs of a person, by login and GitHub's number of the
+// account: what is said of the person counts, else of the project, else of the installation.
+func (s Settings) Learns(login string, id int64, installation bool) bool {
+	for who, learns := range s.Learners {
+		name, number, pinned := strings.Cut(strings.ToLower(who), "@")
+		if pinned && number == strconv.FormatInt(id, 10) || !pinned && name == strings.ToLower(login) {
+			return learns
+		}
+	}
+	if s.Learning != nil {
+		return *s.Learning
+	}
+	return installation
+}
 
 // KeepFor is how long a run's namespace is kept after it; by default as long as its stage says.
 func (s Settings) KeepFor(stage time.Duration) time.Duration {

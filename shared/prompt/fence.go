@@ -18,6 +18,8 @@ const (
 	maxComment    = 4 << 10
 	maxDiffHunk   = 2 << 10
 	maxComments   = 100
+	maxLabels     = 100 // as many as GitHub lets an issue have
+	maxTalk       = 50
 )
 
 // fence puts text between an opening and a closing mark, each on a line of its own.
@@ -35,9 +37,30 @@ func unused(nonce, text string) string {
 	return nonce
 }
 
-// issueText is the issue as it stands in its fence: title, empty line, body.
+// issueText is the issue as it stands in its fence: title, labels, empty line, body.
 func issueText(i Issue) string {
-	return "Title: " + oneLine(i.Title) + "\n\n" + cut(visible(i.Body), maxIssueBody)
+	text := "Title: " + oneLine(i.Title) + "\n"
+	if len(i.Labels) > 0 {
+		var labels []string
+		for _, l := range i.Labels[:min(len(i.Labels), maxLabels)] {
+			labels = append(labels, oneLine(l))
+		}
+		text += "Labels: " + strings.Join(labels, ", ") + "\n"
+	}
+	return text + "\n" + cut(visible(i.Body), maxIssueBody)
+}
+
+// talkText is a discussion as it stands in its fence. Of a long one the newest remarks count.
+func talkText(talk []Remark) string {
+	var b strings.Builder
+	if more := len(talk) - maxTalk; more > 0 {
+		fmt.Fprintf(&b, "[%d earlier comments are left out here; read them on the issue]\n\n", more)
+		talk = talk[more:]
+	}
+	for _, r := range talk {
+		fmt.Fprintf(&b, "Comment by %s:\n%s\n\n", oneLine(r.Author), cut(visible(r.Body), maxReviewBody))
+	}
+	return strings.TrimRight(b.String(), "\n")
 }
 
 // reviewText is the review as it stands in its fence: the review's own text, then each comment with its place.

@@ -73,15 +73,19 @@ func withoutUnseen(s string) string {
 // withoutHidden is the input with all untrusted text dropped.
 func withoutHidden(in Input) Input {
 	in.Issue.Title, in.Issue.Body = withoutUnseen(repaired(in.Issue.Title)), dropped(in.Issue.Body)
-	if in.Review == nil {
-		return in
+	if in.Review != nil {
+		review := Review{Author: in.Review.Author, Body: dropped(in.Review.Body)}
+		for _, c := range in.Review.Comments {
+			c.Body = dropped(c.Body) // people see all of a diff
+			review.Comments = append(review.Comments, c)
+		}
+		in.Review = &review
 	}
-	review := Review{Author: in.Review.Author, Body: dropped(in.Review.Body)}
-	for _, c := range in.Review.Comments {
-		c.Body = dropped(c.Body) // people see all of a diff
-		review.Comments = append(review.Comments, c)
+	var talk []Remark
+	for _, r := range in.Talk {
+		talk = append(talk, Remark{r.Author, dropped(r.Body)})
 	}
-	in.Review = &review
+	in.Talk = talk
 	return in
 }
 
@@ -93,6 +97,9 @@ func hiddenIn(in Input) []string {
 		for _, c := range in.Review.Comments {
 			texts = append(texts, c.Body)
 		}
+	}
+	for _, r := range in.Talk {
+		texts = append(texts, r.Body)
 	}
 	return Hidden(in.Issue.Title, texts...)
 }

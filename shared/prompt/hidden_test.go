@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"codexk8s.dev/shared/events"
 )
 
 // What GitHub does not show is marked where it stands, and listed.
@@ -171,7 +173,7 @@ func TestInvisibleCharactersAreWrittenOut(t *testing.T) {
 }
 
 func TestThePromptListsWhatPeopleDoNotSee(t *testing.T) {
-	in := Input{Stage: "dev", Nonce: strings.Repeat("0", 32), Issue: Issue{Title: "Vec<T> x\u3164y", Body: "a <!-- one --> b <!-- one -->"},
+	in := Input{Facts: Facts{Stage: "dev", Kind: events.KindWork}, Nonce: strings.Repeat("0", 32), Issue: Issue{Title: "Vec<T> x\u3164y", Body: "a <!-- one --> b <!-- one -->"},
 		Review: &Review{Body: "<!-- two -->", Comments: []Comment{{Body: "[//]: # (" + strings.Repeat("long ", 100) + ")"}}}}
 	p, err := Render(in)
 	if err != nil {

@@ -1,10 +1,21 @@
 // Package prompt turns an assignment into the text that an agent engine is given. It is pure: values in, text out.
 //
-// The text comes from the embedded templates/*.tmpl, chosen by stage: "dev", "dev:revise", and "stage" for every stage
-// that has no template of its own. The hash of the template is returned, so that a run can record which wording it had.
+// A prompt is made of parts, each a template with a name (templates/<language>/*.tmpl). Of the kind "work" it is
 //
-// Anybody who can comment writes issue and review text, so it never mixes with our instructions. It is put in fences
-// whose marks carry a nonce that does not occur in the text itself:
+//	work ──▶ goal <stage> · the issue · documents · method <stage> · deliver ──▶ artefact <name>, done <stage>
+//	     ──▶ gate · rules ──▶ trust · end (learning mode, context, the project's own rules)
+//
+// and the kinds "revise", "review" (with "checks <stage>") and "discussion" (with "questions <stage>") are made of the
+// same. So there is one prompt for each stage, kind and language, and one text for each thing that is said. A stage
+// without parts of its own has those of "any", an artefact without one is named by what the process says about it.
+//
+// An installation and a project may have parts of their own (Parts), the project's before the installation's. They are
+// checked where they are loaded; one that this release can't use fails the prompt, and nothing takes its place. "work
+// <stage>" and the like stand in for the part of the kind, for that stage alone. A prompt's hash is that of all the
+// parts it may be made of, so that a run can record which wording it had.
+//
+// Anybody who can comment writes issue and review text, so it never mixes with our instructions: templates get it only
+// in fences, whose marks carry a nonce that does not occur in the text itself:
 //
 //	<<<DATA issue 5f0c…
 //	(text)
@@ -16,36 +27,67 @@
 package prompt
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"embed"
-	"encoding/hex"
-	"fmt"
-	"strings"
-	"text/template"
-
 	"codexk8s.dev/shared/events"
 )
 
 // Input is everything that a prompt may say.
 type Input struct {
+	Facts
+	Issue     Issue
+	Review    *Review    // on a revise; nil when the run was started by label alone
+	Talk      []Remark   // in a discussion, what people have written since the agent's last message
+	Decisions []Decision // about what the run asked people
+
+	Language   string // a key of Languages; "" = DefaultLanguage
+	Own        []Own  // parts in place of the built-in ones; of two with the same name the later one counts
+	DropHidden bool   // leave out what people do not see in untrusted text, instead of marking it
+	// Nonce makes the fences unguessable. At least 16 characters, fresh per prompt.
+	Nonce string
+}
+
+// Facts are what templates may say as it stands. Nobody outside of platform and project has written any of it.
+type Facts struct {
+	Run          string // UUID
+	Project      string
+	Namespace    string // of Kubernetes; "" = not known
 	Repository   string // "owner/name"
 	BaseBranch   string
 	Branch       string // checked out in the workspace
+	Number       int    // of the issue
+	URL          string // of the issue
+	PullRequest  int    // 0 = none
 	Stage        string // e.g. "dev"
-	Role         string // e.g. "dev"
 	Kind         events.Kind
-	Issue        Issue
-	PullRequest  int      // 0 = none
-	Review       *Review  // on a revise; nil when the run was started by label alone
-	WriteScope   []string // globs; empty = the whole repository
-	Instructions string   // the project's own rules, trusted
+	Role         string     // e.g. "dev"
+	Mode         string     // "code-only" or "full-env"
+	WriteScope   []string   // globs; empty = the whole repository
+	Artefacts    []Artefact // files that the stage makes
+	Documents    []Artefact // that stages before have left in the repository
 	Services     []Service
-	Decisions    []Decision // about what the run asked people
-	DropHidden   bool       // leave out what people do not see in issue and review, instead of marking it
-	Ended        string     // why an earlier conversation about the task cannot go on, e.g. the model's code; empty = there is none
-	// Nonce makes the fences unguessable. At least 16 characters, fresh per prompt.
-	Nonce string
+	Tools        []Tool
+	Learning     bool   // explain decisions to the people
+	Instructions string // the project's own rules
+	Ended        string // why an earlier conversation about the task cannot go on, e.g. the model's code; empty = there is none
+}
+
+// Artefact is a file that a stage makes, by the names of the process.
+type Artefact struct {
+	Name  string // e.g. "prd"
+	Path  string // in the repository
+	About string // the process's words for it, shown where no part describes it
+}
+
+// Tool is one of the platform's, that the agent may call.
+type Tool struct {
+	Name string
+	Free bool // nobody has to say yes first
+}
+
+// Service is one of the project's services next to the agent, reviewed by people.
+type Service struct {
+	Name     string
+	URL      string
+	Variable string // of the environment that holds the URL
 }
 
 // Decision is how a request to people ended. Answer is theirs, the rest of the text the agent's own.
@@ -61,19 +103,11 @@ type Decision struct {
 // Mark is a text that occurs in every conversation that was told the decision.
 func (d Decision) Mark() string { return "Request " + d.Request + " is decided" }
 
-// Service is one of the project's services next to the agent, reviewed by people.
-type Service struct {
-	Name     string
-	URL      string
-	Variable string // of the environment that holds the URL
-}
-
-// Issue is the work item. Title and Body are untrusted.
+// Issue is the text of the work item. All of it is untrusted.
 type Issue struct {
-	Number int
 	Title  string
+	Labels []string
 	Body   string
-	URL    string
 }
 
 // Review is what a person wants changed. All of it is untrusted.
@@ -92,39 +126,24 @@ type Comment struct {
 	DiffHunk string
 }
 
+// Remark is a comment on the issue. All of it is untrusted.
+type Remark struct {
+	Author string
+	Body   string
+}
+
 // Prompt is the rendered text and where it came from.
 type Prompt struct {
-	Text     string
-	Template string // e.g. "dev:revise"
-	Hash     string // SHA-256 of the template's source, hex
+	Text string
+	Used Used
 	// Hidden is what people don't see when GitHub shows issue and review: passages and runs of characters.
 	Hidden []string
 }
 
-// minNonce is the shortest nonce that Render takes: 64 bits as hex.
-const minNonce = 16
-
-//go:embed templates/*.tmpl
-var templateFiles embed.FS
-
-// openings names the template file of each stage; "stage" serves all others.
-var openings = map[string]string{
-	"dev":        "templates/dev.tmpl",
-	"dev:revise": "templates/dev-revise.tmpl",
-	"stage":      "templates/stage.tmpl",
-}
-
 // Render gives the opening prompt of a run, with what people have decided. The error is about the caller's input (nonce
-// missing) or an embedded template that does not execute; no issue or review text can cause one.
+// missing, no such language) or a part that does not execute (*PartError); no issue or review text can cause one.
 func Render(in Input) (Prompt, error) {
-	name := in.Stage
-	if in.Kind != events.KindWork {
-		name += ":" + string(in.Kind)
-	}
-	if _, ok := openings[name]; !ok {
-		name = "stage"
-	}
-	p, err := render(name, openings[name], in)
+	p, err := render(string(in.Kind), in)
 	if err != nil {
 		return p, err
 	}
@@ -137,9 +156,9 @@ func Render(in Input) (Prompt, error) {
 // conversation itself holds the task. Restored says whether its changes to files were restored too.
 func Continue(in Input, restored bool) (Prompt, error) {
 	if restored {
-		return render("continue:restored", "templates/continue-restored.tmpl", in)
+		return render("continue-restored", in)
 	}
-	return render("continue", "templates/continue.tmpl", in)
+	return render("continue", in)
 }
 
 // Decided says what people have decided, to follow a Continue; empty if nothing is decided.
@@ -147,58 +166,6 @@ func Decided(in Input) (string, error) {
 	if len(in.Decisions) == 0 {
 		return "", nil
 	}
-	p, err := render("decided", "templates/decided.tmpl", in)
+	p, err := render("decided", in)
 	return "\n" + p.Text, err
-}
-
-func render(name, file string, in Input) (Prompt, error) {
-	if len(in.Nonce) < minNonce {
-		return Prompt{}, fmt.Errorf("the nonce has %d characters, give at least %d random ones", len(in.Nonce), minNonce)
-	}
-	hidden := hiddenIn(in)
-	if in.DropHidden {
-		in = withoutHidden(in)
-	}
-	nonce := unused(in.Nonce, untrusted(in))
-	source, err := templateFiles.ReadFile(file)
-	if err != nil {
-		return Prompt{}, fmt.Errorf("reading template %s: %w", name, err)
-	}
-	rules, err := templateFiles.ReadFile("templates/rules.tmpl")
-	if err != nil {
-		return Prompt{}, fmt.Errorf("reading the rules: %w", err)
-	}
-	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{
-		"fence": func(label, text string) string { return fence(label, nonce, text) },
-	}).Parse(string(source))
-	if err != nil {
-		return Prompt{}, fmt.Errorf("parsing template %s: %w", name, err)
-	}
-	if _, err := t.New("rules").Parse(string(rules)); err != nil {
-		return Prompt{}, fmt.Errorf("parsing the rules: %w", err)
-	}
-	var out bytes.Buffer
-	data := struct {
-		Input
-		IssueText  string
-		ReviewText string
-	}{in, issueText(in.Issue), reviewText(in.Review)}
-	if err := t.Execute(&out, data); err != nil {
-		return Prompt{}, fmt.Errorf("executing template %s: %w", name, err)
-	}
-	sum := sha256.Sum256(append(source, rules...))
-	return Prompt{
-		Text:     strings.TrimSpace(out.String()) + "\n",
-		Template: name,
-		Hash:     hex.EncodeToString(sum[:]),
-		Hidden:   hidden,
-	}, nil
-}
-
-func untrusted(in Input) string {
-	text := issueText(in.Issue) + reviewText(in.Review)
-	for _, d := range in.Decisions {
-		text += d.Text()
-	}
-	return text
 }

@@ -52,6 +52,7 @@ const (
 const (
 	Engine             = "engine"
 	Assignment         = "assignment"
+	PromptInvalid      = "prompt_invalid"
 	PullRequest        = "pull_request"
 	WriteScope         = "write_scope"
 	NoChanges          = "no_changes"
@@ -219,6 +220,7 @@ var Catalogue = []Entry{
 	{Ignored, []string{LabelOff, OlderAct, IntentKnown}, "the news came late or twice: something newer counts. If it still holds, set the label again"},
 
 	{Failed, []string{Engine, Assignment, PullRequest}, "the run's log: the model's side, the platform's settings, GitHub's refusal"},
+	{Failed, []string{PromptInvalid}, "a part of the prompt that project or installation have of their own does not fit this release: the comment names part and line"},
 	{Failed, []string{WriteScope}, "the agent changed files that the stage may not change"},
 	{Failed, []string{NoChanges}, "say in the issue what should be different"},
 	{Failed, []string{PullRequestMissing}, "the pull request to revise is gone; `run:dev` again"},

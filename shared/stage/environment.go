@@ -19,14 +19,14 @@ const (
 	FullEnv = "full-env"
 )
 
-// mode is the role's mode in this project.
-func mode(s project.Settings, r Role) string { return cmp.Or(s.Modes[r.Name], r.Mode, CodeOnly) }
+// Mode is the role's mode in this project.
+func Mode(s project.Settings, r Role) string { return cmp.Or(s.Modes[r.Name], r.Mode, CodeOnly) }
 
 // begin requests an admitted run's agent or, for a full-env role, first the project's list of services. The list is
 // read from the base branch, never from the agent's own, which an agent could write.
 func begin(s project.Settings, q Place, deadline, now time.Time) []events.Draft {
 	ref := q.ref()
-	if mode(s, q.Process.Role(q.Role)) == FullEnv {
+	if Mode(s, q.Process.Role(q.Role)) == FullEnv {
 		return []events.Draft{events.Now(events.GitHubLookupRequested{
 			RunRef: ref, Attempt: q.Attempt, Path: cmp.Or(s.ServicesFile, environment.DefaultFile), Ref: q.BaseBranch,
 		})}

@@ -52,6 +52,7 @@ type AgentRun struct {
 	Asks []stage.Ask
 	// HostedTools are the tools that it may let OpenAI run, by type.
 	HostedTools []string
+	Prompted    bool // what its task was written from is known
 	// HiddenText says what happens to text that people do not see: project.MarkHidden or DropHidden; "" = the former.
 	HiddenText string
 }
@@ -71,7 +72,7 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		       r.stage, coalesce(r.kind, CASE WHEN r.revise THEN 'revise' ELSE 'work' END) AS kind, r.role, r.engine, r.model, r.reasoning,
 		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, r.review,
 		       coalesce(p.settings ->> 'instructions', '') AS instructions,
-		       coalesce(p.settings ->> 'hiddenText', '') AS hidden_text,
+		       coalesce(p.settings ->> 'hiddenText', '') AS hidden_text, r.prompt IS NOT NULL AS prompted,
 		       w.labels, ARRAY(SELECT jsonb_array_elements_text(coalesce(nullif(w.pull -> 'labels', 'null'), '[]'))) AS pull_labels,
 		       r.granted AS grant, r.asks, w.head_sha, r.requested_by,
 		       coalesce(r.requested_by_id, (SELECT m.github_id

@@ -98,8 +98,8 @@ func TestAChatsPastIsNotRead(t *testing.T) {
 // TestGrowingTablesAreKnown: a new table is one that grows, or is listed here as one that does not.
 func TestGrowingTablesAreKnown(t *testing.T) {
 	small := []string{
-		"projects", "repositories", "members", "processes", "project_processes", "pending", "github_pauses", "app_hooks", "ticks", "chat_accounts", "chat_codes", "run_databases",
-		"goose_db_version",
+		"projects", "repositories", "members", "processes", "project_processes", "project_prompts", "pending", "github_pauses", "app_hooks", "ticks", "chat_accounts",
+		"chat_codes", "run_databases", "goose_db_version",
 	}
 	got := pgtest.Open(t, pgtest.New(t)).Lines(`SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`)
 	for _, table := range got {

@@ -50,7 +50,7 @@ type saving struct {
 	tx    *Tx
 	bound map[string]project.Name // what the file calls the repository of each key
 	wrong []string                // faults that project.Parse can't see
-	said  []events.Record         // for the audit: whom a name means now, and which process applies
+	said  []events.Record         // for the audit: whom a name means now, and which process and prompts apply
 }
 
 func (s *saving) project(ctx context.Context, p project.Project) error {
@@ -67,6 +67,9 @@ func (s *saving) project(ctx context.Context, p project.Project) error {
 		return err
 	}
 	if err := s.process(ctx, p.ID, p.Process); err != nil {
+		return err
+	}
+	if err := s.prompts(ctx, p.ID, p.Prompts); err != nil {
 		return err
 	}
 	for _, r := range p.Repositories {

@@ -79,7 +79,12 @@ func (f *File) Block(path ...any) (line int, ok bool) {
 
 // Bad records a fault of what the path leads to.
 func (f *File) Bad(path []any, format string, args ...any) {
-	f.wrong = append(f.wrong, fmt.Sprintf("line %d: %s", f.Line(path...), fmt.Sprintf(format, args...)))
+	f.BadAt(f.Line(path...), format, args...)
+}
+
+// BadAt records a fault of a line, such as one within a Block.
+func (f *File) BadAt(line int, format string, args ...any) {
+	f.wrong = append(f.wrong, fmt.Sprintf("line %d: %s", line, fmt.Sprintf(format, args...)))
 }
 
 // Err returns all faults as one error; nil when there are none.

@@ -17,11 +17,11 @@ import (
 )
 
 // dev is the start of a real prompt for an issue.
-const dev = "Your task: as dev, implement issue #7 of acme/hello (https://github.com/acme/hello/issues/7).\n\n" +
-	"<<<DATA issue 0123456789abcdef\nTitle: Add a greeting in French\n\nPeople in Lyon ask for it.\nDATA issue 0123456789abcdef>>>\n\nHow you work here:\n- …\n"
+const dev = "Your task: in the role `dev`, carry out the stage `dev` for issue #7 of acme/hello (https://github.com/acme/hello/issues/7).\n\n" +
+	"<<<DATA issue 0123456789abcdef\nTitle: Add a greeting in French\nLabels: idea, run:dev\n\nPeople in Lyon ask for it.\nDATA issue 0123456789abcdef>>>\n\nHow you work here:\n- …\n"
 
 // revise is the start of a real prompt for a review.
-const revise = "Your task: as dev, revise your work on issue #7 of acme/hello.\n\nA reviewer asks for changes:\n\n" +
+const revise = "Your task: in the role `dev`, revise your work of the stage `dev` for issue #7 of acme/hello.\n\nA reviewer asks for changes:\n\n" +
 	"<<<DATA review 0123456789abcdef\nReview by olga:\nPlease add the informal “Salut !” too.\nDATA review 0123456789abcdef>>>\n\n" +
 	"The issue, as it reads now:\n\n<<<DATA issue 0123456789abcdef\nTitle: Add a greeting in French\n\nPeople in Lyon ask for it.\nDATA issue 0123456789abcdef>>>\n"
 

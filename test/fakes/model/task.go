@@ -59,6 +59,9 @@ func readTask(users []string) Task {
 		}
 		title, body, _ := strings.Cut(issue, "\n")
 		t.Title = strings.TrimSpace(strings.TrimPrefix(title, "Title:"))
+		if first, rest, _ := strings.Cut(body, "\n"); strings.HasPrefix(first, "Labels: ") {
+			body = rest
+		}
 		t.Body = strings.TrimSpace(body)
 		t.Number, t.Scope = 0, nil
 		if m := issueNumber.FindStringSubmatch(text); m != nil {
