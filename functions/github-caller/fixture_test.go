@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -159,18 +161,25 @@ func (f *fixture) emitted() []string {
 	return f.sql.Lines(`SELECT type || ' ' || convert_from(data, 'UTF8') FROM events WHERE function = 'github-caller' ORDER BY stored_at`)
 }
 
-// push makes a branch with one commit, over Git's own protocol.
-func (f *fixture) push(branch string) error {
+// push makes a branch with one commit of those files, over Git's own protocol.
+func (f *fixture) push(branch string, files map[string]string) error {
 	dir := f.t.TempDir()
 	url := strings.Replace(f.github.CloneURL(repo), "://", "://ann:ann-token@", 1)
+	if out, err := exec.Command("git", "clone", "-q", url, dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("git clone: %w\n%s", err, out)
+	}
+	for name, text := range files {
+		must(f.t, os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755))
+		must(f.t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+	}
 	for _, args := range [][]string{
-		{"clone", "-q", url, dir},
 		{"-C", dir, "checkout", "-q", "-b", branch},
+		{"-C", dir, "add", "-A"},
 		{"-C", dir, "-c", "user.name=ann", "-c", "user.email=ann@example.com", "commit", "-q", "--allow-empty", "-m", "search"},
 		{"-C", dir, "push", "-q", "origin", branch},
 	} {
 		if out, err := exec.Command("git", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("git %s: %w\n%s", args[0], err, out)
+			return fmt.Errorf("git %s: %w\n%s", args[2], err, out)
 		}
 	}
 	return nil

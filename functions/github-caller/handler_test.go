@@ -66,7 +66,7 @@ func TestAfterARun(t *testing.T) {
 // pullRequest opens one from a branch that a person pushed.
 func (f *fixture) pullRequest() int {
 	f.t.Helper()
-	must(f.t, f.push("codexk8s/issue-1"))
+	must(f.t, f.push("codexk8s/issue-1", nil))
 	n, err := f.github.OpenPullRequest(repo, "Search", "", "codexk8s/issue-1", "main", "ann")
 	must(f.t, err)
 	return n

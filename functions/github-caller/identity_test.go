@@ -76,7 +76,7 @@ func TestARunKeepsTheCommitOfItsBase(t *testing.T) {
 	f := setup(t)
 	url := f.instance()
 	f.bind()
-	must(t, f.push("later"))
+	must(t, f.push("later", nil))
 	runs := []string{"0b5c8d3e-0000-4000-8000-000000000001", "0b5c8d3e-0000-4000-8000-000000000002"}
 	for i, pod := range []string{"", "a pod"} {
 		f.exec(`INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/api', $1, 'acme/api')`, i+1)

@@ -14,13 +14,15 @@ import (
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/reason"
+	"codexk8s.dev/shared/scope"
 )
 
-// lookupRequested reads the file and says what it found. A run waits for the answer, so "the file can't be read" is an
-// answer too, never a dead letter; only what may work later is tried again.
+// lookupRequested reads what is asked for and says what it found. A run waits for the answer, so "the file can't be
+// read" is an answer too, never a dead letter; only what may work later is tried again.
 func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.GitHubLookupRequested) ([]event.Event, error) {
-	if _, _, ok := strings.Cut(p.Repository, "/"); !ok || p.Issue <= 0 || p.RunID == "" || p.Path == "" || strings.Contains(p.Path, "..") {
-		return nil, events.Malformed(fmt.Errorf("event %s: no lookup: run %q of %q #%d, file %q", e.ID(), p.RunID, p.Repository, p.Issue, p.Path))
+	allowed, err := checked(p)
+	if err != nil {
+		return nil, events.Malformed(fmt.Errorf("event %s: no lookup: run %q of %q #%d: %w", e.ID(), p.RunID, p.Repository, p.Issue, err))
 	}
 	home, err := h.db.Repository(ctx, p.RepositoryID, p.Repository)
 	if err != nil {
@@ -28,8 +30,8 @@ func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.G
 	}
 	p.Repository = home.Name // as it is called now
 	return h.db.Act(ctx, e, events.WorkItem(home.Key, p.Issue), func(ctx context.Context) (events.Decision, error) {
-		found := events.GitHubLookedUp{RunRef: p.RunRef, Attempt: p.Attempt, Path: p.Path, Ref: p.Ref}
-		err := h.lookup(ctx, &found)
+		found := events.GitHubLookedUp{RunRef: p.RunRef, Attempt: p.Attempt, Path: p.Path, Ref: p.Ref, Head: p.Head}
+		err := h.lookup(ctx, p, allowed, &found)
 		var limited *github.RateLimited
 		switch {
 		case errors.As(err, &limited):
@@ -46,19 +48,47 @@ func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.G
 	})
 }
 
+// checked says what is wrong with a lookup, and gives the write scope that it names.
+func checked(p events.GitHubLookupRequested) (scope.Scope, error) {
+	_, _, ok := strings.Cut(p.Repository, "/")
+	switch {
+	case !ok || p.Issue <= 0 || p.RunID == "":
+		return nil, errors.New("it is of no run")
+	case p.Path == "" && len(p.Files) == 0 || len(p.Files) > events.MaxFiles:
+		return nil, fmt.Errorf("want a file, at most %d", events.MaxFiles)
+	case len(p.Files) > 0 && p.Head == "" && len(p.In) == 0:
+		return nil, errors.New("it does not say where")
+	}
+	for _, path := range append([]string{p.Path}, p.Files...) {
+		if strings.Contains(path, "..") {
+			return nil, fmt.Errorf("no such file can be: %q", path)
+		}
+	}
+	return scope.Compile(p.Write)
+}
+
 // lookup fills in GitHub's answer; an error is temporary.
-func (h *handler) lookup(ctx context.Context, found *events.GitHubLookedUp) error {
+func (h *handler) lookup(ctx context.Context, p events.GitHubLookupRequested, allowed scope.Scope, found *events.GitHubLookedUp) error {
 	ctx, cancel := context.WithTimeout(ctx, actFor)
 	defer cancel()
-	client, err := h.client(ctx, found.Repository)
-	if err == nil {
+	client, err := h.client(ctx, p.Repository)
+	what := p.Path
+	if err == nil && p.Path != "" {
 		err = h.noteLimit(ctx, client, h.content(ctx, client, found))
+	}
+	if err == nil && found.Reason == "" && len(p.Files) > 0 {
+		what = p.Files[0]
+		for _, path := range p.Files {
+			found.Files = append(found.Files, events.FoundFile{Path: path})
+		}
+		l := &lookout{client: client, now: h.db.Now, repository: p.Repository, folders: map[string][]*gh.RepositoryContent{}}
+		err = h.noteLimit(ctx, client, l.gate(ctx, p, allowed, found))
 	}
 	var refused *github.Refused
 	if !errors.As(err, &refused) {
 		return err
 	}
-	found.Reason, found.Message = reason.GitHubRefused, fmt.Sprintf("%s of %s can't be read: %v.", found.Path, found.Repository, refused)
+	found.Reason, found.Message = reason.GitHubRefused, fmt.Sprintf("%s of %s can't be read: %v.", what, p.Repository, refused)
 	if github.Gone(err) {
 		found.Reason = reason.GitHubGone
 	}
@@ -114,6 +144,23 @@ func read(file *gh.RepositoryContent, found *events.GitHubLookedUp) error {
 
 // describe is the audit's line.
 func describe(f events.GitHubLookedUp) string {
+	var all []string
+	if f.Path != "" {
+		all = append(all, describeContent(f))
+	}
+	for _, file := range f.Files {
+		all = append(all, describeFile(file))
+	}
+	if len(f.Outside) > 0 {
+		all = append(all, "outside of the write scope: "+strings.Join(f.Outside, ", "))
+	}
+	if f.Reason != "" {
+		all = append(all, f.Message)
+	}
+	return strings.Join(all, "; ")
+}
+
+func describeContent(f events.GitHubLookedUp) string {
 	at := f.Path
 	if f.Ref != "" {
 		at += " at " + f.Ref
@@ -122,7 +169,18 @@ func describe(f events.GitHubLookedUp) string {
 	case f.Found:
 		return fmt.Sprintf("%s: %s, %d bytes", at, f.SHA, len(f.Content))
 	case f.Reason != "":
-		return at + ": " + f.Message
+		return at
 	}
 	return at + ": there is none"
+}
+
+func describeFile(f events.FoundFile) string {
+	if f.In == "" {
+		return f.Path + ": there is none"
+	}
+	text := fmt.Sprintf("%s at %s: %s, %d bytes", f.Path, f.In, f.SHA, f.Size)
+	if len(f.Faults) > 0 {
+		text += " (" + strings.Join(f.Faults, ", ") + ")"
+	}
+	return text
 }

@@ -60,7 +60,7 @@ func TestLookup(t *testing.T) {
 		"github.looked_up " + item + "  services.yaml at main: 9a63b3b2d795fd28f3e41b2c298c2321ea7a086b, 41 bytes",
 		"github.looked_up " + item + "  services.yaml: 9a63b3b2d795fd28f3e41b2c298c2321ea7a086b, 41 bytes",
 		"github.looked_up " + item + "  none.yaml at main: there is none",
-		"github.looked_up " + item + " not_a_file deploy at main: deploy is not a file in the repository.",
+		"github.looked_up " + item + " not_a_file deploy at main; deploy is not a file in the repository.",
 	}, f.audit()[:4]); diff != "" {
 		t.Errorf("audit (-want +got):\n%s", diff)
 	}

@@ -56,9 +56,13 @@ var examples = append([]Payload{
 		Base:   "main",
 	},
 	GitHubChanged{Repository: "acme/demo", Issue: 12, RunID: ref.RunID, CommentID: 99},
-	GitHubLookupRequested{RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main"},
+	GitHubLookupRequested{
+		RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main", Files: []string{"docs/prd.md"}, In: []string{"codexk8s/issue-12", "main"},
+		Head: "c0ffee", PullRequest: 13, Write: []string{"**/*.md"},
+	},
 	GitHubLookedUp{
 		RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main", Found: true, Content: "services: []", SHA: "c0ffee",
+		Head: "c0ffee", Files: []FoundFile{{Path: "docs/prd.md", In: "main", SHA: "beef", Size: 7, Faults: []string{"line 3: TODO"}}}, Outside: []string{"main.go"},
 		Reason: "too_large", Message: "The file has 70000 bytes.",
 	},
 	GitHubLabelsRequested{Repository: "acme/demo", RepositoryID: 77, Labels: []RepositoryLabel{{Name: "run:dev", Colour: "1d76db", Description: "Works on the issue"}}},

@@ -1,29 +1,59 @@
 package events
 
-// GitHubLookupRequested asks for one file of a repository, for a run that can't go on without it.
+// GitHubLookupRequested asks what a repository holds, for a run that can't go on without knowing it: before its Job,
+// the content of one file, and whether others exist; after its report, what it has left.
 type GitHubLookupRequested struct {
 	RunRef
 	Attempt int    `json:"attempt,omitempty"` // of the run, as in AgentRequested
-	Path    string `json:"path"`              // "services.yaml"
-	Ref     string `json:"ref,omitempty"`     // branch; "" = the repository's default
+	Path    string `json:"path,omitempty"`    // of the file whose content is asked for, "services.yaml"; "" = none is
+	Ref     string `json:"ref,omitempty"`     // branch of Path; "" = the repository's default
+
+	Files []string `json:"files,omitempty"` // paths of files that should exist, at most MaxFiles
+	In    []string `json:"in,omitempty"`    // branches or commits: each of Files is looked for in this order
+	// Head is the commit that the run's agent has reported, in place of In; "" = it is before the run's Job. The text of
+	// Files is looked at too, and which paths PullRequest changes that Write does not allow.
+	Head        string   `json:"head,omitempty"`
+	PullRequest int      `json:"pullRequest,omitempty"`
+	Write       []string `json:"write,omitempty"` // globs of package scope
 }
 
-// MaxContent is the size of the largest file that a lookup gives, in bytes.
-const MaxContent = 64 << 10
+const (
+	// MaxContent is the size of the largest file that a lookup gives, in bytes.
+	MaxContent = 64 << 10
+	// MaxFiles is how many files one lookup may ask for.
+	MaxFiles = 100
+	// MaxOutside is how many paths outside of the write scope are named.
+	MaxOutside = 20
+)
 
-// GitHubLookedUp is the file, or says that there is none, or why it can't be read.
+// GitHubLookedUp answers a GitHubLookupRequested, or says why it can't.
 type GitHubLookedUp struct {
 	RunRef
 	Attempt int    `json:"attempt,omitempty"`
-	Path    string `json:"path"`
+	Path    string `json:"path,omitempty"`
 	Ref     string `json:"ref,omitempty"`
 	Found   bool   `json:"found,omitempty"`
-	Content string `json:"content,omitempty"` // the file, UTF-8, at most MaxContent
+	Content string `json:"content,omitempty"` // of Path, UTF-8, at most MaxContent
 	SHA     string `json:"sha,omitempty"`     // Git's name of the content
-	// Reason is why it can't be read: too_large, not_a_file, not_text, github_gone, github_refused. "" = it was found,
-	// or does not exist.
+
+	Head    string      `json:"head,omitempty"`    // as asked
+	Files   []FoundFile `json:"files,omitempty"`   // one for each that was asked for, in that order; none if Path can't be read
+	Outside []string    `json:"outside,omitempty"` // paths that PullRequest changes and Write does not allow, at most MaxOutside
+
+	// Reason is why it can't be read: too_large, not_a_file, not_text, github_gone, github_refused. "" = everything is
+	// known, also that something does not exist.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"` // the same for a person
+}
+
+// FoundFile is what a repository has under a path.
+type FoundFile struct {
+	Path string `json:"path"`
+	In   string `json:"in,omitempty"`  // where it was found first, of GitHubLookupRequested.In; "" = nowhere, or it is no file
+	SHA  string `json:"sha,omitempty"` // Git's name of its content
+	Size int    `json:"size,omitempty"`
+	// Faults of its text as a finished document, package artefact's; only with Head.
+	Faults []string `json:"faults,omitempty"`
 }
 
 // Service is one of the project's services for an agent, a Knative Service of that name in the run's namespace.

@@ -50,46 +50,49 @@ const (
 
 // Why a run failed. The agent reports some itself, the platform most of them.
 const (
-	Engine             = "engine"
-	Assignment         = "assignment"
-	PromptInvalid      = "prompt_invalid"
-	PullRequest        = "pull_request"
-	WriteScope         = "write_scope"
-	NoChanges          = "no_changes"
-	BaseBranchMissing  = "base_branch_missing"
-	RepositoryAccess   = "repository_access"
-	PushConflict       = "push_conflict"
-	PushRejected       = "push_rejected"
-	NoReport           = "no_report"
-	AgentSilent        = "agent_silent"
-	AgentError         = "agent_error"
-	ImagePull          = "image_pull"
-	ConfigError        = "config_error"
-	ServicesInvalid    = "services_invalid"
-	ServicesUnreadable = "services_unreadable"
-	ServiceTaken       = "service_taken"
-	IsolationBroken    = "isolation_broken"
-	GatewayUnreachable = "gateway_unreachable"
-	OOMKilled          = "oom_killed"
-	DeadlineExceeded   = "deadline_exceeded" // Kubernetes stopped the pod
-	Deadline           = "deadline"          // the platform stopped the run
-	SidecarFailed      = "sidecar_failed"
-	NodeRejected       = "node_rejected"
-	NotStarted         = "not_started"
-	NamespaceStuck     = "namespace_stuck"
-	NamespaceTaken     = "namespace_taken"
-	JobTaken           = "job_taken"
-	InvalidRequest     = "invalid_request"
-	NamespaceInvalid   = "namespace_invalid"
-	Evicted            = "evicted"
-	Preempted          = "preempted"
-	NodeLost           = "node_lost"
-	NodeShutdown       = "node_shutdown"
-	Unschedulable      = "unschedulable"
-	QuotaExceeded      = "quota_exceeded"
-	Precondition       = "precondition"
-	JobDeleted         = "job_deleted"
-	KubernetesRefused  = "kubernetes_refused"
+	Engine              = "engine"
+	Assignment          = "assignment"
+	PromptInvalid       = "prompt_invalid"
+	PullRequest         = "pull_request"
+	WriteScope          = "write_scope"
+	NoChanges           = "no_changes"
+	BaseBranchMissing   = "base_branch_missing"
+	RepositoryAccess    = "repository_access"
+	PushConflict        = "push_conflict"
+	PushRejected        = "push_rejected"
+	NoReport            = "no_report"
+	AgentSilent         = "agent_silent"
+	AgentError          = "agent_error"
+	ImagePull           = "image_pull"
+	ConfigError         = "config_error"
+	ServicesInvalid     = "services_invalid"
+	ServicesUnreadable  = "services_unreadable"
+	ArtefactMissing     = "artefact_missing"
+	ArtefactsIncomplete = "artefacts_incomplete"
+	ArtefactsUnreadable = "artefacts_unreadable"
+	ServiceTaken        = "service_taken"
+	IsolationBroken     = "isolation_broken"
+	GatewayUnreachable  = "gateway_unreachable"
+	OOMKilled           = "oom_killed"
+	DeadlineExceeded    = "deadline_exceeded" // Kubernetes stopped the pod
+	Deadline            = "deadline"          // the platform stopped the run
+	SidecarFailed       = "sidecar_failed"
+	NodeRejected        = "node_rejected"
+	NotStarted          = "not_started"
+	NamespaceStuck      = "namespace_stuck"
+	NamespaceTaken      = "namespace_taken"
+	JobTaken            = "job_taken"
+	InvalidRequest      = "invalid_request"
+	NamespaceInvalid    = "namespace_invalid"
+	Evicted             = "evicted"
+	Preempted           = "preempted"
+	NodeLost            = "node_lost"
+	NodeShutdown        = "node_shutdown"
+	Unschedulable       = "unschedulable"
+	QuotaExceeded       = "quota_exceeded"
+	Precondition        = "precondition"
+	JobDeleted          = "job_deleted"
+	KubernetesRefused   = "kubernetes_refused"
 )
 
 // Why something that people did on GitHub stopped a run. IssueClosed, PullRequestClosed, PullRequestMerged, Blocked and
@@ -231,6 +234,9 @@ var Catalogue = []Entry{
 	{Failed, []string{ImagePull, ConfigError}, "the image in `ko.yaml`, the registry's access, the Job"},
 	{Failed, []string{ServicesInvalid}, "the comment names line and fault: correct `services.yaml` on the base branch"},
 	{Failed, []string{ServicesUnreadable}, "that file is no text, is over 64 KiB, or GitHub refuses it: the App needs `Contents: read`, and the base branch must exist"},
+	{Failed, []string{ArtefactMissing}, "the stage works from files that are not there: the comment names them and the label that makes each. Nothing was started"},
+	{Failed, []string{ArtefactsIncomplete}, "the comment names what is missing or not written to the end: say how to go on, remove `need:input`, set the label that the comment names"},
+	{Failed, []string{ArtefactsUnreadable}, "GitHub refuses to show the files: the App needs `Contents: read` and `Pull requests: read`"},
 	{Failed, []string{ServiceTaken}, "somebody else made a Knative Service of that name in the run's namespace: rename yours"},
 	{Failed, []string{NamespaceTaken, JobTaken}, "somebody else made a namespace or a Job of the name that the run needs; the message names it: remove it"},
 	{Failed, []string{InvalidRequest, NamespaceInvalid}, "the platform asked for a pod that it may not have: the message says what is wrong, mostly with the process or the project's settings"},

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/events"
-	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/reason"
 )
 
@@ -40,7 +39,7 @@ func (d *decision) delayed(in events.AgentDelayed) {
 	run := d.item.Run
 	switch {
 	case d.ofEarlierJob("agent.delayed", in.Attempt):
-	case run.State != Starting || run.Reason == reason.ReportLost:
+	case run.State != Starting || run.Reason == reason.ReportLost || run.Delivered != "":
 		d.audit(platform, "agent.delayed.late", "run_"+string(run.State), "%s: %s", in.Reason, in.Message)
 	default:
 		run.Reason, run.Message = in.Reason, in.Message
@@ -48,7 +47,7 @@ func (d *decision) delayed(in events.AgentDelayed) {
 	}
 }
 
-// reported ends the run as its agent reported it.
+// reported ends the run as its agent reported it, or has what it left looked at first.
 func (d *decision) reported(in events.AgentReported) {
 	if !d.item.active() {
 		d.audit("agent:"+in.RunID, "agent.reported.late", "run_"+string(d.item.Run.State), "outcome %s", in.Outcome)
@@ -59,7 +58,6 @@ func (d *decision) reported(in events.AgentReported) {
 			d.item.Pull = Pull{}
 		}
 		d.item.PullRequest, d.item.PullRequestURL, d.item.HeadSHA = in.PullRequest, in.PullRequestURL, in.HeadSHA
-		d.item.Pull.Delivered = d.item.Pull.Delivered || in.Outcome == "succeeded"
 		d.made(madePullRequest, strconv.Itoa(in.PullRequest))
 	}
 	d.item.Run.ThreadID, d.item.Run.Summary = in.ThreadID, in.Summary
@@ -67,6 +65,10 @@ func (d *decision) reported(in events.AgentReported) {
 		d.finish(Failed, in.Reason, in.Summary)
 		return
 	}
+	if d.inspect(in) {
+		return
+	}
+	d.item.Pull.Delivered = d.item.Pull.Delivered || in.PullRequest != 0
 	d.finish(Succeeded, "", "")
 }
 
@@ -93,21 +95,19 @@ func (d *decision) jobEnded(in events.AgentFinished) {
 func (d *decision) again() {
 	run := d.item.Run
 	run.to(Starting)
-	run.Attempt, run.Reason = run.Attempt+1, reason.ReportLost
+	run.Attempt, run.Reason, run.Delivered = run.Attempt+1, reason.ReportLost, ""
 	run.Message = "The agent has ended, and its report is not known here, as after a restore of the database. It is started once more and reports what it has pushed."
 	d.audit(platform, "run.repeated", reason.ReportLost, "as Job %d of the run", run.Attempt+1)
-	var settings project.Settings
-	if d.item.Project != nil {
-		settings = d.item.Project.Settings
-	}
 	place := Place{Run: *run, Repository: d.item.Repository, RepositoryID: d.item.RepositoryID, Issue: d.item.Issue, BaseBranch: d.item.BaseBranch}
-	d.out.Emit = append(d.out.Emit, begin(settings, place, run.Deadline, d.now)...)
+	d.out.Emit = append(d.out.Emit, begin(d.settings(), place, run.Deadline, d.now)...)
 }
 
 func (d *decision) jobFailed(in events.AgentFailed) {
 	d.catchUp()
 	switch {
 	case d.ofEarlierJob("agent.failed", in.Attempt):
+	case d.item.active() && d.item.Run.Delivered != "":
+		d.audit(platform, "agent.failed.late", "agent_reported", "%s: %s", in.Reason, in.Message)
 	case d.item.Run.State == Waiting:
 		d.jobOver(in.Reason + ": " + in.Message)
 	default:
@@ -150,7 +150,7 @@ func (d *decision) check(in events.RunCheck) {
 		return
 	}
 	last := d.item.Run.HeartbeatAt
-	silent := d.item.Run.State == Running && !last.IsZero() && d.now.Sub(last) > silence && d.now.Sub(d.item.Run.StartedAt) > silence
+	silent := d.item.Run.State == Running && d.item.Run.Delivered == "" && !last.IsZero() && d.now.Sub(last) > silence && d.now.Sub(d.item.Run.StartedAt) > silence
 	if silent && in.Silent {
 		d.stop(Failed, reason.AgentSilent, fmt.Sprintf("The agent has not been heard of for %s.", d.now.Sub(last).Round(time.Second)))
 		return

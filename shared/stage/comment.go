@@ -8,6 +8,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/project"
+	"codexk8s.dev/shared/reason"
 )
 
 // How much of the status comment may be other people's text, in characters. GitHub's limit is 65536 for the whole.
@@ -209,6 +210,12 @@ func headline(i Item) string {
 		Waiting: "waiting for " + waits(r), Succeeded: "done, ready for review", Failed: "failed", Cancelled: "stopped", TimedOut: "out of time",
 	}
 	s := words[r.State]
+	switch {
+	case r.State.Active() && r.Delivered != "":
+		s = "looking at what the agent has left"
+	case r.Reason == reason.ArtefactMissing:
+		s = "not started"
+	}
 	if r.Reason != "" {
 		s += " (" + r.Reason + ")"
 	}
@@ -232,6 +239,10 @@ func headline(i Item) string {
 func next(p *Process, i Item) string {
 	r := i.Run
 	again, revise, fresh := p.LabelOf(r.Stage, r.Kind), p.LabelOf(r.Stage, events.KindRevise), p.LabelOf(r.Stage, events.KindWork)
+	goOn := again // with what there is
+	if i.PullRequest != 0 {
+		goOn = revise
+	}
 	approval, approved := i.approval()
 	_, known := p.stage(r.Stage)
 	switch {
@@ -247,6 +258,10 @@ func next(p *Process, i Item) string {
 		return "The issue is closed. Reopen it to go on."
 	case i.PullRequest != 0 && i.Pull.Closed:
 		return fmt.Sprintf("The pull request is closed. Reopen it to go on with it, or set `%s` for another one.", fresh)
+	case r.Reason == reason.ArtefactsIncomplete && i.NeedInput:
+		return fmt.Sprintf("Say on the issue or the pull request how to go on, remove `%s`, then set `%s`.", p.Labels.NeedInput, goOn)
+	case r.Reason == reason.ArtefactsIncomplete:
+		return fmt.Sprintf("Set `%s` to go on.", goOn)
 	case r.State != Succeeded:
 		return fmt.Sprintf("Set `%s` again to retry.", again)
 	case i.Pull.Draft:

@@ -22,18 +22,26 @@ const (
 // Mode is the role's mode in this project.
 func Mode(s project.Settings, r Role) string { return cmp.Or(s.Modes[r.Name], r.Mode, CodeOnly) }
 
-// begin requests an admitted run's agent or, for a full-env role, first the project's list of services. The list is
-// read from the base branch, never from the agent's own, which an agent could write.
+// begin requests an admitted run's agent or, before that, what must be known about the repository: for a full-env role
+// the project's list of services, which is read from the base branch, never from the agent's own, which an agent could
+// write; and whether the files that the run works from are there.
 func begin(s project.Settings, q Place, deadline, now time.Time) []events.Draft {
-	ref := q.ref()
+	ask := events.GitHubLookupRequested{RunRef: q.ref(), Attempt: q.Attempt}
 	if Mode(s, q.Process.Role(q.Role)) == FullEnv {
-		return []events.Draft{events.Now(events.GitHubLookupRequested{
-			RunRef: ref, Attempt: q.Attempt, Path: cmp.Or(s.ServicesFile, environment.DefaultFile), Ref: q.BaseBranch,
-		})}
+		ask.Path, ask.Ref = cmp.Or(s.ServicesFile, environment.DefaultFile), q.BaseBranch
 	}
-	run := q.Run
-	run.Deadline = deadline
-	return agentRequest(s, ref, run, nil, now)
+	if q.Attempt == 0 { // a later Job goes on with what the first one began with
+		ask.Files = q.needs(q.Issue)
+	}
+	if len(ask.Files) > 0 {
+		ask.In = []string{Branch(q.Issue), cmp.Or(q.BaseCommit, q.BaseBranch)}
+	}
+	if ask.Path == "" && len(ask.Files) == 0 {
+		run := q.Run
+		run.Deadline = deadline
+		return agentRequest(s, ask.RunRef, run, nil, now)
+	}
+	return []events.Draft{events.Now(ask)}
 }
 
 // agentRequest asks for the run's agent and for the checks on it.
@@ -49,19 +57,23 @@ func agentRequest(s project.Settings, ref events.RunRef, r Run, services []event
 	}
 }
 
-// lookedUp continues a run that waits for its list of services. No file means no services; one that can't be read or is
-// wrong ends the run, because tests against half an environment mislead the agent.
+// lookedUp continues a run that waits for what the repository holds. No list of services means no services; one that
+// can't be read or is wrong ends the run, because tests against half an environment mislead the agent.
 func (d *decision) lookedUp(in events.GitHubLookedUp) {
 	if d.ofEarlierJob("github.looked_up", in.Attempt) {
 		return
 	}
+	if in.Head != "" {
+		d.inspected(in)
+		return
+	}
 	run := d.item.Run
-	if run.State != Starting {
+	if run.State != Starting || run.Delivered != "" {
 		d.audit(platform, "github.looked_up.late", "run_"+string(run.State), "%s", in.Path)
 		return
 	}
-	if in.Reason != "" {
-		d.finish(Failed, reason.ServicesUnreadable, fmt.Sprintf("The project's services are not known: %s", in.Message))
+	if cause, why := d.unfit(in); cause != "" {
+		d.finish(Failed, cause, why)
 		return
 	}
 	var services []events.Service
@@ -72,10 +84,8 @@ func (d *decision) lookedUp(in events.GitHubLookedUp) {
 			return
 		}
 	}
-	var settings project.Settings
-	if d.item.Project != nil {
-		settings = d.item.Project.Settings
+	if in.Path != "" {
+		d.audit(platform, "services.known", "", "%d of %s", len(services), cmp.Or(in.SHA, "no "+in.Path))
 	}
-	d.audit(platform, "services.known", "", "%d of %s", len(services), cmp.Or(in.SHA, "no "+in.Path))
-	d.out.Emit = append(d.out.Emit, agentRequest(settings, d.item.Ref(), *run, services, d.now)...)
+	d.out.Emit = append(d.out.Emit, agentRequest(d.settings(), d.item.Ref(), *run, services, d.now)...)
 }

@@ -159,7 +159,10 @@ func subject(r webhook.Repository, at time.Time, e event.Event) Subject {
 	return Subject{Repository: r.Name, RepositoryID: r.ID, CloneURL: r.CloneURL, At: at}
 }
 
-// agentBranch is the branch of an issue's agent.
+// Branch is the one on which agents work on an issue.
+func Branch(issue int) string { return fmt.Sprintf("codexk8s/issue-%d", issue) }
+
+// agentBranch reads a Branch.
 var agentBranch = regexp.MustCompile(`^codexk8s/issue-([1-9][0-9]{0,8})$`)
 
 // subjectOfPull recognises a pull request of ours by its branch, and only when the branch is in the repository itself,

@@ -148,7 +148,7 @@ type (
 	JobEnded struct{ events.AgentFinished }
 	// Reported is the agent's own result.
 	Reported struct{ events.AgentReported }
-	// LookedUp is the project's list of services, or why there is none.
+	// LookedUp is what a repository holds of what was asked for.
 	LookedUp struct{ events.GitHubLookedUp }
 	// DeadlineDue says that the run should be over by now.
 	DeadlineDue struct{ events.RunDeadline }
@@ -170,7 +170,7 @@ func (in JobEnded) Needs(string, int) Needs {
 	return Needs{Run: in.RunID, Asked: true, Report: true, Artefacts: true}
 }
 func (in Reported) Needs(string, int) Needs    { return Needs{Run: in.RunID, Artefacts: true} }
-func (in LookedUp) Needs(string, int) Needs    { return Needs{Run: in.RunID} }
+func (in LookedUp) Needs(string, int) Needs    { return Needs{Run: in.RunID, Artefacts: in.Head != ""} }
 func (in DeadlineDue) Needs(string, int) Needs { return Needs{Run: in.RunID, Asked: true} }
 func (in CheckDue) Needs(string, int) Needs    { return Needs{Run: in.RunID, Asked: true} }
 func (in Asked) Needs(string, int) Needs       { return Needs{Run: in.RunID} }

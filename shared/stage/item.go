@@ -96,10 +96,12 @@ type Item struct {
 	PersonAt time.Time // of the newest event about the issue or its pull request that a person caused
 	ActedAt  time.Time // when a person last asked for something that was decided
 	Answered []string  // triggers on the issue that were answered and are to be removed
-	Note     string    // what a person was told last, in Markdown, next to the state
-	Version  int64     // grows with every change of what GitHub is to show
-	Approved *Task     // what the next revise works from; nil before the first run
-	Next     *Next     // what follows on the active run; nil = nothing
+	// NeedInput says that the platform has set the label for an open question, and nobody has answered by removing it.
+	NeedInput bool
+	Note      string // what a person was told last, in Markdown, next to the state
+	Version   int64  // grows with every change of what GitHub is to show
+	Approved  *Task  // what the next revise works from; nil before the first run
+	Next      *Next  // what follows on the active run; nil = nothing
 
 	Project *Project // nil = the repository belongs to none
 	// Run is the newest run, or the one that the event is about; nil if there is none.
@@ -196,6 +198,7 @@ type Run struct {
 	Task        *Task  // nil for a run of the release before
 	BaseCommit  string // of the base branch when the run was requested, else when it started; "" = not known yet
 	Review      *Review
+	Delivered   string // the commit that the agent reported, which is looked at before the run has succeeded; "" = none
 	ThreadID    string
 	Summary     string
 	Asks        []Ask  // oldest first
@@ -227,6 +230,8 @@ type Grant struct {
 	Process     string   `json:"process"`     // Process.Hash of the rules that it was requested under
 	Write       []string `json:"write"`       // globs of paths that its pull request may change
 	HostedTools []string `json:"hostedTools"` // that OpenAI may run for it, by type
+	// Needs are the artefacts without which it does not begin, as far as they are files.
+	Needs []string `json:"needs,omitempty"`
 	// Tools are those of package tool that its agent has, by name, and Free those of them that need nobody's yes. nil:
 	// the release before has requested it.
 	Tools []string `json:"tools"`

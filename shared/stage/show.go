@@ -12,7 +12,7 @@ import (
 type shown struct {
 	comment         string
 	on, off         []string // the labels for the state, on issue and pull request
-	trigger         []string // set on the issue by the platform, as an agent wanted and a person approved
+	onIssue         []string // set on the issue alone: a trigger that an agent wanted and a person approved, an open question
 	answered        []string // triggers to remove from the issue
 	answeredPull    []string // triggers to remove from the pull request
 	withPullRequest bool
@@ -28,7 +28,10 @@ func show(i Item) shown {
 		return s // it has no labels of ours yet
 	}
 	if i.active() && strings.HasPrefix(i.Run.Intent, approvedIntent) {
-		s.trigger = []string{p.LabelOf(i.Run.Stage, i.Run.Kind)}
+		s.onIssue = []string{p.LabelOf(i.Run.Stage, i.Run.Kind)}
+	}
+	if i.NeedInput {
+		s.onIssue = append(s.onIssue, p.Labels.NeedInput)
 	}
 	_, approved := i.approval()
 	approved = approved && !i.active()
@@ -60,7 +63,7 @@ func (s *shown) takeOff(labels ...string) {
 
 // differs reports whether something has to change on GitHub. A trigger that has already been removed needs no change.
 func (s shown) differs(from shown) bool {
-	return s.comment != from.comment || !slices.Equal(s.on, from.on) || !slices.Equal(s.trigger, from.trigger) || s.withPullRequest != from.withPullRequest ||
+	return s.comment != from.comment || !slices.Equal(s.on, from.on) || !slices.Equal(s.onIssue, from.onIssue) || s.withPullRequest != from.withPullRequest ||
 		!subset(s.answered, from.answered) || !subset(s.answeredPull, from.answeredPull)
 }
 
@@ -81,7 +84,7 @@ func (d *decision) tell(before Item) {
 	c := events.GitHubChangeRequested{
 		Repository: d.item.Repository, RepositoryID: d.item.RepositoryID, Issue: d.item.Issue, PullRequest: d.item.PullRequest,
 		Version: d.item.Version, Comment: now.comment, Status: d.status, Base: d.base,
-		On: slices.Concat(now.on, now.trigger), Off: slices.Concat(now.off, now.answered),
+		On: slices.Concat(now.on, now.onIssue), Off: slices.Concat(now.off, now.answered),
 	}
 	if now.withPullRequest {
 		c.PullOn, c.PullOff = now.on, slices.Concat(now.off, now.answeredPull)
@@ -96,7 +99,7 @@ func (d *decision) tell(before Item) {
 func movedOn(before, now Item) bool {
 	_, was := before.approval()
 	_, is := now.approval()
-	return was != is || before.Pull.Closed != now.Pull.Closed || before.Pull.Draft != now.Pull.Draft ||
+	return was != is || before.NeedInput != now.NeedInput || before.Pull.Closed != now.Pull.Closed || before.Pull.Draft != now.Pull.Draft ||
 		now.Run != nil && (before.Run == nil || before.Run.ID != now.Run.ID || !before.Run.State.Final() && now.Run.State.Final())
 }
 

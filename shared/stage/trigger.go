@@ -238,7 +238,7 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 		return reason.IssueClosed, "The issue is closed. Reopen it, " + again
 	case has(labels, d.p.Labels.Blocked):
 		return reason.Blocked, fmt.Sprintf("The issue carries `%s`. Remove it when the way is free, %s", d.p.Labels.Blocked, again)
-	case has(labels, d.p.Labels.NeedInput):
+	case d.item.NeedInput || has(labels, d.p.Labels.NeedInput):
 		return reason.NeedInput, fmt.Sprintf("A question is open (`%s`). Answer it and remove that label, %s", d.p.Labels.NeedInput, again)
 	case t.Kind == events.KindRevise && !d.item.revises(t.Stage):
 		return reason.PullRequestMissing, fmt.Sprintf("There is no pull request to revise. Set `%s` first.", d.p.LabelOf(t.Stage, events.KindWork))
@@ -283,7 +283,7 @@ func (d *decision) request(t Trigger, by Person, intent string, review *Review) 
 		RequestedBy: by.Login, RequesterID: by.ID, Intent: intent, Task: &task, Review: review, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),
 		Process:   d.p,
-		Grant:     &Grant{Process: d.p.Hash, Write: s.Write, HostedTools: append([]string{}, settings.HostedTools...), Tools: tools, Free: free},
+		Grant:     &Grant{Process: d.p.Hash, Write: s.Write, HostedTools: append([]string{}, settings.HostedTools...), Needs: d.required(s.Name), Tools: tools, Free: free},
 	}
 	if t.Kind != events.KindRevise { // which continues from its branch
 		d.base = d.item.BaseBranch
@@ -328,6 +328,7 @@ func (d *decision) edited(in Edited) {
 		d.rewritten(in)
 	}
 	if in.Action == "unlabeled" {
+		d.item.NeedInput = d.item.NeedInput && !(seen && same(in.Label, d.p.Labels.NeedInput))
 		d.rechoose(in.Label, false, in.Sender)
 		d.adrift(in.Label, false, in.Sender, d.item.Labels)
 	}

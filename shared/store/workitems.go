@@ -75,13 +75,13 @@ func (tx *Tx) load(ctx context.Context, h Home, needs stage.Needs) (stage.Item, 
 	var b pgx.Batch
 	b.Queue(`
 		SELECT title, body, url, base_branch, clone_url, labels, closed, github_updated_at,
-		       pull_request, pull_request_url, head_sha, pull, person_at, acted_at, answered, note, version, approved, next, profile
+		       pull_request, pull_request_url, head_sha, pull, person_at, acted_at, answered, note, version, approved, next, profile, need_input
 		FROM work_items
 		WHERE repository = $1 AND issue = $2
 	`, h.Repository.Key, h.Issue).QueryRow(func(row pgx.Row) error {
 		return optional(row.Scan(&item.Title, &item.Body, &item.URL, &item.BaseBranch, &item.CloneURL,
 			&item.Labels, &item.Closed, zero(&item.UpdatedAt), &item.PullRequest, &item.PullRequestURL, &item.HeadSHA,
-			&item.Pull, zero(&item.PersonAt), zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version, &item.Approved, &item.Next, &item.Profile))
+			&item.Pull, zero(&item.PersonAt), zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version, &item.Approved, &item.Next, &item.Profile, &item.NeedInput))
 	})
 	queueProject(&b, needs.Sender, &item)
 	if needs.Intent != "" {
@@ -143,8 +143,8 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 	repository := i.RepositoryKey
 	b.Queue(`
 		INSERT INTO work_items (repository, issue, full_name, title, body, url, base_branch, clone_url, labels, closed,
-		                        pull_request, pull_request_url, head_sha, version, github_updated_at, pull, acted_at, answered, note, approved, person_at, next, profile)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+		                        pull_request, pull_request_url, head_sha, version, github_updated_at, pull, acted_at, answered, note, approved, person_at, next, profile, need_input)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
 		ON CONFLICT (repository, issue) DO UPDATE
 		SET full_name = excluded.full_name, title = excluded.title, body = excluded.body, url = excluded.url,
 		    base_branch = excluded.base_branch, clone_url = excluded.clone_url,
@@ -152,9 +152,9 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 		    pull_request = excluded.pull_request, pull_request_url = excluded.pull_request_url,
 		    head_sha = excluded.head_sha, version = excluded.version, github_updated_at = excluded.github_updated_at,
 		    pull = excluded.pull, acted_at = excluded.acted_at, answered = excluded.answered, note = excluded.note,
-		    approved = excluded.approved, person_at = excluded.person_at, next = excluded.next, profile = excluded.profile
+		    approved = excluded.approved, person_at = excluded.person_at, next = excluded.next, profile = excluded.profile, need_input = excluded.need_input
 	`, repository, i.Issue, i.Repository, i.Title, i.Body, i.URL, i.BaseBranch, i.CloneURL, noNil(i.Labels), i.Closed,
-		i.PullRequest, i.PullRequestURL, i.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt), i.Next, i.Profile)
+		i.PullRequest, i.PullRequestURL, i.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt), i.Next, i.Profile, i.NeedInput)
 	if r := i.Run; r != nil && (was == nil || was.ID != r.ID) {
 		tx.queueProcess(&b, r.Process)
 		b.Queue(`
@@ -168,11 +168,11 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 			UPDATE runs
 			SET state = $3, reason = $4, message = $5, namespace = $6, thread_id = $7, summary = $8,
 			    started_at = $9, finished_at = $10, task = $12, waiting_for = $13, deadline = $14,
-			    asks = $15, paused_at = $16, job_over = $17, resumed_at = $18, calls = $19,
+			    asks = $15, paused_at = $16, job_over = $17, resumed_at = $18, calls = $19, delivered = $20,
 			    attempt = $11, pod_seen_at = CASE WHEN attempt = $11 THEN pod_seen_at ELSE to_timestamp(0) END -- the next Job's pod may claim the run
 			WHERE id = $1 AND state = $2
 		`, r.ID, was.State, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task, r.WaitingFor, orNull(r.Deadline),
-			noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls)).
+			noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls), r.Delivered).
 			Exec(mustChange(r.ID))
 	}
 	queueMade(&b, i, before.Artefacts)

@@ -85,6 +85,8 @@ func (w *world) play(line string) {
 		w.happen(t)
 	case "lookup":
 		w.lookup(f)
+	case "files":
+		w.filesOf(f)
 	case "report":
 		_, ref := w.ofRun(f[1])
 		r := events.AgentReported{RunRef: ref, Outcome: f[2], Summary: "Summary.", ThreadID: "thread-1"}
@@ -152,7 +154,7 @@ func (w *world) request(run events.RunRef, title string) events.ApprovalRequeste
 // lookup is github-caller's answer.
 func (w *world) lookup(f []string) {
 	run, ref := w.ofRun(f[1])
-	l := events.GitHubLookedUp{RunRef: ref, Attempt: run.Attempt, Path: "services.yaml", Ref: "main"}
+	l := events.GitHubLookedUp{RunRef: ref, Attempt: run.Attempt, Path: "services.yaml", Ref: "main", Files: found(w.lookups[ref.RunID])}
 	switch f[2] {
 	case "none":
 	case "found":
@@ -167,6 +169,38 @@ func (w *world) lookup(f []string) {
 		}
 	default:
 		l.Reason, l.Message = f[2], "What GitHub said."
+	}
+	w.happen(l)
+}
+
+// found are the files of a lookup, all of them there.
+func found(asked events.GitHubLookupRequested) (files []events.FoundFile) {
+	for _, path := range asked.Files {
+		files = append(files, events.FoundFile{Path: path, In: append(asked.In, asked.Head)[0], SHA: "beef", Size: 7})
+	}
+	return files
+}
+
+// filesOf is github-caller's answer about files.
+func (w *world) filesOf(f []string) {
+	_, ref := w.ofRun(f[1])
+	asked := w.lookups[ref.RunID]
+	l := events.GitHubLookedUp{RunRef: ref, Attempt: asked.Attempt, Path: asked.Path, Ref: asked.Ref, Head: asked.Head, Files: found(asked)}
+	for _, word := range f[2:] {
+		path, fault, faulty := strings.Cut(strings.TrimPrefix(word, "-"), "=")
+		at := slices.IndexFunc(l.Files, func(f events.FoundFile) bool { return strings.HasSuffix(f.Path, path) })
+		switch {
+		case path == "outside":
+			l.Outside = append(l.Outside, fault)
+		case path == "unreadable":
+			l.Reason, l.Message = fault, "What GitHub said."
+		case at < 0:
+			w.t.Fatalf("%s was not asked for", path)
+		case faulty:
+			l.Files[at].Faults = []string{fault}
+		default:
+			l.Files[at] = events.FoundFile{Path: l.Files[at].Path}
+		}
 	}
 	w.happen(l)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -249,6 +250,21 @@ func relabel(labels []label, on, off []string) []label {
 
 func short(p events.Payload) string { return strings.TrimPrefix(p.EventType(), events.Prefix) }
 
+// lookup is what is asked for, and where.
+func lookup(p events.GitHubLookupRequested) string {
+	var b strings.Builder
+	if p.Path != "" {
+		b.WriteString(" " + p.Path + " at " + p.Ref)
+	}
+	for _, f := range p.Files {
+		b.WriteString(" " + path.Base(f))
+	}
+	if len(p.Files) > 0 {
+		b.WriteString(" at " + strings.Join(append(p.In, p.Head), " "))
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
 // detail is what a reader of the specification wants to see of an event.
 func detail(p events.Payload) string {
 	var b strings.Builder
@@ -264,7 +280,7 @@ func detail(p events.Payload) string {
 		case events.LabelApproved:
 			return " " + p.Label + " by " + p.By.Login
 		case events.GitHubLookupRequested:
-			return " " + p.Path + " at " + p.Ref
+			return lookup(p)
 		case events.AgentRequested:
 			for _, s := range p.Services {
 				b.WriteString(" " + s.Name + "=" + s.Image)

@@ -26,8 +26,9 @@ type world struct {
 	settings  map[string]project.Settings
 	roles     map[string]access.Role
 	items     map[string]*stage.Item
-	reports   map[string]*events.AgentReported      // of a run
-	asked     map[string][]events.ApprovalRequested // by a run
+	reports   map[string]*events.AgentReported        // of a run
+	asked     map[string][]events.ApprovalRequested   // by a run
+	lookups   map[string]events.GitHubLookupRequested // the last one of a run
 	runs      []*stage.Run
 	of        map[string]events.RunRef // of a run
 	intents   map[string]bool
@@ -48,7 +49,8 @@ func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, processes: map[string]*stage.Process{"": stage.Default()}, now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
 		projects: map[string]string{}, settings: map[string]project.Settings{}, roles: map[string]access.Role{},
-		items: map[string]*stage.Item{}, intents: map[string]bool{}, of: map[string]events.RunRef{}, reports: map[string]*events.AgentReported{}, asked: map[string][]events.ApprovalRequested{}, github: map[string]*place{},
+		items: map[string]*stage.Item{}, intents: map[string]bool{}, of: map[string]events.RunRef{}, reports: map[string]*events.AgentReported{}, asked: map[string][]events.ApprovalRequested{},
+		lookups: map[string]events.GitHubLookupRequested{}, github: map[string]*place{},
 	}
 }
 
@@ -204,6 +206,8 @@ func (w *world) follow(d events.Decision) {
 			w.admit(p.Project)
 		case events.LabelApproved:
 			w.happen(p)
+		case events.GitHubLookupRequested:
+			w.lookups[p.RunID] = p
 		}
 	}
 }

@@ -12,6 +12,9 @@ import (
 // https://docs.github.com/en/rest/repos/contents#get-repository-content
 const maxContent = 1 << 20
 
+// maxListed is how many entries of a folder are listed.
+const maxListed = 1000
+
 // base64Line is how long GitHub's lines of base64 are.
 const base64Line = 60
 
@@ -58,8 +61,12 @@ func (s *Server) getContents(c *call) (int, any, error) {
 		return 0, nil, errNotFound
 	}
 	out := []object{}
-	for _, e := range entries {
-		out = append(out, s.contentObject(c.repo, e, ref))
+	for _, e := range entries[:min(len(entries), maxListed)] {
+		o := s.contentObject(c.repo, e, ref)
+		if e.kind == "commit" {
+			o["type"] = "file" // a list calls submodules that, for programs that know nothing else
+		}
+		out = append(out, o)
 	}
 	return http.StatusOK, out, nil
 }

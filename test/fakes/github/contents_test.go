@@ -1,6 +1,7 @@
 package fakegithub
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -49,6 +50,23 @@ func TestContents(t *testing.T) {
 	_, dir, _, err := gh.Repositories.GetContents(ctx, "acme", "shop", "src", nil)
 	if err != nil || len(dir) != 1 || dir[0].GetPath() != "src/cart.go" || dir[0].GetType() != "file" {
 		t.Errorf("directory %v, %v", dir, err)
+	}
+	_, root, _, err := gh.Repositories.GetContents(ctx, "acme", "shop", "", nil)
+	if err != nil || len(root) == 0 {
+		t.Errorf("root %v, %v", root, err)
+	}
+	var many strings.Builder
+	fmt.Fprintf(&many, "commit refs/heads/many\ncommitter A <a@example.com> 1 +0000\ndata 1\n.\nfrom refs/heads/main^0\n")
+	fmt.Fprintf(&many, "M 160000 %s all/0module\n", strings.Repeat("1", 40))
+	for n := range maxListed {
+		fmt.Fprintf(&many, "M 100644 inline all/f%04d\ndata 1\nx\n", n)
+	}
+	if _, err := s.git(s.find(repo)).feed(many.String(), nil, "fast-import", "--quiet"); err != nil {
+		t.Fatal(err)
+	}
+	_, dir, _, err = gh.Repositories.GetContents(ctx, "acme", "shop", "all", &github.RepositoryContentGetOptions{Ref: "many"})
+	if err != nil || len(dir) != maxListed || dir[0].GetType() != "file" || dir[0].GetPath() != "all/0module" {
+		t.Errorf("%d entries, %v", len(dir), err)
 	}
 	_, _, _, err = gh.Repositories.GetContents(ctx, "acme", "shop", "none.txt", nil)
 	refused(t, err, http.StatusNotFound, "Not Found")

@@ -29,6 +29,8 @@ var repositoryRoutes = []route{
 	{pattern: "GET /repos/{owner}/{repo}/git/ref/{ref...}", need: onContentsRead, run: (*Server).getRef, unlocked: true},
 	{pattern: "DELETE /repos/{owner}/{repo}/git/refs/{ref...}", need: onContents, run: (*Server).deleteRef, unlocked: true},
 	{pattern: "GET /repos/{owner}/{repo}/contents/{path...}", need: onContentsRead, run: (*Server).getContents, unlocked: true},
+	{pattern: "GET /repos/{owner}/{repo}/contents/", need: onContentsRead, run: (*Server).getContents, unlocked: true},
+	{pattern: "GET /repos/{owner}/{repo}/contents", need: onContentsRead, run: (*Server).getContents, unlocked: true},
 	{pattern: "GET /repos/{owner}/{repo}/readme", need: onContentsRead, run: (*Server).getReadme, unlocked: true},
 }
 

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	gh "github.com/google/go-github/v66/github"
+
+	"codexk8s.dev/shared/artefact"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/scope"
+)
+
+// lookout looks for the files of one lookup. Those of a stage lie in one folder, so its list, which is one call, tells
+// of all of them.
+type lookout struct {
+	client     *github.Client
+	now        func() time.Time
+	repository string
+	folders    map[string][]*gh.RepositoryContent // by ref and path, as GitHub lists them
+}
+
+// gate answers for each file; those of a finished run are read as well, and the paths that its pull request changes.
+func (l *lookout) gate(ctx context.Context, p events.GitHubLookupRequested, allowed scope.Scope, found *events.GitHubLookedUp) error {
+	in := p.In
+	if p.Head != "" {
+		in = []string{p.Head}
+	}
+	files := make([]events.FoundFile, 0, len(p.Files))
+	for _, path := range p.Files {
+		file, err := l.find(ctx, path, in)
+		if err == nil && p.Head != "" && file.In != "" {
+			err = l.judge(ctx, &file)
+		}
+		if err != nil {
+			return err
+		}
+		files = append(files, file)
+	}
+	if p.Head != "" && p.PullRequest != 0 {
+		var err error
+		if found.Outside, err = l.outside(ctx, p.PullRequest, allowed); err != nil {
+			return err
+		}
+	}
+	found.Files = files
+	return nil
+}
+
+// find looks for the file in one place after another. A place that is not there, such as a branch that was never
+// pushed, has no files; if none of them is there, that is GitHub's answer.
+func (l *lookout) find(ctx context.Context, file string, in []string) (events.FoundFile, error) {
+	var gone error
+	places := 0
+	for _, ref := range in {
+		entry, err := l.entry(ctx, file, ref)
+		if noSuchRef(err) {
+			gone = err
+			continue
+		}
+		if err != nil {
+			return events.FoundFile{}, err
+		}
+		places++
+		if entry.GetType() == "file" {
+			return events.FoundFile{Path: file, In: ref, SHA: entry.GetSHA(), Size: entry.GetSize()}, nil
+		}
+	}
+	if places == 0 {
+		return events.FoundFile{}, gone
+	}
+	return events.FoundFile{Path: file}, nil
+}
+
+// listedAtMost is how many entries GitHub lists of a folder.
+// https://docs.github.com/en/rest/repos/contents#get-repository-content
+const listedAtMost = 1000
+
+// entry is what the file's folder says of it; nil if there is no such file.
+func (l *lookout) entry(ctx context.Context, file, ref string) (*gh.RepositoryContent, error) {
+	folder := path.Dir(file)
+	if folder == "." {
+		folder = ""
+	}
+	key := ref + ":" + folder
+	list, known := l.folders[key]
+	if !known {
+		var err error
+		if _, list, err = l.contents(ctx, folder, ref); err != nil {
+			return nil, err
+		}
+		l.folders[key] = list
+	}
+	for _, e := range list {
+		if e.GetPath() == file {
+			return e, nil
+		}
+	}
+	if len(list) < listedAtMost {
+		return nil, nil
+	}
+	one, _, err := l.contents(ctx, file, ref)
+	return one, err
+}
+
+// contents is GitHub's answer about a path: a file, or the list of a folder; neither if there is nothing.
+func (l *lookout) contents(ctx context.Context, path, ref string) (*gh.RepositoryContent, []*gh.RepositoryContent, error) {
+	owner, name, _ := strings.Cut(l.repository, "/")
+	file, list, _, err := l.client.Repositories.GetContents(ctx, owner, name, path, &gh.RepositoryContentGetOptions{Ref: ref})
+	if err = github.ClassifyError(err, l.now()); missing(err) {
+		return nil, nil, nil
+	}
+	return file, list, err
+}
+
+// noSuchRef reports whether GitHub knows the repository, and not the branch or commit.
+func noSuchRef(err error) bool {
+	var refused *github.Refused
+	return errors.As(err, &refused) && refused.Status == http.StatusNotFound && strings.HasPrefix(refused.Message, "No commit found for the ref")
+}
+
+// judge reads the file's text. One that is too large to be read is no template that nobody has filled in.
+func (l *lookout) judge(ctx context.Context, found *events.FoundFile) error {
+	if found.Size > events.MaxContent {
+		return nil
+	}
+	file, _, err := l.contents(ctx, found.Path, found.In)
+	if err != nil || file == nil {
+		return err
+	}
+	text, err := file.GetContent()
+	if err != nil {
+		return fmt.Errorf("decoding %s as GitHub sent it: %w", found.Path, err)
+	}
+	found.Faults = artefact.Faults([]byte(text))
+	return nil
+}
+
+// outside are paths that the pull request changes and the write scope does not allow, as far as GitHub lists its files.
+// https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files
+func (l *lookout) outside(ctx context.Context, pull int, allowed scope.Scope) ([]string, error) {
+	owner, name, _ := strings.Cut(l.repository, "/")
+	page := &gh.ListOptions{PerPage: 100}
+	var out []string
+	for {
+		files, res, err := l.client.PullRequests.ListFiles(ctx, owner, name, pull, page)
+		if err != nil {
+			return nil, github.ClassifyError(err, l.now())
+		}
+		var paths []string
+		for _, f := range files {
+			paths = append(paths, f.GetFilename())
+			if before := f.GetPreviousFilename(); before != "" {
+				paths = append(paths, before)
+			}
+		}
+		out = append(out, allowed.Outside(paths)...)
+		if page.Page = res.NextPage; page.Page == 0 || len(out) >= events.MaxOutside {
+			return out[:min(len(out), events.MaxOutside)], nil
+		}
+	}
+}
