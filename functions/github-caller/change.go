@@ -13,6 +13,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/store"
 )
 
@@ -23,6 +24,7 @@ type change struct {
 	owner, name string
 	login       func(context.Context) (string, error) // who we are on GitHub
 	now         func() time.Time
+	asked       time.Time // when the event was made
 	console     string
 
 	client    *github.Client
@@ -169,11 +171,29 @@ func (c *change) status(ctx context.Context) error {
 		status.TargetURL = gh.String(strings.TrimRight(c.console, "/") + "/runs/" + c.RunID)
 	}
 	if _, _, err := c.client.Repositories.CreateStatus(ctx, c.owner, c.name, s.SHA, status); err != nil {
-		return err
+		return c.unlessFresh(err)
 	}
 	c.did("status %s %s", s.Context, s.State)
 	return c.view.Save(ctx, part, c.Version)
 }
+
+// settling is how long a part of GitHub may not know a commit that was just pushed.
+const settling = time.Minute
+
+// errFresh says that GitHub does not know the commit, which may be too new for it.
+var errFresh = errors.New("GitHub does not know the commit yet")
+
+// unlessFresh is err, unless it says that there is no such commit and was asked for a moment ago: GitHub says so for
+// seconds after a push, and later only of one that is gone.
+func (c *change) unlessFresh(err error) error {
+	why, _ := github.Moot(github.ClassifyError(err, c.now()))
+	if why == reason.GitHubGone && strings.Contains(err.Error(), "No commit found") && c.age() < settling {
+		return fmt.Errorf("%w: %s", errFresh, c.Status.SHA)
+	}
+	return err
+}
+
+func (c *change) age() time.Duration { return c.now().Sub(c.asked) }
 
 // cut shortens text to n characters.
 func cut(text string, n int) string {

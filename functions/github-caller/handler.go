@@ -44,7 +44,7 @@ func (h *handler) changeRequested(ctx context.Context, e event.Event, p events.G
 		return nil, err
 	}
 	c := newChange(p, home)
-	c.login, c.now, c.console = h.clients.Login, h.db.Now, h.console
+	c.login, c.now, c.asked, c.console = h.clients.Login, h.db.Now, e.Time(), h.console
 	return h.db.Act(ctx, e, c.key(), func(ctx context.Context) (events.Decision, error) {
 		err := h.act(ctx, c)
 		why, void := moot(err)
@@ -172,6 +172,8 @@ func (h *handler) explain(ctx context.Context, e event.Event, c *change, err err
 		return events.RetryAt(limited.Until, h.noteLimit(ctx, c.client, err))
 	case errors.Is(err, store.ErrLocked):
 		return events.RetryAt(h.db.Now().Add(2*time.Second), err)
+	case errors.Is(err, errFresh):
+		return events.RetryAt(h.db.Now().Add(max(2*time.Second, c.age())), err) // a few tries, until it is old
 	case errors.As(err, &no) && !temporary(err):
 		said, audit := h.db.Emit(ctx, store.Cause{Source: e.Source(), ID: e.ID()}, c.key(), func(context.Context, *store.Tx) (events.Decision, error) {
 			return events.Decision{Emit: c.noted(ctx, err), Audit: []events.Record{refused(c.GitHubChangeRequested, reason.GitHubRefused, err)}}, nil

@@ -235,6 +235,7 @@ func TestWhatNobodyCanMendIsWrittenDownAndOver(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := setup(t)
+			f.age = 2 * settling
 			if tt.fault != nil {
 				must(t, f.github.FailNext(*tt.fault))
 			}
@@ -255,6 +256,24 @@ func TestWhatNobodyCanMendIsWrittenDownAndOver(t *testing.T) {
 	}
 	f := setup(t)
 	f.want(f.instance(), "malformed", events.GitHubChangeRequested{Repository: "x"}, 400)
+}
+
+// A commit that was just pushed is not known everywhere at GitHub. Its status is tried again, and nothing else waits.
+func TestACommitThatGitHubDoesNotKnowYet(t *testing.T) {
+	f := setup(t)
+	must(t, f.github.FailNext(fakegithub.Fault{Kind: "refusal", Method: "POST", Path: "/statuses/", Status: 422, Message: "No commit found for SHA: " + f.sha, Requests: 1}))
+	p := f.change(func(p *events.GitHubChangeRequested) {
+		comment("told", 1)(p)
+		p.Status = &events.CommitStatus{SHA: f.sha, State: "success", Context: "codexk8s/dev"}
+	})
+	url := f.instance()
+	if got, after, said := f.send(url, "e-1", p); got != 503 || after < 1 || after > 3 || len(f.comments()) != 1 {
+		t.Errorf("%d, again in %d s, %d comments: %s", got, after, len(f.comments()), said)
+	}
+	f.want(url, "e-1", p, 202)
+	if got := f.github.Statuses(repo, f.sha); len(got) != 1 {
+		t.Errorf("statuses %+v", got)
+	}
 }
 
 func TestRoutesAreThoseOfTheCatalog(t *testing.T) {
