@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"codexk8s.dev/shared/events"
@@ -15,51 +16,61 @@ import (
 const (
 	roomForMessage = 8_000
 	roomForSummary = 48_000
+	usual          = 2_000 // of most comments
 )
 
 // Comment is the body of the item's one status comment, in GitHub's Markdown: the last answer to a person, where the
 // run stands, its result, and what a person can do next. It mentions nobody: GitHub notifies those who follow the issue
 // by itself.
 func Comment(p *Process, i Item) string {
-	var b strings.Builder
-	if i.Note != "" {
-		fmt.Fprintf(&b, "%s\n\n", i.Note)
-	}
 	r := i.Run
 	if r == nil {
-		return strings.TrimSpace(b.String())
+		return strings.TrimSpace(i.Note)
 	}
-	fmt.Fprintf(&b, "### `%s`: %s\n\n", p.LabelOf(r.Stage, r.Kind), headline(i))
+	var b strings.Builder
+	b.Grow(usual)
+	if i.Note != "" {
+		put(&b, i.Note, "\n\n")
+	}
+	put(&b, "### `", p.LabelOf(r.Stage, r.Kind), "`: ", headline(i), "\n\n")
 	if r.Message != "" {
-		fmt.Fprintf(&b, "%s\n\n", quote(r.Message, roomForMessage))
+		put(&b, quote(r.Message, roomForMessage), "\n\n")
 	}
 	if r.Summary != "" && r.State == Succeeded {
-		fmt.Fprintf(&b, "%s\n\n", quote(r.Summary, roomForSummary))
+		put(&b, quote(r.Summary, roomForSummary), "\n\n")
 	}
-	b.WriteString(asks(r))
-	fmt.Fprintf(&b, "| | |\n|---|---|\n")
+	put(&b, asks(r), "| | |\n|---|---|\n")
 	if f := i.profile(p); f.Name != "" {
-		fmt.Fprintf(&b, "| Profile | %s |\n", code(f.Name))
+		put(&b, "| Profile | ", code(f.Name), " |\n")
 	}
 	if i.PullRequest != 0 {
-		fmt.Fprintf(&b, "| Pull request | #%d%s |\n", i.PullRequest, pullState(i))
+		put(&b, "| Pull request | #", strconv.Itoa(i.PullRequest), pullState(i), " |\n")
 	}
-	fmt.Fprintf(&b, "| Asked for by | %s |\n| Agent | %s, %s, reasoning %s |\n| Run | `%s` |\n", r.RequestedBy, r.Engine, r.Model, r.Reasoning, r.ID)
+	put(&b, "| Asked for by | ", r.RequestedBy, " |\n")
+	put(&b, "| Agent | ", r.Engine, ", ", r.Model, ", reasoning ", r.Reasoning, " |\n")
+	put(&b, "| Run | `", r.ID, "` |\n")
 	if r.BaseCommit != "" {
-		fmt.Fprintf(&b, "| Based on | %s of %s |\n", short(r.BaseCommit), strings.ReplaceAll(code(i.BaseBranch), "|", `\|`))
+		put(&b, "| Based on | ", short(r.BaseCommit), " of ", strings.ReplaceAll(code(i.BaseBranch), "|", `\|`), " |\n")
 	}
 	if t := r.Task; t != nil {
-		fmt.Fprintf(&b, "| Text of the issue | `%s`, as of %s |\n", t.Digest(), stamp(t.At))
+		put(&b, "| Text of the issue | `", t.Digest(), "`, as of ", stamp(t.At), " |\n")
 		if t.Editor != "" {
-			fmt.Fprintf(&b, "\n%s\n", edited(p, r))
+			put(&b, "\n", edited(p, r), "\n")
 		}
 		if len(t.Hidden) > 0 {
-			fmt.Fprintf(&b, "\n%s\n", hidden(p, i))
+			put(&b, "\n", hidden(p, i), "\n")
 		}
 	}
-	fmt.Fprintf(&b, "\n%s\n", next(p, i))
+	put(&b, "\n", next(p, i), "\n")
 	writeOffer(&b, p, i)
 	return b.String()
+}
+
+// put writes all parts. A comment is made with every decision, twice, so its parts go where they belong at once.
+func put(b *strings.Builder, parts ...string) {
+	for _, part := range parts {
+		b.WriteString(part)
+	}
 }
 
 // writeOffer lists what may follow the run that has ended, each with its label.
@@ -72,21 +83,17 @@ func writeOffer(b *strings.Builder, p *Process, i Item) {
 		if n == 0 {
 			b.WriteString("\nWhat may follow, by its label:\n\n")
 		}
-		b.WriteString("- ")
-		b.WriteString(code(s.Label))
+		put(b, "- ", code(s.Label))
 		if s.OnPull {
-			b.WriteString(" on the pull request")
+			put(b, " on the pull request")
 		}
 		if s.About != "" {
-			b.WriteString(": ")
-			b.WriteString(s.About)
+			put(b, ": ", s.About)
 		}
 		if profile == "" && len(s.Profiles) > 0 && len(s.Profiles) < len(p.Profiles) {
-			b.WriteString(" (")
-			b.WriteString(strings.Join(s.Profiles, ", "))
-			b.WriteString(")")
+			put(b, " (", strings.Join(s.Profiles, ", "), ")")
 		}
-		b.WriteString("\n")
+		put(b, "\n")
 	}
 }
 
@@ -120,6 +127,9 @@ func brief(text string) string {
 
 // asks shows what the run waits for, as long as it may continue, and what people have decided.
 func asks(r *Run) string {
+	if len(r.Asks) == 0 {
+		return ""
+	}
 	var open, answered []string
 	for _, a := range r.Asks {
 		switch {
@@ -203,18 +213,22 @@ func pullState(i Item) string {
 	return ""
 }
 
+// words name the states for people.
+var words = map[State]string{
+	Requested: "accepted", Queued: "waiting for a free place", Starting: "starting", Running: "the agent is working",
+	Waiting: "waiting for ", Succeeded: "done, ready for review", Failed: "failed", Cancelled: "stopped", TimedOut: "out of time",
+}
+
 func headline(i Item) string {
 	r := i.Run
-	words := map[State]string{
-		Requested: "accepted", Queued: "waiting for a free place", Starting: "starting", Running: "the agent is working",
-		Waiting: "waiting for " + waits(r), Succeeded: "done, ready for review", Failed: "failed", Cancelled: "stopped", TimedOut: "out of time",
-	}
 	s := words[r.State]
 	switch {
 	case r.State.Active() && r.Delivered != "":
 		s = "looking at what the agent has left"
 	case r.Reason == reason.ArtefactMissing:
 		s = "not started"
+	case r.State == Waiting:
+		s += waits(r)
 	}
 	if r.Reason != "" {
 		s += " (" + r.Reason + ")"
@@ -238,19 +252,20 @@ func headline(i Item) string {
 // next says what a person can do now.
 func next(p *Process, i Item) string {
 	r := i.Run
+	switch {
+	case !r.State.Final() && i.Next != nil:
+		return fmt.Sprintf("%s follows when it has succeeded, as %s has approved. `%s` stops both.", code(i.Next.Label), i.Next.By.Login, p.Labels.Abort)
+	case !r.State.Final():
+		return "`" + p.Labels.Abort + "` stops it."
+	}
 	again, revise, fresh := p.LabelOf(r.Stage, r.Kind), p.LabelOf(r.Stage, events.KindRevise), p.LabelOf(r.Stage, events.KindWork)
 	goOn := again // with what there is
 	if i.PullRequest != 0 {
 		goOn = revise
 	}
 	approval, approved := i.approval()
-	_, known := p.stage(r.Stage)
 	switch {
-	case !r.State.Final() && i.Next != nil:
-		return fmt.Sprintf("%s follows when it has succeeded, as %s has approved. `%s` stops both.", code(i.Next.Label), i.Next.By.Login, p.Labels.Abort)
-	case !r.State.Final():
-		return fmt.Sprintf("`%s` stops it.", p.Labels.Abort)
-	case !known:
+	case p.position(r.Stage) < 0:
 		return gone(p, r.Stage)
 	case i.Pull.Merged:
 		return fmt.Sprintf("The pull request is merged. `%s` on the open issue starts another one.", fresh)
@@ -275,7 +290,7 @@ func next(p *Process, i Item) string {
 		return fmt.Sprintf("%s approved %s, and the pull request is at %s by now: review it again. *Request changes* starts `%s`, and so does the label.",
 			cmp.Or(last.By, "Somebody"), short(last.SHA), short(i.HeadSHA), revise)
 	}
-	return fmt.Sprintf("Review the pull request: *Request changes* starts `%s`, and so does the label.", revise)
+	return "Review the pull request: *Request changes* starts `" + revise + "`, and so does the label."
 }
 
 // gone says that the current process has no such stage.

@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"unicode"
@@ -56,7 +55,13 @@ func (p *Process) triggers(labels []string) []string {
 // LabelOf is the label that starts the stage, or its revise; the other kinds have none. For a stage that the process
 // doesn't have it is made from the stage's name, so that a run always has something to show.
 func (p *Process) LabelOf(stage string, kind events.Kind) string {
-	label := cmp.Or(p.Stage(stage).Label, p.Labels.Trigger+stage)
+	label := ""
+	if i := p.position(stage); i >= 0 {
+		label = p.Stages[i].Label
+	}
+	if label == "" {
+		label = p.Labels.Trigger + stage
+	}
 	if kind == events.KindRevise {
 		label += p.Labels.Revise
 	}

@@ -10,6 +10,9 @@ import (
 
 // code shows a name as code in GitHub's Markdown, whatever characters it has.
 func code(name string) string {
+	if !strings.ContainsFunc(name, func(r rune) bool { return r == '`' || unicode.IsSpace(r) }) {
+		return "`" + name + "`"
+	}
 	name = strings.Join(strings.Fields(name), " ")
 	fence := "`"
 	for strings.Contains(name, fence) {

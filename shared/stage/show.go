@@ -35,14 +35,16 @@ func show(i Item) shown {
 	}
 	_, approved := i.approval()
 	approved = approved && !i.active()
-	for label, on := range map[string]bool{
-		p.Labels.Approved: approved,
-		p.Labels.InReview: !approved && i.PullRequest != 0 && !i.Pull.Closed && !i.Pull.Draft && i.delivered(),
-	} {
-		if on {
-			s.on = append(s.on, label)
+	inReview := !approved && i.PullRequest != 0 && !i.Pull.Closed && !i.Pull.Draft && i.delivered()
+	s.off = make([]string, 0, 4)
+	for _, l := range [...]struct {
+		name string
+		on   bool
+	}{{p.Labels.Approved, approved}, {p.Labels.InReview, inReview}} {
+		if l.on {
+			s.on = append(s.on, l.name)
 		} else {
-			s.off = append(s.off, label)
+			s.off = append(s.off, l.name)
 		}
 	}
 	if i.Run.Process != nil { // which may have had other labels
@@ -55,8 +57,8 @@ func show(i Item) shown {
 // takeOff adds to off what is not on.
 func (s *shown) takeOff(labels ...string) {
 	for _, l := range labels {
-		if !has(s.on, l) {
-			s.off = with(s.off, l)
+		if !has(s.on, l) && !has(s.off, l) {
+			s.off = append(s.off, l)
 		}
 	}
 }

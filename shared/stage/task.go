@@ -29,7 +29,7 @@ const somebody = "somebody"
 // Digest is the short name of the text, seven hexadecimal digits, for people to compare.
 func (t *Task) Digest() string {
 	sum := sha256.Sum256([]byte(t.Title + "\x00" + t.Body))
-	return hex.EncodeToString(sum[:])[:7]
+	return hex.EncodeToString(sum[:4])[:7]
 }
 
 // compare notes that the text differs from the task, or no longer does.
