@@ -1,4 +1,5 @@
-// Package variables reads the environment into a program's env struct (github.com/kelseyhightower/envconfig).
+// Package variables reads the environment into a program's env struct (github.com/kelseyhightower/envconfig), and the
+// files that it names.
 //
 // Values often come from files: a Secret made with --from-file, an editor on Windows, a line copied from a web page. So
 // blanks, line ends and a byte order mark around a value are dropped, CRLF is a line end, and the elements of a list
