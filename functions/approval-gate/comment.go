@@ -24,7 +24,7 @@ func (h *handler) commented(ctx context.Context, e event.Event) ([]event.Event, 
 	if err != nil {
 		return nil, events.Malformed(fmt.Errorf("event %s: %w", e.ID(), err))
 	}
-	said, ok := readCommand(c.Body)
+	said, ok := approval.ReadCommand(c.Body)
 	if !ok || c.Action != "created" || c.ViaApp || c.Author.Bot() || c.Author.ID == 0 || c.Author.ID != c.Sender.ID {
 		return h.db.Receipt(ctx, e)
 	}
@@ -36,8 +36,8 @@ func (h *handler) commented(ctx context.Context, e event.Event) ([]event.Event, 
 	if err != nil {
 		return nil, err
 	}
-	m := said.of(all, h.db.Now())
-	if m.request == nil {
+	m := said.Of(all, h.db.Now())
+	if m.Request == nil {
 		return h.db.Receipt(ctx, e)
 	}
 	return h.comment(ctx, e, c, m)
@@ -45,8 +45,8 @@ func (h *handler) commented(ctx context.Context, e event.Event) ([]event.Event, 
 
 // comment takes the vote of a comment. A person without a role in the project gets no answer: a repository is open to
 // strangers, and their comments must not make us write.
-func (h *handler) comment(ctx context.Context, e event.Event, c webhook.CommentEvent, m meaning) ([]event.Event, error) {
-	v := m.vote
+func (h *handler) comment(ctx context.Context, e event.Event, c webhook.CommentEvent, m approval.Meaning) ([]event.Event, error) {
+	v := m.Vote
 	v.ID, v.At = fmt.Sprintf("github:%d", c.CommentID), c.UpdatedAt
 	v.By = events.Voter{Channel: approval.GitHub, Account: strconv.FormatInt(c.Author.ID, 10), Name: c.Author.Login}
 	return h.step(ctx, e, "approval/"+v.RequestID, func(ctx context.Context, s *step) error {
@@ -63,8 +63,8 @@ func (h *handler) comment(ctx context.Context, e event.Event, c webhook.CommentE
 		if err != nil {
 			return err
 		}
-		if len(m.which) > 0 && in.Who.Role != "" {
-			s.ask(v, m.which)
+		if len(m.Which) > 0 && in.Who.Role != "" {
+			s.ask(v, m.Which)
 			return nil
 		}
 		if err := s.decide(ctx, t, in); err != nil {

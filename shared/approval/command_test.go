@@ -1,4 +1,4 @@
-package main
+package approval_test
 
 import (
 	"fmt"
@@ -70,42 +70,42 @@ func TestWhatACommandMeans(t *testing.T) {
 		{all{two}, "/answer 202611281030", "answer two '202611281030'"},
 		{all{two, one}, "/answer as in " + digest, "answer two 'as in " + digest + "'"},
 	} {
-		said, ok := readCommand(c.body)
+		said, ok := approval.ReadCommand(c.body)
 		if !ok {
 			t.Errorf("%q is no command", c.body)
 			continue
 		}
-		got, m := "", said.of(c.of, now)
+		got, m := "", said.Of(c.of, now)
 		switch {
-		case len(m.which) > 0:
+		case len(m.Which) > 0:
 			got = "which of"
-			for _, t := range m.which {
+			for _, t := range m.Which {
 				got += " " + t.Request.ID
 			}
-		case m.request != nil:
-			got = fmt.Sprintf("%s %s", m.vote.Choice, m.vote.RequestID)
-			if m.vote.Digest != "" {
+		case m.Request != nil:
+			got = fmt.Sprintf("%s %s", m.Vote.Choice, m.Vote.RequestID)
+			if m.Vote.Digest != "" {
 				got += " by digest"
 			}
-			if m.vote.Text != "" {
-				got += " '" + m.vote.Text + "'"
+			if m.Vote.Text != "" {
+				got += " '" + m.Vote.Text + "'"
 			}
-			if m.vote.Option != 0 {
-				got += fmt.Sprintf(" %d", m.vote.Option)
+			if m.Vote.Option != 0 {
+				got += fmt.Sprintf(" %d", m.Vote.Option)
 			}
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%q: %s", c.body, diff)
 		}
 	}
-	if m := (command{choice: events.Approve}).of(all{one}, now.Add(late)); m.request != nil {
-		t.Errorf("long after the last request was decided a bare command means %s", m.request.ID)
+	if m := (approval.Command{Choice: events.Approve}).Of(all{one}, now.Add(time.Hour)); m.Request != nil {
+		t.Errorf("long after the last request was decided a bare command means %s", m.Request.ID)
 	}
 }
 
 func TestWhatIsNoCommand(t *testing.T) {
 	for _, body := range []string{"", "approve", "> /approve", "I would /approve this", "/approved", "/approve-all", "/lgtm", "//approve", "/approve/this"} {
-		if c, ok := readCommand(body); ok {
+		if c, ok := approval.ReadCommand(body); ok {
 			t.Errorf("%q is the command %+v", body, c)
 		}
 	}
