@@ -12,7 +12,7 @@ VULNFLAGS  := $(if $(VULNDB),-db file://$(VULNDB))
 NEED       := @test/need
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo conform tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay link-code labels
+.PHONY: help run demo conform tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay link-code labels explain simulate backtest
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,11 +123,17 @@ POSTGRES_IMAGE    ?= $(shell cat $(BIN)/postgres 2>/dev/null)
 # A cluster on this machine, where there is such a kit: see its README.
 CLUSTER_KIT       ?= $(realpath ../shared/cluster)
 CLUSTER_HOME      ?= $(HOME)/.cache/codexk8s-cluster
+# What the commands below `doctor` are about.
 QUERY             ?=
 LOGIN             ?=
 REPOSITORY        ?=
-comma             := ,
-export QUERY LOGIN REPOSITORY OVERLAY KO_FLAGS AGENT_BASE GITHUB_REPOSITORY CHATS POSTGRES_IMAGE
+ISSUE             ?=
+EVENT             ?=
+PROCESS           ?=
+BEFORE            ?=
+SINCE             ?=
+O                 ?=
+export QUERY LOGIN REPOSITORY ISSUE EVENT PROCESS BEFORE SINCE O OVERLAY KO_FLAGS AGENT_BASE GITHUB_REPOSITORY CHATS POSTGRES_IMAGE
 
 $(BIN)/crane: test/tools.mod
 	go build $(TOOLS_MOD) -o $@ github.com/google/go-containerregistry/cmd/crane
@@ -249,11 +255,13 @@ test-api: ## what a real API server says of manifests, rights and the objects of
 	  $(CLUSTER_KIT)/up api >/dev/null; . $(CLUSTER_HOME)/env; fi; \
 	go test -tags apiserver -count 1 ./test/cluster/api
 
-# doctor ARGUMENTS, as JSON strings: makes a Job of the CronJob doctor, prints what it says and removes it. Fails as it does.
+# doctor WORDS: makes a Job of the CronJob doctor with these arguments, prints what it says and removes it. Fails as it does.
 define doctor
-	@job=doctor-$$RANDOM$$RANDOM; k() { kubectl -n $(NAMESPACE) "$$@"; }; \
+	@set -- $(1); args=; for word in "$$@"; do \
+	  word=$${word//\\/\\\\}; word=$${word//\"/\\\"}; args="$${args:+$$args, }\"$${word//$$'\n'/\\n}\""; done; \
+	job=doctor-$$RANDOM$$RANDOM; k() { kubectl -n $(NAMESPACE) "$$@"; }; \
 	k create job $$job --from=cronjob/doctor --dry-run=client -o json | \
-	  kubectl patch --local -f - --type=json -o json -p '[{"op": "add", "path": "/spec/template/spec/containers/0/args", "value": ['$(1)']}]' | \
+	  kubectl patch --local -f - --type=json -o json -p '[{"op": "add", "path": "/spec/template/spec/containers/0/args", "value": ['"$$args"']}]' | \
 	  k create -f - >/dev/null; \
 	trap 'k delete job $$job --wait=false >/dev/null' EXIT; \
 	until end=$$(k get job $$job -o jsonpath='{.status.succeeded}/{.status.failed}'); [ "$$end" != / ]; do \
@@ -267,19 +275,35 @@ doctor: for-cluster ## is all well? names what is wrong and what to do; O=json f
 	@for secret in codexk8s-database codexk8s-run-token codexk8s-github; do \
 	  kubectl -n $(NAMESPACE) get secret $$secret -o name >/dev/null || missing=1; done; \
 	[ -z "$${missing:-}" ] || { echo "Make these Secrets: config/100-namespace.yaml says how. Pods can't start without." >&2; exit 1; }
-	$(call doctor,$(if $(O),'"-o"$(comma) "$(O)"'))
+	$(call doctor,$(if $(O),-o "$$O"))
 
 dead-letters: for-cluster ## the events that failed for good, with the command to replay each; O=json for programs
-	$(call doctor,'"dead-letters"$(if $(O),$(comma) "-o"$(comma) "$(O)")')
+	$(call doctor,dead-letters $(if $(O),-o "$$O"))
 
 replay: for-cluster ## send one dead letter again: QUERY='function=…&source=…&id=…' from make dead-letters
 	@[[ "$$QUERY" =~ ^[A-Za-z0-9%=\&_.~:/+@#-]+$$ ]] || { echo "Say which, as make dead-letters prints it: make replay QUERY='function=…&source=…&id=…'" >&2; exit 1; }
-	$(call doctor,'"replay"$(comma) "'"$$QUERY"'"')
+	$(call doctor,replay "$$QUERY")
 
 link-code: for-cluster ## a one-time code by which a member links their account of a chat: LOGIN=bob
 	@[[ "$$LOGIN" =~ ^[A-Za-z0-9_-]+$$ ]] || { echo "Say for whom, by the login on GitHub: make link-code LOGIN=bob" >&2; exit 1; }
-	$(call doctor,'"link-code"$(comma) "'"$$LOGIN"'"')
+	$(call doctor,link-code "$$LOGIN")
 
 labels: for-cluster ## make the process's labels in a bound repository, and put right those that look otherwise: REPOSITORY=owner/name
 	@[[ "$$REPOSITORY" =~ ^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$$ ]] || { echo "Say in which repository: make labels REPOSITORY=owner/name" >&2; exit 1; }
-	$(call doctor,'"labels"$(comma) "'"$$REPOSITORY"'"')
+	$(call doctor,labels "$$REPOSITORY")
+
+# ask WORDS: the doctor in the cluster or, with DATABASE_URL, one that is built and run here, beside `make run` for example.
+ask = $(if $(DATABASE_URL),@go build -o $(BIN)/doctor ./functions/doctor && exec $(BIN)/doctor $(1),$(call doctor,$(1)))
+
+explain: ## what started and stopped on an issue, and why; what would now: ISSUE=owner/repo#12; BEFORE=… pages back, O=json for programs
+	$(NEED) $(if $(DATABASE_URL),go,kubectl) ISSUE="the issue or its pull request, for example acme/shop#12"
+	$(call ask,explain $(if $(O),-o "$$O") $(if $(BEFORE),-before "$$BEFORE") -- "$$ISSUE")
+
+simulate: ## what an event would do, and nothing is done: ISSUE=owner/repo#12 EVENT='label run:dev by bob'
+	$(NEED) $(if $(DATABASE_URL),go,kubectl) ISSUE="the issue, for example acme/shop#12" EVENT="what somebody might do, for example label run:dev by bob"
+	$(call ask,simulate $(if $(O),-o "$$O") -- "$$ISSUE" "$$EVENT")
+
+backtest: ## what the recorded events would have done by another process: PROCESS=file; SINCE=2026-11-01 shortens it
+	$(NEED) $(if $(DATABASE_URL),go,kubectl) PROCESS="the file of the changed process, for example a copy of shared/stage/process.yaml"
+	@[ -r "$$PROCESS" ] || { echo "There is no file $$PROCESS" >&2; exit 1; }
+	$(call ask,backtest $(if $(O),-o "$$O") $(if $(SINCE),-since "$$SINCE") -- "$$(base64 <"$$PROCESS" | tr -d '\n')")

@@ -34,6 +34,8 @@ func run(ctx context.Context, e env, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // the error says it
 	format := flags.String("o", "text", "")
+	before := flags.Int64("before", 0, "")
+	since := flags.String("since", "", "")
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("reading the arguments: %w", err)
 	}
@@ -60,8 +62,15 @@ func run(ctx context.Context, e env, args []string, out io.Writer) error {
 		return h.linkCode(ctx, flags.Arg(0))
 	case command == "labels" && flags.NArg() == 1:
 		return h.labels(ctx, flags.Arg(0))
+	case command == "explain" && flags.NArg() == 1:
+		return h.explain(ctx, flags.Arg(0), *before)
+	case command == "simulate" && flags.NArg() == 2:
+		return h.simulate(ctx, flags.Arg(0), flags.Arg(1))
+	case command == "backtest" && flags.NArg() == 1:
+		return h.backtest(ctx, flags.Arg(0), *since)
 	}
-	return fmt.Errorf("no command %q with %d arguments: want nothing, dead-letters, replay 'function=…&source=…&id=…', link-code LOGIN, or labels OWNER/NAME", command, flags.NArg())
+	return fmt.Errorf("no command %q with %d arguments: want nothing, dead-letters, replay 'function=…&source=…&id=…', link-code LOGIN, labels OWNER/NAME, "+
+		"explain owner/repo#12, simulate owner/repo#12 'label run:dev by bob', or backtest PROCESS", command, flags.NArg())
 }
 
 type handler struct {
@@ -89,6 +98,17 @@ func (h *handler) check(ctx context.Context) error {
 	}
 	if !r.Well {
 		return errUnwell
+	}
+	return nil
+}
+
+// show prints what programs or people are to read.
+func (h *handler) show(forPrograms any, forPeople string) error {
+	if h.json {
+		return h.print(forPrograms)
+	}
+	if _, err := io.WriteString(h.out, forPeople); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
 	}
 	return nil
 }
@@ -157,13 +177,20 @@ func (h *handler) linkCode(ctx context.Context, login string) error {
 	return err
 }
 
+// useProcess reads the installation's process, for what depends on it.
+func (h *handler) useProcess() (*stage.Process, error) {
+	process, err := variables.FromFile("PROCESS_FILE", h.processFile, stage.Default(), stage.Parse)
+	if err == nil {
+		h.db.UseProcess(process)
+	}
+	return process, err
+}
+
 // labels has github-caller make the labels of the repository's process, and put right those that look otherwise.
 func (h *handler) labels(ctx context.Context, repository string) error {
-	process, err := variables.FromFile("PROCESS_FILE", h.processFile, stage.Default(), stage.Parse)
-	if err != nil {
+	if _, err := h.useProcess(); err != nil {
 		return err
 	}
-	h.db.UseProcess(process)
 	r, err := h.db.Repository(ctx, 0, repository)
 	switch {
 	case err != nil:

@@ -5,10 +5,14 @@
 //	doctor replay 'function=…&source=…&id=…'     have one of them sent again
 //	doctor link-code LOGIN                       a one-time code, by which a member links their account of a chat
 //	doctor labels OWNER/NAME                     have the labels of a bound repository made and put right
+//	doctor explain [-o …] [-before N] ISSUE      what started and stopped on an issue, why, and what would now
+//	doctor simulate [-o …] ISSUE EVENT           what an event would do: "label run:dev by bob"
+//	doctor backtest [-o …] [-since DAY] PROCESS  what the recorded events would have done by another process, in base64
 //
 // A check asks the Kubernetes API or Postgres, and reports in one line what it saw and for each fault what is wrong and
 // what to do. If it can't ask, that is a fault too, and the other checks continue. Only replay, link-code and
-// labels change anything.
+// labels change anything. explain, simulate and backtest call the functions that stage-router decides with, in a
+// transaction that may not write.
 //
 // It is no Service: it must work when nothing else does. In a cluster the suspended
 // CronJob "doctor" is its template, and `make doctor` makes a Job of it.

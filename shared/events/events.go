@@ -67,11 +67,13 @@ func At(t time.Time, p Payload) Draft { return Draft{Payload: p, NotBefore: t} }
 
 // A Record is one line of the audit: who did what to which work item, and why.
 type Record struct {
-	Actor  string // "github:alice", "function:stage-router", "agent:<run id>"
-	Action string // past tense, "run.requested", "label.ignored"
-	Run    string // run id, or ""
-	Reason string // machine-readable, "sender_is_bot"; "" = nothing went wrong
-	Detail string // for a person
+	Actor  string `json:"actor"`            // "github:alice", "function:stage-router", "agent:<run id>"
+	Action string `json:"action"`           // past tense, "run.requested", "label.ignored"
+	Run    string `json:"run,omitempty"`    // run id, or ""
+	Reason string `json:"reason,omitempty"` // machine-readable, "sender_is_bot"; "" = nothing went wrong
+	Detail string `json:"detail,omitempty"` // for a person
+
+	Process string `json:"process,omitempty"` // hash of the process by which it was decided; "" = by none
 }
 
 // A Decision is what a decider returns: events to emit and audit to keep.

@@ -291,3 +291,12 @@ var Catalogue = []Entry{
 func EndsRuns(code string) bool {
 	return code == "" || slices.ContainsFunc(Catalogue, func(e Entry) bool { return (e.Kind == Failed || e.Kind == Stopped) && slices.Contains(e.Codes, code) })
 }
+
+// Advice is what a person can do about a reason of that kind; "" if there is none such.
+func Advice(kind Kind, code string) string {
+	i := slices.IndexFunc(Catalogue, func(e Entry) bool { return e.Kind == kind && slices.Contains(e.Codes, code) })
+	if i < 0 {
+		return ""
+	}
+	return Catalogue[i].Advice
+}

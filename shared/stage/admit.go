@@ -79,7 +79,7 @@ func (a *Admission) queue(reason string, limit int) {
 	a.Reason = reason
 	if a.to(Queued) {
 		a.Audit = []events.Record{{
-			Actor: platform, Action: "run.queued", Run: a.ID, Reason: "no_free_place",
+			Actor: platform, Action: "run.queued", Run: a.ID, Reason: "no_free_place", Process: a.Process.Hash,
 			Detail: fmt.Sprintf("%s: %d at a time; it is number %d of those that wait", reason, limit, a.Position),
 		}}
 	}
@@ -94,6 +94,6 @@ func Start(s project.Settings, q Place, now time.Time) (deadline time.Time, d ev
 	}
 	ref := q.ref()
 	d.Emit = append(begin(s, q, deadline, now), events.At(deadline, events.RunDeadline{RunRef: ref}))
-	d.Audit = []events.Record{{Actor: platform, Action: "run.admitted", Run: q.ID}}
+	d.Audit = []events.Record{{Actor: platform, Action: "run.admitted", Run: q.ID, Process: q.Process.Hash}}
 	return deadline, d
 }

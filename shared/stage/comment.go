@@ -100,9 +100,9 @@ func writeOffer(b *strings.Builder, p *Process, i Item) {
 // waits says what the run is waiting for.
 func waits(r *Run) string {
 	switch {
-	case len(r.open()) == 0:
+	case len(r.Open()) == 0:
 		return "the agent's container to end"
-	case !slices.ContainsFunc(r.open(), func(a Ask) bool { return a.Answer == nil }):
+	case !slices.ContainsFunc(r.Open(), func(a Ask) bool { return a.Answer == nil }):
 		return "the platform to do what was approved"
 	case r.WaitingFor == ForApproval:
 		return "a decision"

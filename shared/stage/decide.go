@@ -54,7 +54,7 @@ func (d *decision) later(after time.Duration, p events.Payload) {
 }
 
 func (d *decision) audit(actor, action, cause, format string, args ...any) {
-	r := events.Record{Actor: actor, Action: action, Reason: cause, Detail: fmt.Sprintf(format, args...)}
+	r := events.Record{Actor: actor, Action: action, Reason: cause, Detail: fmt.Sprintf(format, args...), Process: d.p.Hash}
 	if d.item.Run != nil {
 		r.Run = d.item.Run.ID
 	}

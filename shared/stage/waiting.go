@@ -75,8 +75,8 @@ func (a Ask) Said() string {
 	return a.Answer.Text
 }
 
-// open are the asks that still wait for an answer or a result.
-func (r *Run) open() (open []Ask) {
+// Open are the asks that still wait for an answer or a result.
+func (r *Run) Open() (open []Ask) {
 	for _, a := range r.Asks {
 		if !a.settled() {
 			open = append(open, a)
@@ -87,7 +87,7 @@ func (r *Run) open() (open []Ask) {
 
 // waitsFor is what the run waits for. If it asked for both, people hear about the decision first.
 func (r *Run) waitsFor() WaitingFor {
-	if slices.ContainsFunc(r.open(), func(a Ask) bool { return a.Kind == events.KindApproval }) {
+	if slices.ContainsFunc(r.Open(), func(a Ask) bool { return a.Kind == events.KindApproval }) {
 		return ForApproval
 	}
 	return ForAnswer
@@ -149,7 +149,7 @@ func (d *decision) jobOver(how string) {
 	}
 	run.JobOver = true
 	d.audit(platform, "job.over", "", "%s", how)
-	if len(run.open()) > 0 {
+	if len(run.Open()) > 0 {
 		d.emit(events.RunWaiting{RunRef: d.item.Ref(), For: string(run.WaitingFor)})
 	}
 	d.goOn()
@@ -186,7 +186,7 @@ func (d *decision) decided(in events.ApprovalDecided) {
 	asked.Answer = &Answer{Outcome: in.Outcome, By: in.By, Option: in.Option, Text: in.Text, At: in.At}
 	d.audit(platform, "run.answered", string(in.Outcome), "request %s: %s", in.RequestID, asked.Title)
 	d.approved(asked, in)
-	if len(run.open()) > 0 {
+	if len(run.Open()) > 0 {
 		run.WaitingFor = run.waitsFor()
 	}
 	d.goOn()
@@ -196,7 +196,7 @@ func (d *decision) decided(in events.ApprovalDecided) {
 // the order of requests, so a run that had begun goes before later ones, and the limits hold.
 func (d *decision) goOn() {
 	run := d.item.Run
-	if !run.JobOver || len(run.open()) > 0 || !run.to(Queued) {
+	if !run.JobOver || len(run.Open()) > 0 || !run.to(Queued) {
 		return
 	}
 	run.WaitingFor, run.ResumedAt, run.Attempt = "", d.now, run.Attempt+1

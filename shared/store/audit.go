@@ -23,12 +23,13 @@ func queueAudit(b *pgx.Batch, at time.Time, function string, cause event.Event, 
 		run = r.Run
 	}
 	b.Queue(`
-		INSERT INTO audit (at, actor, action, work_item, run_id, reason, detail, function, event_source, event_id)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-	`, at, plain.Text(r.Actor), r.Action, workItem, run, r.Reason, plain.Text(r.Detail), function, cause.Source(), cause.ID())
+		INSERT INTO audit (at, actor, action, work_item, run_id, reason, detail, function, event_source, event_id, process)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+	`, at, plain.Text(r.Actor), r.Action, workItem, run, r.Reason, plain.Text(r.Detail), function, cause.Source(), cause.ID(), r.Process)
 }
 
 // auditRow is a row of the audit as its seal covers it. The order of the fields is part of every hash: never change it.
+// The process is not covered: the release before, which may still run or come back, verifies the chain without it.
 type auditRow struct {
 	Seq         int64     `json:"seq"`
 	At          time.Time `json:"at"`

@@ -122,7 +122,7 @@ func (tx *Tx) asStored(ctx context.Context, e *event.Event) error {
 		WHERE e.source = $1 AND e.id = $2
 	`, e.Source(), e.ID())
 	if err == nil {
-		*e, err = pgx.CollectExactlyOneRow(rows, scanEvent)
+		*e, err = pgx.CollectExactlyOneRow(rows, rowEvent)
 	}
 	if err != nil {
 		return fmt.Errorf("reading what event %s was before: %w", e.ID(), err)
@@ -153,14 +153,14 @@ func (tx *Tx) queueEvent(b *pgx.Batch, e event.Event, from origin, notBefore tim
 
 const eventColumns = `e.source, e.id, e.type, e.subject, e.time, e.extensions, e.content_type, e.data`
 
-// scanEvent turns a row of eventColumns into the CloudEvent it was.
-func scanEvent(row pgx.CollectableRow) (event.Event, error) {
+// scanEvent turns a row of eventColumns into the CloudEvent it was; what the row has more goes to more.
+func scanEvent(row pgx.CollectableRow, more ...any) (event.Event, error) {
 	e := event.New(event.CloudEventsVersionV1)
 	var source, id, typ, subject, contentType string
 	var at time.Time
 	var extensions map[string]any
 	var data []byte
-	if err := row.Scan(&source, &id, &typ, &subject, &at, &extensions, &contentType, &data); err != nil {
+	if err := row.Scan(append([]any{&source, &id, &typ, &subject, &at, &extensions, &contentType, &data}, more...)...); err != nil {
 		return e, err
 	}
 	e.SetSource(source)
@@ -177,6 +177,8 @@ func scanEvent(row pgx.CollectableRow) (event.Event, error) {
 	e.SetDataContentType(contentType)
 	return e, nil
 }
+
+func rowEvent(row pgx.CollectableRow) (event.Event, error) { return scanEvent(row) }
 
 // emittedBy returns what a redelivery has to send again: the events that this function emitted for the cause, or for
 // its own events because of it, and that somebody has not received yet. Timers end the chain, so it stays as short as
@@ -203,7 +205,7 @@ func (tx *Tx) emittedBy(ctx context.Context, cause event.Event) ([]event.Event, 
 	if err != nil {
 		return nil, fmt.Errorf("reading what %s caused: %w", cause.ID(), err)
 	}
-	es, err := pgx.CollectRows(rows, scanEvent)
+	es, err := pgx.CollectRows(rows, rowEvent)
 	if err != nil {
 		return nil, fmt.Errorf("reading what %s caused: %w", cause.ID(), err)
 	}
@@ -219,7 +221,7 @@ func (tx *Tx) event(ctx context.Context, source, id string) (event.Event, error)
 	if err != nil {
 		return event.Event{}, fmt.Errorf("reading event %s: %w", id, err)
 	}
-	e, err := pgx.CollectExactlyOneRow(rows, scanEvent)
+	e, err := pgx.CollectExactlyOneRow(rows, rowEvent)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return event.Event{}, fmt.Errorf("event %s of %s: %w", id, source, ErrNotFound)
 	}

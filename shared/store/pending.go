@@ -38,7 +38,7 @@ func (db *DB) Due(ctx context.Context, limit int) ([]event.Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for due events: %w", err)
 	}
-	es, err := pgx.CollectRows(rows, scanEvent)
+	es, err := pgx.CollectRows(rows, rowEvent)
 	if err != nil {
 		return nil, fmt.Errorf("looking for due events: %w", err)
 	}

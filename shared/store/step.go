@@ -131,13 +131,17 @@ func (db *DB) Emit(ctx context.Context, cause Cause, correlation string, save fu
 	return emitted, nil
 }
 
-// Look reads in one transaction, and changes nothing.
+// Look reads in one transaction, all of it as of one moment, and Postgres lets it change nothing.
 func (db *DB) Look(ctx context.Context, read func(context.Context, *Tx) error) error {
-	return db.inTx(ctx, func(tx *Tx) error { return read(ctx, tx) })
+	return db.in(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx *Tx) error { return read(ctx, tx) })
 }
 
 func (db *DB) inTx(ctx context.Context, f func(*Tx) error) error {
-	tx, err := db.pool.Begin(ctx)
+	return db.in(ctx, pgx.TxOptions{}, f)
+}
+
+func (db *DB) in(ctx context.Context, options pgx.TxOptions, f func(*Tx) error) error {
+	tx, err := db.pool.BeginTx(ctx, options)
 	if err != nil {
 		return fmt.Errorf("connecting to Postgres: %w", err)
 	}

@@ -63,11 +63,12 @@ func (tx *Tx) Item(ctx context.Context, h Home, needs stage.Needs) (item stage.I
 	for _, r := range learnt {
 		slog.InfoContext(ctx, r.Detail, "action", r.Action)
 	}
-	item, err = tx.load(ctx, h, needs)
+	item, err = tx.Known(ctx, h, needs)
 	return item, learnt, err
 }
 
-func (tx *Tx) load(ctx context.Context, h Home, needs stage.Needs) (stage.Item, error) {
+// Known loads a work item as it is known, for whoever only looks.
+func (tx *Tx) Known(ctx context.Context, h Home, needs stage.Needs) (stage.Item, error) {
 	item := stage.Item{
 		RepositoryKey: h.Repository.Key, RepositoryID: h.Repository.ID, Issue: h.Issue, Repository: h.Repository.Name, NameTaken: h.Repository.Taken,
 		Process: h.Repository.Process,

@@ -48,4 +48,5 @@ func TestLabelToMergedReadyPullRequest(t *testing.T) {
 	if end.Usage.Calls == 0 || end.Usage.Input == 0 || end.Usage.Output == 0 {
 		t.Errorf("the usage of the model calls is %+v", end.Usage)
 	}
+	explained(ctx, t, s)
 }

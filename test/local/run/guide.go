@@ -32,6 +32,7 @@ func printGuide(w io.Writer, s *stack.Stack, took time.Duration) {
 	}
 	p("  State      %s (logs in platform/logs; FRESH=1 starts over)", s.Dir)
 	p("  Postgres   psql '%s'", s.Platform.DatabaseURL())
+	p("  Explain    make explain ISSUE=%s#%d DATABASE_URL='%s'", stack.Repository, stack.Issue, s.Platform.DatabaseURL())
 	p("  Kubernetes kubectl --kubeconfig '%s' get jobs -A -l app.kubernetes.io/managed-by=codexk8s", s.Kubeconfig())
 	if s.GitHub != nil {
 		api := s.GitHub.URL() + "/repos/" + stack.Repository

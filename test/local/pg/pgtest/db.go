@@ -34,6 +34,14 @@ func (db *DB) Do(statement string, args ...any) int64 {
 	return done.RowsAffected()
 }
 
+// Copy inserts many rows at once.
+func (db *DB) Copy(table string, columns []string, rows [][]any) {
+	db.t.Helper()
+	if _, err := db.CopyFrom(db.t.Context(), pgx.Identifier{table}, columns, pgx.CopyFromRows(rows)); err != nil {
+		db.t.Fatalf("copying %d rows into %s: %v", len(rows), table, err)
+	}
+}
+
 // Lines returns the rows of a query of one text column.
 func (db *DB) Lines(query string, args ...any) []string { return Column[string](db, query, args...) }
 

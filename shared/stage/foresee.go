@@ -1,0 +1,160 @@
+package stage
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/events"
+)
+
+// A Change is what a decision comes to, for people.
+type Change struct {
+	Started *Run   // nil = it starts no run
+	Ended   *Run   // nil = it ends none
+	Reason  string // why a label or a review has no effect, of package reason; "" = it has one, or asks for nothing
+	Why     string // the same for a person
+
+	LabelsOn, LabelsOff []string // of the issue, compared with what GitHub shows
+	PullOn, PullOff     []string // of the pull request
+	Was, Comment        string   // the status comment before and after
+}
+
+// Changed compares a work item before a decision with the decision's result.
+func Changed(before, after Item, d events.Decision) Change {
+	was, is := show(before), show(after)
+	c := Change{Was: was.comment, Comment: is.comment}
+	run := after.Run
+	switch {
+	case run == nil:
+	case before.Run == nil || before.Run.ID != run.ID:
+		c.Started = run
+	case run.State.Final() && before.active():
+		c.Ended = run
+	}
+	for _, r := range d.Audit {
+		if strings.HasSuffix(r.Action, ".ignored") {
+			c.Reason, c.Why = r.Reason, r.Detail
+		}
+	}
+	for _, draft := range d.Emit {
+		if g, ok := draft.Payload.(events.GitHubChangeRequested); ok {
+			c.LabelsOn, c.LabelsOff = missing(g.On, after.Labels), among(g.Off, after.Labels)
+			c.PullOn, c.PullOff = missing(g.PullOn, after.Pull.Labels), among(g.PullOff, after.Pull.Labels)
+		}
+	}
+	return c
+}
+
+func missing(labels, from []string) []string {
+	return slices.DeleteFunc(slices.Clone(labels), func(l string) bool { return has(from, l) })
+}
+
+// Foresee is Decide for something that has not happened: see IfLabeled and the like. A label is set as if it had been
+// off before.
+func Foresee(item Item, in Input, now time.Time) (Item, events.Decision, Change, error) {
+	if l, ok := in.(Labeled); ok {
+		item.Labels = without(item.Labels, l.Label)
+	}
+	after, d, err := Decide(item, in, now)
+	return after, d, Changed(item, after, d), err
+}
+
+// IfLabeled is the input of a person who sets a label on the issue now.
+func (i *Item) IfLabeled(label string, by Person, now time.Time) Labeled {
+	issue := i.asIssue(now)
+	issue.Labels = with(without(i.Labels, label), label)
+	return Labeled{Issue: issue, Label: label, At: later(now, i.ActedAt), Sender: by}
+}
+
+// IfEdited is the input of a person who does something else to the issue now: closed, reopened, deleted, transferred.
+func (i *Item) IfEdited(action string, by Person, now time.Time) Edited {
+	issue := i.asIssue(now)
+	issue.Closed = action == "closed" || action != "reopened" && i.Closed
+	return Edited{Issue: issue, Action: action, Sender: by}
+}
+
+// IfReviewed is the input of a person who reviews the item's pull request now, at its last commit: approved,
+// changes_requested.
+func (i *Item) IfReviewed(state string, by Person, now time.Time) Reviewed {
+	return Reviewed{
+		Review: Review{ID: -1, Author: by.Login}, State: state, CommitSHA: i.HeadSHA, At: later(now, i.ActedAt), Pull: i.asPull(now), Sender: by,
+	}
+}
+
+// IfPullChanged is the input of a person who closes or merges the item's pull request now, or reopens it: closed,
+// merged, reopened.
+func (i *Item) IfPullChanged(action string, by Person, now time.Time) PullRequestChanged {
+	pull := i.asPull(now)
+	pull.Merged = pull.Merged || action == "merged"
+	pull.State = map[bool]string{true: "open", false: "closed"}[action == "reopened"]
+	return PullRequestChanged{Pull: pull, Action: action, Sender: by}
+}
+
+func (i *Item) asIssue(now time.Time) Issue {
+	return Issue{
+		Title: i.Title, Body: i.Body, URL: i.URL, BaseBranch: i.BaseBranch, CloneURL: i.CloneURL, Labels: i.Labels, Closed: i.Closed,
+		UpdatedAt: later(now, i.UpdatedAt),
+	}
+}
+
+func (i *Item) asPull(now time.Time) PullRequest {
+	p := PullRequest{
+		Number: i.PullRequest, URL: i.PullRequestURL, HeadSHA: i.HeadSHA, Base: i.Pull.Base, State: "open", Merged: i.Pull.Merged,
+		Labels: i.Pull.Labels, UpdatedAt: later(now, i.Pull.UpdatedAt),
+	}
+	if i.Pull.Closed {
+		p.State = "closed"
+	}
+	return p
+}
+
+// A Prospect is what a person with the right would reach by an act now.
+type Prospect struct {
+	Act string // a label, or a review: approved, changes_requested
+	Change
+}
+
+// Prospects are what each label that starts or stops something would do if a maintainer set it now, and each review.
+// The item must be loaded as for a label.
+func Prospects(item Item, now time.Time) ([]Prospect, error) {
+	if item.Project != nil {
+		p := *item.Project
+		p.SenderRole, p.LoginTaken = access.Maintainer, 0
+		item.Project = &p
+	}
+	by := Person{Login: "maintainer"}
+	acts := map[string]Input{}
+	var names []string
+	p := item.process()
+	for _, s := range p.Stages {
+		names = append(names, s.Label, s.Label+p.Labels.Revise)
+	}
+	names = append(names, p.Labels.Abort)
+	for _, label := range names {
+		acts[label] = item.IfLabeled(label, by, now)
+	}
+	if item.PullRequest != 0 {
+		for _, state := range []string{"approved", "changes_requested"} {
+			names = append(names, state)
+			acts[state] = item.IfReviewed(state, by, now)
+		}
+	}
+	all := make([]Prospect, 0, len(names))
+	for _, name := range names {
+		_, _, c, err := Foresee(item, acts[name], now)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Prospect{name, c})
+	}
+	return all, nil
+}
+
+// Projection is the labels for the item's state that the platform shows.
+func (i *Item) Projection() []string {
+	on := show(*i).on
+	slices.Sort(on)
+	return on
+}

@@ -1,0 +1,50 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"codexk8s.dev/shared/stage"
+	"codexk8s.dev/test/local/build"
+	"codexk8s.dev/test/local/stack"
+)
+
+// explained asks the doctor about a story that the platform has just lived through: its acts have their reasons, and a
+// replay of the recorded events by the same process starts the same runs.
+func explained(ctx context.Context, t *testing.T, s *stack.Stack) {
+	t.Helper()
+	const program = "codexk8s.dev/functions/doctor"
+	built, err := build.Images(ctx, "../..", t.TempDir(), []string{program}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doctor := func(args ...string) string {
+		t.Helper()
+		var said bytes.Buffer
+		cmd := exec.CommandContext(ctx, built["ko://"+program], args...)
+		cmd.Env = append(cmd.Environ(), "DATABASE_URL="+s.Platform.DatabaseURL())
+		cmd.Stdout, cmd.Stderr = &said, &said
+		if err := cmd.Run(); err != nil {
+			t.Errorf("doctor %s: %v", args[0], err)
+		}
+		return said.String()
+	}
+	text := doctor("explain", stack.Repository+"#1")
+	for _, want := range []string{"run:dev:revise is succeeded", "run requested by owner", "run admitted", "pull request approved by owner", "the installation's", "nothing (nothing_to_abort)"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("explained without %q:\n%s", want, text)
+		}
+	}
+	text = doctor("simulate", stack.Repository+"#1", "label run:dev:revise by "+stack.Owner)
+	if !strings.Contains(text, "starts a run of dev (revise)") || !strings.Contains(text, "-state:approved") {
+		t.Errorf("simulated:\n%s", text)
+	}
+	text = doctor("backtest", base64.StdEncoding.EncodeToString([]byte(stage.Default().Text)))
+	if !strings.Contains(text, " 0 issues would") || !strings.Contains(text, "2 runs were requested; the changed process starts 2.") || strings.Contains(text, "left out") {
+		t.Errorf("the present process replays otherwise than it was recorded:\n%s", text)
+	}
+}
