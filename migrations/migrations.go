@@ -18,9 +18,6 @@ import (
 //go:embed *.sql
 var files embed.FS
 
-// Files are the migrations as a file system, to hash or to read.
-func Files() fs.FS { return files }
-
 // Latest is the number of the newest file: the version of the schema that this release wants.
 func Latest() (version int64) {
 	names, _ := fs.Glob(files, "*.sql") // the pattern is valid
