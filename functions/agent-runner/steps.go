@@ -160,14 +160,21 @@ func (r *runner) checkout(ctx context.Context, a *agentapi.Assignment) (*checkou
 func inWay(err error) error {
 	return &outcome.Failure{Reason: reason.PushRejected, Summary: fmt.Sprintf("The agent's branch cannot be made: %v. Delete or rename the other one, then run the stage again.", err)}
 }
+
+// openPull opens the pull request, or brings it up to date; a new one of work that is not complete is a draft.
 func (r *runner) openPull(ctx context.Context, a *agentapi.Assignment, done *finished) (*agentapi.ReportRequest, error) {
 	r.enter(phasePull)
 	p, err := pull.New(ctx, r.gateway, a, r.secrets, r.env.RetryFor)
 	if err != nil {
 		return nil, err
 	}
+	missing, err := r.unfinished(a)
+	if err != nil {
+		return nil, err
+	}
+	done.summary += incomplete(missing)
 	var pr *gh.PullRequest
-	if pr, err = p.Ensure(ctx, a, r.secrets.Clean(done.summary)); err != nil {
+	if pr, err = p.Ensure(ctx, a, r.secrets.Clean(done.summary), len(missing) > 0); err != nil {
 		return nil, pull.Failure(err)
 	}
 	r.log.Say("Pull request #%d: %s", pr.GetNumber(), pr.GetHTMLURL())

@@ -42,6 +42,9 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 	go func() { defer close(kept); k.Run(saving, r.env.SnapshotInterval, stop) }()
 
 	summary, err := r.drive(ctx, a, begin)
+	if err == nil && !r.line.Waits() {
+		summary, err = r.sendBack(ctx, a, begin, summary)
+	}
 	if err == nil && r.line.Waits() {
 		stop(errWaits) // it asked, and did not wait
 		err = errWaits

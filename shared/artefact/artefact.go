@@ -2,7 +2,7 @@
 // judges the form alone, what can be told without understanding it:
 //
 //   - there is text
-//   - no template's place, {{…}}, is left to fill in
+//   - no template's place, {{…}} or <…>, is left to fill in
 //   - no line or cell is put off with TODO, TBD or FIXME
 //   - no heading stands without text, its own or that of a heading below it
 //
@@ -23,6 +23,8 @@ import (
 	"github.com/yuin/goldmark/extension"
 	extended "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/text"
+
+	"codexk8s.dev/shared/plain"
 )
 
 var markdown = goldmark.New(goldmark.WithExtensions(extension.GFM)).Parser()
@@ -30,8 +32,11 @@ var markdown = goldmark.New(goldmark.WithExtensions(extension.GFM)).Parser()
 // maxFaults is how many are named of one document.
 const maxFaults = 10
 
+// maxQuoted is how many bytes of the document a fault quotes.
+const maxQuoted = 80
+
 var (
-	place  = regexp.MustCompile(`\{\{[^{}]*\}\}`)
+	place  = regexp.MustCompile(`\{\{[^{}]*\}\}|<(?:…|\.\.\.)>`)
 	putOff = regexp.MustCompile(`\A[\s*_~\[(]*(TODO|TBD|FIXME)\b`)
 )
 
@@ -96,7 +101,9 @@ func (r *reader) headings(root ast.Node) {
 	}
 }
 
-func (r *reader) bare(h *ast.Heading) { r.fault(h, "the heading %q has no text", r.text(h)) }
+func (r *reader) bare(h *ast.Heading) {
+	r.fault(h, "the heading %q has no text", plain.Cut(r.text(h), maxQuoted))
+}
 
 // hidden reports whether the block is an HTML comment, or a line between sections.
 func hidden(n ast.Node) bool {
@@ -113,7 +120,7 @@ func (r *reader) look(n ast.Node) {
 	}
 	for line := range strings.Lines(r.text(n)) {
 		if left := place.FindString(line); left != "" {
-			r.fault(n, "%s is not filled in", left)
+			r.fault(n, "%s is not filled in", plain.Cut(left, maxQuoted))
 		}
 		if word := putOff.FindStringSubmatch(line); word != nil {
 			r.fault(n, "%s", word[1])

@@ -25,6 +25,7 @@ func TestFaults(t *testing.T) {
 		{"code is text", "# API\n\n```yaml\nTODO: {{ .Values.x }}\n```\n\n`{{x}}` and `TODO` are words.\n\n    TODO\n", nil},
 		{"a table is text", "# T\n\n| a |\n|---|\n| b |\n", nil},
 		{"a template's place", "# {{title}}\n\nOwner: {{ owner }}\n", []string{"line 1: {{title}} is not filled in", "line 3: {{ owner }} is not filled in"}},
+		{"a place in angle brackets", "Owner: <…>\n\nUntil: <...>\n\n<b>bold</b> <https://example.com>\n", []string{"line 1: <…> is not filled in", "line 3: <...> is not filled in"}},
 		{"put off", "# A\n\nTODO: write\n\n- **TBD**\n- [ ] FIXME later\n\n> TBD\n", []string{"line 3: TODO", "line 5: TBD", "line 6: FIXME", "line 8: TBD"}},
 		{"put off in a table", "| a | b |\n|---|---|\n| x | TBD |\n", []string{"line 3: TBD"}},
 		{"put off in a later line", "Text\nTODO\n", []string{"line 1: TODO"}},

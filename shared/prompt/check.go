@@ -135,6 +135,7 @@ func samples(part string) (all []Input) {
 		}
 		full := in
 		full.PullRequest, full.WriteScope, full.Learning, full.Instructions, full.Ended = 1, []string{"*"}, true, "x", "x"
+		full.Missing = []string{"x"}
 		full.Services, full.Tools = []Service{{"x", "http://x", "X"}}, []Tool{{Name: "ask"}}
 		full.Documents = []Artefact{{Name: "x", Path: "x.md", About: "x"}}
 		full.Artefacts = append(full.Documents, full.Artefacts...)

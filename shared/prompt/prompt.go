@@ -65,9 +65,10 @@ type Facts struct {
 	Documents    []Artefact // that stages before have left in the repository
 	Services     []Service
 	Tools        []Tool
-	Learning     bool   // explain decisions to the people
-	Instructions string // the project's own rules
-	Ended        string // why an earlier conversation about the task cannot go on, e.g. the model's code; empty = there is none
+	Learning     bool     // explain decisions to the people
+	Instructions string   // the project's own rules
+	Missing      []string // when the work goes back to the agent: what is wrong with the stage's files, a line each
+	Ended        string   // why an earlier conversation about the task cannot go on, e.g. the model's code; empty = there is none
 }
 
 // Artefact is a file that a stage makes, by the names of the process.
@@ -160,6 +161,9 @@ func Continue(in Input, restored bool) (Prompt, error) {
 	}
 	return render("continue", in)
 }
+
+// Incomplete gives the message that sends the work back to the agent, once, in its conversation: in.Missing says why.
+func Incomplete(in Input) (Prompt, error) { return render("incomplete", in) }
 
 // Decided says what people have decided, to follow a Continue; empty if nothing is decided.
 func Decided(in Input) (string, error) {

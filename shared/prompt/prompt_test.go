@@ -182,6 +182,18 @@ func TestContinueReadsAsItShould(t *testing.T) {
 	}
 }
 
+func TestIncompleteReadsAsItShould(t *testing.T) {
+	for _, language := range Languages() {
+		in := input()
+		in.Language, in.Missing = language, []string{"`docs/work/12/prd.md` is missing", "`docs/work/12/nfr.md` is not finished: line 5: TBD"}
+		got, err := Incomplete(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, language+"/incomplete", got.Text)
+	}
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", name+".golden")

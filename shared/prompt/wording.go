@@ -53,7 +53,7 @@ var blocks = []string{"documents", "deliver", "gate", "rules", "trust", "end"}
 var stageParts = []string{"goal", "method", "done", "checks", "questions"}
 
 // messages are the parts for a conversation that goes on.
-var messages = []string{"continue", "continue-restored", "decided"}
+var messages = []string{"continue", "continue-restored", "incomplete", "decided"}
 
 // Own are parts that somebody has in place of the built-in ones, in the prompt's language.
 type Own struct {

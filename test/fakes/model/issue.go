@@ -15,6 +15,9 @@ import (
 // and go by the answer. Each line like `Use first: secret_sync {"name":"session-key"}` has it call that tool, one
 // after the other, each when people have decided about the one before.
 //
+// A prompt that names files gets each of them, with its headings. A line of the issue like "Leave out: nfr.md" has it
+// leave that one out until the work comes back to it, "Leave out for good: nfr.md" for ever.
+//
 // An issue like "Add a greeting in French" gets a greeting, greetings/french.txt; every other one gets a page of
 // Markdown that repeats what was asked.
 var issueScript = Script{Name: "issue", Plan: planIssue}
@@ -44,6 +47,9 @@ func planIssue(t Task) ([]Step, string) {
 			return []Step{{List: "."}, {Call: &Call{Tool: use[1], Arguments: arguments}}}, "Asked."
 		}
 	}
+	if len(t.Files) > 0 {
+		return planFiles(t)
+	}
 	file := planFile(t)
 	steps := []Step{{List: "."}}
 	if t.Review != "" {
@@ -51,6 +57,30 @@ func planIssue(t Task) ([]Step, string) {
 	}
 	steps = append(steps, Step{Write: &file}, Step{Run: testCommand})
 	return steps, finalMessage(t, file.Path)
+}
+
+// planFiles writes what the prompt names.
+func planFiles(t Task) (steps []Step, final string) {
+	for _, w := range t.Files {
+		if m := leaveOut.FindStringSubmatch(t.Body); m != nil && strings.HasSuffix(w.Path, m[2]) && (m[1] != "" || !t.Again()) {
+			continue
+		}
+		steps = append(steps, Step{Write: &File{Path: w.Path, Content: document(t, w)}})
+	}
+	return steps, finalMessage(t, t.Files[0].Path)
+}
+
+// document has something to say under each heading.
+func document(t Task, w Wanted) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n\nOf the issue \"%s\".\n", w.Title, t.Title)
+	for _, heading := range w.Headings {
+		fmt.Fprintf(&b, "\n## %s\n\nAs the issue says: %s\n", heading, t.Title)
+	}
+	for i, review := range t.Reviews {
+		fmt.Fprintf(&b, "\n## After review %d\n\n%s\n\nDone as asked.\n", i+1, prefixed("> ", review))
+	}
+	return b.String()
 }
 
 // planFile is the one file that the task leads to.
@@ -74,6 +104,7 @@ func planFile(t Task) File {
 
 var (
 	askFirst      = regexp.MustCompile(`(?m)^Ask first: (.+\?)[ \t]*(.*)$`)
+	leaveOut      = regexp.MustCompile(`(?m)^Leave out( for good)?: ([a-z_]+\.md)[ \t\r]*$`)
 	useFirst      = regexp.MustCompile(`(?m)^Use first: ([a-z_]+) (\{.*\})[ \t\r]*$`)
 	greetingTitle = regexp.MustCompile(`(?i)\bgreeting in ([a-z]+)`)
 	quotedText    = regexp.MustCompile("[\"“«`]([^\"”»`\n]{1,80})[\"”»`]")

@@ -21,10 +21,19 @@ type Task struct {
 	Answers []string // what people answered to the agent's questions, oldest first
 	Decided int      // how many of the agent's requests people have decided about
 	Scope   []string // globs that may be written; empty means everything
+	Files   []Wanted // that the prompt asks for by name
+}
+
+// Wanted is a file that the prompt asks for, and the headings that it wants in it.
+type Wanted struct {
+	Path, Title string
+	Headings    []string
 }
 
 var (
 	issueNumber = regexp.MustCompile(`issue #(\d+)`)
+	wantedFile  = regexp.MustCompile("(?m)^`([^`\n]+\\.md)`: (.+)\n((?:\\S.*\n)*)")
+	boldPoint   = regexp.MustCompile(`\*\*([^*\n]+)\*\*`)
 	scopeLine   = regexp.MustCompile("may change only paths that match one of:((?: `[^`]+`)+)")
 	backticked  = regexp.MustCompile("`([^`]+)`")
 	// Codex sends some of its own context in the user's role, as one element or under a fixed heading.
@@ -63,7 +72,7 @@ func readTask(users []string) Task {
 			body = rest
 		}
 		t.Body = strings.TrimSpace(body)
-		t.Number, t.Scope = 0, nil
+		t.Number, t.Scope, t.Files = 0, nil, wantedIn(text)
 		if m := issueNumber.FindStringSubmatch(text); m != nil {
 			t.Number, _ = strconv.Atoi(m[1])
 		}
@@ -79,6 +88,21 @@ func readTask(users []string) Task {
 	}
 	return t
 }
+
+// wantedIn are the files that the prompt wants, each with its outline below.
+func wantedIn(text string) (all []Wanted) {
+	for _, m := range wantedFile.FindAllStringSubmatch(text, -1) {
+		w := Wanted{Path: m[1], Title: m[2]}
+		for _, point := range boldPoint.FindAllStringSubmatch(m[3], -1) {
+			w.Headings = append(w.Headings, strings.Trim(point[1], " .:"))
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
+// Again reports whether the last message says to go on with a task that was told before.
+func (t Task) Again() bool { return !strings.Contains(t.Prompt, "<<<DATA issue ") }
 
 // reviewOf returns the review's text without the line that names its author.
 func reviewOf(text string) (string, bool) {

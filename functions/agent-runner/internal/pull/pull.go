@@ -76,15 +76,18 @@ func (p *Requests) Find(ctx context.Context, branch string) (*gh.PullRequest, er
 	return list[at], nil
 }
 
-// Ensure opens the pull request, or brings the text of the open one up to date.
-func (p *Requests) Ensure(ctx context.Context, a *agentapi.Assignment, summary string) (*gh.PullRequest, error) {
+// Ensure opens the pull request, as a draft if wanted, or brings the text of the open one up to date.
+func (p *Requests) Ensure(ctx context.Context, a *agentapi.Assignment, summary string, draft bool) (*gh.PullRequest, error) {
 	found, err := p.Find(ctx, a.GetBranch())
 	if err != nil {
 		return nil, err
 	}
 	if found == nil {
-		created, err := p.create(ctx, a, summary)
+		created, err := p.create(ctx, a, summary, draft)
 		var refused *github.Refused
+		if draft && errors.As(err, &refused) && noDrafts(refused) {
+			created, err = p.create(ctx, a, summary, false)
+		}
 		if err == nil || !errors.As(err, &refused) || refused.Status != http.StatusUnprocessableEntity {
 			return created, err
 		}
@@ -111,12 +114,18 @@ func (p *Requests) Ensure(ctx context.Context, a *agentapi.Assignment, summary s
 	return updated, nil
 }
 
-func (p *Requests) create(ctx context.Context, a *agentapi.Assignment, summary string) (*gh.PullRequest, error) {
+// noDrafts reports whether the repository's plan has no drafts, as for private repositories without a paid one.
+// https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/proposing-changes-to-your-work-with-pull-requests/about-pull-requests#draft-pull-requests
+func noDrafts(r *github.Refused) bool {
+	return r.Status == http.StatusUnprocessableEntity && strings.Contains(r.Message, "Draft pull requests are not supported")
+}
+
+func (p *Requests) create(ctx context.Context, a *agentapi.Assignment, summary string, draft bool) (*gh.PullRequest, error) {
 	title := p.secrets.Clean(title(a))
 	created, err := attempt(ctx, p, func() (*gh.PullRequest, *gh.Response, error) {
 		return p.client.PullRequests.Create(ctx, p.owner, p.name, &gh.NewPullRequest{
 			Title: &title, Head: gh.String(a.GetBranch()), Base: gh.String(a.GetBaseBranch()),
-			Body: gh.String(body("", a, summary)), MaintainerCanModify: gh.Bool(true),
+			Body: gh.String(body("", a, summary)), MaintainerCanModify: gh.Bool(true), Draft: gh.Bool(draft),
 		})
 	})
 	if err != nil {

@@ -2,8 +2,10 @@ package pull
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +84,7 @@ func TestAPullRequestOfWhatWasJustPushed(t *testing.T) {
 		if p.client, err = clients.For(t.Context(), "acme/demo"); err != nil {
 			t.Fatal(err)
 		}
-		opened, err := p.create(t.Context(), &agentapi.Assignment{Branch: "codexk8s/issue-1", BaseBranch: "main"}, "Done.")
+		opened, err := p.create(t.Context(), &agentapi.Assignment{Branch: "codexk8s/issue-1", BaseBranch: "main"}, "Done.", false)
 		if said == final {
 			if err == nil || refusals != 1 {
 				t.Errorf("%s: %v after %d refusals", said, err, refusals)
@@ -92,5 +94,38 @@ func TestAPullRequestOfWhatWasJustPushed(t *testing.T) {
 		if err != nil || opened.GetNumber() != 7 {
 			t.Errorf("%s: %v, %v", said, opened, err)
 		}
+	}
+}
+
+// Not every plan has drafts; the work is shown all the same.
+func TestADraftWhereThereAreNone(t *testing.T) {
+	var asked []string
+	hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch {
+		case r.Method == http.MethodGet:
+			_, _ = w.Write([]byte(`[]`))
+		case strings.Contains(string(body), `"draft":true`):
+			asked = append(asked, "draft")
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			_, _ = w.Write([]byte(`{"message":"Draft pull requests are not supported in this repository."}`))
+		default:
+			asked = append(asked, "ready")
+			w.WriteHeader(http.StatusCreated)
+			_, _ = w.Write([]byte(`{"number":7,"body":""}`))
+		}
+	}))
+	defer hub.Close()
+	clients, err := github.Open(github.Config{URL: hub.URL, Token: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Requests{owner: "acme", name: "demo", retryFor: time.Minute, secrets: &redact.Secrets{}}
+	if p.client, err = clients.For(t.Context(), "acme/demo"); err != nil {
+		t.Fatal(err)
+	}
+	opened, err := p.Ensure(t.Context(), &agentapi.Assignment{Branch: "codexk8s/issue-1", BaseBranch: "main"}, "Done.", true)
+	if err != nil || opened.GetNumber() != 7 || !slices.Equal(asked, []string{"draft", "ready"}) {
+		t.Errorf("%v, %v after %v", opened, err, asked)
 	}
 }

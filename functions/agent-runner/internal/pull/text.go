@@ -33,8 +33,12 @@ func body(old string, a *agentapi.Assignment, summary string) string {
 }
 
 func text(a *agentapi.Assignment, summary string) string {
-	return fmt.Sprintf("%s\n\nCloses #%d\n\n<sub>codexk8s run `%s`, stage `%s`, role `%s`</sub>",
-		strings.TrimSpace(summary), a.GetIssueNumber(), a.GetRunId(), a.GetStage(), a.GetRole())
+	relation := "Closes"
+	if len(a.GetArtefacts()) > 0 {
+		relation = "Part of" // the issue goes on to the next stage
+	}
+	return fmt.Sprintf("%s\n\n%s #%d\n\n<sub>codexk8s run `%s`, stage `%s`, role `%s`</sub>",
+		strings.TrimSpace(summary), relation, a.GetIssueNumber(), a.GetRunId(), a.GetStage(), a.GetRole())
 }
 
 // Marks of our part of the description; people may write around it.
