@@ -6,6 +6,9 @@
 // which says what it Needs. Decide takes the work item with that loaded, the input and the time, and returns the new
 // work item, the events to emit and the audit to keep. Admit decides which waiting runs of a project may start.
 //
+// A stage has two gates (gates.go): its run begins when the files that it works from are there, and has succeeded when
+// those that it makes are. For each, github-caller is asked what GitHub has.
+//
 // The states of a run, as State.May enforces them:
 //
 //	label, review       a place is free        its Job exists
