@@ -29,7 +29,7 @@ func (r *runner) unfinished(a *agentapi.Assignment) (faults []string, err error)
 	if err != nil {
 		return nil, fmt.Errorf("looking for the stage's files: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	for _, file := range a.GetArtefacts() {
 		if fault := fileFault(root, file.GetPath()); fault != "" {
 			faults = append(faults, r.harmless(checkout.Code(file.GetPath())+" "+fault))
@@ -55,7 +55,7 @@ func fileFault(root *os.Root, path string) string {
 	if err != nil {
 		return "can't be read"
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, events.MaxContent))
 	if err != nil {
 		return "can't be read"
