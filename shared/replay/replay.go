@@ -116,8 +116,11 @@ func (r *Replay) Play(e event.Event, stored time.Time) error {
 		return played(e, func(p events.GitHubLookupRequested) { r.begun(p.RunID, stored) })
 	}
 	about, in, err := stage.Hear(e)
-	if err != nil || in == nil {
-		return nil // it was refused then, or meant nothing
+	if _, refused := events.AsRejected(err); refused || in == nil && err == nil {
+		return nil // as it was then, or it means nothing
+	}
+	if err != nil {
+		return err
 	}
 	return r.heard(e, about, in, stored)
 }
