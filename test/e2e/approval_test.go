@@ -48,6 +48,9 @@ func TestPeopleDecideInChats(t *testing.T) {
 		if said, err := s.Chat.Click(ctx, newest(fakechat.Approver), "Approve", stack.Owner); err != nil || said.Status != http.StatusNotFound {
 			t.Fatalf("the approver is answered %+v, %v", said, err)
 		}
+		await(ctx, t, "both votes that do not count", func() bool { // after the decision they would be late ones
+			return pgtest.One[int](sql, `SELECT count(*) FROM audit WHERE action = 'vote.refused'`) == 2*(round+1)
+		})
 		if _, err := s.Chat.Click(ctx, newest(decider), "Approve", stack.Owner); err != nil {
 			t.Fatal(err)
 		}
