@@ -62,7 +62,7 @@ func (l *life) takes(v Voted, t Ticket) bool {
 			return false
 		}
 	}
-	if l.past[v.Vote.By.Channel+" "+v.Vote.ID] || v.Vote.Digest == "" && v.Vote.At.Before(t.Request.At.Truncate(time.Second)) {
+	if l.past[v.Vote.By.Channel+" "+v.Vote.ID] || v.Vote.Digest == "" && v.Vote.At.Before(t.Request.At.Add(-2*time.Minute)) {
 		return false
 	}
 	return !slices.ContainsFunc(l.counts, func(c counted) bool {

@@ -67,6 +67,10 @@ func (t Ticket) Refusal(why string) string {
 	return said
 }
 
+// clocksDiffer is how far the clock of GitHub or of a chat, by which votes have their time, may be behind ours, by which
+// requests have theirs. It leaves room for times in whole seconds, too.
+const clocksDiffer = 2 * time.Minute
+
 // judge says for whom a vote counts, or why it does not.
 func (d *decision) judge(in Voted) (Cast, string) {
 	v, r := in.Vote, d.t.Request
@@ -84,7 +88,7 @@ func (d *decision) judge(in Voted) (Cast, string) {
 		return Cast{}, reason.NotPermitted
 	case d.t.State.Final():
 		return Cast{}, late(d.t.State)
-	case v.Digest == "" && v.At.Before(r.At.Truncate(time.Second)): // GitHub's times have no more
+	case v.Digest == "" && v.At.Before(r.At.Add(-clocksDiffer)):
 		return Cast{}, reason.BeforeRequest
 	case v.Digest != "" && (len(v.Digest) < shortDigest || !strings.HasPrefix(r.Digest, v.Digest)):
 		return Cast{}, reason.AnotherDigest
