@@ -67,8 +67,8 @@ func (t Ticket) Refusal(why string) string {
 	return said
 }
 
-// clocksDiffer is how far the clock of GitHub or of a chat, by which votes have their time, may be behind ours, by which
-// requests have theirs. It leaves room for times in whole seconds, too.
+// clocksDiffer is how far the clock of GitHub or of a chat, by which votes have their time, may be behind ours, by
+// which requests have theirs. It leaves room for times in whole seconds, too.
 const clocksDiffer = 2 * time.Minute
 
 // judge says for whom a vote counts, or why it does not.
