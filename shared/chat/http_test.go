@@ -74,6 +74,39 @@ func TestApproverIsAskedAgain(t *testing.T) {
 	}
 }
 
+// TestApproverShowsHowItEnded: an approver is told once it is decided, whoever did. One that takes no such call, as
+// those that there were before, has no trouble by it; one that is away is told later.
+func TestApproverShowsHowItEnded(t *testing.T) {
+	w := newWorld(t)
+	c := w.channels[approval.HTTP]
+	posted, err := c.Post(ctx(t), "security", secretSync())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []events.ApprovalMessage{secretSync(), decided(secretSync()), decided(secretSync())} {
+		if err := c.Edit(ctx(t), posted.Ref, m); err != nil {
+			t.Fatal(err)
+		}
+		got := w.newest(approval.HTTP)
+		if ended := m.State.Final(); ended != (len(got.Buttons) == 0) || ended != (strings.Count(got.Text, decided(secretSync()).Outcome) == 1) {
+			t.Errorf("told of %s, it shows %q with %d buttons", m.State, got.Text, len(got.Buttons))
+		}
+	}
+	for kind, want := range map[string]error{"gone": nil, "unauthorized": nil, "moved": nil, "limit": &chat.Later{Channel: "http", After: 9 * time.Second}} {
+		w.fake.Trouble(fakechat.Trouble{Channel: fakechat.Approver, Kind: kind, After: 9 * time.Second, Times: 1})
+		err := c.Edit(ctx(t), posted.Ref, decided(secretSync()))
+		if want == nil && err != nil {
+			t.Errorf("%s: %v", kind, err)
+		} else if want != nil {
+			sorted(t, err, want)
+		}
+	}
+	w.fake.Trouble(fakechat.Trouble{Channel: fakechat.Approver, Kind: "down", Times: 1})
+	if err := c.Edit(ctx(t), posted.Ref, decided(secretSync())); err == nil {
+		t.Error("one that is away is not told again")
+	}
+}
+
 func TestExecutorAnswers(t *testing.T) {
 	w := newWorld(t)
 	for _, c := range []struct {

@@ -32,7 +32,8 @@ import (
 //   - It does not say who answered, and is not signed. So the address of the callback holds a MAC over the approver and
 //     the attempt, and the vote is the approver's own. An approver that shares a secret with us signs, too.
 //   - Only markup "markdown" works, and what it makes of our texts has to fit into a message of Telegram.
-//   - Nothing is edited there: it shows itself how its own click ended.
+//   - Nothing is edited there. How a request ended it is told at POST /decided, which is our own addition: who does not
+//     serve that shows how its own click ended.
 type HTTP struct {
 	Approvers map[string]Approver // by name
 	Callback  string              // our base URL, to which /approvals/webhook/<name>/<tag> or /executors/webhook/… is added
@@ -94,8 +95,22 @@ func (c *HTTP) Post(ctx context.Context, target string, m events.ApprovalMessage
 // bound is what a callback's tag is good for.
 func bound(ref Ref) string { return ref.Chat + "\n" + ref.Message }
 
-// Edit has nothing to do: the contract has no way to change what was asked.
-func (c *HTTP) Edit(context.Context, Ref, events.ApprovalMessage) error { return nil }
+// Edit tells an approver how the request ended; what was asked can't be changed. Whatever it refuses, it need not show
+// that.
+func (c *HTTP) Edit(ctx context.Context, ref Ref, m events.ApprovalMessage) error {
+	to, known := c.Approvers[ref.Chat]
+	if !known || ref.Message == "" || !m.State.Final() {
+		return nil
+	}
+	_, err := c.send(ctx, to, "/decided", ref, object{"correlation_id": ref.Message, "state": m.State, "outcome": m.Outcome, "lang": lang(m)})
+	if _, refused := AsRefused(err); refused {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("telling approver %s how request %s ended: %w", ref.Chat, m.RequestID, err)
+	}
+	return nil
+}
 
 // Remind asks again, in case the first attempt or its answer was lost.
 func (c *HTTP) Remind(ctx context.Context, ref Ref, m events.ApprovalMessage, _ string) (Posted, error) {
@@ -110,12 +125,16 @@ func (c *HTTP) Tell(context.Context, Callback, string) error { return nil }
 
 // common are the fields of both contracts.
 func (c *HTTP) common(m events.ApprovalMessage) object {
-	lang := "en"
-	if m.Lang == "ru" {
-		lang = "ru"
-	}
 	left := max(int(m.Deadline.Sub(c.Now()).Seconds()), leastAnswer)
-	return object{"lang": lang, "markup": "markdown", "timeout_sec": left}
+	return object{"lang": lang(m), "markup": "markdown", "timeout_sec": left}
+}
+
+// lang is a language that the contract knows.
+func lang(m events.ApprovalMessage) string {
+	if m.Lang == "ru" {
+		return "ru"
+	}
+	return "en"
 }
 
 func (c *HTTP) approveBody(m events.ApprovalMessage) object {

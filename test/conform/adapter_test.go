@@ -46,6 +46,7 @@ func newAdapter(t *testing.T, fault, secret string) *adapter {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /approve", a.ask)
 	mux.HandleFunc("POST /execute", a.ask)
+	mux.HandleFunc("POST /decided", a.ended)
 	mux.HandleFunc("POST /test/{id}", func(w http.ResponseWriter, r *http.Request) {
 		option, _ := strconv.Atoi(r.FormValue("option"))
 		if err := a.press(r.Context(), r.PathValue("id"), act{r.FormValue("act"), option, r.FormValue("text")}); err != nil {
@@ -131,6 +132,19 @@ func (a *adapter) ask(w http.ResponseWriter, r *http.Request) {
 		a.callBack(&back, act{what: map[bool]string{true: "option", false: "approve"}[len(back.options) > 0], option: 1})
 	}
 	say(http.StatusAccepted, "pending", in.ID)
+}
+
+// ended takes how a request ended.
+func (a *adapter) ended(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	var in struct {
+		Outcome string `json:"outcome"`
+	}
+	if err := json.Unmarshal(body, &in); err != nil || in.Outcome == "" || !a.genuine(r.Header, body) || a.is("wants no news") {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // genuine verifies the signature, if there is a secret.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/reason"
@@ -37,6 +38,7 @@ var checks = []check{
 	{"the same id again is the same attempt", sameID},
 	{"a second click changes nothing", secondClick},
 	{"a late click is told once", lateClick},
+	{"how it ended elsewhere is taken", endedElsewhere},
 	{"a callback that is not heard is repeated", untilHeard},
 	{"a slow answer holds nothing up", slowAnswer},
 	{"two requests are kept apart, in any order", keptApart},
@@ -234,6 +236,25 @@ func lateClick(ctx context.Context, s *session) error {
 	}
 	if more := s.rest(ctx, a); len(more) > 0 {
 		return fmt.Errorf("it called back %d times; 404 says that the request is over, and is final", 1+len(more))
+	}
+	return nil
+}
+
+func endedElsewhere(ctx context.Context, s *session) error {
+	m := s.newMessage("decided elsewhere; no need to press")
+	a, err := s.ask(ctx, m, nil)
+	if err != nil {
+		return err
+	}
+	m.State, m.Outcome = approval.Expired, "Expired: nobody decided in time."
+	if err := s.channel.Edit(ctx, chat.Ref{Chat: adapterName, Message: a.id}, m); err != nil {
+		return err
+	}
+	switch status := s.asked.status; {
+	case status == http.StatusNotFound || status == http.StatusMethodNotAllowed:
+		return untried("it has no /decided, so people there are not told what others decide")
+	case status/100 != 2:
+		return fmt.Errorf("it answers %d", status)
 	}
 	return nil
 }

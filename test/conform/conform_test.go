@@ -86,6 +86,7 @@ func TestFaultsAreFoundByName(t *testing.T) {
 		{fault: "keeps the reason", check: "what somebody writes is called back", grade: weakly},
 		{fault: "shows twice", check: "the same id again is the same attempt"},
 		{fault: "changes its mind", check: "a second click changes nothing"},
+		{fault: "wants no news", check: "how it ended elsewhere is taken"},
 		{fault: "insists", check: "a late click is told once"},
 		{fault: "never calls again", check: "a callback that is not heard is repeated", grade: weakly, again: moment},
 		{fault: "loses a broken line", check: "a callback that is not heard is repeated", grade: weakly, again: moment},
@@ -185,7 +186,7 @@ func TestByCommands(t *testing.T) {
 		URL: a.URL, Secret: secret, Listen: "127.0.0.1:0", Patience: time.Minute, Quiet: 20 * time.Millisecond, Again: time.Minute, Restart: "true",
 		Press: "PRESS_AT=" + a.URL + " " + os.Args[0],
 	}, &out)
-	if got := verdict(out.String()); err != nil || len(got) > 0 || !strings.Contains(out.String(), "\n36 ok, 0 weak, 0 failed, 0 not tried\n") {
+	if got := verdict(out.String()); err != nil || len(got) > 0 || !strings.Contains(out.String(), "\n38 ok, 0 weak, 0 failed, 0 not tried\n") {
 		t.Errorf("%v:\n%s", err, &out)
 	}
 }

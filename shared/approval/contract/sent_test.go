@@ -20,7 +20,10 @@ import (
 // What the platform itself sends keeps the contract, be it short, long, or nothing at all.
 func TestWhatThePlatformSends(t *testing.T) {
 	schema := schemas(t, document(t))
-	bodies := map[string]*jsonschema.Schema{"/approve": schema("/components/schemas/ApproveRequest"), "/execute": schema("/components/schemas/ExecuteRequest")}
+	bodies := map[string]*jsonschema.Schema{}
+	for path, name := range map[string]string{"/approve": "ApproveRequest", "/execute": "ExecuteRequest", "/decided": "DecidedRequest"} {
+		bodies[path] = schema("/components/schemas/" + name)
+	}
 	sent := map[string]int{}
 	adapter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sent[r.URL.Path]++
@@ -61,12 +64,17 @@ func TestWhatThePlatformSends(t *testing.T) {
 			} else if arguments, err := json.Marshal(map[string]string{"name": words}); err == nil {
 				m.Arguments = arguments
 			}
-			if _, err := c.Post(t.Context(), "desk", m); err != nil {
+			posted, err := c.Post(t.Context(), "desk", m)
+			if err == nil {
+				m.State, m.Outcome = approval.Expired, "Expired: nobody decided in time."
+				err = c.Edit(t.Context(), posted.Ref, m)
+			}
+			if err != nil {
 				t.Errorf("%s, %d bytes: %v", kind, len(words), err)
 			}
 		}
 	}
-	if sent["/approve"] != 4 || sent["/execute"] != 4 {
+	if sent["/approve"] != 4 || sent["/execute"] != 4 || sent["/decided"] != 8 {
 		t.Errorf("sent %v", sent)
 	}
 }

@@ -11,11 +11,42 @@ import (
 )
 
 // The fake approver and executor do what telegram-approver and telegram-executor do: they keep what they are asked in
-// memory, call back once, and do not try again.
+// memory, call back once, and do not try again. Beyond that the message shows how a request ended, as the platform's
+// contract lets it.
 
 func (s *Server) approverRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /approver/approve", s.ask((*Server).approve))
 	mux.HandleFunc("POST /approver/execute", s.ask((*Server).execute))
+	mux.HandleFunc("POST /approver/decided", s.decided)
+}
+
+// decided shows how a request ended.
+func (s *Server) decided(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		ID      string `json:"correlation_id"`
+		Outcome string `json:"outcome"`
+	}
+	_, err := readJSON(r, &in)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.post(Approver, "", in.ID)
+	switch t := s.trouble(Approver); {
+	case t != nil:
+		s.approverTrouble(w, t, func(string, string) { w.WriteHeader(http.StatusAccepted) })
+	case err != nil || in.Outcome == "":
+		http.Error(w, "no outcome", http.StatusBadRequest)
+	case p == nil:
+		http.Error(w, "404 page not found", http.StatusNotFound)
+	case !strings.HasSuffix(p.Text, "\n\n"+in.Outcome): // it may be told twice
+		p.note(in.Outcome)
+	}
+}
+
+// note closes the message.
+func (p *Post) note(text string) {
+	p.Buttons, p.Edits = nil, p.Edits+1
+	p.Text += "\n\n" + text
+	p.View = template.HTML(template.HTMLEscapeString(p.Text))
 }
 
 type approverCall struct {
@@ -220,9 +251,7 @@ func (s *Server) approverCallback(ctx context.Context, id, url, note string, bod
 	p := s.post(Approver, "", id)
 	open := p != nil && len(p.Buttons) > 0
 	if open {
-		p.Buttons, p.Edits = nil, p.Edits+1
-		p.Text += "\n\n" + note
-		p.View = template.HTML(template.HTMLEscapeString(p.Text))
+		p.note(note)
 	}
 	s.mu.Unlock()
 	if !open {

@@ -19,9 +19,8 @@ const (
 		`Use first: secret_sync {"name":"` + enough + `","justification":"The tests need a key."}`
 )
 
-// chats are those that the demonstration looks at. The HTTP approver is shown requests as well; it knows no change of
-// what it was shown.
-var chats = []string{fakechat.Telegram, fakechat.Slack}
+// chats are those that the demonstration looks at.
+var chats = []string{fakechat.Telegram, fakechat.Slack, fakechat.Approver}
 
 // PlayApproval plays the demonstration of an agent that asks: people say no in one chat, the agent asks for less, they
 // say yes in another, the platform does it, and the same conversation goes on to its pull request. No pod waits for
@@ -52,7 +51,7 @@ func (s *Stack) PlayApproval(ctx context.Context, say func(format string, args .
 	if asked, err = s.awaitRequest(ctx, story, enough); err != nil {
 		return End{}, fmt.Errorf("after the denial: %w", err)
 	}
-	say("the chats show that; the same conversation asks again, for the Secret %s, and its pod is gone", enough)
+	say("all three show that; the same conversation asks again, for the Secret %s, and its pod is gone", enough)
 	say("%s approves in Telegram", Owner)
 	if err := s.press(ctx, asked[fakechat.Telegram], "Approve", ""); err != nil {
 		return End{}, err
@@ -60,7 +59,7 @@ func (s *Stack) PlayApproval(ctx context.Context, say func(format string, args .
 	if err := s.awaitOutcome(ctx, enough, "Approved"); err != nil {
 		return End{}, err
 	}
-	say("the chats show that, and the platform makes the Secret")
+	say("all three show that, and the platform makes the Secret")
 	pull, err := story.awaitRun(ctx, 1)
 	if err != nil {
 		return End{}, fmt.Errorf("after the approval: %w", err)
@@ -86,8 +85,8 @@ func (s *Stack) oneConversation() error {
 	return nil
 }
 
-// awaitRequest waits until the request that holds these words is open in the chats and at the approver, once in each,
-// and its run waits without a Job. It returns the messages by chat.
+// awaitRequest waits until the request that holds these words is open in the chats, once in each, and its run waits
+// without a Job. It returns the messages by chat.
 func (s *Stack) awaitRequest(ctx context.Context, story Story, words string) (map[string]fakechat.Post, error) {
 	db, err := story.connect(ctx)
 	if err != nil {
@@ -96,7 +95,7 @@ func (s *Stack) awaitRequest(ctx context.Context, story Story, words string) (ma
 	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }()
 	asked := map[string]fakechat.Post{}
 	err = wait(ctx, func() (bool, string, error) {
-		for _, channel := range append([]string{fakechat.Approver}, chats...) {
+		for _, channel := range chats {
 			posts := s.posts(channel, words)
 			if len(posts) != 1 || len(posts[0].Buttons) == 0 {
 				return false, fmt.Sprintf("one open request for %s in %s, where there are %d", words, channel, len(posts)), nil
