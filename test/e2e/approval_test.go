@@ -81,13 +81,7 @@ func TestAnApproverDecides(t *testing.T) {
 	ctx, s := start(t, stack.Options{})
 	sql := pgtest.Open(t, s.Platform.DatabaseURL())
 	running(sql)
-	rules, err := json.Marshal(approval.Policy{Rules: []approval.Rule{
-		{Actions: []string{"*"}, Who: approval.Who{Approvers: []string{stack.ApproverName}}, Deadline: time.Hour},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sql.Do(`UPDATE projects SET settings = jsonb_set(settings, '{approvals}', $1)`, rules)
+	rules(t, sql, approval.Rule{Actions: []string{"*"}, Who: approval.Who{Approvers: []string{stack.ApproverName}}, Deadline: time.Hour})
 	question := func(r *approval.Request) {
 		r.Kind, r.Action, r.Title, r.Options = events.KindQuestion, "question", "Which database shall it be?", []string{"Postgres", "SQLite"}
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -12,7 +13,6 @@ import (
 	"codexk8s.dev/shared/agentpod"
 	"codexk8s.dev/shared/kube"
 	"codexk8s.dev/shared/kube/gvr"
-	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/tool"
 	"codexk8s.dev/test/local/pg/pgtest"
 	"codexk8s.dev/test/local/stack"
@@ -41,9 +41,7 @@ func TestWhatPeopleApproveIsDoneOnce(t *testing.T) {
 	if _, err := s.Chat.Click(ctx, post, "Approve", stack.Owner); err != nil {
 		t.Fatal(err)
 	}
-	await(ctx, t, "the end of the run", func() bool {
-		return stage.State(pgtest.One[string](sql, `SELECT state FROM runs WHERE issue = $1`, issue)).Final()
-	})
+	ends(ctx, t, sql, issue)
 	if diff := cmp.Diff([]string{"succeeded 1"}, sql.Lines(`SELECT state || ' ' || attempt FROM runs WHERE issue = $1`, issue)); diff != "" {
 		t.Errorf("one run with two Jobs (-want +got):\n%s", diff)
 	}
@@ -75,25 +73,12 @@ func TestWhatPeopleApproveIsDoneOnce(t *testing.T) {
 func TestADatabaseIsMadeForARun(t *testing.T) {
 	ctx, s := start(t, codex(t))
 	sql := pgtest.Open(t, s.Platform.DatabaseURL())
-	sql.Do(`UPDATE projects SET settings = settings || '{"database":"demo"}'`)
-	cluster, err := kube.Open(s.Platform.Kubeconfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin := &corev1.Secret{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: metav1.ObjectMeta{Name: "demo", Namespace: agentpod.DatabasesNamespace},
-		Data: map[string][]byte{"url": []byte(s.Platform.DatabaseURL())},
-	}
-	if err := cluster.Create(ctx, gvr.Secrets, admin); err != nil {
-		t.Fatal(err)
-	}
+	cluster := withDatabase(ctx, t, s, sql)
 	issue, post := asked(ctx, t, s, sql, "One more language.\n\n"+`Use first: database_lifecycle {"action":"create","justification":"The tests need one."}`)
 	if _, err := s.Chat.Click(ctx, post, "Approve", stack.Owner); err != nil {
 		t.Fatal(err)
 	}
-	await(ctx, t, "the end of the run", func() bool {
-		return stage.State(pgtest.One[string](sql, `SELECT state FROM runs WHERE issue = $1`, issue)).Final()
-	})
+	ends(ctx, t, sql, issue)
 	if diff := cmp.Diff([]string{"succeeded 1"}, sql.Lines(`SELECT state || ' ' || attempt FROM runs WHERE issue = $1`, issue)); diff != "" {
 		t.Errorf("one run with two Jobs (-want +got):\n%s", diff)
 	}
@@ -115,4 +100,22 @@ func TestADatabaseIsMadeForARun(t *testing.T) {
 			}
 		}
 	}
+}
+
+// withDatabase gives the demonstration's project a server for databases of runs: the platform's own.
+func withDatabase(ctx context.Context, t *testing.T, s *stack.Stack, sql *pgtest.DB) *kube.Client {
+	t.Helper()
+	sql.Do(`UPDATE projects SET settings = settings || '{"database":"demo"}'`)
+	cluster, err := kube.Open(s.Platform.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := &corev1.Secret{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: metav1.ObjectMeta{Name: "demo", Namespace: agentpod.DatabasesNamespace},
+		Data: map[string][]byte{"url": []byte(s.Platform.DatabaseURL())},
+	}
+	if err := cluster.Create(ctx, gvr.Secrets, admin); err != nil {
+		t.Fatal(err)
+	}
+	return cluster
 }

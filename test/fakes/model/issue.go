@@ -13,7 +13,8 @@ import (
 //
 // An issue with a line like "Ask first: Which words? Bonjour | Salut" has it ask that, where it is offered the tool,
 // and go by the answer. Each line like `Use first: secret_sync {"name":"session-key"}` has it call that tool, one
-// after the other, each when people have decided about the one before.
+// after the other, each when people have decided about the one before. Each line like `Use: labels_list {}` has it call
+// that tool before it writes, one after the other, without anybody's word in between.
 //
 // A prompt that names files gets each of them, with its headings. A line of the issue like "Leave out: nfr.md" has it
 // leave that one out until the work comes back to it, "Leave out for good: nfr.md" for ever.
@@ -40,18 +41,14 @@ func planIssue(t Task) ([]Step, string) {
 		}
 		return []Step{{List: "."}, {Call: &Call{Tool: "ask", Arguments: question}}}, "Asked."
 	}
-	if uses := useFirst.FindAllStringSubmatch(t.Body, -1); t.Decided < len(uses) {
-		use := uses[t.Decided]
-		arguments := map[string]any{}
-		if json.Unmarshal([]byte(use[2]), &arguments) == nil {
-			return []Step{{List: "."}, {Call: &Call{Tool: use[1], Arguments: arguments}}}, "Asked."
-		}
+	if first := calls(useFirst, t.Body); t.Decided < len(first) {
+		return []Step{{List: "."}, first[t.Decided]}, "Asked."
 	}
 	if len(t.Files) > 0 {
 		return planFiles(t)
 	}
 	file := planFile(t)
-	steps := []Step{{List: "."}}
+	steps := append([]Step{{List: "."}}, calls(use, t.Body)...)
 	if t.Review != "" {
 		steps = append(steps, Step{Read: file.Path})
 	}
@@ -83,6 +80,16 @@ func document(t Task, w Wanted) string {
 	return b.String()
 }
 
+// calls are those of the lines of that form; one whose arguments are no JSON has none.
+func calls(form *regexp.Regexp, body string) (all []Step) {
+	for _, line := range form.FindAllStringSubmatch(body, -1) {
+		arguments := map[string]any{}
+		_ = json.Unmarshal([]byte(line[2]), &arguments)
+		all = append(all, Step{Call: &Call{Tool: line[1], Arguments: arguments}})
+	}
+	return all
+}
+
 // planFile is the one file that the task leads to.
 func planFile(t Task) File {
 	if m := greetingTitle.FindStringSubmatch(t.Title); m != nil {
@@ -106,6 +113,7 @@ var (
 	askFirst      = regexp.MustCompile(`(?m)^Ask first: (.+\?)[ \t]*(.*)$`)
 	leaveOut      = regexp.MustCompile(`(?m)^Leave out( for good)?: ([a-z_]+\.md)[ \t\r]*$`)
 	useFirst      = regexp.MustCompile(`(?m)^Use first: ([a-z_]+) (\{.*\})[ \t\r]*$`)
+	use           = regexp.MustCompile(`(?m)^Use: ([a-z_]+) (\{.*\})[ \t\r]*$`)
 	greetingTitle = regexp.MustCompile(`(?i)\bgreeting in ([a-z]+)`)
 	quotedText    = regexp.MustCompile("[\"“«`]([^\"”»`\n]{1,80})[\"”»`]")
 )

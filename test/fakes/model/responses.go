@@ -35,6 +35,8 @@ type responsesItem struct {
 	CallID  string          `json:"call_id"`
 	Output  json.RawMessage `json:"output"`
 	Tools   []responsesTool `json:"tools"` // that a search has found
+
+	Arguments json.RawMessage `json:"arguments"` // of a search
 }
 
 func (x *exchange) decodeResponses() (*conversation, bool) {
@@ -46,7 +48,7 @@ func (x *exchange) decodeResponses() (*conversation, bool) {
 	if !x.s.known(x.w, in.Model) {
 		return nil, false
 	}
-	c := &conversation{tools: map[string]string{}, answer: in.Text.Format.Schema}
+	c := &conversation{tools: map[string]string{}, sought: map[string]bool{}, answer: in.Text.Format.Schema}
 	c.offer(in.Tools)
 	var text string
 	if json.Unmarshal(in.Input, &text) == nil && text != "" {
@@ -66,7 +68,8 @@ func (x *exchange) decodeResponses() (*conversation, bool) {
 			c.user(contentText(item.Content))
 		case item.Type == "tool_search_output":
 			c.offer(item.Tools)
-			c.search = false
+		case item.Type == "tool_search_call":
+			c.seek(item.Arguments)
 		case item.Type == "function_call":
 			called[item.CallID] = item.Name
 		case item.Type == "function_call_output":
@@ -89,6 +92,16 @@ func (c *conversation) offer(tools []responsesTool) {
 		for _, inner := range t.Tools {
 			c.tools[inner.Name] = t.Name
 		}
+	}
+}
+
+// seek notes a tool that was looked for.
+func (c *conversation) seek(arguments json.RawMessage) {
+	var search struct {
+		Query string `json:"query"`
+	}
+	if json.Unmarshal(arguments, &search) == nil {
+		c.sought[search.Query] = true
 	}
 }
 

@@ -55,7 +55,8 @@ type conversation struct {
 	users   []string          // the user's messages, oldest first
 	results []string          // tool results since the last of them
 	polls   int               // how many of the results were waits for a running command
-	search  bool              // the client has more tools than it lists, and none was looked for yet
+	search  bool              // the client has more tools than it lists
+	sought  map[string]bool   // those that were looked for
 	tools   map[string]string // name → namespace ("" for none) of the tools offered
 	answer  json.RawMessage   // JSON schema that the last message must fit, if any
 }
@@ -111,7 +112,7 @@ func (s *Server) next(c *conversation) (turn, string) {
 	done := len(c.results) - c.polls
 	for _, step := range append(steps, Step{Call: &Call{Tool: "finish", Arguments: map[string]any{"summary": final}}}) {
 		name, arguments := step.call(c.tools)
-		if name == "" && c.search && step.Call != nil && step.Call.Tool != "finish" {
+		if name == "" && c.search && step.Call != nil && step.Call.Tool != "finish" && !c.sought[step.Call.Tool] {
 			t.search = step.Call.Tool
 			return t, script.Name
 		}
