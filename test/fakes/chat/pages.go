@@ -31,6 +31,17 @@ var services = []struct {
 	{Approver, "HTTP approver", false, false},
 }
 
+// Page is what one opens in a browser to see a service as people see it.
+type Page struct{ Name, URL string }
+
+// Pages are those of all services.
+func (s *Server) Pages() (all []Page) {
+	for _, service := range services {
+		all = append(all, Page{service.name, s.base + "/-/" + service.path})
+	}
+	return all
+}
+
 type view struct {
 	Title, Channel, Path, Person, Refused string
 	People                                []string

@@ -22,6 +22,9 @@ func printGuide(w io.Writer, s *stack.Stack, took time.Duration) {
 	}
 	if s.Chat != nil {
 		p("  Chats      %s (fake ones; requests of agents are shown there, and their buttons work)", s.Chat.URL())
+		for _, page := range s.Chat.Pages() {
+			p("    %-13s %s", page.Name, page.URL)
+		}
 	}
 	if at := s.Callbacks(); at != "" {
 		p("  Callbacks  %s, with /telegram, /slack, /mattermost or /jira behind it", at)

@@ -97,6 +97,11 @@ func (v visit) addresses() {
 	if len(found) < 7 || !slices.Contains(found, v.s.ContractURL()) {
 		v.Errorf("the guide has the addresses %q:\n%s", found, &guide)
 	}
+	for _, page := range v.s.Chat.Pages() {
+		if !slices.Contains(found, page.URL) {
+			v.Errorf("the guide does not name the page of %s, %s:\n%s", page.Name, page.URL, &guide)
+		}
+	}
 	for _, address := range found {
 		req, err := http.NewRequestWithContext(v.ctx, http.MethodGet, address, nil)
 		if err != nil {
