@@ -87,9 +87,9 @@ $(BIN)/govulncheck: test/tools.mod
 
 ISSUES ?= 500
 
-chaos: tools ## the kill test at length: 500 labelled issues while everything dies, ISSUES=…; then a death at every step of an approval
+chaos: tools ## the kill test at length: 500 labelled issues while everything dies, ISSUES=…; then each function dies after each thing that it does for a question
 	go test ./test/chaos -v -count=1 -timeout 60m -issues $(ISSUES)
-	go test ./test/chaos -v -count=1 -timeout 4h -run WhateverStep -dying all -stride 1
+	go test ./test/chaos -v -count=1 -timeout 4h -run WhateverStep -dying all -effects
 
 RELEASE ?= HEAD~1
 

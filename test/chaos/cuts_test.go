@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"codexk8s.dev/test/fakes/model"
 	"codexk8s.dev/test/local"
 	"codexk8s.dev/test/local/pg"
 )
@@ -25,6 +26,7 @@ var (
 	dying  = flag.String("dying", "approval-notifier,approval-gate", "functions that die at their steps, one at a time; all = each on the way")
 	first  = flag.Int("first", 1, "the first step that is tried")
 	stride = flag.Int("stride", 80, "one of so many steps is tried; 1 = each")
+	made   = flag.Bool("effects", false, "they die after each of their effects instead")
 )
 
 // TestAnApprovalWhateverStepIsTheLast plays a question's way through the platform again and again:
@@ -38,7 +40,8 @@ var (
 // none is ever chosen at random. Whatever step was the last, people see one message in each chat, one vote counts, the
 // run has one more Job and one pull request, and nothing is left over.
 //
-//	go test ./test/chaos -run WhateverStep -v -stride 1 -dying approval-gate    every cut of one function
+//	go test ./test/chaos -run WhateverStep -v -effects -dying all               everything that they can leave behind
+//	go test ./test/chaos -run WhateverStep -v -stride 1 -dying approval-gate    every cut of one function, in an hour
 func TestAnApprovalWhateverStepIsTheLast(t *testing.T) {
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // that a request broke is no news here
 	names := strings.Split(*dying, ",")
@@ -49,12 +52,13 @@ func TestAnApprovalWhateverStepIsTheLast(t *testing.T) {
 	for _, name := range names {
 		g := gates[name]
 		t.Run(name, func(t *testing.T) {
+			if *made {
+				w.story(t, name, g, cut{step: 1}) // nothing is made yet
+				t.Logf("%s died after %d effects", name, w.cuts(t, name, g, cut{step: *first, after: true, effects: true}, 1))
+				return
+			}
 			for _, after := range []bool{false, true} {
-				cuts := 0
-				for at := *first; !t.Failed() && w.story(t, name, g, cut{at, after}); at += *stride {
-					cuts++
-				}
-				t.Logf("%s died at %d of its steps, after them: %t", name, cuts, after)
+				t.Logf("%s died at %d of its steps, after them: %t", name, w.cuts(t, name, g, cut{step: *first, after: after}, *stride), after)
 			}
 		})
 	}
@@ -62,6 +66,15 @@ func TestAnApprovalWhateverStepIsTheLast(t *testing.T) {
 		w.noDeadLetters()
 		w.verifyAudit()
 	}
+}
+
+// cuts plays a question for each cut from one on, until there is none left, and returns how many there were.
+func (w *world) cuts(t *testing.T, name string, g *gate, at cut, stride int) (n int) {
+	t.Helper()
+	for ; !t.Failed() && w.story(t, name, g, at); at.step += stride {
+		n++
+	}
+	return n
 }
 
 // inKubernetes are the functions that call its API.
@@ -106,6 +119,7 @@ func gated(t *testing.T, functions []string) (*world, map[string]*gate) {
 			o.Env[name] = env
 		}
 	})
+	w.stack.Model.Behave(model.Behaviour{}) // no agent dies here, so none has to be caught at work
 	for name, g := range gates {
 		service, err := w.stack.Platform.Service(name)
 		if err != nil {

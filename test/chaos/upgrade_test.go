@@ -31,12 +31,12 @@ var from = flag.String("from", "HEAD~1", "the release to upgrade from, and to go
 // rollback", to a platform at work: the manifests and programs of an earlier revision first, then those of this tree,
 // then the earlier ones again.
 //
-//	earlier release   one issue in review, two agents at work, one run queued
+//	earlier release   one issue in review, one run waits for people, two agents at work, one run queued
 //	migrations        its functions go on with the new schema: one run is stopped, the queued one begins
 //	function by function, a label between any two, a review in the middle
-//	this release      all of it is finished
-//	function by function back, with an agent at work and a label between any two; the schema stays
-//	earlier release   all of it is finished, and one run more from its label to its end
+//	this release      all of it is finished, people answer the run that waits
+//	function by function back, with an agent at work, a run that waits and a label between any two; the schema stays
+//	earlier release   all of it is finished, people answer that run, and one run more from its label to its end
 //
 // It is built with the tag upgrade and run by make test-upgrade: it needs the history of the repository.
 func TestAnUpgradeAndTheWayBackLoseAndDoubleNothing(t *testing.T) {
@@ -49,6 +49,9 @@ func TestAnUpgradeAndTheWayBackLoseAndDoubleNothing(t *testing.T) {
 		o.Next, o.ManifestDirs, o.Module, o.Binaries = o.ManifestDirs, r.dirs, r.source, r.current
 	})
 	inReview, atWork, stopped, queued, last := 1, 2, 3, 4, 5
+	waitsUp, waitsBack := len(w.issues)+1, len(w.issues)+2
+	w.openAsking(waitsUp)
+	w.openAsking(waitsBack)
 	_, err := w.db.Exec(t.Context(), `UPDATE projects SET settings = settings || '{"parallel": 2}'`)
 	w.do(err)
 	normal, busy := model.Behaviour{}, model.Behaviour{Mode: model.Overloaded, RetryAfter: time.Second}
@@ -56,6 +59,8 @@ func TestAnUpgradeAndTheWayBackLoseAndDoubleNothing(t *testing.T) {
 	w.stack.Model.Behave(normal)
 	w.run(inReview)
 	w.awaitGood(inReview)
+	w.run(waitsUp)
+	w.awaitWaiting(waitsUp)
 	w.stack.Model.Behave(busy)
 	w.run(atWork)
 	w.run(stopped)
@@ -87,8 +92,13 @@ func TestAnUpgradeAndTheWayBackLoseAndDoubleNothing(t *testing.T) {
 	w.run(stopped)
 	w.stack.Model.Behave(normal)
 	w.settleFor(next-1, last)
-	t.Logf("upgraded from %s: %d issues are as they should be", *from, next-2)
+	w.do(w.waiting(waitsUp))
+	w.click(waitsUp)
+	w.awaitGood(waitsUp)
+	t.Logf("upgraded from %s: %d issues are as they should be", *from, next-1)
 
+	w.run(waitsBack)
+	w.awaitWaiting(waitsBack)
 	w.stack.Model.Behave(busy)
 	w.run(next)
 	w.awaitAtWork(next)
@@ -106,6 +116,8 @@ func TestAnUpgradeAndTheWayBackLoseAndDoubleNothing(t *testing.T) {
 	w.do(w.stack.Platform.Connect(false))
 	w.stack.Model.Behave(normal)
 	w.settleFor(next-1, last)
+	w.do(w.waiting(waitsBack))
+	w.click(waitsBack)
 	w.run(last)
 	w.settle()
 	t.Logf("back to %s: all %d issues are as they should be", *from, len(w.issues))

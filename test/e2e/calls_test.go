@@ -131,13 +131,12 @@ const noteStage = `stages:
   - name: note
     label: run:note
     role: dev
+    about: Asks, and looks back
     timeout: 60m
     keep: 24h
     write: ["**"]
     tools: [ask, run_history]
-    needs: []
     makes: [pull_request]
-    next: []
 `
 
 // TestAToolOutsideOfItsPolicyIsNotThere: what the stage does not name is not offered to Codex, however it looks for it,
