@@ -206,8 +206,10 @@ func processFile(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	text := strings.Replace(string(own), "\nstages:\n", "\n"+noteStage, 1)
+	text = strings.Replace(text, "stages: [", "stages: [note, ", 1) // of a profile
 	path := filepath.Join(t.TempDir(), "process.yaml")
-	if err := os.WriteFile(path, []byte(strings.Replace(string(own), "stages:\n", noteStage, 1)), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return path
