@@ -190,6 +190,10 @@ func (w *world) filesOf(f []string) {
 		path, fault, faulty := strings.Cut(strings.TrimPrefix(word, "-"), "=")
 		at := slices.IndexFunc(l.Files, func(f events.FoundFile) bool { return strings.HasSuffix(f.Path, path) })
 		switch {
+		case path == "*":
+			for i := range l.Files {
+				l.Files[i] = events.FoundFile{Path: l.Files[i].Path}
+			}
 		case path == "outside":
 			l.Outside = append(l.Outside, fault)
 		case path == "unreadable":

@@ -21,7 +21,7 @@
 //	decided REPO#N TITLE OUTCOME [WHO]   what has become of it
 //	lookup REPO#N none|REASON            there is no services.yaml, or it can't be had
 //	lookup REPO#N found NAME=IMAGE … [JOB]     services.yaml, with these services
-//	files REPO#N [-FILE] [FILE=FAULT] [outside=PATH] [unreadable=REASON]   those asked for are there and written, but
+//	files REPO#N [-FILE|-*] [FILE=FAULT] [outside=PATH] [unreadable=REASON]   of what was asked, the rest is there
 //	report REPO#N OUTCOME [REASON]       the agent's word
 //	advance DURATION                     time passes, timers come due
 //	again                                the act before, delivered a second time

@@ -23,6 +23,8 @@ func TestAnyOrderKeepsTheInvariants(t *testing.T) {
 		"pull %s closed alice merged", "pull %s reopened alice", "pull %s converted_to_draft alice", "pull %s edited alice base=other",
 		"review %s dismissed alice %d", "review %s approved alice %d sha=c0ffee1",
 		"ask %s question Which?", "ask %s approval Deploy?", "ask %s approval Deploy? unheard", "decided %s Which? answered alice", "decided %s Deploy? denied alice",
+		"label %s run:intake alice", "label %s run:intake:revise alice", "label %s run:prd alice", "unlabel %s need:input alice",
+		"files %s", "files %s", "files %s -*", "files %s outside=main.go", "files %s unreadable=github_gone",
 		"advance 1s", "advance 10m", "advance 1h", "again",
 	}
 	rapid.Check(t, func(r *rapid.T) {
