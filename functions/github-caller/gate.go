@@ -14,6 +14,7 @@ import (
 	"codexk8s.dev/shared/artefact"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/scope"
 )
 
@@ -31,6 +32,14 @@ func (l *lookout) gate(ctx context.Context, p events.GitHubLookupRequested, allo
 	in := p.In
 	if p.Head != "" {
 		in = []string{p.Head}
+		ours, err := l.ours(ctx, p)
+		if err != nil {
+			return err
+		}
+		if !ours {
+			found.Reason, found.Message = reason.NotOurPullRequest, fmt.Sprintf("Pull request #%d is not of branch %s of this repository.", p.PullRequest, p.Branch)
+			return nil
+		}
 	}
 	files := make([]events.FoundFile, 0, len(p.Files))
 	for _, path := range p.Files {
@@ -140,6 +149,20 @@ func (l *lookout) judge(ctx context.Context, found *events.FoundFile) error {
 	}
 	found.Faults = artefact.Faults([]byte(text))
 	return nil
+}
+
+// ours reports whether the pull request, which an agent names, is of the run's branch in the repository itself.
+func (l *lookout) ours(ctx context.Context, p events.GitHubLookupRequested) (bool, error) {
+	if p.Branch == "" || p.PullRequest == 0 {
+		return true, nil
+	}
+	owner, name, _ := strings.Cut(l.repository, "/")
+	pull, _, err := l.client.PullRequests.Get(ctx, owner, name, p.PullRequest)
+	if err != nil {
+		return false, github.ClassifyError(err, l.now())
+	}
+	head := pull.GetHead()
+	return head.GetRef() == p.Branch && head.GetRepo().GetID() == pull.GetBase().GetRepo().GetID(), nil
 }
 
 // outside are paths that the pull request changes and the write scope does not allow, as far as GitHub lists its files.

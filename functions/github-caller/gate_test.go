@@ -85,7 +85,7 @@ func TestWhatARunHasLeftIsRead(t *testing.T) {
 	pull, err := f.github.OpenPullRequest(repo, "PRD", "", issueBranch, "main", "ann")
 	must(t, err)
 	p := f.lookup(repo, "", "")
-	p.Head, p.PullRequest, p.Write = branches[issueBranch], pull, []string{"docs/**"}
+	p.Head, p.PullRequest, p.Branch, p.Write = branches[issueBranch], pull, issueBranch, []string{"docs/**"}
 	p.Files = []string{"docs/prd.md", "docs/nfr.md", "docs/empty.md", "docs/long.md", "docs/user_stories.md"}
 	f.want(f.instance(), "e-1", p, 202)
 	answer := f.answers()[0]
@@ -97,6 +97,11 @@ func TestWhatARunHasLeftIsRead(t *testing.T) {
 		"docs/prd.md true []", "docs/nfr.md true [line 5: TBD]", "docs/empty.md true [it is empty]", "docs/long.md true []", "docs/user_stories.md false []",
 	}, got); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	p.Branch = "codexk8s/issue-2"
+	f.want(f.instance(), "e-2", p, 202)
+	if a := f.answers()[1]; a.Reason != "not_our_pull_request" || a.Message != "Pull request #2 is not of branch codexk8s/issue-2 of this repository." {
+		t.Errorf("of another's pull request: %+v", a)
 	}
 	if diff := cmp.Diff([]string{"README.md", "main.go"}, answer.Outside); diff != "" || answer.Head != p.Head {
 		t.Errorf("outside of the write scope (-want +got):\n%s", diff)

@@ -58,7 +58,7 @@ var examples = append([]Payload{
 	GitHubChanged{Repository: "acme/demo", Issue: 12, RunID: ref.RunID, CommentID: 99},
 	GitHubLookupRequested{
 		RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main", Files: []string{"docs/prd.md"}, In: []string{"codexk8s/issue-12", "main"},
-		Head: "c0ffee", PullRequest: 13, Write: []string{"**/*.md"},
+		Head: "c0ffee", PullRequest: 13, Branch: "codexk8s/issue-12", Write: []string{"**/*.md"},
 	},
 	GitHubLookedUp{
 		RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main", Found: true, Content: "services: []", SHA: "c0ffee",

@@ -14,7 +14,8 @@ type GitHubLookupRequested struct {
 	// Files is looked at too, and which paths PullRequest changes that Write does not allow.
 	Head        string   `json:"head,omitempty"`
 	PullRequest int      `json:"pullRequest,omitempty"`
-	Write       []string `json:"write,omitempty"` // globs of package scope
+	Branch      string   `json:"branch,omitempty"` // that PullRequest must be of; "" = it is not looked at
+	Write       []string `json:"write,omitempty"`  // globs of package scope
 }
 
 const (
@@ -40,8 +41,8 @@ type GitHubLookedUp struct {
 	Files   []FoundFile `json:"files,omitempty"`   // one for each that was asked for, in that order; none if Path can't be read
 	Outside []string    `json:"outside,omitempty"` // paths that PullRequest changes and Write does not allow, at most MaxOutside
 
-	// Reason is why it can't be read: too_large, not_a_file, not_text, github_gone, github_refused. "" = everything is
-	// known, also that something does not exist.
+	// Reason is why it can't be read: too_large, not_a_file, not_text, github_gone, github_refused, not_our_pull_request.
+	// "" = everything is known, also that something does not exist.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"` // the same for a person
 }

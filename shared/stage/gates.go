@@ -91,8 +91,8 @@ func (d *decision) inspect(in events.AgentReported) bool {
 		d.audit("agent:"+in.RunID, "agent.reported.late", "known", "its commit %s is being looked at", run.Delivered)
 		return true
 	}
-	if in.HeadSHA == "" {
-		d.finish(Failed, reason.ArtefactsIncomplete, "The agent reported no commit that could be looked at.")
+	if in.HeadSHA == "" || in.PullRequest == 0 {
+		d.finish(Failed, reason.ArtefactsIncomplete, "The agent reported no pull request and commit that could be looked at.")
 		return true
 	}
 	run.Delivered, run.Reason, run.Message = in.HeadSHA, "", ""
@@ -102,7 +102,8 @@ func (d *decision) inspect(in events.AgentReported) bool {
 	}
 	d.audit("agent:"+in.RunID, "agent.reported", "", "%s with #%d", in.HeadSHA, in.PullRequest)
 	d.emit(events.GitHubLookupRequested{
-		RunRef: d.item.Ref(), Attempt: run.Attempt, Files: files, Head: in.HeadSHA, PullRequest: in.PullRequest, Write: write,
+		RunRef: d.item.Ref(), Attempt: run.Attempt, Files: files, Head: in.HeadSHA, PullRequest: in.PullRequest, Branch: Branch(d.item.Issue),
+		Write: write,
 	})
 	return true
 }

@@ -60,7 +60,7 @@ func TestWhatIsIncompleteIsNamedAndAskedAbout(t *testing.T) {
 	}
 	asked := events.GitHubLookupRequested{
 		RunRef: item.Ref(), Files: []string{"docs/work/12/prd.md", "docs/work/12/nfr.md", "docs/work/12/user_stories.md"},
-		Head: "c0ffee1234", PullRequest: 13, Write: []string{"**/*.md"},
+		Head: "c0ffee1234", PullRequest: 13, Branch: "codexk8s/issue-12", Write: []string{"**/*.md"},
 	}
 	if diff := cmp.Diff(events.Now(asked), d.Emit[0]); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)
@@ -103,12 +103,15 @@ func TestWhatWasMadeIsKept(t *testing.T) {
 	}
 }
 
-// A report that names no commit could be of anything.
-func TestAReportWithoutACommitIsNoResult(t *testing.T) {
-	item := atGate("prd")
-	next, _, err := Decide(item, Reported{events.AgentReported{RunRef: item.Ref(), Outcome: "succeeded", PullRequest: 13}}, gatesNow)
-	if err != nil || next.Run.State != Failed || next.Run.Reason != "artefacts_incomplete" {
-		t.Errorf("run %s %s, %v", next.Run.State, next.Run.Reason, err)
+// A report that names no commit, or no pull request, could be of anything.
+func TestAReportOfNothingIsNoResult(t *testing.T) {
+	for _, report := range []events.AgentReported{{PullRequest: 13}, {HeadSHA: "c0ffee"}} {
+		item := atGate("prd")
+		report.RunRef, report.Outcome = item.Ref(), "succeeded"
+		next, _, err := Decide(item, Reported{report}, gatesNow)
+		if err != nil || next.Run.State != Failed || next.Run.Reason != "artefacts_incomplete" {
+			t.Errorf("run %s %s, %v", next.Run.State, next.Run.Reason, err)
+		}
 	}
 }
 
