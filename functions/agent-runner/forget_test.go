@@ -18,10 +18,14 @@ func TestAConversationThatIsTooLargeToKeepCostsNoFile(t *testing.T) {
 	const home = `d="$CODEX_HOME/sessions/2026/01/01"; mkdir -p "$d"; `
 	pod := w.pod(w.stub(home + `head -c 20000000 /dev/urandom | base64 -w 0 >"$d/rollout-1-0192-abcdef01.jsonl"; echo >>"$d/rollout-1-0192-abcdef01.jsonl"
 		mkdir -p greetings; echo Bonjour >greetings/french.txt; sleep 600`))
-	done := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
-		defer close(done)
-		for kept := false; !kept && t.Context().Err() == nil; time.Sleep(20 * time.Millisecond) {
+		for kept := false; !kept; {
+			select {
+			case <-ended:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
 			w.gateway.change(func(g *fakeGateway) {
 				stored, err := session.Decode(g.snapshot.GetData())
 				kept = err == nil && stored.Forgotten && stored.Work != ""
@@ -29,10 +33,11 @@ func TestAConversationThatIsTooLargeToKeepCostsNoFile(t *testing.T) {
 		}
 		killed(pod)
 	}()
-	if code := w.exit(pod); code != -1 {
+	code := w.exit(pod)
+	close(ended)
+	if code != -1 {
 		t.Fatalf("exit code %d", code)
 	}
-	<-done
 	w.script(model.Step{List: "."})
 	var told atomic.Bool
 	w.answering(func(_ http.ResponseWriter, body string) bool {

@@ -39,7 +39,9 @@ type Keeper struct {
 	saved [sha256.Size]byte // of the newest snapshot stored
 	tried [sha256.Size]byte // of a snapshot whose answer did not come: it may be stored
 	kept  checkout.Kept     // the newest work that could be collected
-	told  string            // what is left out, as the log has already named it
+
+	tooLarge int    // bytes of a conversation that left the files no room; 0 = none has
+	told     string // what is left out, as the log has already named it
 }
 
 // Timeout bounds one save, within the 30 s that Kubernetes gives a pod to end.
@@ -84,19 +86,25 @@ const lastFiles = "what changed last"
 // maxLost bounds the files that are named as left out.
 const maxLost = 100
 
-// fill adds the agent's changed files to the snapshot. A conversation that leaves no room for them is left out.
+// fill adds the agent's changed files to the snapshot. A conversation that leaves no room for them is left out, and
+// since it only grows it is not packed again to see that: packing it takes most of a save's time.
 func (k *Keeper) fill(ctx context.Context, s *Snapshot) error {
-	conversation, err := s.encode()
-	if err != nil {
-		return err
-	}
 	const most = maxSnapshot - aroundFiles
-	room := most - int64(len(conversation))
-	fit := k.files(ctx, s, max(room, 0))
-	if room < 0 || !fit && room < most/2 {
-		s.Memory, s.Forgotten = nil, true
-		k.files(ctx, s, most)
+	if k.tooLarge == 0 || len(s.Memory) < k.tooLarge {
+		conversation, err := s.encode()
+		if err != nil {
+			return err
+		}
+		room := most - int64(len(conversation))
+		fit := k.files(ctx, s, max(room, 0))
+		if room >= 0 && (fit || room >= most/2) {
+			k.tell(s)
+			return nil
+		}
+		k.tooLarge = len(s.Memory)
 	}
+	s.Memory, s.Forgotten = nil, true
+	k.files(ctx, s, most)
 	k.tell(s)
 	return nil
 }
