@@ -108,16 +108,17 @@ const (
 )
 
 // An installation is the transport of a GitHub App's installation. It believes an answer that may be the token's fault
-// (Doubtful) only if a new token gets it as well: once for 403 and 404, which are usually meant; for some seconds for
-// 401, which is not.
+// (Doubtful) only if a new token gets it as well: once for 403 and 404, which are usually meant, unless the token is
+// young and has worked; for some seconds for 401, which is not.
 type installation struct {
 	make   func() (*ghinstallation.Transport, error)
 	forget func() // that there is such an installation
 	pauses []time.Duration
 
-	mu    sync.Mutex
-	tr    *ghinstallation.Transport
-	since time.Time // of the token
+	mu     sync.Mutex
+	tr     *ghinstallation.Transport
+	since  time.Time // of the token
+	worked bool      // GitHub has answered a call with the token as asked
 }
 
 // pauses are the waits before a doubtful refusal is tried again.
@@ -126,12 +127,15 @@ var pauses = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
 // RoundTrip makes the call with the installation's token.
 func (i *installation) RoundTrip(r *http.Request) (*http.Response, error) {
 	for tries := 0; ; tries++ {
-		tr, since, err := i.token(nil)
+		tr, age, worked, err := i.token(nil)
 		if err != nil {
 			return nil, err
 		}
 		resp, err := tr.RoundTrip(r)
-		if err != nil || tries == len(i.pauses) || !doubted(resp, time.Since(since), tries) {
+		if err == nil && resp.StatusCode < 300 {
+			i.trust(tr)
+		}
+		if err != nil || tries == len(i.pauses) || !doubted(resp, age < settled && (worked || age > fresh), tries) {
 			return resp, settleTokenError(err, i.forget)
 		}
 		again, ok := repeat(r)
@@ -144,17 +148,18 @@ func (i *installation) RoundTrip(r *http.Request) (*http.Response, error) {
 		case <-time.After(i.pauses[tries]):
 		}
 		discard(resp)
-		if _, _, err := i.token(tr); err != nil {
+		if _, _, _, err := i.token(tr); err != nil {
 			return nil, err
 		}
 		r = again
 	}
 }
 
-// doubted reports whether the answer is worth another try with a new token.
-func doubted(resp *http.Response, age time.Duration, tries int) bool {
+// doubted reports whether the answer is worth another try with a new token. A known one is neither too new for GitHub
+// nor older than a permission.
+func doubted(resp *http.Response, known bool, tries int) bool {
 	if resp.StatusCode != http.StatusUnauthorized && (resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusNotFound ||
-		tries > 0 || age > fresh && age < settled) {
+		tries > 0 || known) {
 		return false
 	}
 	said, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
@@ -172,18 +177,26 @@ func doubted(resp *http.Response, age time.Duration, tries int) bool {
 	return !limited(resp, body.Message, body.Documentation) && doubtful(resp.StatusCode, body.Message)
 }
 
-// token is the transport whose token is in use; it replaces old, if that is still in use.
-func (i *installation) token(old *ghinstallation.Transport) (*ghinstallation.Transport, time.Time, error) {
+// token is the transport whose token is in use, with the token's age and whether it has worked; it replaces old, if
+// that is still in use.
+func (i *installation) token(old *ghinstallation.Transport) (tr *ghinstallation.Transport, age time.Duration, worked bool, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.tr == nil || i.tr == old {
 		tr, err := i.make()
 		if err != nil {
-			return nil, time.Time{}, err
+			return nil, 0, false, err
 		}
-		i.tr, i.since = tr, time.Now()
+		i.tr, i.since, i.worked = tr, time.Now(), false
 	}
-	return i.tr, i.since, nil
+	return i.tr, time.Since(i.since), i.worked, nil
+}
+
+// trust notes that GitHub knows the token.
+func (i *installation) trust(tr *ghinstallation.Transport) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.worked = i.worked || i.tr == tr
 }
 
 // errStaleInstallation is temporary: the next attempt looks the installation up again.

@@ -109,22 +109,26 @@ func TestANewTokenIsTriedBeforeARefusalIsBelieved(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		age     time.Duration // of the token in use
+		worked  bool
 		answers []string
 		calls   int
 		want    string
 	}{
-		{"a token that is too new", 0, []string{bad, ok}, 2, "ok"},
-		{"and still is", 0, []string{bad, bad, bad, ok}, 4, "ok"},
-		{"a key that is wrong", 0, []string{bad}, 4, "again"},
-		{"a token from before a permission", time.Hour / 2, []string{forbidden, ok}, 2, "ok"},
-		{"a token from before a repository was added", time.Hour / 2, []string{missing, ok}, 2, "ok"},
-		{"a new one that GitHub does not find yet", 0, []string{missing, ok}, 2, "ok"},
-		{"what is gone is gone", 0, []string{missing}, 2, "refused 404 github_gone"},
-		{"a permission that is missing", time.Hour / 2, []string{forbidden}, 2, "refused 403"},
-		{"a token that has been good", 30 * time.Second, []string{missing}, 1, "refused 404 github_gone"},
-		{"words about the thing", 0, []string{`404 {"message":"Label does not exist"}`}, 1, "refused 404 github_gone"},
-		{"a limit", 0, []string{`403 {"message":"You have exceeded a secondary rate limit"}`}, 1, "later 1m0s (secondary, guessed)"},
-		{"a page", 0, []string{`404 <html>`}, 1, "refused 404 github_gone"},
+		{"a token that is too new", 0, false, []string{bad, ok}, 2, "ok"},
+		{"and still is", 0, false, []string{bad, bad, bad, ok}, 4, "ok"},
+		{"a key that is wrong", 0, false, []string{bad}, 4, "again"},
+		{"a token from before a permission", time.Hour / 2, false, []string{forbidden, ok}, 2, "ok"},
+		{"a token from before a repository was added", time.Hour / 2, false, []string{missing, ok}, 2, "ok"},
+		{"a new one that GitHub does not find yet", 0, false, []string{missing, ok}, 2, "ok"},
+		{"what is gone is gone", 0, false, []string{missing}, 2, "refused 404 github_gone"},
+		{"a permission that is missing", time.Hour / 2, false, []string{forbidden}, 2, "refused 403"},
+		{"a token that has been good", 30 * time.Second, false, []string{missing}, 1, "refused 404 github_gone"},
+		{"what is gone for a new token that has worked", 0, true, []string{missing}, 1, "refused 404 github_gone"},
+		{"what an old one that has worked may not", time.Hour / 2, true, []string{forbidden, ok}, 2, "ok"},
+		{"one that has worked and is withdrawn", 0, true, []string{bad, ok}, 2, "ok"},
+		{"words about the thing", 0, false, []string{`404 {"message":"Label does not exist"}`}, 1, "refused 404 github_gone"},
+		{"a limit", 0, false, []string{`403 {"message":"You have exceeded a secondary rate limit"}`}, 1, "later 1m0s (secondary, guessed)"},
+		{"a page", 0, false, []string{`404 <html>`}, 1, "refused 404 github_gone"},
 	} {
 		s := &script{answers: tt.answers}
 		app := newAppServer(t)
@@ -136,16 +140,19 @@ func TestANewTokenIsTriedBeforeARefusalIsBelieved(t *testing.T) {
 		}
 		tr := c.Client.Client().Transport.(*installation)
 		tr.pauses = []time.Duration{0, 0, 0}
-		if _, _, err := tr.token(nil); err != nil {
+		if _, _, _, err := tr.token(nil); err != nil {
 			t.Fatal(err)
 		}
-		tr.since = time.Now().Add(-tt.age)
+		tr.since, tr.worked = time.Now().Add(-tt.age), tt.worked
 		end := "ok"
 		if _, _, err := c.Issues.Edit(t.Context(), "acme", "api", 1, &gh.IssueRequest{Title: gh.String("x")}); err != nil {
 			end = outcome(ClassifyError(err, time.Now()), time.Now())
 		}
 		if end != tt.want || len(s.calls) != tt.calls {
 			t.Errorf("%s: %s after %q, want %s after %d calls", tt.name, end, s.calls, tt.want, tt.calls)
+		}
+		if _, _, worked, err := tr.token(nil); err != nil || worked != (end == "ok" || tt.worked && tt.calls == 1) {
+			t.Errorf("%s: the token counts as one that has worked: %t, %v", tt.name, worked, err)
 		}
 		for i, call := range s.calls {
 			if want := fmt.Sprintf(`PATCH /repos/acme/api/issues/1 token ghs_%d {"title":"x"}`, i+1); call != want {

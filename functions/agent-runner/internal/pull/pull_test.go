@@ -8,11 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"codexk8s.dev/functions/agent-runner/internal/redact"
 	"codexk8s.dev/shared/agentapi"
-	"codexk8s.dev/shared/github"
 )
 
 // TestThePullRequestOfTheBranchIsFoundOnAnyPage, and that of a fork, whose branch may have any name, is never taken for
@@ -35,14 +32,7 @@ func TestThePullRequestOfTheBranchIsFoundOnAnyPage(t *testing.T) {
 		_, _ = w.Write([]byte(pages[0]))
 	}))
 	t.Cleanup(hub.Close)
-	clients, err := github.Open(github.Config{URL: hub.URL, Token: "t"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &Requests{owner: "acme", name: "demo", retryFor: time.Minute}
-	if p.client, err = clients.For(t.Context(), "acme/demo"); err != nil {
-		t.Fatal(err)
-	}
+	p := requests(t, hub.URL)
 	for _, want := range []int{5, 0} {
 		found, err := p.Find(t.Context(), branch)
 		if err != nil || found.GetNumber() != want {
@@ -76,14 +66,7 @@ func TestAPullRequestOfWhatWasJustPushed(t *testing.T) {
 			}
 		}))
 		defer hub.Close()
-		clients, err := github.Open(github.Config{URL: hub.URL, Token: "t"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := &Requests{owner: "acme", name: "demo", retryFor: time.Minute, secrets: &redact.Secrets{}}
-		if p.client, err = clients.For(t.Context(), "acme/demo"); err != nil {
-			t.Fatal(err)
-		}
+		p := requests(t, hub.URL)
 		opened, err := p.create(t.Context(), &agentapi.Assignment{Branch: "codexk8s/issue-1", BaseBranch: "main"}, "Done.", false)
 		if said == final {
 			if err == nil || refusals != 1 {
@@ -116,14 +99,7 @@ func TestADraftWhereThereAreNone(t *testing.T) {
 		}
 	}))
 	defer hub.Close()
-	clients, err := github.Open(github.Config{URL: hub.URL, Token: "t"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &Requests{owner: "acme", name: "demo", retryFor: time.Minute, secrets: &redact.Secrets{}}
-	if p.client, err = clients.For(t.Context(), "acme/demo"); err != nil {
-		t.Fatal(err)
-	}
+	p := requests(t, hub.URL)
 	opened, err := p.Ensure(t.Context(), &agentapi.Assignment{Branch: "codexk8s/issue-1", BaseBranch: "main"}, "Done.", true)
 	if err != nil || opened.GetNumber() != 7 || !slices.Equal(asked, []string{"draft", "ready"}) {
 		t.Errorf("%v, %v after %v", opened, err, asked)
