@@ -148,8 +148,11 @@ func (a act) text() string {
 		fmt.Fprintf(&b, "%s→ %s\n", indent, a.Advice)
 	}
 	var from []string
-	if a.EventID != "" {
-		from = append(from, fmt.Sprintf("%s of %s, event %s", cmp.Or(kind(a.EventType), "an event"), a.EventTime.UTC().Format(time.TimeOnly), a.EventID))
+	switch {
+	case a.EventType != "":
+		from = append(from, fmt.Sprintf("%s of %s, event %s", kind(a.EventType), a.EventTime.UTC().Format(time.TimeOnly), a.EventID))
+	case a.EventID != "" && a.EventID != a.Run: // a call that is in no log of events
+		from = append(from, "call "+a.EventID)
 	}
 	if a.Run != "" {
 		from = append(from, "run "+a.Run)
