@@ -38,7 +38,7 @@ func TestEachFaultHasItsLine(t *testing.T) {
 		"owned twice":           {[]string{"label: run:dev\n", "label: run:abort\n"}, "  abort:", `label "run:abort" belongs to both stage dev and abort`},
 		"owned in another case": {[]string{`blocked: "state:blocked"`, `blocked: "STATE:Approved"`}, "  approved:", `label "state:approved" belongs to both blocked and approved`},
 		"an agent may set it":   {[]string{"label: run:dev\n", "label: dev\n"}, "    label: dev\n", `stage dev: label "dev" does not begin with "run:", so an agent could set it`},
-		"taken for a stage's":   {[]string{`"mode:discussion"`, `"run:talk"`}, "  discussion:", `label "run:talk" of discussion begins with "run:", so it would be taken for a stage's`},
+		"taken for a stage's":   {[]string{`  needInput: "need:input"`, "  needInput: \"need:input\"\n  discussion: \"run:talk\""}, "  discussion:", `label "run:talk" of discussion begins with "run:", so it would be taken for a stage's`},
 		"too long for GitHub":   {[]string{`"need:km"`, `"need:` + strings.Repeat("k", 50) + `"`}, "  needs:", `label "need:` + strings.Repeat("k", 50) + `" of needs has 55 characters, and GitHub takes 50`},
 		"no place for a value":  {[]string{`"[ai-model-*]"`, `"[ai-model]"`}, `  label: "[ai-model]"`, `models.label is "[ai-model]": it needs exactly one *, where the value stands`},
 		"no place for profiles": {[]string{`"profile:*"`, `"profile"`}, "  profile:", `labels.profile is "profile": it needs exactly one *, where the profile's name stands`},
