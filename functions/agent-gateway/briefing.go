@@ -29,6 +29,7 @@ func (h *handler) brief(ctx context.Context, run store.AgentRun, a *agentapi.Ass
 		return err
 	}
 	a.Namespace, a.Mode, a.IssueLabels = run.Namespace, stage.Mode(b.Settings, b.Process.Role(run.Role)), run.Labels
+	a.GoesOn = run.Grant != nil && run.Grant.GoesOn
 	a.Learning = b.Settings.Learns(run.RequestedBy, run.RequestedByID, h.house.learning)
 	a.Tools = toolsTold(run)
 	s := b.Process.Stage(run.Stage)

@@ -21,12 +21,13 @@ func TestAnAgentIsTold(t *testing.T) {
 	f.exec(`UPDATE work_items SET labels = '{bug,run:prd}'`)
 	f.exec(`UPDATE runs SET stage = 'prd', role = 'pm', kind = 'work'`)
 	f.grant(`["status_report","labels_add","ask","secret_sync"]`, `["labels_add"]`)
+	f.exec(`UPDATE runs SET granted = granted || '{"goesOn": true}'`)
 	got, err := f.agent().GetAssignment(t.Context(), &agentapi.GetAssignmentRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &agentapi.Assignment{
-		Mode: "full-env", Namespace: namespace, IssueLabels: []string{"bug", "run:prd"}, Language: "ru", Learning: false,
+		Mode: "full-env", Namespace: namespace, IssueLabels: []string{"bug", "run:prd"}, Language: "ru", Learning: false, GoesOn: true,
 		Tools: []*agentapi.Tool{{Name: "ask", Free: true}, {Name: "status_report", Free: true}, {Name: "labels_add", Free: true}, {Name: "secret_sync"}},
 		Wordings: []*agentapi.Wording{
 			{Source: "installation", Version: "9f8e7d6c5b4a", Parts: map[string]string{"gate": "y"}},
@@ -34,7 +35,7 @@ func TestAnAgentIsTold(t *testing.T) {
 		},
 	}
 	told := &agentapi.Assignment{
-		Mode: got.GetMode(), Namespace: got.GetNamespace(), IssueLabels: got.GetIssueLabels(), Language: got.GetLanguage(), Learning: got.GetLearning(),
+		Mode: got.GetMode(), Namespace: got.GetNamespace(), IssueLabels: got.GetIssueLabels(), Language: got.GetLanguage(), Learning: got.GetLearning(), GoesOn: got.GetGoesOn(),
 		Tools: got.GetTools(), Wordings: got.GetWordings(),
 	}
 	if diff := cmp.Diff(want, told, protocmp.Transform()); diff != "" {

@@ -16,6 +16,7 @@ import (
 func (w *world) documents(body string) {
 	w.gateway.change(func(g *fakeGateway) {
 		g.assignment.Stage, g.assignment.Role, g.assignment.WriteScope, g.assignment.IssueBody = "prd", "pm", []string{"**/*.md"}, body
+		g.assignment.GoesOn = true
 		for _, name := range []string{"prd", "nfr", "user_stories"} {
 			g.assignment.Artefacts = append(g.assignment.Artefacts, &agentapi.Artefact{Name: name, Path: "docs/work/1/" + name + ".md", About: "What it is about"})
 		}

@@ -105,6 +105,7 @@ type Assignment struct {
 	Documents     []*Artefact            `protobuf:"bytes,33,rep,name=documents,proto3" json:"documents,omitempty"`                        // that stages before make, as far as the repository has them
 	Learning      bool                   `protobuf:"varint,34,opt,name=learning,proto3" json:"learning,omitempty"`                         // the agent is to explain its decisions to people
 	Language      string                 `protobuf:"bytes,35,opt,name=language,proto3" json:"language,omitempty"`                          // of the prompt, e.g. "ru"; empty = "en"
+	GoesOn        bool                   `protobuf:"varint,37,opt,name=goes_on,json=goesOn,proto3" json:"goes_on,omitempty"`               // the issue has work to come after this run's pull request, which does not close it
 	Wordings      []*Wording             `protobuf:"bytes,36,rep,name=wordings,proto3" json:"wordings,omitempty"`                          // parts of the prompt in place of the built-in ones; of two the later one counts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -383,6 +384,13 @@ func (x *Assignment) GetLanguage() string {
 		return x.Language
 	}
 	return ""
+}
+
+func (x *Assignment) GetGoesOn() bool {
+	if x != nil {
+		return x.GoesOn
+	}
+	return false
 }
 
 func (x *Assignment) GetWordings() []*Wording {
@@ -667,7 +675,7 @@ type Review struct {
 	Author        string                 `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
 	Body          string                 `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	Comments      []*ReviewComment       `protobuf:"bytes,4,rep,name=comments,proto3" json:"comments,omitempty"`
-	Before        *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"`
+	Before        *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=before,proto3" json:"before,omitempty"` // later edits are not part of it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1724,7 +1732,7 @@ var File_shared_agentapi_session_proto protoreflect.FileDescriptor
 const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\n" +
 	"\x1dshared/agentapi/session.proto\x12\x11codexk8s.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
-	"\x14GetAssignmentRequest\"\xd3\t\n" +
+	"\x14GetAssignmentRequest\"\xec\t\n" +
 	"\n" +
 	"Assignment\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x18\n" +
@@ -1770,7 +1778,8 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\tartefacts\x18  \x03(\v2\x1b.codexk8s.agent.v1.ArtefactR\tartefacts\x129\n" +
 	"\tdocuments\x18! \x03(\v2\x1b.codexk8s.agent.v1.ArtefactR\tdocuments\x12\x1a\n" +
 	"\blearning\x18\" \x01(\bR\blearning\x12\x1a\n" +
-	"\blanguage\x18# \x01(\tR\blanguage\x126\n" +
+	"\blanguage\x18# \x01(\tR\blanguage\x12\x17\n" +
+	"\agoes_on\x18% \x01(\bR\x06goesOn\x126\n" +
 	"\bwordings\x18$ \x03(\v2\x1a.codexk8s.agent.v1.WordingR\bwordings\".\n" +
 	"\x04Tool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +

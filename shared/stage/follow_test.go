@@ -8,10 +8,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// reviewed is the default process with a label by which agents review.
+func reviewed() *Process {
+	p := Default()
+	p.Labels.Reviewer = "need:reviewer"
+	return p
+}
+
 // TestWhatFollowsAStage of the default process, for people to choose from: after each stage by any profile, with a pull
 // request in review.
 func TestWhatFollowsAStage(t *testing.T) {
-	p := Default()
+	p := reviewed()
 	for stage, want := range map[string]string{
 		"intake":     "run:intake:revise run:vision(new-service) run:prd(feature) run:plan(quick-fix) need:reviewer#",
 		"vision":     "run:vision:revise run:prd(feature,new-service) run:plan(quick-fix) need:reviewer# run:rethink",
@@ -37,9 +44,26 @@ func TestWhatFollowsAStage(t *testing.T) {
 	}
 }
 
+// TestWhatEndsAnIssue: merging the pull request of its profile's last stage or, without a profile, of one that is not
+// about documents.
+func TestWhatEndsAnIssue(t *testing.T) {
+	p := Default()
+	for _, c := range []struct {
+		stage, profile string
+		goesOn         bool
+	}{
+		{"dev", "", false}, {"dev", "quick-fix", true}, {"ops", "quick-fix", false}, {"ops", "", true},
+		{"intake", "", true}, {"prd", "feature", true}, {"doc-audit", "feature", true}, {"rethink", "", true},
+	} {
+		if got := p.goesOn(p.Stage(c.stage), p.Profile(c.profile)); got != c.goesOn {
+			t.Errorf("an issue of profile %q goes on after %s: %t", c.profile, c.stage, got)
+		}
+	}
+}
+
 // TestWhatFollowsByAProfile: the others' stages are not offered, and nothing is reworked or reviewed that is not there.
 func TestWhatFollowsByAProfile(t *testing.T) {
-	p := Default()
+	p := reviewed()
 	for _, c := range []struct {
 		stage, profile string
 		pull           bool
@@ -121,7 +145,7 @@ func TestCatalogue(t *testing.T) {
 	}
 	for _, l := range []string{
 		"state:blocked", "state:in-review", "state:approved", "state:superseded", "state:abandoned", "need:input", "need:pm", "need:sa", "need:em", "need:qa",
-		"need:sre", "need:km", "need:reviewer", "mode:discussion", "profile:quick-fix", "profile:feature", "profile:new-service",
+		"need:sre", "need:km", "profile:quick-fix", "profile:feature", "profile:new-service",
 		"[ai-model-gpt-5.4]", "[ai-reasoning-low]", "[ai-reasoning-medium]", "[ai-reasoning-high]", "[ai-reasoning-extra-high]",
 	} {
 		if !seen[l] {

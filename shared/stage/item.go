@@ -232,6 +232,8 @@ type Grant struct {
 	HostedTools []string `json:"hostedTools"` // that OpenAI may run for it, by type
 	// Needs are the artefacts without which it does not begin, as far as they are files.
 	Needs []string `json:"needs,omitempty"`
+	// GoesOn says that stages of the issue follow, so that merging the run's pull request does not close it.
+	GoesOn bool `json:"goesOn,omitempty"`
 	// Tools are those of package tool that its agent has, by name, and Free those of them that need nobody's yes. nil:
 	// the release before has requested it.
 	Tools []string `json:"tools"`

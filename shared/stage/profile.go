@@ -67,6 +67,15 @@ func (d *decision) unclearProfile() (cause, why string) {
 	return "", ""
 }
 
+// goesOn reports whether an issue has work to come after a stage: until its profile's last stage or, without a profile,
+// after a stage that makes documents.
+func (p *Process) goesOn(s Stage, f Profile) bool {
+	if f.Name == "" {
+		return slices.ContainsFunc(s.Makes, func(name string) bool { return p.Artefact(name).Path != "" })
+	}
+	return f.Stages[len(f.Stages)-1] != s.Name
+}
+
 // skipped says that the item's profile does not have the stage, and which profile has.
 func (d *decision) skipped(stage string) string {
 	own := d.item.profile(d.p)

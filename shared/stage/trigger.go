@@ -283,7 +283,10 @@ func (d *decision) request(t Trigger, by Person, intent string, review *Review) 
 		RequestedBy: by.Login, RequesterID: by.ID, Intent: intent, Task: &task, Review: review, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),
 		Process:   d.p,
-		Grant:     &Grant{Process: d.p.Hash, Write: s.Write, HostedTools: append([]string{}, settings.HostedTools...), Needs: d.required(s.Name), Tools: tools, Free: free},
+		Grant: &Grant{
+			Process: d.p.Hash, Write: s.Write, HostedTools: append([]string{}, settings.HostedTools...), Tools: tools, Free: free,
+			Needs: d.required(s.Name), GoesOn: d.p.goesOn(s, d.item.profile(d.p)),
+		},
 	}
 	if t.Kind != events.KindRevise { // which continues from its branch
 		d.base = d.item.BaseBranch

@@ -34,8 +34,8 @@ func body(old string, a *agentapi.Assignment, summary string) string {
 
 func text(a *agentapi.Assignment, summary string) string {
 	relation := "Closes"
-	if len(a.GetArtefacts()) > 0 {
-		relation = "Part of" // the issue goes on to the next stage
+	if a.GetGoesOn() {
+		relation = "Part of"
 	}
 	return fmt.Sprintf("%s\n\n%s #%d\n\n<sub>codexk8s run `%s`, stage `%s`, role `%s`</sub>",
 		strings.TrimSpace(summary), relation, a.GetIssueNumber(), a.GetRunId(), a.GetStage(), a.GetRole())
