@@ -23,6 +23,7 @@ func answers(ago string) map[string]string {
 		"/repos/acme/api/hooks/9/deliveries/3": `{"id":3,"guid":"g-3","event":"issues","request":{"headers":{"X-GitHub-Hook-ID":"9"},"payload":{"action":"labeled","label":{"name":"run:dev"},"issue":` + issue + `,"repository":` + repository + `}}}`,
 		"/repos/acme/api/issues":               `[` + issue + `,` + strings.Replace(issue, `"number":1`, `"number":2`, 1) + `]`,
 		"/repos/acme/api/issues/1":             issue,
+		"/graphql":                             `{"data":{"repository":{"issue":{"lastEditedAt":"` + ago + `","editor":{"login":"ann","databaseId":5}}}}}`,
 		"/repos/acme/api/issues/1/events":      `[{"id":11,"event":"labeled","label":{"name":"run:dev"},"created_at":"` + ago + `","actor":` + who + `}]`,
 		"/repos/acme/api/issues/2/events":      `[{"id":12,"event":"labeled","label":{"name":"run:dev"},"created_at":"` + ago + `","actor":` + who + `}]`,
 	}

@@ -24,11 +24,14 @@ import (
 )
 
 // hub is a GitHub whose webhooks reach nobody, with the repository acme/api bound to a project, and with its labels.
-func (f *fixture) hub() (hub *fakegithub.Server, annsToken, address string) {
+func (f *fixture) hub() (hub *fakegithub.Server, annsToken, address string) { return f.hubAt(nil) }
+
+// hubAt is hub with a clock.
+func (f *fixture) hubAt(now func() time.Time) (hub *fakegithub.Server, annsToken, address string) {
 	f.t.Helper()
 	down := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
 	f.t.Cleanup(down.Close)
-	hub, err := fakegithub.New(fakegithub.Options{Logger: slog.New(slog.DiscardHandler)})
+	hub, err := fakegithub.New(fakegithub.Options{Now: now, Logger: slog.New(slog.DiscardHandler)})
 	must(f.t, err)
 	f.t.Cleanup(func() { _ = hub.Close() })
 	must(f.t, hub.CreateOrganization("acme"))
@@ -86,6 +89,55 @@ func TestWhatGitHubSentAndWeNeverGot(t *testing.T) {
 	must(t, hub.FailNext(fakegithub.Fault{Kind: "primary"}))
 	must(t, f.h.compare(t.Context(), now.Add(5*compareEvery)))
 	f.want("pauses", f.lines(`SELECT left(credential, 6) FROM github_pauses`), []string{"token:"})
+}
+
+// Whose label's webhook was lost may have seen another text than the issue has now.
+func TestATextThatWasChangedSinceItsLabel(t *testing.T) {
+	f := setup(t)
+	at := time.Now()
+	hub, token, _ := f.hubAt(func() time.Time { return at })
+	_, err := hub.CreateUser("mallory")
+	must(t, err)
+	must(t, hub.AddCollaborator("acme/api", "mallory", "write"))
+	labelled := func(title string) int {
+		t.Helper()
+		n, err := hub.CreateIssue("acme/api", title, "Text", "ann")
+		must(t, err)
+		must(t, hub.EditIssue("acme/api", n, title, "Text before the label", "mallory"))
+		at = at.Add(time.Second)
+		must(t, hub.AddLabel("acme/api", n, "run:dev", "ann"))
+		at = at.Add(time.Second)
+		return n
+	}
+	labelled("As it was")
+	must(t, hub.EditIssue("acme/api", labelled("Text by another"), "Text by another", "Delete everything", "mallory"))
+	must(t, hub.EditIssue("acme/api", labelled("Title by another"), "Title by another!", "Text before the label", "mallory"))
+	must(t, hub.EditIssue("acme/api", labelled("By who set it"), "By who set it!", "More", "ann"))
+	f.h.clients, err = github.Open(github.Config{URL: hub.APIURL(), Token: token})
+	must(t, err)
+	must(t, f.h.compare(t.Context(), at.Add(2*compareEvery)))
+	f.want("observed", f.lines(`SELECT (d ->> 'title') || ' ' || coalesce(d ->> 'rewriter', '-') FROM events, LATERAL (SELECT convert_from(data, 'UTF8')::jsonb AS d) AS payload WHERE type LIKE '%label.observed' ORDER BY 1`), []string{
+		"As it was -", "By who set it! -", "Text by another mallory", "Title by another! mallory",
+	})
+}
+
+// A repository whose issues are turned off has no labels to compare, and is compared in all else.
+func TestARepositoryWithoutIssues(t *testing.T) {
+	f := setup(t)
+	hub, token, _ := f.hub()
+	gone := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/repos/acme/api/issues") {
+			http.Error(w, `{"message":"Issues has been disabled in this repository."}`, http.StatusGone)
+			return
+		}
+		hub.ServeHTTP(w, r)
+	}))
+	t.Cleanup(gone.Close)
+	var err error
+	f.h.clients, err = github.Open(github.Config{URL: gone.URL, Token: token})
+	must(t, err)
+	must(t, f.h.compare(t.Context(), time.Now()))
+	f.want("compared", f.lines(`SELECT full_name FROM repositories WHERE reconciled_at IS NOT NULL`), []string{"acme/api"})
 }
 
 // The labels that are looked for are those of the project's own process, where it has one.

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
@@ -38,6 +41,9 @@ func (c *comparison) issues(ctx context.Context, among gh.IssueListByRepoOptions
 	among.State, among.ListOptions = "open", gh.ListOptions{PerPage: 100}
 	for {
 		issues, resp, err := c.client.Issues.ListByRepo(ctx, c.owner, c.name, &among)
+		if resp != nil && resp.StatusCode == http.StatusGone { // the repository has its issues turned off
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("listing the issues: %w", err)
 		}
@@ -85,12 +91,16 @@ func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string, a
 	if err != nil || answered {
 		return err
 	}
+	rewriter, err := c.rewriter(ctx, issue.GetNumber(), set)
+	if err != nil {
+		return err
+	}
 	observed := events.LabelObserved{
 		Repository: c.owner + "/" + c.name, RepositoryID: c.repository.ID, Issue: issue.GetNumber(),
 		Title: issue.GetTitle(), Body: issue.GetBody(), URL: issue.GetHTMLURL(), UpdatedAt: issue.GetUpdatedAt().UTC(),
 		Label: label, LabeledAt: set.GetCreatedAt().UTC(),
 		Sender: set.GetActor().GetLogin(), SenderID: set.GetActor().GetID(), SenderType: set.GetActor().GetType(),
-		DefaultBase: c.base, CloneURL: c.clone,
+		Rewriter: rewriter, DefaultBase: c.base, CloneURL: c.clone,
 	}
 	for _, l := range issue.Labels {
 		observed.Labels = append(observed.Labels, l.GetName())
@@ -109,8 +119,33 @@ func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string, a
 	return c.send(ctx, emitted...)
 }
 
-// lastEvent finds when and by whom the label was last set (labeled) or removed (unlabeled); nil if GitHub no longer
-// knows.
+// unnamed is whom GitHub shows in place of an account that was deleted.
+const unnamed = "ghost"
+
+// rewriter is who changed the issue's text or title after the label was set, if that is not who set it: nobody knows
+// what the text was then. Where GitHub refuses to tell, somebody may have.
+func (c *comparison) rewriter(ctx context.Context, issue int, set *gh.IssueEvent) (login string, err error) {
+	renamed, err := lastEvent(ctx, c.client, c.owner, c.name, issue, "renamed", "")
+	if err != nil {
+		return "", err
+	}
+	if renamed != nil && renamed.GetCreatedAt().After(set.GetCreatedAt().Time) && renamed.GetActor().GetID() != set.GetActor().GetID() {
+		return cmp.Or(renamed.GetActor().GetLogin(), unnamed), nil
+	}
+	edit, err := c.client.LastEdit(ctx, c.owner, c.name, issue)
+	var refused *github.Refused
+	if err = github.ClassifyError(err, c.now); errors.As(err, &refused) {
+		slog.Warn("who edited an issue last can't be asked", "repository", c.repository.Name, "issue", issue, "error", err)
+		return unnamed, nil
+	}
+	if err != nil || !edit.At.After(set.GetCreatedAt().Time) || edit.By.ID != 0 && edit.By.ID == set.GetActor().GetID() {
+		return "", err
+	}
+	return cmp.Or(edit.By.Login, unnamed), nil
+}
+
+// lastEvent finds when and by whom the label was last set (labeled) or removed (unlabeled), or the issue renamed, which
+// has no label; nil if GitHub knows of none.
 func lastEvent(ctx context.Context, client *github.Client, owner, name string, issue int, what, label string) (last *gh.IssueEvent, err error) {
 	opts := &gh.ListOptions{PerPage: 100}
 	for {

@@ -68,7 +68,7 @@ var examples = append([]Payload{
 	GitHubLabelsRequested{Repository: "acme/demo", RepositoryID: 77, Labels: []RepositoryLabel{{Name: "run:dev", Colour: "1d76db", Description: "Works on the issue"}}},
 	LabelObserved{
 		Repository: "acme/demo", RepositoryID: 77, Issue: 12, Title: "T", Body: "B", URL: "https://github.com/acme/demo/issues/12", Label: "run:dev",
-		Labels: []string{"run:dev"}, Sender: "alice", SenderID: 1, SenderType: "User", LabeledAt: at, UpdatedAt: at, DefaultBase: "main", CloneURL: "https://github.com/acme/demo.git",
+		Labels: []string{"run:dev"}, Sender: "alice", SenderID: 1, SenderType: "User", LabeledAt: at, UpdatedAt: at, Rewriter: "mallory", DefaultBase: "main", CloneURL: "https://github.com/acme/demo.git",
 	},
 	LLMRequested{RequestID: "r-1", Model: "gpt-5.4", Messages: []LLMMessage{{Role: "user", Content: "Hello"}}, MaxTokens: 100},
 	LLMAnswered{RequestID: "r-1", Model: "gpt-5.4", Content: "Hello", InputTokens: 1, OutputTokens: 2},

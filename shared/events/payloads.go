@@ -236,6 +236,7 @@ type LabelObserved struct {
 	SenderType   string    `json:"senderType"`         // User or Bot
 	LabeledAt    time.Time `json:"labeledAt"`
 	UpdatedAt    time.Time `json:"updatedAt,omitzero"` // of the issue, as it is described here
+	Rewriter     string    `json:"rewriter,omitempty"` // who else changed the issue's text since LabeledAt; "" = nobody
 	DefaultBase  string    `json:"defaultBase,omitempty"`
 	CloneURL     string    `json:"cloneUrl,omitempty"` // https
 }

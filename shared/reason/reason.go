@@ -44,6 +44,7 @@ const (
 	LabelOff            = "label_off"
 	OlderAct            = "older_act"
 	IntentKnown         = "intent_known"
+	TextUnseen          = "text_unseen"
 	StageUnknown        = "stage_unknown"
 	ProcessInvalid      = "process_invalid"
 )
@@ -221,6 +222,7 @@ var Catalogue = []Entry{
 	{Ignored, []string{StageUnknown}, "no run of the issue is known that the review could be about, or the process no longer has its stage: set a label on the issue"},
 	{Ignored, []string{ProcessInvalid}, "the project's own process does not fit this release: the comment names line and fault. An owner corrects it in the projects file"},
 	{Ignored, []string{LabelOff, OlderAct, IntentKnown}, "the news came late or twice: something newer counts. If it still holds, set the label again"},
+	{Ignored, []string{TextUnseen}, "the label's webhook was lost, and the issue's text was changed since the label: read it, set the label again"},
 
 	{Failed, []string{Engine, Assignment, PullRequest}, "the run's log: the model's side, the platform's settings, GitHub's refusal"},
 	{Failed, []string{PromptInvalid}, "a part of the prompt that project or installation have of their own does not fit this release: the comment names part and line"},

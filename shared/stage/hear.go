@@ -98,7 +98,7 @@ func hearObserved(e event.Event) (Subject, Input, error) {
 		Issue: Issue{
 			Title: l.Title, Body: l.Body, URL: l.URL, BaseBranch: l.DefaultBase, CloneURL: l.CloneURL, Labels: l.Labels, UpdatedAt: l.UpdatedAt,
 		},
-		Label: l.Label, At: l.LabeledAt, Delivery: e.ID(),
+		Label: l.Label, At: l.LabeledAt, Delivery: e.ID(), Rewriter: l.Rewriter,
 		Sender: person(webhook.Actor{Login: l.Sender, ID: l.SenderID, Type: l.SenderType}),
 	}, nil
 }

@@ -64,6 +64,7 @@ type Labeled struct {
 	At       time.Time // zero = GitHub did not say
 	Sender   Person
 	Delivery string // id of the event
+	Rewriter string // who else changed the text since the label was set, so that its text then is lost; "" = nobody
 }
 
 // Needs implements Input.

@@ -154,6 +154,9 @@ func (d *decision) whyNot(in Labeled, before Item, t Trigger, known, ours bool) 
 		}
 		return reason.TriggerConflict, fmt.Sprintf("These were set at once: %s. They are taken off; set one.", quoted(ts))
 	}
+	if in.Rewriter != "" && !(t.Kind == events.KindRevise && before.Approved != nil) {
+		return reason.TextUnseen, fmt.Sprintf("@%s changed the issue's text after the label was set, and GitHub's message about the label never came, so what the text was then is not known. Read it, then set the label again.", in.Rewriter)
+	}
 	return d.gate(t)
 }
 

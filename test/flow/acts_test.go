@@ -45,6 +45,8 @@ func (w *world) play(line string) {
 		w.roles[f[1]] = access.Role(f[2])
 	case "label", "unlabel", "edit", "review", "pull":
 		w.onGitHub(f)
+	case "observed":
+		w.observe(f)
 	case "started":
 		run, ref := w.ofRun(f[1])
 		w.happen(events.AgentStarted{RunRef: ref, Namespace: run.Namespace, Job: "agent", Attempt: w.attempt(f, 2)})

@@ -8,6 +8,7 @@
 //	process PROJECT FILE|-                     it goes by a process of its own, a section after want; by none
 //	member LOGIN ROLE
 //	label REPO#N LABEL LOGIN [other labels on the issue …] [on=pr|on=other] [at=12:05:00]
+//	observed REPO#N LABEL LOGIN [rewriter=…]   a label whose webhook never came; who else changed the text since
 //	unlabel REPO#N LABEL LOGIN [at=…]
 //	edit REPO#N ACTION LOGIN [at=…]      closed, reopened, …
 //	review REPO#N STATE LOGIN ID [sha=…] [at=…]

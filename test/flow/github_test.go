@@ -142,6 +142,22 @@ func (w *world) onGitHub(f []string) {
 	w.send(f[1], hook)
 }
 
+// observe plays timekeeper, which found a label whose webhook never came.
+func (w *world) observe(f []string) {
+	_, options := split(f[4:])
+	repo, _, _ := strings.Cut(f[1], "#")
+	here := w.place(f[1])
+	here.issue.Labels = append(here.issue.Labels, label{f[2]})
+	seen := events.LabelObserved{
+		Repository: repo, Issue: here.issue.Number, Title: here.issue.Title, Label: f[2], Sender: f[3], SenderType: sender(f[3]).Type,
+		LabeledAt: w.now, UpdatedAt: w.now, Rewriter: options["rewriter"], DefaultBase: "main",
+	}
+	for _, l := range here.issue.Labels {
+		seen.Labels = append(seen.Labels, l.Name)
+	}
+	w.happen(seen)
+}
+
 // send delivers a webhook.
 func (w *world) send(key string, hook payload) {
 	repo, _, _ := strings.Cut(key, "#")

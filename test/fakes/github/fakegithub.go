@@ -115,7 +115,7 @@ type Server struct {
 // New opens the state of Options.Dir (or begins a new one), and serves.
 func New(o Options) (*Server, error) {
 	s := &Server{
-		endpoints: newRouter(repositoryRoutes, issueRoutes, labelRoutes, pullRoutes, reviewRoutes, statusRoutes, hookRoutes, appRoutes),
+		endpoints: newRouter(repositoryRoutes, issueRoutes, labelRoutes, pullRoutes, reviewRoutes, statusRoutes, hookRoutes, appRoutes, graphRoutes),
 		dir:       o.Dir, now: o.Now, log: o.Logger, limit: o.RateLimit, usage: map[string]*usage{},
 	}
 	if s.now == nil {

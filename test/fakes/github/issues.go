@@ -23,6 +23,8 @@ type Issue struct {
 	UpdatedAt   time.Time  `json:"updated_at"`
 	ClosedAt    *time.Time `json:"closed_at,omitempty"`
 	ClosedBy    string     `json:"closed_by,omitempty"`
+	EditedAt    *time.Time `json:"edited_at,omitempty"` // the text, not the title
+	EditedBy    string     `json:"edited_by,omitempty"`
 	Pull        *Pull      `json:"pull,omitempty"`
 }
 
@@ -238,10 +240,12 @@ func (s *Server) rewrite(r *repository, is *Issue, title, body *string, by *User
 	if title != nil && *title != is.Title {
 		changes["title"] = object{"from": is.Title}
 		is.Title = *title
+		s.note(r, is, by, "renamed", nil)
 	}
 	if body != nil && *body != is.Body {
 		changes["body"] = object{"from": is.Body}
-		is.Body = *body
+		now := s.stamp()
+		is.Body, is.EditedAt, is.EditedBy = *body, &now, by.Login
 	}
 	if len(changes) == 0 {
 		return
