@@ -172,7 +172,7 @@ func explained(ctx context.Context, tx *store.Tx, home store.Home, before int64)
 func keys(home store.Home, item *stage.Item) []string {
 	var all []string
 	for _, repository := range []string{home.Repository.Key, home.Repository.Name} {
-		for _, number := range []int{item.Issue, item.PullRequest} {
+		for _, number := range []int{item.Issue, item.Pull.Number} {
 			if key := events.WorkItem(repository, number); number > 0 && !slices.Contains(all, key) {
 				all = append(all, key)
 			}

@@ -54,10 +54,10 @@ func (d *decision) reported(in events.AgentReported) {
 		return
 	}
 	if in.PullRequest != 0 {
-		if in.PullRequest != d.item.PullRequest {
+		if in.PullRequest != d.item.Pull.Number {
 			d.item.Pull = Pull{}
 		}
-		d.item.PullRequest, d.item.PullRequestURL, d.item.HeadSHA = in.PullRequest, in.PullRequestURL, in.HeadSHA
+		d.item.Pull.Number, d.item.Pull.URL, d.item.Pull.HeadSHA = in.PullRequest, in.PullRequestURL, in.HeadSHA
 		d.made(madePullRequest, strconv.Itoa(in.PullRequest))
 	}
 	d.item.Run.ThreadID, d.item.Run.Summary = in.ThreadID, in.Summary

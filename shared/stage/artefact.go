@@ -47,7 +47,7 @@ func (d *decision) made(name, value string) {
 // because the run ended before it could or belongs to the previous release.
 func (i *Item) makers() (stages []string) {
 	for _, a := range i.Artefacts {
-		if a.Name == madePullRequest && a.Value == strconv.Itoa(i.PullRequest) {
+		if a.Name == madePullRequest && a.Value == strconv.Itoa(i.Pull.Number) {
 			stages = append(stages, a.Stage)
 		}
 	}
@@ -58,7 +58,7 @@ func (i *Item) makers() (stages []string) {
 // stages made.
 func (i *Item) revises(stage string) bool {
 	by := i.makers()
-	return i.PullRequest != 0 && (len(by) == 0 || slices.Contains(by, stage))
+	return i.Pull.Number != 0 && (len(by) == 0 || slices.Contains(by, stage))
 }
 
 // reviewedStage is the stage whose work a review of the pull request is about: that of the newest run, unless only

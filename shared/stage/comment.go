@@ -43,8 +43,8 @@ func Comment(p *Process, i Item) string {
 	if f := i.profile(p); f.Name != "" {
 		put(&b, "| Profile | ", code(f.Name), " |\n")
 	}
-	if i.PullRequest != 0 {
-		put(&b, "| Pull request | #", strconv.Itoa(i.PullRequest), pullState(i), " |\n")
+	if i.Pull.Number != 0 {
+		put(&b, "| Pull request | #", strconv.Itoa(i.Pull.Number), pullState(i), " |\n")
 	}
 	put(&b, "| Asked for by | ", r.RequestedBy, " |\n")
 	put(&b, "| Agent | ", r.Engine, ", ", r.Model, ", reasoning ", r.Reasoning, " |\n")
@@ -79,7 +79,7 @@ func writeOffer(b *strings.Builder, p *Process, i Item) {
 		return
 	}
 	profile := i.profile(p).Name
-	for n, s := range p.Following(i.Run.Stage, profile, i.PullRequest != 0 && !i.Pull.Closed) {
+	for n, s := range p.Following(i.Run.Stage, profile, i.Pull.Number != 0 && !i.Pull.Closed) {
 		if n == 0 {
 			b.WriteString("\nWhat may follow, by its label:\n\n")
 		}
@@ -260,7 +260,7 @@ func next(p *Process, i Item) string {
 	}
 	again, revise, fresh := p.LabelOf(r.Stage, r.Kind), p.LabelOf(r.Stage, events.KindRevise), p.LabelOf(r.Stage, events.KindWork)
 	goOn := again // with what there is
-	if i.PullRequest != 0 {
+	if i.Pull.Number != 0 {
 		goOn = revise
 	}
 	approval, approved := i.approval()
@@ -271,7 +271,7 @@ func next(p *Process, i Item) string {
 		return fmt.Sprintf("The pull request is merged. `%s` on the open issue starts another one.", fresh)
 	case i.Closed:
 		return "The issue is closed. Reopen it to go on."
-	case i.PullRequest != 0 && i.Pull.Closed:
+	case i.Pull.Number != 0 && i.Pull.Closed:
 		return fmt.Sprintf("The pull request is closed. Reopen it to go on with it, or set `%s` for another one.", fresh)
 	case r.Reason == reason.ArtefactsIncomplete && i.NeedInput:
 		return fmt.Sprintf("Say on the issue or the pull request how to go on, remove `%s`, then set `%s`.", p.Labels.NeedInput, goOn)
@@ -288,7 +288,7 @@ func next(p *Process, i Item) string {
 	case len(i.Pull.Approvals) > 0:
 		last := i.Pull.Approvals[len(i.Pull.Approvals)-1]
 		return fmt.Sprintf("%s approved %s, and the pull request is at %s by now: review it again. *Request changes* starts `%s`, and so does the label.",
-			cmp.Or(last.By, "Somebody"), short(last.SHA), short(i.HeadSHA), revise)
+			cmp.Or(last.By, "Somebody"), short(last.SHA), short(i.Pull.HeadSHA), revise)
 	}
 	return "Review the pull request: *Request changes* starts `" + revise + "`, and so does the label."
 }

@@ -97,8 +97,8 @@ func (d *decision) finish(s State, cause, message string) {
 	}
 	label := d.p.LabelOf(run.Stage, run.Kind)
 	d.item.Answered, d.item.Pull.Answered = with(d.item.Answered, label), with(d.item.Pull.Answered, label)
-	if d.item.HeadSHA != "" && !d.item.Pull.Closed {
-		d.status = &events.CommitStatus{SHA: d.item.HeadSHA, State: commitState(s), Context: "codexk8s/" + run.Stage, Description: statusLine(run)}
+	if d.item.Pull.HeadSHA != "" && !d.item.Pull.Closed {
+		d.status = &events.CommitStatus{SHA: d.item.Pull.HeadSHA, State: commitState(s), Context: "codexk8s/" + run.Stage, Description: statusLine(run)}
 	}
 }
 

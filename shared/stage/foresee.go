@@ -79,7 +79,7 @@ func (i *Item) IfEdited(action string, by Person, now time.Time) Edited {
 // changes_requested.
 func (i *Item) IfReviewed(state string, by Person, now time.Time) Reviewed {
 	return Reviewed{
-		Review: Review{ID: -1, Author: by.Login}, State: state, CommitSHA: i.HeadSHA, At: later(now, i.ActedAt), Pull: i.asPull(now), Sender: by,
+		Review: Review{ID: -1, Author: by.Login}, State: state, CommitSHA: i.Pull.HeadSHA, At: later(now, i.ActedAt), Pull: i.asPull(now), Sender: by,
 	}
 }
 
@@ -101,7 +101,7 @@ func (i *Item) asIssue(now time.Time) Issue {
 
 func (i *Item) asPull(now time.Time) PullRequest {
 	p := PullRequest{
-		Number: i.PullRequest, URL: i.PullRequestURL, HeadSHA: i.HeadSHA, Base: i.Pull.Base, State: "open", Merged: i.Pull.Merged,
+		Number: i.Pull.Number, URL: i.Pull.URL, HeadSHA: i.Pull.HeadSHA, Base: i.Pull.Base, State: "open", Merged: i.Pull.Merged,
 		Labels: i.Pull.Labels, UpdatedAt: later(now, i.Pull.UpdatedAt),
 	}
 	if i.Pull.Closed {
@@ -135,7 +135,7 @@ func Prospects(item Item, now time.Time) ([]Prospect, error) {
 	for _, label := range names {
 		acts[label] = item.IfLabeled(label, by, now)
 	}
-	if item.PullRequest != 0 {
+	if item.Pull.Number != 0 {
 		for _, state := range []string{"approved", "changes_requested"} {
 			names = append(names, state)
 			acts[state] = item.IfReviewed(state, by, now)

@@ -19,7 +19,7 @@ func atGate(stage string, needs ...string) Item {
 	p := Default()
 	s := p.Stage(stage)
 	return Item{
-		Repository: "acme/shop", Issue: 12, BaseBranch: "main", PullRequest: 13, Process: p,
+		Repository: "acme/shop", Issue: 12, BaseBranch: "main", Pull: Pull{Number: 13}, Process: p,
 		Run: &Run{ID: "r-1", Project: "shop", Process: p, Stage: stage, Kind: events.KindWork, Role: s.Role, State: Starting, Grant: &Grant{Process: p.Hash, Write: s.Write, Needs: needs}},
 	}
 }

@@ -74,24 +74,21 @@ func (r *Run) to(s State) bool {
 // Pull.UpdatedAt of the pull request, ActedAt of what people ask for. Of equal times (GitHub gives seconds) the one
 // that arrives last counts. What has no time is taken as it comes.
 type Item struct {
-	Repository     string // "owner/name" as GitHub spells it now
-	RepositoryKey  string // under which the platform keeps it, even after a rename; "" = its name
-	RepositoryID   int64  // GitHub's number; 0 = not known
-	NameTaken      int64  // the number of the repository that is known by this name, if that is another one
-	Issue          int
-	Title          string
-	Body           string
-	URL            string
-	BaseBranch     string
-	CloneURL       string
-	Labels         []string
-	Profile        string // the highest that the item has gone by, unless a maintainer took it back; "" = none
-	Closed         bool
-	UpdatedAt      time.Time // of what is known about the issue; zero = nothing is
-	PullRequest    int       // 0 = none
-	PullRequestURL string
-	HeadSHA        string
-	Pull           Pull
+	Repository    string // "owner/name" as GitHub spells it now
+	RepositoryKey string // under which the platform keeps it, even after a rename; "" = its name
+	RepositoryID  int64  // GitHub's number; 0 = not known
+	NameTaken     int64  // the number of the repository that is known by this name, if that is another one
+	Issue         int
+	Title         string
+	Body          string
+	URL           string
+	BaseBranch    string
+	CloneURL      string
+	Labels        []string
+	Profile       string // the highest that the item has gone by, unless a maintainer took it back; "" = none
+	Closed        bool
+	UpdatedAt     time.Time // of what is known about the issue; zero = nothing is
+	Pull          Pull
 
 	PersonAt time.Time // of the newest event about the issue or its pull request that a person caused
 	ActedAt  time.Time // when a person last asked for something that was decided
@@ -126,8 +123,11 @@ func (i *Item) process() *Process {
 	return i.Process
 }
 
-// Pull is what is known about the item's pull request besides its number and its head.
+// Pull is what is known about the item's pull request.
 type Pull struct {
+	Number    int        `json:"-"` // 0 = there is none
+	URL       string     `json:"-"`
+	HeadSHA   string     `json:"-"`
 	Closed    bool       `json:"closed,omitempty"` // or merged
 	Merged    bool       `json:"merged,omitempty"`
 	Draft     bool       `json:"draft,omitempty"`

@@ -40,8 +40,8 @@ func (d *decision) reviewed(in Reviewed) {
 		return
 	}
 	if in.State == "approved" {
-		d.audit(actor(in.Sender), "pull_request.approved", "", "#%d at %s", in.Pull.Number, cmp.Or(in.CommitSHA, d.item.HeadSHA))
-		d.item.Pull.Approvals = append(d.item.Pull.Approvals, Approval{Review: in.ID, By: in.Sender.Login, SHA: cmp.Or(in.CommitSHA, d.item.HeadSHA)})
+		d.audit(actor(in.Sender), "pull_request.approved", "", "#%d at %s", in.Pull.Number, cmp.Or(in.CommitSHA, d.item.Pull.HeadSHA))
+		d.item.Pull.Approvals = append(d.item.Pull.Approvals, Approval{Review: in.ID, By: in.Sender.Login, SHA: cmp.Or(in.CommitSHA, d.item.Pull.HeadSHA)})
 		return
 	}
 	d.item.Pull.Approvals = nil
@@ -121,8 +121,8 @@ func (d *decision) whyNoChange(in Reviewed, t Trigger) (cause, why string) {
 		return reason.PullRequestMerged, "The pull request is merged."
 	case d.item.Pull.Closed:
 		return reason.PullRequestClosed, "The pull request is closed."
-	case in.CommitSHA != "" && d.item.HeadSHA != "" && in.CommitSHA != d.item.HeadSHA:
-		return reason.ApprovalOutdated, fmt.Sprintf("The approval is of %s, and the pull request is at %s by now. Review it again.", short(in.CommitSHA), short(d.item.HeadSHA))
+	case in.CommitSHA != "" && d.item.Pull.HeadSHA != "" && in.CommitSHA != d.item.Pull.HeadSHA:
+		return reason.ApprovalOutdated, fmt.Sprintf("The approval is of %s, and the pull request is at %s by now. Review it again.", short(in.CommitSHA), short(d.item.Pull.HeadSHA))
 	}
 	return "", ""
 }
@@ -188,17 +188,17 @@ func (d *decision) approvals(by Person, cause string, change func()) {
 	_, before := d.item.approval()
 	change()
 	if _, after := d.item.approval(); before && !after {
-		d.audit(actor(by), "pull_request.unapproved", cause, "#%d at %s", d.item.PullRequest, d.item.HeadSHA)
+		d.audit(actor(by), "pull_request.unapproved", cause, "#%d at %s", d.item.Pull.Number, d.item.Pull.HeadSHA)
 	}
 }
 
 // approval is the newest one for the commit that would be merged now.
 func (i *Item) approval() (a Approval, ok bool) {
-	if i.PullRequest == 0 || i.Pull.Closed || i.Pull.Draft {
+	if i.Pull.Number == 0 || i.Pull.Closed || i.Pull.Draft {
 		return Approval{}, false
 	}
 	for _, given := range i.Pull.Approvals {
-		if given.SHA == "" || given.SHA == i.HeadSHA {
+		if given.SHA == "" || given.SHA == i.Pull.HeadSHA {
 			a, ok = given, true
 		}
 	}
@@ -208,13 +208,13 @@ func (i *Item) approval() (a Approval, ok bool) {
 // pullRequestChanged keeps up with the item's pull request; closing it stops its run.
 func (d *decision) pullRequestChanged(in PullRequestChanged) {
 	d.heard(in.Sender, in.Pull.UpdatedAt)
-	was, number := d.item.Pull, d.item.PullRequest
+	was, number := d.item.Pull, d.item.Pull.Number
 	ours := false
 	d.approvals(in.Sender, "pull_request_"+cmp.Or(in.Action, "changed"), func() { ours = d.seePull(in.Pull) })
 	if ours && in.Action == "unlabeled" {
 		d.adrift(in.Label, false, in.Sender, d.item.Pull.Labels)
 	}
-	if !ours || !d.item.Pull.Closed || was.Closed && number == d.item.PullRequest {
+	if !ours || !d.item.Pull.Closed || was.Closed && number == d.item.Pull.Number {
 		return
 	}
 	d.audit(actor(in.Sender), "pull_request.closed", "", "#%d merged=%t", in.Pull.Number, d.item.Pull.Merged)
@@ -234,22 +234,22 @@ func (d *decision) seePull(in PullRequest) (ours bool) {
 	switch {
 	case in.Number == 0:
 		return false
-	case in.Number == d.item.PullRequest:
+	case in.Number == d.item.Pull.Number:
 		if !in.UpdatedAt.IsZero() && in.UpdatedAt.Before(d.item.Pull.UpdatedAt) {
 			return true
 		}
-	case d.item.PullRequest != 0 && (!d.item.Pull.Closed || closed):
+	case d.item.Pull.Number != 0 && (!d.item.Pull.Closed || closed):
 		return false
-	case in.Number < d.item.PullRequest && !in.UpdatedAt.IsZero() && in.UpdatedAt.Before(d.item.Pull.UpdatedAt):
+	case in.Number < d.item.Pull.Number && !in.UpdatedAt.IsZero() && in.UpdatedAt.Before(d.item.Pull.UpdatedAt):
 		return false // late news of an earlier one
 	default:
-		d.item.PullRequest, d.item.PullRequestURL, d.item.HeadSHA, d.item.Pull = in.Number, "", "", Pull{}
+		d.item.Pull = Pull{Number: in.Number}
 	}
 	pull := &d.item.Pull
 	if in.Base != "" && pull.Base != "" && in.Base != pull.Base {
 		pull.Approvals = nil // of other changes than would be merged now
 	}
-	d.item.PullRequestURL, d.item.HeadSHA, pull.Base = cmp.Or(in.URL, d.item.PullRequestURL), cmp.Or(in.HeadSHA, d.item.HeadSHA), cmp.Or(in.Base, pull.Base)
+	pull.URL, pull.HeadSHA, pull.Base = cmp.Or(in.URL, pull.URL), cmp.Or(in.HeadSHA, pull.HeadSHA), cmp.Or(in.Base, pull.Base)
 	pull.Merged = pull.Merged || in.Merged // for good
 	if in.State != "" || pull.Merged {
 		pull.Closed = closed || pull.Merged

@@ -22,7 +22,7 @@ func show(i Item) shown {
 	p := i.process()
 	s := shown{
 		comment: Comment(p, i), answered: i.Answered, answeredPull: i.Pull.Answered,
-		withPullRequest: i.PullRequest != 0 && (i.Run != nil || len(i.Pull.Answered) > 0),
+		withPullRequest: i.Pull.Number != 0 && (i.Run != nil || len(i.Pull.Answered) > 0),
 	}
 	if i.Run == nil {
 		return s // it has no labels of ours yet
@@ -35,7 +35,7 @@ func show(i Item) shown {
 	}
 	_, approved := i.approval()
 	approved = approved && !i.active()
-	inReview := !approved && i.PullRequest != 0 && !i.Pull.Closed && !i.Pull.Draft && i.delivered()
+	inReview := !approved && i.Pull.Number != 0 && !i.Pull.Closed && !i.Pull.Draft && i.delivered()
 	s.off = make([]string, 0, 4)
 	for _, l := range [...]struct {
 		name string
@@ -84,7 +84,7 @@ func (d *decision) tell(before Item) {
 	now.takeOff(slices.Concat(was.on, was.off)...) // by another process it may have had others
 	d.item.Version++
 	c := events.GitHubChangeRequested{
-		Repository: d.item.Repository, RepositoryID: d.item.RepositoryID, Issue: d.item.Issue, PullRequest: d.item.PullRequest,
+		Repository: d.item.Repository, RepositoryID: d.item.RepositoryID, Issue: d.item.Issue, PullRequest: d.item.Pull.Number,
 		Version: d.item.Version, Comment: now.comment, Status: d.status, Base: d.base,
 		On: slices.Concat(now.on, now.onIssue), Off: slices.Concat(now.off, now.answered),
 	}

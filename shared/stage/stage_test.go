@@ -168,12 +168,12 @@ func TestAReviewMakesAPullRequestKnown(t *testing.T) {
 	}
 	review := Reviewed{State: "changes_requested", Pull: PullRequest{Number: 7, HeadSHA: "abc"}, Sender: Person{Login: "alice"}}
 	next, _, err := Decide(item, review, time.Now())
-	if err != nil || next.PullRequest != 7 || next.HeadSHA != "abc" || next.Run.ID == "r" || next.Run.Kind != events.KindRevise {
-		t.Errorf("pull request %d at %s, run %+v, %v", next.PullRequest, next.HeadSHA, next.Run, err)
+	if err != nil || next.Pull.Number != 7 || next.Pull.HeadSHA != "abc" || next.Run.ID == "r" || next.Run.Kind != events.KindRevise {
+		t.Errorf("pull request %d at %s, run %+v, %v", next.Pull.Number, next.Pull.HeadSHA, next.Run, err)
 	}
-	item.PullRequest = 6
-	if next, _, err = Decide(item, review, time.Now()); err != nil || next.PullRequest != 6 || next.Run.ID != "r" {
-		t.Errorf("another pull request than ours: %d, run %+v, %v", next.PullRequest, next.Run, err)
+	item.Pull.Number = 6
+	if next, _, err = Decide(item, review, time.Now()); err != nil || next.Pull.Number != 6 || next.Run.ID != "r" {
+		t.Errorf("another pull request than ours: %d, run %+v, %v", next.Pull.Number, next.Run, err)
 	}
 }
 
@@ -197,7 +197,7 @@ func FuzzTrigger(f *testing.F) {
 func TestARunIsBasedOnACommit(t *testing.T) {
 	p, now := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	for label, want := range map[string]string{"run:dev": "release/v1", "run:dev:revise": ""} {
-		item := Item{Repository: "acme/demo", Issue: 1, PullRequest: 2, Project: &Project{ID: "demo", SenderRole: access.Maintainer}, Process: p}
+		item := Item{Repository: "acme/demo", Issue: 1, Pull: Pull{Number: 2}, Project: &Project{ID: "demo", SenderRole: access.Maintainer}, Process: p}
 		item, d, err := Decide(item, Labeled{
 			Issue: Issue{Title: "T", BaseBranch: "release/v1", Labels: []string{label}}, Label: label, Sender: Person{Login: "alice"}, Delivery: label,
 		}, now)

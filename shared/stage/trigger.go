@@ -246,9 +246,9 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 	case t.Kind == events.KindRevise && !d.item.revises(t.Stage):
 		return reason.PullRequestMissing, fmt.Sprintf("There is no pull request to revise. Set `%s` first.", d.p.LabelOf(t.Stage, events.KindWork))
 	case t.Kind == events.KindRevise && d.item.Pull.Merged:
-		return reason.PullRequestMerged, fmt.Sprintf("Pull request #%d is merged, there is nothing left to revise. Set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, events.KindWork))
+		return reason.PullRequestMerged, fmt.Sprintf("Pull request #%d is merged, there is nothing left to revise. Set `%s` for another one.", d.item.Pull.Number, d.p.LabelOf(t.Stage, events.KindWork))
 	case t.Kind == events.KindRevise && d.item.Pull.Closed:
-		return reason.PullRequestClosed, fmt.Sprintf("Pull request #%d is closed. Reopen it, or set `%s` for another one.", d.item.PullRequest, d.p.LabelOf(t.Stage, events.KindWork))
+		return reason.PullRequestClosed, fmt.Sprintf("Pull request #%d is closed. Reopen it, or set `%s` for another one.", d.item.Pull.Number, d.p.LabelOf(t.Stage, events.KindWork))
 	}
 	if _, conflict := choice(d.p.Models.Label, labels); conflict != nil {
 		return reason.ModelConflict, fmt.Sprintf("The issue carries %s. Keep one of them, %s", quoted(conflict), again)

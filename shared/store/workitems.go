@@ -76,13 +76,13 @@ func (tx *Tx) Known(ctx context.Context, h Home, needs stage.Needs) (stage.Item,
 	var b pgx.Batch
 	b.Queue(`
 		SELECT title, body, url, base_branch, clone_url, labels, closed, github_updated_at,
-		       pull_request, pull_request_url, head_sha, pull, person_at, acted_at, answered, note, version, approved, next, profile, need_input
+		       pull, pull_request, pull_request_url, head_sha, person_at, acted_at, answered, note, version, approved, next, profile, need_input
 		FROM work_items
 		WHERE repository = $1 AND issue = $2
 	`, h.Repository.Key, h.Issue).QueryRow(func(row pgx.Row) error {
 		return optional(row.Scan(&item.Title, &item.Body, &item.URL, &item.BaseBranch, &item.CloneURL,
-			&item.Labels, &item.Closed, zero(&item.UpdatedAt), &item.PullRequest, &item.PullRequestURL, &item.HeadSHA,
-			&item.Pull, zero(&item.PersonAt), zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version, &item.Approved, &item.Next, &item.Profile, &item.NeedInput))
+			&item.Labels, &item.Closed, zero(&item.UpdatedAt), &item.Pull, &item.Pull.Number, &item.Pull.URL, &item.Pull.HeadSHA,
+			zero(&item.PersonAt), zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version, &item.Approved, &item.Next, &item.Profile, &item.NeedInput))
 	})
 	queueProject(&b, needs.Sender, &item)
 	if needs.Intent != "" {
@@ -155,7 +155,7 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 		    pull = excluded.pull, acted_at = excluded.acted_at, answered = excluded.answered, note = excluded.note,
 		    approved = excluded.approved, person_at = excluded.person_at, next = excluded.next, profile = excluded.profile, need_input = excluded.need_input
 	`, repository, i.Issue, i.Repository, i.Title, i.Body, i.URL, i.BaseBranch, i.CloneURL, noNil(i.Labels), i.Closed,
-		i.PullRequest, i.PullRequestURL, i.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt), i.Next, i.Profile, i.NeedInput)
+		i.Pull.Number, i.Pull.URL, i.Pull.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt), i.Next, i.Profile, i.NeedInput)
 	if r := i.Run; r != nil && (was == nil || was.ID != r.ID) {
 		tx.queueProcess(&b, r.Process)
 		b.Queue(`

@@ -89,7 +89,7 @@ func (w *world) untrue(key string) string {
 	here, item := w.place(key), w.items[key]
 	approved, inReview := has(here.issue.Labels, "state:approved"), has(here.issue.Labels, "state:in-review")
 	switch {
-	case item == nil || item.PullRequest == 0:
+	case item == nil || item.Pull.Number == 0:
 		if approved || inReview {
 			return "a state of no pull request"
 		}
@@ -97,7 +97,7 @@ func (w *world) untrue(key string) string {
 		return "two states"
 	case (approved || inReview) && (here.pull.State == "closed" || here.pull.Draft) && item.Pull.UpdatedAt.Equal(here.pull.UpdatedAt):
 		return "a state of a pull request that is closed or a draft"
-	case approved && item.HeadSHA != here.pull.Head.SHA && item.Pull.UpdatedAt.Equal(here.pull.UpdatedAt):
+	case approved && item.Pull.HeadSHA != here.pull.Head.SHA && item.Pull.UpdatedAt.Equal(here.pull.UpdatedAt):
 		return "an approval of another commit"
 	}
 	return ""

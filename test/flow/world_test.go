@@ -117,7 +117,7 @@ func (w *world) hear(e event.Event) {
 
 func (w *world) issueOf(about stage.Subject) int {
 	for _, item := range w.items {
-		if strings.EqualFold(item.Repository, about.Repository) && item.PullRequest == about.Pull {
+		if strings.EqualFold(item.Repository, about.Repository) && item.Pull.Number == about.Pull {
 			return item.Issue
 		}
 	}
