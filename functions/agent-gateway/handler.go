@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/http"
 	"regexp"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/runauth"
+	"codexk8s.dev/shared/scope"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
@@ -106,7 +108,7 @@ func (h *handler) writeScope(run store.AgentRun) []string {
 			return s.Write
 		}
 	}
-	return []string{".codexk8s-nothing"}
+	return []string{scope.Nothing}
 }
 
 // reviewOf is what a revise answers. The remarks on lines of the diff are for the agent to read: a review may have
@@ -228,9 +230,16 @@ func (h *handler) claim(ctx context.Context, run store.AgentRun) error {
 	return err
 }
 
-// permissions are to read, for who has no more than the run token; and to write, for the pod that has claimed the run.
-// Runs that nobody has claimed have a runner of an earlier release, which knows of no claim.
+// permissions are to read, for who has no more than the run token, and for a run that changes nothing; and to write,
+// for the pod that has claimed the run. Runs that nobody has claimed have a runner of an earlier release, which knows
+// of no claim.
 func (h *handler) permissions(ctx context.Context, run store.AgentRun) (*gh.InstallationPermissions, error) {
+	switch {
+	case run.Kind == events.KindReview:
+		return github.ReviewPermissions(), nil
+	case !run.Kind.Writes():
+		return github.ReadPermissions(), nil
+	}
 	if podOf(ctx) == nil {
 		claimed, err := h.db.RunClaimed(ctx, run.ID)
 		if err != nil || !claimed {
@@ -258,6 +267,10 @@ func (h *handler) GetGitCredential(ctx context.Context, _ *agentapi.GetGitCreden
 	}
 	token, err := h.token(ctx, run.Repository, run.RepositoryID, permissions)
 	var refused *github.Refused
+	if run.Kind == events.KindReview && errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity {
+		// GitHub gives no token at all for more than the App has, and it needs no checks for anything else.
+		token, err = h.token(ctx, run.Repository, run.RepositoryID, github.ReadPermissions())
+	}
 	switch {
 	case errors.As(err, &refused):
 		return nil, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("GitHub gives no token for %s: %w; install the platform's App on it", run.Repository, refused))

@@ -23,6 +23,7 @@ import (
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/runauth"
 	"codexk8s.dev/shared/runtoken"
+	"codexk8s.dev/shared/scope"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
@@ -182,7 +183,7 @@ func TestAStageThatTheProcessDoesNotKnowMayChangeNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{".codexk8s-nothing"}, got.GetWriteScope()); diff != "" || got.GetReview() != nil || got.GetDeadline() != nil {
+	if diff := cmp.Diff([]string{scope.Nothing}, got.GetWriteScope()); diff != "" || got.GetReview() != nil || got.GetDeadline() != nil {
 		t.Errorf("scope (-want +got):\n%s review %v deadline %v", diff, got.GetReview(), got.GetDeadline())
 	}
 }

@@ -10,11 +10,11 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/checkout"
 	"codexk8s.dev/functions/agent-runner/internal/outcome"
 	"codexk8s.dev/functions/agent-runner/internal/pull"
-	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/scope"
+	"codexk8s.dev/shared/words"
 )
 
 // check finds out what was changed and whether it may be pushed. done.commit becomes a commit with the changes, or the

@@ -12,11 +12,11 @@ import (
 	"syscall"
 
 	"codexk8s.dev/functions/agent-runner/internal/checkout"
-	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/artefact"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/prompt"
+	"codexk8s.dev/shared/words"
 )
 
 // unfinished lists what is missing of the files that the stage makes, each as a line for people and the agent. The

@@ -15,6 +15,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/redact"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/exitcode"
+	"codexk8s.dev/shared/prompt"
 	"codexk8s.dev/shared/reason"
 )
 
@@ -48,6 +49,7 @@ type runner struct {
 	reader  agentapi.SessionServiceClient // as gateway, but its Git credential may only read
 	pulse   agentapi.SessionServiceClient // does not: the next heartbeat comes anyway
 	line    *model.Line                   // to the model and the platform's tools
+	pull    *prompt.Pull                  // that is reviewed; nil in other runs
 	log     *gateway.Log
 	phase   atomic.Value // string
 	base    atomic.Value // string: the commit at which the branch begins, once it is checked out

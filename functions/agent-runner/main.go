@@ -19,14 +19,14 @@
 //
 // Its parts are the packages below internal/. An arrow is an import; none runs back, and main wires the rest:
 //
-//	session  ──▶ engine, checkout, gateway, words          the snapshot outside of the pod, saved while the engine works
-//	engine   ──▶ gateway, model, process, outcome, words   the Codex CLI and our own, and what drives them over failures
-//	pull     ──▶ redact, outcome, words                    the pull request and its reviews
+//	session  ──▶ engine, checkout, gateway                 the snapshot outside of the pod, saved while the engine works
+//	engine   ──▶ gateway, model, process, outcome          the Codex CLI and our own, and what drives them over failures
+//	pull     ──▶ redact, outcome                           the pull request, its checks and its reviews
 //	gateway  ──▶ redact                                    the Session API and the run's log
 //	checkout                                               git: the clone, the agent's work, the push
 //	model                                                  the line to LLM_URL, and to the platform's tools
 //	process                                                what the agent started, and what it must not see of us
-//	words, redact, outcome, probe                          texts, secrets, how a pod ends, the pod's isolation
+//	redact, outcome, probe                                 secrets, how a pod ends, the pod's isolation
 //
 // Called as "agent-runner probe" it is the pod's first container instead, and finds out whether the pod is isolated.
 //

@@ -19,7 +19,8 @@ import (
 	"codexk8s.dev/shared/scope"
 )
 
-// carryOut takes the run from assignment to pull request. Every error is either an *outcome.Failure or temporary.
+// carryOut takes the run from assignment to pull request, or to the review of one. Every error is either an
+// *outcome.Failure or temporary.
 func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *agentapi.Assignment) (*agentapi.ReportRequest, error) {
 	allowed, err := scope.Compile(a.GetWriteScope())
 	if err != nil {
@@ -27,6 +28,9 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *
 	}
 	if err := r.needCredential(ctx); err != nil {
 		return nil, err
+	}
+	if kindOf(a) == events.KindReview {
+		return r.review(ctx, stop, a)
 	}
 	if kindOf(a) == events.KindRevise {
 		if err := r.needPull(ctx, a); err != nil {

@@ -5,8 +5,8 @@ import (
 	"strings"
 
 	"codexk8s.dev/functions/agent-runner/internal/checkout"
-	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/words"
 )
 
 // Bounds of a commit's message.

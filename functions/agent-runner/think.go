@@ -12,11 +12,11 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/engine"
 	"codexk8s.dev/functions/agent-runner/internal/process"
 	"codexk8s.dev/functions/agent-runner/internal/session"
-	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/prompt"
+	"codexk8s.dev/shared/words"
 )
 
 // think has the engine do the task, from where an earlier pod or run left off.
@@ -42,14 +42,19 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 	go func() { defer close(kept); k.Run(saving, r.env.SnapshotInterval, stop) }()
 
 	summary, err := r.drive(ctx, a, begin)
-	if err == nil && !r.line.Waits() {
+	if err == nil && !r.line.Waits() && kindOf(a).Writes() {
 		summary, err = r.sendBack(ctx, a, begin, summary)
 	}
 	if err == nil && r.line.Waits() {
 		stop(errWaits) // it asked, and did not wait
 		err = errWaits
 	}
-	summary = r.harmless(summary + hiddenNote(begin.hidden)) // it goes into the commit, the pull request and the report
+	if kindOf(a) == events.KindReview { // whose end is a list of findings
+		summary = hiddenNote(begin.hidden) + "\n\n" + summary
+	} else {
+		summary += hiddenNote(begin.hidden)
+	}
+	summary = strings.TrimSpace(r.harmless(summary)) // it goes into the commit, the pull request and the report
 	stopSaving()
 	<-kept // a save under way would share the index with the check that follows, and could overwrite the last one
 	if endErr := process.EndAgent(repo.Dir, repo.Holds); endErr != nil {
@@ -102,6 +107,7 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 	if err != nil {
 		return nil, err
 	}
+	in.Pull = r.pull
 	b := &beginning{task: in.Nonce}
 	opening, err := b.open(in)
 	if err != nil {

@@ -30,6 +30,7 @@ type handler struct {
 func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.changeRequested)
 	serve.On(s, h.lookupRequested)
+	serve.On(s, h.reviewRequested)
 	serve.On(s, h.toolApproved)
 	serve.On(s, h.labelsRequested)
 }

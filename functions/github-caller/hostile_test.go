@@ -19,5 +19,7 @@ func TestHostileEvents(t *testing.T) {
 	p.Status = &events.CommitStatus{SHA: f.sha, State: "success", Context: "codexk8s/dev"}
 	hostile.Function{Name: "github-caller", Handler: s.Handler(), DB: f.db, SQL: f.sql}.Hear(t, hostile.Templates(t, p,
 		events.GitHubLookupRequested{RunRef: events.RunRef{RunID: p.RunID, Project: "demo", Repository: repo, Issue: f.issue}, Path: "services.yaml", Ref: "main"},
+		events.GitHubReviewRequested{RunRef: events.RunRef{RunID: p.RunID, Project: "demo", Repository: repo, Issue: f.issue}, PullRequest: f.reviewing("`search.go:3` x").PullRequest,
+			Branch: issueBranch, Head: f.sha, Role: "reviewer", Text: "Fit.\n\n## Findings\n- `search.go:3` x"},
 		events.ToolApproved{RunRef: events.RunRef{RunID: p.RunID, Project: "demo", Repository: repo, Issue: f.issue}, Tool: "labels_add", Arguments: []byte(`{"add":["bug"],"on":"issue"}`)}))
 }

@@ -1,6 +1,6 @@
 // Command github-caller makes the platform's changes on GitHub: it brings labels, the one status comment and the commit
 // status of a work item to the state that stage-router asks for, makes the labels of a repository and puts them right,
-// and reads the file that a run can't do without (services.yaml). It decides nothing.
+// reads the files that a run can't do without, and leaves the review that an agent has written. It decides nothing.
 //
 // An event says how the work item is to look as of one version of it: which of our labels are on and which off, the
 // comment, the commit status. An event may come twice, late, or to two instances at once. So each part is compared with
@@ -8,6 +8,9 @@
 // While it works on a work item it locks that item's row (store.GitHubView). The comment has an invisible mark: if the
 // process dies after GitHub created it and before its id was recorded, the mark is looked for before another is
 // created.
+//
+// A review (internal/prereview makes it of the agent's text) is left once for its run, also found by a mark. It is of
+// the kind COMMENT: it approves nothing and requests nothing.
 //
 // GitHub's rate limits belong to the credential, not to the process: the first instance that meets one records until
 // when, and all others answer 503 without calling.

@@ -36,6 +36,7 @@ var Catalog = map[string][]string{
 		AgentFailed{}.EventType(),
 		AgentReported{}.EventType(),
 		GitHubLookedUp{}.EventType(),
+		GitHubReviewed{}.EventType(),
 	},
 	"approval-gate": {
 		GitHubType("issue_comment"),
@@ -71,6 +72,7 @@ var Catalog = map[string][]string{
 	"github-caller": {
 		GitHubChangeRequested{}.EventType(),
 		GitHubLookupRequested{}.EventType(),
+		GitHubReviewRequested{}.EventType(),
 		GitHubLabelsRequested{}.EventType(),
 		ToolApproved{}.EventType(),
 	},

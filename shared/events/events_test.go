@@ -60,6 +60,9 @@ var examples = append([]Payload{
 		RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main", Files: []string{"docs/prd.md"}, In: []string{"codexk8s/issue-12", "main"},
 		Head: "c0ffee", PullRequest: 13, Branch: "codexk8s/issue-12", Write: []string{"**/*.md"},
 	},
+	GitHubReviewRequested{RunRef: ref, PullRequest: 34, Branch: "codexk8s/issue-12", Head: "c0ffee", Role: "reviewer", Model: "gpt-5.4", Text: "Fit.\n\n## Findings\n- `a.go:3` **minor**: x"},
+	GitHubReviewed{RunRef: ref, PullRequest: 34, Head: "c0ffee", ReviewID: 7, URL: "https://github.com/acme/demo/pull/34#pullrequestreview-7", OnLines: 1, InSummary: 2,
+		Reason: "github_refused", Message: "GitHub refuses it."},
 	GitHubLookedUp{
 		RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main", Found: true, Content: "services: []", SHA: "c0ffee",
 		Head: "c0ffee", Files: []FoundFile{{Path: "docs/prd.md", In: "main", SHA: "beef", Size: 7, Faults: []string{"line 3: TODO"}}}, Outside: []string{"main.go"},

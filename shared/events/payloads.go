@@ -25,9 +25,12 @@ type Kind string
 const (
 	KindWork       Kind = "work"       // makes what the stage makes
 	KindRevise     Kind = "revise"     // continues a pull request
-	KindReview     Kind = "review"     // reads a pull request and writes nothing but its review; no label starts one yet
+	KindReview     Kind = "review"     // reads a pull request and writes nothing but its review
 	KindDiscussion Kind = "discussion" // answers in comments; no label starts one yet
 )
+
+// Writes reports whether a run of the kind changes files, and so pushes.
+func (k Kind) Writes() bool { return k == KindWork || k == KindRevise }
 
 // RunRequested says that a person's intent was accepted as a run; it now waits for a place in its project.
 type RunRequested struct {

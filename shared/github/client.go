@@ -254,6 +254,13 @@ func ReadPermissions() *gh.InstallationPermissions {
 	}
 }
 
+// ReviewPermissions are what a run may do that reviews: read, results of checks included.
+func ReviewPermissions() *gh.InstallationPermissions {
+	p := ReadPermissions()
+	p.Statuses, p.Checks = gh.String("read"), gh.String("read")
+	return p
+}
+
 // Token fetches a fresh token for one repository with just these permissions; GitHub lets it live for an hour. id is
 // the repository's number, which GitHub accepts after a rename, unlike an old name; with 0 it is looked up first. A
 // configured plain token is returned as it is, with all its rights: good for trying out; use an App in production.

@@ -142,6 +142,8 @@ func samples(part string) (all []Input) {
 		switch kind {
 		case events.KindRevise:
 			full.Review = &Review{Author: foreign, Body: foreign, Comments: []Comment{{Path: "x", Author: foreign, Body: foreign}}}
+		case events.KindReview:
+			full.Pull = &Pull{Title: foreign, Body: foreign, Checks: []Check{{Name: foreign, State: foreign}}}
 		case events.KindDiscussion:
 			full.Talk = []Remark{{foreign, foreign}}
 		}
@@ -156,11 +158,14 @@ const foreign = "text-of-somebody-else"
 // unsafe says what the message that was made of a sample lacks; "" = nothing.
 func (w *wording) unsafe(text, part string, in Input) string {
 	for label, field := range fenced(part, in) {
-		mark := regexp.MustCompile(`(?s)<<<DATA ` + label + ` ` + in.Nonce + `\n.*?\nDATA ` + label + ` ` + in.Nonce + `>>>`)
+		mark := marks(label, in.Nonce)
 		if !mark.MatchString(text) {
 			return fmt.Sprintf("the prompt lacks %s as it is, with the marks around it", field)
 		}
 		text = mark.ReplaceAllString(text, "")
+	}
+	if in.Pull != nil { // a prompt may do without it
+		text = marks("pull", in.Nonce).ReplaceAllString(text, "")
 	}
 	if strings.Contains(text, foreign) || strings.Contains(text, in.Nonce) {
 		return "text of others stands outside of its marks: write the fields that hold it as they are"
@@ -172,6 +177,11 @@ func (w *wording) unsafe(text, part string, in Input) string {
 		return `the prompt lacks the rules about text of others: {{template "trust" .}} has to stand in it, or {{template "rules" .}}`
 	}
 	return ""
+}
+
+// marks finds a text of others with the marks around it.
+func marks(label, nonce string) *regexp.Regexp {
+	return regexp.MustCompile(`(?s)<<<DATA ` + label + ` ` + nonce + `\n.*?\nDATA ` + label + ` ` + nonce + `>>>`)
 }
 
 // fenced are the texts of others that a message must have, by the label of their marks.

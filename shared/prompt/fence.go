@@ -20,6 +20,7 @@ const (
 	maxComments   = 100
 	maxLabels     = 100 // as many as GitHub lets an issue have
 	maxTalk       = 50
+	maxChecks     = 100
 )
 
 // fence puts text between an opening and a closing mark, each on a line of its own.
@@ -48,6 +49,23 @@ func issueText(i Issue) string {
 		text += "Labels: " + strings.Join(labels, ", ") + "\n"
 	}
 	return text + "\n" + cut(visible(i.Body), maxIssueBody)
+}
+
+// pullText is the pull request as it stands in its fence. Of many checks the first count.
+func pullText(p *Pull) string {
+	if p == nil {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "Title: %s\n", oneLine(p.Title))
+	for n, c := range p.Checks {
+		if n == maxChecks {
+			fmt.Fprintf(&b, "[%d more checks are left out here]\n", len(p.Checks)-n)
+			break
+		}
+		fmt.Fprintf(&b, "Check %s: %s\n", oneLine(c.Name), oneLine(strings.TrimSuffix(c.State+", "+c.Said, ", ")))
+	}
+	return b.String() + "\n" + cut(visible(p.Body), maxReviewBody)
 }
 
 // talkText is a discussion as it stands in its fence. Of a long one the newest remarks count.

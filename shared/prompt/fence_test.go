@@ -62,6 +62,9 @@ func hostile(in Input, title, body, more, comment string) (Input, map[string]str
 	case events.KindRevise:
 		in.Review = &Review{Author: title, Body: more, Comments: []Comment{{Path: title, Line: 1, Author: body, Body: comment, DiffHunk: body}}}
 		want["review"] = reviewText(in.Review)
+	case events.KindReview:
+		in.Pull = &Pull{Title: title, Body: more, Checks: []Check{{Name: body, State: comment, Said: title}}}
+		want["pull"] = pullText(in.Pull)
 	case events.KindDiscussion:
 		in.Talk = []Remark{{title, body}, {comment, more}}
 		want["talk"] = talkText(in.Talk)

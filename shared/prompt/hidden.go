@@ -73,6 +73,11 @@ func withoutUnseen(s string) string {
 // withoutHidden is the input with all untrusted text dropped.
 func withoutHidden(in Input) Input {
 	in.Issue.Title, in.Issue.Body = withoutUnseen(repaired(in.Issue.Title)), dropped(in.Issue.Body)
+	if in.Pull != nil {
+		pull := *in.Pull
+		pull.Title, pull.Body = withoutUnseen(repaired(pull.Title)), dropped(pull.Body)
+		in.Pull = &pull
+	}
 	if in.Review != nil {
 		review := Review{Author: in.Review.Author, Body: dropped(in.Review.Body)}
 		for _, c := range in.Review.Comments {
@@ -92,6 +97,9 @@ func withoutHidden(in Input) Input {
 // hiddenIn lists what people do not see in all untrusted text, each passage once.
 func hiddenIn(in Input) []string {
 	texts := []string{in.Issue.Body}
+	if in.Pull != nil {
+		texts = append(texts, in.Pull.Body)
+	}
 	if in.Review != nil {
 		texts = append(texts, in.Review.Body)
 		for _, c := range in.Review.Comments {

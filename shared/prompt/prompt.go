@@ -34,6 +34,7 @@ import (
 type Input struct {
 	Facts
 	Issue     Issue
+	Pull      *Pull      // in a review, what is reviewed besides the files; nil = nothing is known of it
 	Review    *Review    // on a revise; nil when the run was started by label alone
 	Talk      []Remark   // in a discussion, what people have written since the agent's last message
 	Decisions []Decision // about what the run asked people
@@ -109,6 +110,20 @@ type Issue struct {
 	Title  string
 	Labels []string
 	Body   string
+}
+
+// Pull is what a pull request says for itself, and what checks say of its head. All of it is untrusted.
+type Pull struct {
+	Title  string
+	Body   string
+	Checks []Check
+}
+
+// Check is one result, as whoever checked words it.
+type Check struct {
+	Name  string
+	State string // e.g. success, failure, in_progress
+	Said  string // "" = nothing
 }
 
 // Review is what a person wants changed. All of it is untrusted.

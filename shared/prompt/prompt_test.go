@@ -77,6 +77,7 @@ func ofStage(language, stage string, kind events.Kind) Input {
 		in.PullRequest, in.Review = 34, review()
 	case events.KindReview:
 		in.PullRequest, in.Role = 34, "reviewer"
+		in.Pull = &Pull{Title: "Round prices up (#12)", Body: "Rounds up.", Checks: []Check{{"codexk8s/dev", "success", "The agent's run succeeded"}, {"build", "in_progress", ""}}}
 	case events.KindDiscussion:
 		in.Talk = []Remark{{"olga", "Why not always up?"}}
 	}

@@ -3,8 +3,6 @@ package prompt
 import (
 	"fmt"
 	"strings"
-
-	"codexk8s.dev/shared/events"
 )
 
 // contextVersion is that of the facts which every prompt ends with. It grows when their meaning changes.
@@ -24,8 +22,8 @@ type data struct {
 	Goal, Method, Done, Checks, Questions string // of the stage
 	Artefacts, Documents                  []artefact
 
-	Issue, Review, Talk string
-	Decisions           []decision
+	Issue, Pull, Review, Talk string
+	Decisions                 []decision
 }
 
 type artefact struct {
@@ -73,11 +71,14 @@ func (w *wording) render(name string, in Input) (Prompt, error) {
 func (in Input) data() data {
 	nonce := unused(in.Nonce, untrusted(in))
 	d := data{
-		Facts: in.Facts, Version: contextVersion, Writes: in.Kind == events.KindWork || in.Kind == events.KindRevise,
+		Facts: in.Facts, Version: contextVersion, Writes: in.Kind.Writes(),
 		Issue: fence("issue", nonce, issueText(in.Issue)),
 	}
 	for _, t := range in.Tools {
 		d.Asks = d.Asks || t.Name == "ask"
+	}
+	if in.Pull != nil {
+		d.Pull = fence("pull", nonce, pullText(in.Pull))
 	}
 	if in.Review != nil {
 		d.Review = fence("review", nonce, reviewText(in.Review))
@@ -123,7 +124,7 @@ func (w *wording) described(all []Artefact, d data) ([]artefact, error) {
 }
 
 func untrusted(in Input) string {
-	text := issueText(in.Issue) + reviewText(in.Review) + talkText(in.Talk)
+	text := issueText(in.Issue) + pullText(in.Pull) + reviewText(in.Review) + talkText(in.Talk)
 	for _, d := range in.Decisions {
 		text += d.Text()
 	}

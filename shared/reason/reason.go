@@ -40,6 +40,7 @@ const (
 	PullRequestMerged   = "pull_request_merged"
 	PullRequestClosed   = "pull_request_closed"
 	NotOurPullRequest   = "not_our_pull_request"
+	LabelMisplaced      = "label_misplaced"
 	ApprovalOutdated    = "approval_outdated"
 	LabelOff            = "label_off"
 	OlderAct            = "older_act"
@@ -71,6 +72,8 @@ const (
 	ArtefactMissing     = "artefact_missing"
 	ArtefactsIncomplete = "artefacts_incomplete"
 	ArtefactsUnreadable = "artefacts_unreadable"
+	ReviewMissing       = "review_missing"
+	ReviewRefused       = "review_refused"
 	ServiceTaken        = "service_taken"
 	IsolationBroken     = "isolation_broken"
 	GatewayUnreachable  = "gateway_unreachable"
@@ -218,6 +221,7 @@ var Catalogue = []Entry{
 	{Ignored, []string{PullRequestMissing}, "`run:dev` first"},
 	{Ignored, []string{PullRequestMerged, PullRequestClosed}, "nothing is left to revise: `run:dev` for another one, or reopen it"},
 	{Ignored, []string{NotOurPullRequest}, "set the label on the issue, or on the pull request that an agent has opened for it"},
+	{Ignored, []string{LabelMisplaced}, "`need:reviewer` stands on an issue: set it on the pull request"},
 	{Ignored, []string{ApprovalOutdated}, "the approval is of an older commit: review again"},
 	{Ignored, []string{StageUnknown}, "no run of the issue is known that the review could be about, or the process no longer has its stage: set a label on the issue"},
 	{Ignored, []string{ProcessInvalid}, "the project's own process does not fit this release: the comment names line and fault. An owner corrects it in the projects file"},
@@ -239,6 +243,8 @@ var Catalogue = []Entry{
 	{Failed, []string{ArtefactMissing}, "the stage works from files that are not there: the comment names them and the label that makes each. Nothing was started"},
 	{Failed, []string{ArtefactsIncomplete}, "the comment names what is missing or not written to the end: say how to go on, remove `need:input`, set the label that the comment names"},
 	{Failed, []string{ArtefactsUnreadable}, "GitHub refuses to show the files: the App needs `Contents: read` and `Pull requests: read`"},
+	{Failed, []string{ReviewMissing}, "the agent that was to review has written nothing: the run's log, then `need:reviewer` again"},
+	{Failed, []string{ReviewRefused}, "GitHub refuses the review: the App needs `Pull requests: write`; the message has GitHub's words"},
 	{Failed, []string{ServiceTaken}, "somebody else made a Knative Service of that name in the run's namespace: rename yours"},
 	{Failed, []string{NamespaceTaken, JobTaken}, "somebody else made a namespace or a Job of the name that the run needs; the message names it: remove it"},
 	{Failed, []string{InvalidRequest, NamespaceInvalid}, "the platform asked for a pod that it may not have: the message says what is wrong, mostly with the process or the project's settings"},

@@ -18,6 +18,9 @@ import (
 // Matching is by exact case, as Git stores paths.
 type Scope []*regexp.Regexp
 
+// Nothing is the glob of who may change no file: a scope that matches none.
+const Nothing = ".codexk8s-nothing"
+
 // Compile reads globs; an empty glob is an error, because it would match nothing and hide a mistake.
 func Compile(globs []string) (Scope, error) {
 	var s Scope

@@ -53,6 +53,10 @@ func (d *decision) reported(in events.AgentReported) {
 		d.audit("agent:"+in.RunID, "agent.reported.late", "run_"+string(d.item.Run.State), "outcome %s", in.Outcome)
 		return
 	}
+	if d.item.Run.Kind == events.KindReview {
+		d.reviewWritten(in)
+		return
+	}
 	if in.PullRequest != 0 {
 		if in.PullRequest != d.item.Pull.Number {
 			d.item.Pull = Pull{}

@@ -46,6 +46,9 @@ func (p *Process) checkLabels(source *yamlfile.File) {
 	if !strings.HasPrefix(l.Abort, l.Trigger) {
 		source.Bad([]any{"labels", "abort"}, "labels.abort %q does not begin with %q, so it would stop nothing", l.Abort, l.Trigger)
 	}
+	if _, ok := p.role(reviewerRole); l.Reviewer != "" && !ok {
+		source.Bad([]any{"labels", "reviewer"}, "labels.reviewer is %q, and there is no role %s to review", l.Reviewer, reviewerRole)
+	}
 	switch {
 	case l.Profile == "" && len(p.Profiles) > 0:
 		source.Bad([]any{"profiles"}, "there is no labels.profile, so nobody could choose one of the profiles")

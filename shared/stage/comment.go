@@ -36,7 +36,7 @@ func Comment(p *Process, i Item) string {
 	if r.Message != "" {
 		put(&b, quote(r.Message, roomForMessage), "\n\n")
 	}
-	if r.Summary != "" && r.State == Succeeded {
+	if r.Summary != "" && r.State == Succeeded && r.Kind != events.KindReview { // which stands on the pull request
 		put(&b, quote(r.Summary, roomForSummary), "\n\n")
 	}
 	put(&b, asks(r), "| | |\n|---|---|\n")
@@ -223,6 +223,10 @@ func headline(i Item) string {
 	r := i.Run
 	s := words[r.State]
 	switch {
+	case r.State.Active() && r.Delivered != "" && r.Kind == events.KindReview:
+		s = "leaving the review on the pull request"
+	case r.State == Succeeded && r.Kind == events.KindReview:
+		return "reviewed"
 	case r.State.Active() && r.Delivered != "":
 		s = "looking at what the agent has left"
 	case r.Reason == reason.ArtefactMissing:

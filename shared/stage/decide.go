@@ -97,7 +97,7 @@ func (d *decision) finish(s State, cause, message string) {
 	}
 	label := d.p.LabelOf(run.Stage, run.Kind)
 	d.item.Answered, d.item.Pull.Answered = with(d.item.Answered, label), with(d.item.Pull.Answered, label)
-	if d.item.Pull.HeadSHA != "" && !d.item.Pull.Closed {
+	if d.item.Pull.HeadSHA != "" && !d.item.Pull.Closed && run.Kind != events.KindReview { // which holds up no merge
 		d.status = &events.CommitStatus{SHA: d.item.Pull.HeadSHA, State: commitState(s), Context: "codexk8s/" + run.Stage, Description: statusLine(run)}
 	}
 }

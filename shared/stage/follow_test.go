@@ -11,7 +11,6 @@ import (
 // reviewed is the default process with a label by which agents review.
 func reviewed() *Process {
 	p := Default()
-	p.Labels.Reviewer = "need:reviewer"
 	return p
 }
 

@@ -24,9 +24,9 @@ func (p *Process) files(names []string, issue int) (paths []string) {
 	return paths
 }
 
-// needs are the paths of files without which the run does not begin. A revise goes on with what its stage began with.
+// needs are the paths of files without which the run does not begin. Only work does not begin with a pull request.
 func (r *Run) needs(issue int) []string {
-	if r.Grant == nil || r.Kind == events.KindRevise {
+	if r.Grant == nil || r.Kind != events.KindWork {
 		return nil
 	}
 	return r.Process.files(r.Grant.Needs, issue)

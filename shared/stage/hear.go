@@ -37,6 +37,7 @@ var hears = map[string]func(event.Event) (Subject, Input, error){
 	events.AgentFinished{}.EventType():       ofRun(func(p events.AgentFinished) (events.RunRef, Input) { return p.RunRef, JobEnded{p} }),
 	events.AgentReported{}.EventType():       ofRun(func(p events.AgentReported) (events.RunRef, Input) { return p.RunRef, Reported{p} }),
 	events.GitHubLookedUp{}.EventType():      ofRun(func(p events.GitHubLookedUp) (events.RunRef, Input) { return p.RunRef, LookedUp{p} }),
+	events.GitHubReviewed{}.EventType():      ofRun(func(p events.GitHubReviewed) (events.RunRef, Input) { return p.RunRef, ReviewLeft{p} }),
 	events.RunDeadline{}.EventType():         ofRun(func(p events.RunDeadline) (events.RunRef, Input) { return p.RunRef, DeadlineDue{p} }),
 	events.RunCheck{}.EventType():            ofRun(func(p events.RunCheck) (events.RunRef, Input) { return p.RunRef, CheckDue{p} }),
 	events.ApprovalRequested{}.EventType():   ofRun(func(p events.ApprovalRequested) (events.RunRef, Input) { return p.RunRef, Asked{p} }),
@@ -62,7 +63,10 @@ func Hear(e event.Event) (Subject, Input, error) {
 // it, to be answered there; else nil.
 func Stray(p *Process, in Input) Input {
 	l, ok := in.(Labeled)
-	if !ok || l.Pull == nil || !p.IsTrigger(l.Label) {
+	if !ok || l.Pull == nil {
+		return nil
+	}
+	if _, _, starts := p.Trigger(l.Label); !starts {
 		return nil
 	}
 	l.Pull, l.Stray = nil, true

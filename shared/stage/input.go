@@ -151,6 +151,8 @@ type (
 	Reported struct{ events.AgentReported }
 	// LookedUp is what a repository holds of what was asked for.
 	LookedUp struct{ events.GitHubLookedUp }
+	// ReviewLeft says that the review that the run has written is on its pull request, or why it is not.
+	ReviewLeft struct{ events.GitHubReviewed }
 	// DeadlineDue says that the run should be over by now.
 	DeadlineDue struct{ events.RunDeadline }
 	// CheckDue says that the run should have shown progress by now.
@@ -172,6 +174,7 @@ func (in JobEnded) Needs(string, int) Needs {
 }
 func (in Reported) Needs(string, int) Needs    { return Needs{Run: in.RunID, Artefacts: true} }
 func (in LookedUp) Needs(string, int) Needs    { return Needs{Run: in.RunID, Artefacts: in.Head != ""} }
+func (in ReviewLeft) Needs(string, int) Needs  { return Needs{Run: in.RunID} }
 func (in DeadlineDue) Needs(string, int) Needs { return Needs{Run: in.RunID, Asked: true} }
 func (in CheckDue) Needs(string, int) Needs    { return Needs{Run: in.RunID, Asked: true} }
 func (in Asked) Needs(string, int) Needs       { return Needs{Run: in.RunID} }
@@ -185,6 +188,7 @@ func (in JobFailed) decide(d *decision)   { d.jobFailed(in.AgentFailed) }
 func (in JobEnded) decide(d *decision)    { d.jobEnded(in.AgentFinished) }
 func (in Reported) decide(d *decision)    { d.reported(in.AgentReported) }
 func (in LookedUp) decide(d *decision)    { d.lookedUp(in.GitHubLookedUp) }
+func (in ReviewLeft) decide(d *decision)  { d.reviewLeft(in.GitHubReviewed) }
 func (in DeadlineDue) decide(d *decision) { d.deadline() }
 func (in CheckDue) decide(d *decision)    { d.check(in.RunCheck) }
 func (in Asked) decide(d *decision)       { d.asked(in.ApprovalRequested) }

@@ -16,8 +16,11 @@ type Trigger struct {
 }
 
 // Trigger reads a label, whose name has no case. ok is false when the label starts nothing; known is false when it
-// looks like a trigger (it has the prefix) but no stage owns it.
+// looks like a trigger (it has the prefix) but no stage owns it. The stage of a review is that of its pull request.
 func (p *Process) Trigger(label string) (t Trigger, known, ok bool) {
+	if p.Labels.Reviewer != "" && same(label, p.Labels.Reviewer) {
+		return Trigger{Kind: events.KindReview}, true, true
+	}
 	if !p.IsTrigger(label) {
 		return Trigger{}, false, false
 	}
@@ -52,9 +55,12 @@ func (p *Process) triggers(labels []string) []string {
 	return slices.CompactFunc(ts, same)
 }
 
-// LabelOf is the label that starts the stage, or its revise; the other kinds have none. For a stage that the process
-// doesn't have it is made from the stage's name, so that a run always has something to show.
+// LabelOf is the label that starts the stage, its revise or its review; a discussion has none. For a stage that the
+// process doesn't have it is made from the stage's name, so that a run always has something to show.
 func (p *Process) LabelOf(stage string, kind events.Kind) string {
+	if kind == events.KindReview {
+		return p.Labels.Reviewer
+	}
 	label := ""
 	if i := p.position(stage); i >= 0 {
 		label = p.Stages[i].Label

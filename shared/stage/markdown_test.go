@@ -53,6 +53,7 @@ What may follow, by its label:
 
 - ` + "`run:dev:revise`" + `: Reworks the pull request
 - ` + "`run:qa`" + `: Plans the tests, runs them and says what came of it
+- ` + "`need:reviewer`" + ` on the pull request: An agent reviews it
 - ` + "`run:rethink`" + `: Says which earlier decisions no longer hold, and where to begin again
 - ` + "`run:doc-audit`" + `: Compares code, documents and checklists
 `

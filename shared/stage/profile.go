@@ -49,7 +49,7 @@ func (d *decision) unfitProfile(t Trigger) (cause, why string) {
 	case chosen.Name != "" && d.p.lower(chosen, d.item.Profile):
 		return reason.ProfileLowered, fmt.Sprintf("The issue has gone by the profile %s, and its label says %s by now. Going back leaves stages out, so a maintainer decides it: takes that label off and sets it again.",
 			code(d.item.Profile), code(chosen.Name))
-	case t.Kind != events.KindRevise && d.p.skips(d.item.profile(d.p), t.Stage):
+	case t.Kind == events.KindWork && d.p.skips(d.item.profile(d.p), t.Stage):
 		return reason.StageSkipped, d.skipped(t.Stage)
 	}
 	return "", ""

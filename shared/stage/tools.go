@@ -45,6 +45,8 @@ func allows(list []string, name string) bool { return list == nil || slices.Cont
 func (p *Process) LabelKind(label string) (tool.Label, string) {
 	t, known, trigger := p.Trigger(label)
 	switch {
+	case t.Kind == events.KindReview:
+		return tool.Owned, label
 	case trigger && (t.Abort || !known):
 		return tool.Stops, label
 	case trigger:

@@ -23,6 +23,9 @@ func (d *decision) labeled(in Labeled) {
 		d.startsNothing(in, ours)
 		return
 	}
+	if t.Kind == events.KindReview {
+		t.Stage = d.item.reviewedStage()
+	}
 	cause, why := d.whyNot(in, before, t, known, ours)
 	if d.mayAct(in.Sender) {
 		d.item.ActedAt = later(d.item.ActedAt, in.At)
@@ -91,7 +94,7 @@ func (d *decision) seeLabeled(in Labeled) bool {
 // and so is another pull request of the branch.
 func (d *decision) answer(in Labeled, known, ours bool) {
 	switch {
-	case !known:
+	case !known, in.Sender.Bot && d.asksReview(in.Label): // lest two programs fight
 	case in.Pull == nil:
 		d.item.Answered = with(d.item.Answered, in.Label)
 	case ours:
@@ -108,6 +111,8 @@ func (d *decision) isTold(in Labeled, cause string, known bool) bool {
 		return false
 	case cause == reason.SenderMissing:
 		return known
+	case d.asksReview(in.Label):
+		return d.item.Project != nil
 	case !d.isAnswered(in.Sender):
 		return false
 	}
@@ -129,6 +134,9 @@ func (d *decision) whyNot(in Labeled, before Item, t Trigger, known, ours bool) 
 	}
 	if !known && d.p.Fault == "" {
 		return reason.UnknownStage, fmt.Sprintf("No stage has the label %s. Known: %s.", code(in.Label), d.p.known())
+	}
+	if !ours && d.asksReview(in.Label) {
+		return reason.NotOurPullRequest, "The label stands on a pull request that no agent has opened for an issue. Agents review only those; people review this one."
 	}
 	if !ours {
 		return reason.NotOurPullRequest, "The label stands on a pull request that no agent is at work on. Set it on an issue, or on the pull request that an agent has opened for it."
@@ -156,6 +164,11 @@ func (d *decision) whyNot(in Labeled, before Item, t Trigger, known, ours bool) 
 	}
 	if in.Rewriter != "" && !(t.Kind == events.KindRevise && before.Approved != nil) {
 		return reason.TextUnseen, fmt.Sprintf("@%s changed the issue's text after the label was set, and GitHub's message about the label never came, so what the text was then is not known. Read it, then set the label again.", in.Rewriter)
+	}
+	if t.Kind == events.KindReview {
+		if cause, why := d.nothingToReview(in, t); cause != "" {
+			return cause, why
+		}
 	}
 	return d.gate(t)
 }
@@ -276,9 +289,9 @@ func (d *decision) request(t Trigger, by Person, intent string, review *Review) 
 	id := events.DeriveID("run", intent)
 	task := *d.approvedTask()
 	task.compare(d.item.Title, d.item.Body, "")
-	tools, free := d.p.tools(s, settings)
+	role, grant := d.grant(t, s)
 	d.item.Run = &Run{
-		ID: id, Project: d.item.Project.ID, Stage: t.Stage, Kind: t.Kind, Role: s.Role,
+		ID: id, Project: d.item.Project.ID, Stage: t.Stage, Kind: t.Kind, Role: role,
 		State:       Requested,
 		Engine:      cmp.Or(settings.Engine, "codex"),
 		Model:       cmp.Or(model, settings.Model, d.p.Models.Default),
@@ -286,12 +299,9 @@ func (d *decision) request(t Trigger, by Person, intent string, review *Review) 
 		RequestedBy: by.Login, RequesterID: by.ID, Intent: intent, Task: &task, Review: review, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),
 		Process:   d.p,
-		Grant: &Grant{
-			Process: d.p.Hash, Write: s.Write, HostedTools: append([]string{}, settings.HostedTools...), Tools: tools, Free: free,
-			Needs: d.required(s.Name), GoesOn: d.p.goesOn(s, d.item.profile(d.p)),
-		},
+		Grant:     grant,
 	}
-	if t.Kind != events.KindRevise { // which continues from its branch
+	if t.Kind == events.KindWork { // the others go by its branch
 		d.base = d.item.BaseBranch
 	}
 	d.audit(actor(by), "run.requested", "", "%s with the text %s as of %s", d.p.LabelOf(t.Stage, t.Kind), task.Digest(), stamp(task.At))

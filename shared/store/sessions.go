@@ -7,9 +7,12 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"codexk8s.dev/shared/events"
 )
 
-// A Session is the agent's conversation about one work item in one stage with one engine.
+// A Session is the agent's conversation about one work item in one stage with one engine. Who reviews has another one
+// than who made what is reviewed.
 type Session struct {
 	Version  int64 // 0 = there is none
 	ThreadID string
@@ -21,6 +24,14 @@ type Session struct {
 // ErrConflict says that somebody else was faster: the stored version is not the expected one.
 var ErrConflict = errors.New("it was changed meanwhile")
 
+// topic is what the run's conversation is about. No stage has a blank in its name.
+func topic(run AgentRun) string {
+	if run.Kind == events.KindReview {
+		return run.Stage + " review"
+	}
+	return run.Stage
+}
+
 // LoadSession reads the session of the run's work item, stage and engine, whichever run saved it; the zero Session if
 // there is none.
 func (db *DB) LoadSession(ctx context.Context, run AgentRun) (Session, error) {
@@ -28,7 +39,7 @@ func (db *DB) LoadSession(ctx context.Context, run AgentRun) (Session, error) {
 		SELECT version, thread_id, sha256, data, run_id::text AS run_id
 		FROM conversations
 		WHERE repository = $1 AND issue = $2 AND stage = $3 AND engine = $4
-	`, run.Key, run.Issue, run.Stage, run.Engine)
+	`, run.Key, run.Issue, topic(run), run.Engine)
 	if err != nil {
 		return Session{}, fmt.Errorf("loading the session: %w", err)
 	}
@@ -60,13 +71,14 @@ func (db *DB) SaveSession(ctx context.Context, run AgentRun, expected int64, s S
 			INSERT INTO sessions (repository, issue, engine, version, thread_id, sha256, data, run_id, saved_at)
 			SELECT repository, issue, engine, version, thread_id, sha256, data, run_id, saved_at
 			FROM saved
+			WHERE $11 <> 'review' -- of which that release knows nothing
 			ON CONFLICT (repository, issue, engine) DO UPDATE
 			SET version = excluded.version, thread_id = excluded.thread_id, sha256 = excluded.sha256,
 			    data = excluded.data, run_id = excluded.run_id, saved_at = excluded.saved_at
 		)
 		SELECT version
 		FROM saved
-	`, run.Key, run.Issue, run.Stage, run.Engine, expected, s.ThreadID, s.SHA256, s.Data, run.ID, db.Now()).Scan(&version)
+	`, run.Key, run.Issue, topic(run), run.Engine, expected, s.ThreadID, s.SHA256, s.Data, run.ID, db.Now(), run.Kind).Scan(&version)
 	if err == nil {
 		return version, nil
 	}

@@ -113,6 +113,11 @@ func Lasts(name string) bool {
 	return slices.ContainsFunc(furnishing, func(t Tool) bool { return t.Name == name })
 }
 
+// ReadsOnly reports whether the tool of that name leads to nothing but words: of people, about the run, about labels.
+func ReadsOnly(name string) bool {
+	return slices.Contains([]string{Ask, StatusReport, RunHistory, LabelsList}, name)
+}
+
 // Names are those of all tools.
 func Names() (names []string) {
 	for _, t := range all {

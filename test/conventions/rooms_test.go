@@ -16,17 +16,17 @@ var rooms = map[string]map[string][]string{
 	},
 	"agent-runner": {
 		"checkout": nil,
-		"engine":   {"gateway", "model", "outcome", "process", "words"},
+		"engine":   {"gateway", "model", "outcome", "process"},
 		"gateway":  {"redact"},
 		"model":    nil,
 		"outcome":  nil,
 		"probe":    nil,
 		"process":  nil,
-		"pull":     {"outcome", "redact", "words"},
+		"pull":     {"outcome", "redact"},
 		"redact":   nil,
-		"session":  {"checkout", "engine", "gateway", "words"},
-		"words":    nil,
+		"session":  {"checkout", "engine", "gateway"},
 	},
+	"github-caller": {"prereview": nil},
 }
 
 // TestRooms holds a function's rooms to their arrows.

@@ -89,6 +89,14 @@ func (w *world) play(line string) {
 		w.lookup(f)
 	case "files":
 		w.filesOf(f)
+	case "reviewed":
+		_, ref := w.ofRun(f[1])
+		asked := w.reviews[ref.RunID]
+		r := events.GitHubReviewed{RunRef: ref, PullRequest: asked.PullRequest, Head: asked.Head, ReviewID: 7, URL: "https://github.com/r", OnLines: 2, InSummary: 1}
+		if len(f) > 2 {
+			r = events.GitHubReviewed{RunRef: ref, PullRequest: asked.PullRequest, Head: asked.Head, Reason: f[2], Message: "What GitHub said."}
+		}
+		w.happen(r)
 	case "report":
 		_, ref := w.ofRun(f[1])
 		r := events.AgentReported{RunRef: ref, Outcome: f[2], Summary: "Summary.", ThreadID: "thread-1"}

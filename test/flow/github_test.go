@@ -297,6 +297,8 @@ func detail(p events.Payload) string {
 			return " " + p.Label + " by " + p.By.Login
 		case events.GitHubLookupRequested:
 			return lookup(p)
+		case events.GitHubReviewRequested:
+			return fmt.Sprintf(" #%d at %s", p.PullRequest, p.Head)
 		case events.AgentRequested:
 			for _, s := range p.Services {
 				b.WriteString(" " + s.Name + "=" + s.Image)

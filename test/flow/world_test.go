@@ -29,6 +29,7 @@ type world struct {
 	reports   map[string]*events.AgentReported        // of a run
 	asked     map[string][]events.ApprovalRequested   // by a run
 	lookups   map[string]events.GitHubLookupRequested // the last one of a run
+	reviews   map[string]events.GitHubReviewRequested // the last one of a run
 	runs      []*stage.Run
 	of        map[string]events.RunRef // of a run
 	intents   map[string]bool
@@ -50,7 +51,7 @@ func newWorld(t *testing.T) *world {
 		t: t, processes: map[string]*stage.Process{"": stage.Default()}, now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
 		projects: map[string]string{}, settings: map[string]project.Settings{}, roles: map[string]access.Role{},
 		items: map[string]*stage.Item{}, intents: map[string]bool{}, of: map[string]events.RunRef{}, reports: map[string]*events.AgentReported{}, asked: map[string][]events.ApprovalRequested{},
-		lookups: map[string]events.GitHubLookupRequested{}, github: map[string]*place{},
+		lookups: map[string]events.GitHubLookupRequested{}, reviews: map[string]events.GitHubReviewRequested{}, github: map[string]*place{},
 	}
 }
 
@@ -208,6 +209,8 @@ func (w *world) follow(d events.Decision) {
 			w.happen(p)
 		case events.GitHubLookupRequested:
 			w.lookups[p.RunID] = p
+		case events.GitHubReviewRequested:
+			w.reviews[p.RunID] = p
 		}
 	}
 }

@@ -137,6 +137,9 @@ func (s *Server) addReview(r *repository, is *Issue, in newReview, by *User) (*R
 	if in.CommitID == "" {
 		in.CommitID = p.HeadSHA
 	}
+	if !s.git(r).isAncestor(in.CommitID, p.HeadSHA) {
+		return nil, unprocessable("end_commit_oid is not part of the pull request")
+	}
 	if err := s.place(r, p, in.Comments); err != nil {
 		return nil, err
 	}

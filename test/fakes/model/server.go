@@ -77,7 +77,7 @@ func New(o Options) *Server {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	s.scripts = append(slices.Clone(o.Scripts), issueScript)
+	s.scripts = append(slices.Clone(o.Scripts), reviewScript, issueScript)
 	s.routes.HandleFunc("POST /v1/responses", s.metered("responses", s.responses))
 	s.routes.HandleFunc("POST /v1/chat/completions", s.metered("chat", s.chat))
 	s.routes.HandleFunc("GET /v1/models", s.listModels)

@@ -9,7 +9,7 @@ import (
 	"sync"
 
 	"codexk8s.dev/functions/agent-runner/internal/gateway"
-	"codexk8s.dev/functions/agent-runner/internal/words"
+	"codexk8s.dev/shared/words"
 )
 
 // maxCodexLine bounds one event in memory. The longest are those with the output of a command.

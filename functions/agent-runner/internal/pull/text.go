@@ -5,8 +5,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/words"
 )
 
 // maxBody is how many characters a pull request's body may have, a person's and ours.

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/words"
 )
 
 func TestOurPartOfThePullRequestIsReplaced(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/checkout"
 	"codexk8s.dev/functions/agent-runner/internal/engine"
 	"codexk8s.dev/functions/agent-runner/internal/gateway"
-	"codexk8s.dev/functions/agent-runner/internal/words"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/words"
 )
 
 // ErrSuperseded says that another pod saved a session of this work item after we loaded it. Two pods must not work on
