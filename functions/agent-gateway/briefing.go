@@ -28,11 +28,14 @@ func (h *handler) brief(ctx context.Context, run store.AgentRun, a *agentapi.Ass
 	if err != nil {
 		return err
 	}
-	a.Namespace, a.Mode, a.IssueLabels = run.Namespace, stage.Mode(b.Settings, b.Process.Role(run.Role)), run.Labels
+	a.Namespace, a.Mode, a.IssueLabels = run.Namespace, stage.ModeOf(b.Settings, b.Process.Role(run.Role), run.Kind), run.Labels
+	for _, r := range run.Talk {
+		a.Talk = append(a.Talk, &agentapi.Remark{Author: r.By, Body: r.Body})
+	}
 	a.GoesOn = run.Grant != nil && run.Grant.GoesOn
 	a.Learning = b.Settings.Learns(run.RequestedBy, run.RequestedByID, h.house.learning)
 	a.Tools = toolsTold(run)
-	s := b.Process.Stage(run.Stage)
+	s := b.Process.StageOf(run.Stage, run.Kind)
 	a.Artefacts = files(b.Process, s.Makes, run.Issue)
 	a.Documents = files(b.Process, slices.Concat(s.Needs, s.Reads), run.Issue)
 	a.Language = cmp.Or(b.Settings.Language, h.house.language)

@@ -19,8 +19,8 @@ import (
 	"codexk8s.dev/shared/scope"
 )
 
-// carryOut takes the run from assignment to pull request, or to the review of one. Every error is either an
-// *outcome.Failure or temporary.
+// carryOut takes the run from assignment to pull request, to the review of one, or to an answer in a discussion. Every
+// error is either an *outcome.Failure or temporary.
 func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *agentapi.Assignment) (*agentapi.ReportRequest, error) {
 	allowed, err := scope.Compile(a.GetWriteScope())
 	if err != nil {
@@ -29,10 +29,12 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *
 	if err := r.needCredential(ctx); err != nil {
 		return nil, err
 	}
-	if kindOf(a) == events.KindReview {
+	switch kindOf(a) {
+	case events.KindReview:
 		return r.review(ctx, stop, a)
-	}
-	if kindOf(a) == events.KindRevise {
+	case events.KindDiscussion:
+		return r.say(ctx, stop, a)
+	case events.KindRevise:
 		if err := r.needPull(ctx, a); err != nil {
 			return nil, err
 		}
@@ -60,6 +62,21 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *
 		return nil, err
 	}
 	return r.openPull(ctx, a, done)
+}
+
+// say has the engine read the repository, and reports its answer to what was said. The status comment lists by itself
+// what the issue hides.
+func (r *runner) say(ctx context.Context, stop context.CancelCauseFunc, a *agentapi.Assignment) (*agentapi.ReportRequest, error) {
+	repo, err := r.checkout(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	done, err := r.think(ctx, stop, a, repo)
+	if err != nil {
+		return nil, err
+	}
+	summary := strings.Replace(done.summary, r.harmless(hiddenNote(prompt.Hidden(a.GetIssueTitle(), a.GetIssueBody()))), "", 1)
+	return &agentapi.ReportRequest{Outcome: "succeeded", Summary: r.secrets.Clean(summary), ThreadId: done.threadID}, nil
 }
 
 // finished is the engine's work, to become the pull request.

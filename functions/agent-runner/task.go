@@ -27,6 +27,9 @@ func promptInput(a *agentapi.Assignment, dir string) (prompt.Input, error) {
 		Facts: facts(a, dir), Language: a.GetLanguage(), Nonce: hex.EncodeToString(nonce), DropHidden: a.GetHiddenText() == project.DropHidden,
 		Issue: prompt.Issue{Title: a.GetIssueTitle(), Labels: a.GetIssueLabels(), Body: a.GetIssueBody()}, Review: reviewOf(a.GetReview()),
 	}
+	for _, t := range a.GetTalk() {
+		in.Talk = append(in.Talk, prompt.Remark{Author: t.GetAuthor(), Body: t.GetBody()})
+	}
 	for _, w := range a.GetWordings() {
 		in.Own = append(in.Own, prompt.Own{Source: w.GetSource(), Version: w.GetVersion(), Parts: w.GetParts()})
 	}

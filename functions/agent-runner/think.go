@@ -87,6 +87,9 @@ func (r *runner) harmless(text string) string {
 	return plain.Text(words.Harmless(r.secrets.Clean(text)))
 }
 
+// goesOn reports whether a run of that kind continues the conversation of the run before.
+func goesOn(kind events.Kind) bool { return kind == events.KindRevise || kind == events.KindDiscussion }
+
 // beginning is where the engine starts.
 type beginning struct {
 	engine  engine.Engine
@@ -101,7 +104,8 @@ type beginning struct {
 }
 
 // begin works out how to start. Interrupted: continue this run's own session, with its files restored. Revise: continue
-// the earlier run's session with the review. Otherwise, or if the session cannot be used: begin a new one.
+// the earlier run's session with the review. A turn of a discussion: with what people have written. Otherwise, or if
+// the session cannot be used: begin a new one.
 func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checkout.Repository, stored *agentapi.LoadSnapshotResponse) (*beginning, error) {
 	in, err := promptInput(a, repo.Dir)
 	if err != nil {
@@ -125,7 +129,7 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 		r.log.Say("The issue or the review holds text that GitHub does not show; %s for the agent: %s", map[bool]string{true: "left out", false: "marked"}[in.DropHidden], strings.Join(b.hidden, " | "))
 	}
 	interrupted := stored.GetRunId() == a.GetRunId()
-	if stored.GetVersion() == 0 || !interrupted && kindOf(a) != events.KindRevise {
+	if stored.GetVersion() == 0 || !interrupted && !goesOn(kindOf(a)) {
 		return b, nil
 	}
 	s, err := session.Decode(stored.GetData())

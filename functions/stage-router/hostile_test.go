@@ -34,7 +34,9 @@ func TestHostileEvents(t *testing.T) {
 	for action, body := range map[string]string{
 		"pull_request":        `{"action":"closed","number":2,` + pull,
 		"pull_request_review": `{"action":"submitted","review":{"id":5,"state":"changes_requested","body":"no","commit_id":"1","submitted_at":"2026-11-01T12:00:00Z","user":{"login":"alice","id":1,"type":"User"}},` + pull,
-		"issues":              strings.Replace(fmt.Sprintf(labeled, "alice"), `"number":1`, `"number":3`, 1),
+		"issue_comment": `{"action":"created","issue":{"number":1,"labels":[{"name":"mode:discussion"}]},"comment":{"id":5,"body":"Why?","updated_at":"2026-11-01T12:00:00Z",
+			"user":{"login":"alice","id":1,"type":"User"}},"repository":{"full_name":"acme/demo","id":7},"sender":{"login":"alice","id":1,"type":"User"}}`,
+		"issues": strings.Replace(fmt.Sprintf(labeled, "alice"), `"number":1`, `"number":3`, 1),
 	} {
 		templates[events.GitHubType(action)] = body
 	}

@@ -106,6 +106,7 @@ type Assignment struct {
 	Learning      bool                   `protobuf:"varint,34,opt,name=learning,proto3" json:"learning,omitempty"`                         // the agent is to explain its decisions to people
 	Language      string                 `protobuf:"bytes,35,opt,name=language,proto3" json:"language,omitempty"`                          // of the prompt, e.g. "ru"; empty = "en"
 	GoesOn        bool                   `protobuf:"varint,37,opt,name=goes_on,json=goesOn,proto3" json:"goes_on,omitempty"`               // the issue has work to come after this run's pull request, which does not close it
+	Talk          []*Remark              `protobuf:"bytes,40,rep,name=talk,proto3" json:"talk,omitempty"`                                  // of a turn of a discussion what it answers; else what was discussed before
 	Wordings      []*Wording             `protobuf:"bytes,36,rep,name=wordings,proto3" json:"wordings,omitempty"`                          // parts of the prompt in place of the built-in ones; of two the later one counts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -391,6 +392,13 @@ func (x *Assignment) GetGoesOn() bool {
 		return x.GoesOn
 	}
 	return false
+}
+
+func (x *Assignment) GetTalk() []*Remark {
+	if x != nil {
+		return x.Talk
+	}
+	return nil
 }
 
 func (x *Assignment) GetWordings() []*Wording {
@@ -745,6 +753,59 @@ func (x *Review) GetBefore() *timestamppb.Timestamp {
 	return nil
 }
 
+// Remark is something said in a discussion. All text in it is untrusted.
+type Remark struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Author        string                 `protobuf:"bytes,1,opt,name=author,proto3" json:"author,omitempty"` // login; empty = an agent said it
+	Body          string                 `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Remark) Reset() {
+	*x = Remark{}
+	mi := &file_shared_agentapi_session_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Remark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Remark) ProtoMessage() {}
+
+func (x *Remark) ProtoReflect() protoreflect.Message {
+	mi := &file_shared_agentapi_session_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Remark.ProtoReflect.Descriptor instead.
+func (*Remark) Descriptor() ([]byte, []int) {
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Remark) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *Remark) GetBody() string {
+	if x != nil {
+		return x.Body
+	}
+	return ""
+}
+
 // ReviewComment is one remark on a line of the diff.
 type ReviewComment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -759,7 +820,7 @@ type ReviewComment struct {
 
 func (x *ReviewComment) Reset() {
 	*x = ReviewComment{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[7]
+	mi := &file_shared_agentapi_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +832,7 @@ func (x *ReviewComment) String() string {
 func (*ReviewComment) ProtoMessage() {}
 
 func (x *ReviewComment) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[7]
+	mi := &file_shared_agentapi_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +845,7 @@ func (x *ReviewComment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewComment.ProtoReflect.Descriptor instead.
 func (*ReviewComment) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{7}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReviewComment) GetPath() string {
@@ -833,7 +894,7 @@ type HeartbeatRequest struct {
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[8]
+	mi := &file_shared_agentapi_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +906,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[8]
+	mi := &file_shared_agentapi_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +919,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{8}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HeartbeatRequest) GetPhase() string {
@@ -896,7 +957,7 @@ type Prompt struct {
 
 func (x *Prompt) Reset() {
 	*x = Prompt{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[9]
+	mi := &file_shared_agentapi_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +969,7 @@ func (x *Prompt) String() string {
 func (*Prompt) ProtoMessage() {}
 
 func (x *Prompt) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[9]
+	mi := &file_shared_agentapi_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +982,7 @@ func (x *Prompt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prompt.ProtoReflect.Descriptor instead.
 func (*Prompt) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{9}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Prompt) GetTemplate() string {
@@ -969,7 +1030,7 @@ type HeartbeatResponse struct {
 
 func (x *HeartbeatResponse) Reset() {
 	*x = HeartbeatResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[10]
+	mi := &file_shared_agentapi_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1042,7 @@ func (x *HeartbeatResponse) String() string {
 func (*HeartbeatResponse) ProtoMessage() {}
 
 func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[10]
+	mi := &file_shared_agentapi_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1055,7 @@ func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{10}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HeartbeatResponse) GetStop() bool {
@@ -1022,7 +1083,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[11]
+	mi := &file_shared_agentapi_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1095,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[11]
+	mi := &file_shared_agentapi_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1108,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{11}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LogLine) GetAt() *timestamppb.Timestamp {
@@ -1081,7 +1142,7 @@ type AppendLogsRequest struct {
 
 func (x *AppendLogsRequest) Reset() {
 	*x = AppendLogsRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[12]
+	mi := &file_shared_agentapi_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1154,7 @@ func (x *AppendLogsRequest) String() string {
 func (*AppendLogsRequest) ProtoMessage() {}
 
 func (x *AppendLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[12]
+	mi := &file_shared_agentapi_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1167,7 @@ func (x *AppendLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogsRequest.ProtoReflect.Descriptor instead.
 func (*AppendLogsRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{12}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AppendLogsRequest) GetFirstSeq() int64 {
@@ -1132,7 +1193,7 @@ type AppendLogsResponse struct {
 
 func (x *AppendLogsResponse) Reset() {
 	*x = AppendLogsResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[13]
+	mi := &file_shared_agentapi_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1205,7 @@ func (x *AppendLogsResponse) String() string {
 func (*AppendLogsResponse) ProtoMessage() {}
 
 func (x *AppendLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[13]
+	mi := &file_shared_agentapi_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1218,7 @@ func (x *AppendLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogsResponse.ProtoReflect.Descriptor instead.
 func (*AppendLogsResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{13}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AppendLogsResponse) GetNextSeq() int64 {
@@ -1176,7 +1237,7 @@ type ReportProgressRequest struct {
 
 func (x *ReportProgressRequest) Reset() {
 	*x = ReportProgressRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[14]
+	mi := &file_shared_agentapi_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1249,7 @@ func (x *ReportProgressRequest) String() string {
 func (*ReportProgressRequest) ProtoMessage() {}
 
 func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[14]
+	mi := &file_shared_agentapi_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1262,7 @@ func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportProgressRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{14}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReportProgressRequest) GetText() string {
@@ -1219,7 +1280,7 @@ type ReportProgressResponse struct {
 
 func (x *ReportProgressResponse) Reset() {
 	*x = ReportProgressResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[15]
+	mi := &file_shared_agentapi_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1292,7 @@ func (x *ReportProgressResponse) String() string {
 func (*ReportProgressResponse) ProtoMessage() {}
 
 func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[15]
+	mi := &file_shared_agentapi_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1305,7 @@ func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportProgressResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{15}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{16}
 }
 
 type LoadSnapshotRequest struct {
@@ -1255,7 +1316,7 @@ type LoadSnapshotRequest struct {
 
 func (x *LoadSnapshotRequest) Reset() {
 	*x = LoadSnapshotRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[16]
+	mi := &file_shared_agentapi_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +1328,7 @@ func (x *LoadSnapshotRequest) String() string {
 func (*LoadSnapshotRequest) ProtoMessage() {}
 
 func (x *LoadSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[16]
+	mi := &file_shared_agentapi_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +1341,7 @@ func (x *LoadSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*LoadSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{16}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{17}
 }
 
 type LoadSnapshotResponse struct {
@@ -1296,7 +1357,7 @@ type LoadSnapshotResponse struct {
 
 func (x *LoadSnapshotResponse) Reset() {
 	*x = LoadSnapshotResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[17]
+	mi := &file_shared_agentapi_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1369,7 @@ func (x *LoadSnapshotResponse) String() string {
 func (*LoadSnapshotResponse) ProtoMessage() {}
 
 func (x *LoadSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[17]
+	mi := &file_shared_agentapi_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1382,7 @@ func (x *LoadSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*LoadSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{17}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LoadSnapshotResponse) GetVersion() int64 {
@@ -1371,7 +1432,7 @@ type SaveSnapshotRequest struct {
 
 func (x *SaveSnapshotRequest) Reset() {
 	*x = SaveSnapshotRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[18]
+	mi := &file_shared_agentapi_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1383,7 +1444,7 @@ func (x *SaveSnapshotRequest) String() string {
 func (*SaveSnapshotRequest) ProtoMessage() {}
 
 func (x *SaveSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[18]
+	mi := &file_shared_agentapi_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1396,7 +1457,7 @@ func (x *SaveSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SaveSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{18}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SaveSnapshotRequest) GetExpectedVersion() int64 {
@@ -1436,7 +1497,7 @@ type SaveSnapshotResponse struct {
 
 func (x *SaveSnapshotResponse) Reset() {
 	*x = SaveSnapshotResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[19]
+	mi := &file_shared_agentapi_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1448,7 +1509,7 @@ func (x *SaveSnapshotResponse) String() string {
 func (*SaveSnapshotResponse) ProtoMessage() {}
 
 func (x *SaveSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[19]
+	mi := &file_shared_agentapi_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1461,7 +1522,7 @@ func (x *SaveSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*SaveSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{19}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SaveSnapshotResponse) GetVersion() int64 {
@@ -1479,7 +1540,7 @@ type GetGitCredentialRequest struct {
 
 func (x *GetGitCredentialRequest) Reset() {
 	*x = GetGitCredentialRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[20]
+	mi := &file_shared_agentapi_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1552,7 @@ func (x *GetGitCredentialRequest) String() string {
 func (*GetGitCredentialRequest) ProtoMessage() {}
 
 func (x *GetGitCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[20]
+	mi := &file_shared_agentapi_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1565,7 @@ func (x *GetGitCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGitCredentialRequest.ProtoReflect.Descriptor instead.
 func (*GetGitCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{20}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{21}
 }
 
 type GetGitCredentialResponse struct {
@@ -1518,7 +1579,7 @@ type GetGitCredentialResponse struct {
 
 func (x *GetGitCredentialResponse) Reset() {
 	*x = GetGitCredentialResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[21]
+	mi := &file_shared_agentapi_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +1591,7 @@ func (x *GetGitCredentialResponse) String() string {
 func (*GetGitCredentialResponse) ProtoMessage() {}
 
 func (x *GetGitCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[21]
+	mi := &file_shared_agentapi_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +1604,7 @@ func (x *GetGitCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGitCredentialResponse.ProtoReflect.Descriptor instead.
 func (*GetGitCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{21}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetGitCredentialResponse) GetUsername() string {
@@ -1584,7 +1645,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[22]
+	mi := &file_shared_agentapi_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1596,7 +1657,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[22]
+	mi := &file_shared_agentapi_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1609,7 +1670,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{22}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReportRequest) GetOutcome() string {
@@ -1685,7 +1746,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[23]
+	mi := &file_shared_agentapi_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1758,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[23]
+	mi := &file_shared_agentapi_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1771,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{23}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReportResponse) GetOutcome() string {
@@ -1732,7 +1793,8 @@ var File_shared_agentapi_session_proto protoreflect.FileDescriptor
 const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\n" +
 	"\x1dshared/agentapi/session.proto\x12\x11codexk8s.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
-	"\x14GetAssignmentRequest\"\xec\t\n" +
+	"\x14GetAssignmentRequest\"\x9b\n" +
+	"\n" +
 	"\n" +
 	"Assignment\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x18\n" +
@@ -1779,7 +1841,8 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\tdocuments\x18! \x03(\v2\x1b.codexk8s.agent.v1.ArtefactR\tdocuments\x12\x1a\n" +
 	"\blearning\x18\" \x01(\bR\blearning\x12\x1a\n" +
 	"\blanguage\x18# \x01(\tR\blanguage\x12\x17\n" +
-	"\agoes_on\x18% \x01(\bR\x06goesOn\x126\n" +
+	"\agoes_on\x18% \x01(\bR\x06goesOn\x12-\n" +
+	"\x04talk\x18( \x03(\v2\x19.codexk8s.agent.v1.RemarkR\x04talk\x126\n" +
 	"\bwordings\x18$ \x03(\v2\x1a.codexk8s.agent.v1.WordingR\bwordings\".\n" +
 	"\x04Tool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
@@ -1810,7 +1873,10 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\x06author\x18\x02 \x01(\tR\x06author\x12\x12\n" +
 	"\x04body\x18\x03 \x01(\tR\x04body\x12<\n" +
 	"\bcomments\x18\x04 \x03(\v2 .codexk8s.agent.v1.ReviewCommentR\bcomments\x122\n" +
-	"\x06before\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06before\"\x80\x01\n" +
+	"\x06before\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x06before\"4\n" +
+	"\x06Remark\x12\x16\n" +
+	"\x06author\x18\x01 \x01(\tR\x06author\x12\x12\n" +
+	"\x04body\x18\x02 \x01(\tR\x04body\"\x80\x01\n" +
 	"\rReviewComment\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x16\n" +
@@ -1899,7 +1965,7 @@ func file_shared_agentapi_session_proto_rawDescGZIP() []byte {
 	return file_shared_agentapi_session_proto_rawDescData
 }
 
-var file_shared_agentapi_session_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_shared_agentapi_session_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_shared_agentapi_session_proto_goTypes = []any{
 	(*GetAssignmentRequest)(nil),     // 0: codexk8s.agent.v1.GetAssignmentRequest
 	(*Assignment)(nil),               // 1: codexk8s.agent.v1.Assignment
@@ -1908,62 +1974,64 @@ var file_shared_agentapi_session_proto_goTypes = []any{
 	(*Wording)(nil),                  // 4: codexk8s.agent.v1.Wording
 	(*Decided)(nil),                  // 5: codexk8s.agent.v1.Decided
 	(*Review)(nil),                   // 6: codexk8s.agent.v1.Review
-	(*ReviewComment)(nil),            // 7: codexk8s.agent.v1.ReviewComment
-	(*HeartbeatRequest)(nil),         // 8: codexk8s.agent.v1.HeartbeatRequest
-	(*Prompt)(nil),                   // 9: codexk8s.agent.v1.Prompt
-	(*HeartbeatResponse)(nil),        // 10: codexk8s.agent.v1.HeartbeatResponse
-	(*LogLine)(nil),                  // 11: codexk8s.agent.v1.LogLine
-	(*AppendLogsRequest)(nil),        // 12: codexk8s.agent.v1.AppendLogsRequest
-	(*AppendLogsResponse)(nil),       // 13: codexk8s.agent.v1.AppendLogsResponse
-	(*ReportProgressRequest)(nil),    // 14: codexk8s.agent.v1.ReportProgressRequest
-	(*ReportProgressResponse)(nil),   // 15: codexk8s.agent.v1.ReportProgressResponse
-	(*LoadSnapshotRequest)(nil),      // 16: codexk8s.agent.v1.LoadSnapshotRequest
-	(*LoadSnapshotResponse)(nil),     // 17: codexk8s.agent.v1.LoadSnapshotResponse
-	(*SaveSnapshotRequest)(nil),      // 18: codexk8s.agent.v1.SaveSnapshotRequest
-	(*SaveSnapshotResponse)(nil),     // 19: codexk8s.agent.v1.SaveSnapshotResponse
-	(*GetGitCredentialRequest)(nil),  // 20: codexk8s.agent.v1.GetGitCredentialRequest
-	(*GetGitCredentialResponse)(nil), // 21: codexk8s.agent.v1.GetGitCredentialResponse
-	(*ReportRequest)(nil),            // 22: codexk8s.agent.v1.ReportRequest
-	(*ReportResponse)(nil),           // 23: codexk8s.agent.v1.ReportResponse
-	nil,                              // 24: codexk8s.agent.v1.Wording.PartsEntry
-	(*timestamppb.Timestamp)(nil),    // 25: google.protobuf.Timestamp
+	(*Remark)(nil),                   // 7: codexk8s.agent.v1.Remark
+	(*ReviewComment)(nil),            // 8: codexk8s.agent.v1.ReviewComment
+	(*HeartbeatRequest)(nil),         // 9: codexk8s.agent.v1.HeartbeatRequest
+	(*Prompt)(nil),                   // 10: codexk8s.agent.v1.Prompt
+	(*HeartbeatResponse)(nil),        // 11: codexk8s.agent.v1.HeartbeatResponse
+	(*LogLine)(nil),                  // 12: codexk8s.agent.v1.LogLine
+	(*AppendLogsRequest)(nil),        // 13: codexk8s.agent.v1.AppendLogsRequest
+	(*AppendLogsResponse)(nil),       // 14: codexk8s.agent.v1.AppendLogsResponse
+	(*ReportProgressRequest)(nil),    // 15: codexk8s.agent.v1.ReportProgressRequest
+	(*ReportProgressResponse)(nil),   // 16: codexk8s.agent.v1.ReportProgressResponse
+	(*LoadSnapshotRequest)(nil),      // 17: codexk8s.agent.v1.LoadSnapshotRequest
+	(*LoadSnapshotResponse)(nil),     // 18: codexk8s.agent.v1.LoadSnapshotResponse
+	(*SaveSnapshotRequest)(nil),      // 19: codexk8s.agent.v1.SaveSnapshotRequest
+	(*SaveSnapshotResponse)(nil),     // 20: codexk8s.agent.v1.SaveSnapshotResponse
+	(*GetGitCredentialRequest)(nil),  // 21: codexk8s.agent.v1.GetGitCredentialRequest
+	(*GetGitCredentialResponse)(nil), // 22: codexk8s.agent.v1.GetGitCredentialResponse
+	(*ReportRequest)(nil),            // 23: codexk8s.agent.v1.ReportRequest
+	(*ReportResponse)(nil),           // 24: codexk8s.agent.v1.ReportResponse
+	nil,                              // 25: codexk8s.agent.v1.Wording.PartsEntry
+	(*timestamppb.Timestamp)(nil),    // 26: google.protobuf.Timestamp
 }
 var file_shared_agentapi_session_proto_depIdxs = []int32{
 	6,  // 0: codexk8s.agent.v1.Assignment.review:type_name -> codexk8s.agent.v1.Review
-	25, // 1: codexk8s.agent.v1.Assignment.deadline:type_name -> google.protobuf.Timestamp
+	26, // 1: codexk8s.agent.v1.Assignment.deadline:type_name -> google.protobuf.Timestamp
 	5,  // 2: codexk8s.agent.v1.Assignment.decided:type_name -> codexk8s.agent.v1.Decided
 	2,  // 3: codexk8s.agent.v1.Assignment.tools:type_name -> codexk8s.agent.v1.Tool
 	3,  // 4: codexk8s.agent.v1.Assignment.artefacts:type_name -> codexk8s.agent.v1.Artefact
 	3,  // 5: codexk8s.agent.v1.Assignment.documents:type_name -> codexk8s.agent.v1.Artefact
-	4,  // 6: codexk8s.agent.v1.Assignment.wordings:type_name -> codexk8s.agent.v1.Wording
-	24, // 7: codexk8s.agent.v1.Wording.parts:type_name -> codexk8s.agent.v1.Wording.PartsEntry
-	7,  // 8: codexk8s.agent.v1.Review.comments:type_name -> codexk8s.agent.v1.ReviewComment
-	25, // 9: codexk8s.agent.v1.Review.before:type_name -> google.protobuf.Timestamp
-	9,  // 10: codexk8s.agent.v1.HeartbeatRequest.prompt:type_name -> codexk8s.agent.v1.Prompt
-	25, // 11: codexk8s.agent.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	11, // 12: codexk8s.agent.v1.AppendLogsRequest.lines:type_name -> codexk8s.agent.v1.LogLine
-	25, // 13: codexk8s.agent.v1.GetGitCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 14: codexk8s.agent.v1.SessionService.GetAssignment:input_type -> codexk8s.agent.v1.GetAssignmentRequest
-	8,  // 15: codexk8s.agent.v1.SessionService.Heartbeat:input_type -> codexk8s.agent.v1.HeartbeatRequest
-	12, // 16: codexk8s.agent.v1.SessionService.AppendLogs:input_type -> codexk8s.agent.v1.AppendLogsRequest
-	14, // 17: codexk8s.agent.v1.SessionService.ReportProgress:input_type -> codexk8s.agent.v1.ReportProgressRequest
-	16, // 18: codexk8s.agent.v1.SessionService.LoadSnapshot:input_type -> codexk8s.agent.v1.LoadSnapshotRequest
-	18, // 19: codexk8s.agent.v1.SessionService.SaveSnapshot:input_type -> codexk8s.agent.v1.SaveSnapshotRequest
-	20, // 20: codexk8s.agent.v1.SessionService.GetGitCredential:input_type -> codexk8s.agent.v1.GetGitCredentialRequest
-	22, // 21: codexk8s.agent.v1.SessionService.Report:input_type -> codexk8s.agent.v1.ReportRequest
-	1,  // 22: codexk8s.agent.v1.SessionService.GetAssignment:output_type -> codexk8s.agent.v1.Assignment
-	10, // 23: codexk8s.agent.v1.SessionService.Heartbeat:output_type -> codexk8s.agent.v1.HeartbeatResponse
-	13, // 24: codexk8s.agent.v1.SessionService.AppendLogs:output_type -> codexk8s.agent.v1.AppendLogsResponse
-	15, // 25: codexk8s.agent.v1.SessionService.ReportProgress:output_type -> codexk8s.agent.v1.ReportProgressResponse
-	17, // 26: codexk8s.agent.v1.SessionService.LoadSnapshot:output_type -> codexk8s.agent.v1.LoadSnapshotResponse
-	19, // 27: codexk8s.agent.v1.SessionService.SaveSnapshot:output_type -> codexk8s.agent.v1.SaveSnapshotResponse
-	21, // 28: codexk8s.agent.v1.SessionService.GetGitCredential:output_type -> codexk8s.agent.v1.GetGitCredentialResponse
-	23, // 29: codexk8s.agent.v1.SessionService.Report:output_type -> codexk8s.agent.v1.ReportResponse
-	22, // [22:30] is the sub-list for method output_type
-	14, // [14:22] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	7,  // 6: codexk8s.agent.v1.Assignment.talk:type_name -> codexk8s.agent.v1.Remark
+	4,  // 7: codexk8s.agent.v1.Assignment.wordings:type_name -> codexk8s.agent.v1.Wording
+	25, // 8: codexk8s.agent.v1.Wording.parts:type_name -> codexk8s.agent.v1.Wording.PartsEntry
+	8,  // 9: codexk8s.agent.v1.Review.comments:type_name -> codexk8s.agent.v1.ReviewComment
+	26, // 10: codexk8s.agent.v1.Review.before:type_name -> google.protobuf.Timestamp
+	10, // 11: codexk8s.agent.v1.HeartbeatRequest.prompt:type_name -> codexk8s.agent.v1.Prompt
+	26, // 12: codexk8s.agent.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	12, // 13: codexk8s.agent.v1.AppendLogsRequest.lines:type_name -> codexk8s.agent.v1.LogLine
+	26, // 14: codexk8s.agent.v1.GetGitCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 15: codexk8s.agent.v1.SessionService.GetAssignment:input_type -> codexk8s.agent.v1.GetAssignmentRequest
+	9,  // 16: codexk8s.agent.v1.SessionService.Heartbeat:input_type -> codexk8s.agent.v1.HeartbeatRequest
+	13, // 17: codexk8s.agent.v1.SessionService.AppendLogs:input_type -> codexk8s.agent.v1.AppendLogsRequest
+	15, // 18: codexk8s.agent.v1.SessionService.ReportProgress:input_type -> codexk8s.agent.v1.ReportProgressRequest
+	17, // 19: codexk8s.agent.v1.SessionService.LoadSnapshot:input_type -> codexk8s.agent.v1.LoadSnapshotRequest
+	19, // 20: codexk8s.agent.v1.SessionService.SaveSnapshot:input_type -> codexk8s.agent.v1.SaveSnapshotRequest
+	21, // 21: codexk8s.agent.v1.SessionService.GetGitCredential:input_type -> codexk8s.agent.v1.GetGitCredentialRequest
+	23, // 22: codexk8s.agent.v1.SessionService.Report:input_type -> codexk8s.agent.v1.ReportRequest
+	1,  // 23: codexk8s.agent.v1.SessionService.GetAssignment:output_type -> codexk8s.agent.v1.Assignment
+	11, // 24: codexk8s.agent.v1.SessionService.Heartbeat:output_type -> codexk8s.agent.v1.HeartbeatResponse
+	14, // 25: codexk8s.agent.v1.SessionService.AppendLogs:output_type -> codexk8s.agent.v1.AppendLogsResponse
+	16, // 26: codexk8s.agent.v1.SessionService.ReportProgress:output_type -> codexk8s.agent.v1.ReportProgressResponse
+	18, // 27: codexk8s.agent.v1.SessionService.LoadSnapshot:output_type -> codexk8s.agent.v1.LoadSnapshotResponse
+	20, // 28: codexk8s.agent.v1.SessionService.SaveSnapshot:output_type -> codexk8s.agent.v1.SaveSnapshotResponse
+	22, // 29: codexk8s.agent.v1.SessionService.GetGitCredential:output_type -> codexk8s.agent.v1.GetGitCredentialResponse
+	24, // 30: codexk8s.agent.v1.SessionService.Report:output_type -> codexk8s.agent.v1.ReportResponse
+	23, // [23:31] is the sub-list for method output_type
+	15, // [15:23] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_shared_agentapi_session_proto_init() }
@@ -1977,7 +2045,7 @@ func file_shared_agentapi_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shared_agentapi_session_proto_rawDesc), len(file_shared_agentapi_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,6 +19,7 @@ var Catalog = map[string][]string{
 		GitHubType("issues"),
 		GitHubType("pull_request"),
 		GitHubType("pull_request_review"),
+		GitHubType("issue_comment"),
 		LabelObserved{}.EventType(),
 		RunRequested{}.EventType(),
 		RunFinished{}.EventType(),

@@ -26,7 +26,7 @@ const (
 	KindWork       Kind = "work"       // makes what the stage makes
 	KindRevise     Kind = "revise"     // continues a pull request
 	KindReview     Kind = "review"     // reads a pull request and writes nothing but its review
-	KindDiscussion Kind = "discussion" // answers in comments; no label starts one yet
+	KindDiscussion Kind = "discussion" // answers comments and writes nothing else: a turn
 )
 
 // Writes reports whether a run of the kind changes files, and so pushes.
@@ -250,8 +250,7 @@ func (l LabelObserved) EventSubject() string { return WorkItem(l.Repository, l.I
 // Correlation is the work item.
 func (l LabelObserved) Correlation() string { return l.EventSubject() }
 
-// LLMRequested asks for one model answer outside an agent pod. Nothing emits it yet: a discussion, whose answers are
-// comments and need no checkout, will be the first.
+// LLMRequested asks for one model answer outside an agent pod. Nothing emits it yet.
 type LLMRequested struct {
 	RequestID string       `json:"requestId"`
 	Model     string       `json:"model"`

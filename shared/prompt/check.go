@@ -139,13 +139,12 @@ func samples(part string) (all []Input) {
 		full.Services, full.Tools = []Service{{"x", "http://x", "X"}}, []Tool{{Name: "ask"}}
 		full.Documents = []Artefact{{Name: "x", Path: "x.md", About: "x"}}
 		full.Artefacts = append(full.Documents, full.Artefacts...)
+		full.Talk = []Remark{{foreign, foreign}}
 		switch kind {
 		case events.KindRevise:
 			full.Review = &Review{Author: foreign, Body: foreign, Comments: []Comment{{Path: "x", Author: foreign, Body: foreign}}}
 		case events.KindReview:
 			full.Pull = &Pull{Title: foreign, Body: foreign, Checks: []Check{{Name: foreign, State: foreign}}}
-		case events.KindDiscussion:
-			full.Talk = []Remark{{foreign, foreign}}
 		}
 		all = append(all, in, full)
 	}
@@ -164,8 +163,8 @@ func (w *wording) unsafe(text, part string, in Input) string {
 		}
 		text = mark.ReplaceAllString(text, "")
 	}
-	if in.Pull != nil { // a prompt may do without it
-		text = marks("pull", in.Nonce).ReplaceAllString(text, "")
+	for _, label := range []string{"pull", "talk"} { // a prompt may do without them
+		text = marks(label, in.Nonce).ReplaceAllString(text, "")
 	}
 	if strings.Contains(text, foreign) || strings.Contains(text, in.Nonce) {
 		return "text of others stands outside of its marks: write the fields that hold it as they are"
@@ -193,7 +192,7 @@ func fenced(part string, in Input) map[string]string {
 		return nil
 	case in.Review != nil:
 		return map[string]string{"issue": "{{.Issue}}", "review": "{{.Review}}"}
-	case in.Talk != nil:
+	case in.Talk != nil && in.Kind == events.KindDiscussion:
 		return map[string]string{"issue": "{{.Issue}}", "talk": "{{.Talk}}"}
 	}
 	return map[string]string{"issue": "{{.Issue}}"}

@@ -76,7 +76,11 @@ func talkText(talk []Remark) string {
 		talk = talk[more:]
 	}
 	for _, r := range talk {
-		fmt.Fprintf(&b, "Comment by %s:\n%s\n\n", oneLine(r.Author), cut(visible(r.Body), maxReviewBody))
+		who := "Comment by " + oneLine(r.Author)
+		if r.Author == "" {
+			who = "Answer of an agent"
+		}
+		fmt.Fprintf(&b, "%s:\n%s\n\n", who, cut(visible(r.Body), maxReviewBody))
 	}
 	return strings.TrimRight(b.String(), "\n")
 }

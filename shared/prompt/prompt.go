@@ -36,7 +36,7 @@ type Input struct {
 	Issue     Issue
 	Pull      *Pull      // in a review, what is reviewed besides the files; nil = nothing is known of it
 	Review    *Review    // on a revise; nil when the run was started by label alone
-	Talk      []Remark   // in a discussion, what people have written since the agent's last message
+	Talk      []Remark   // in a discussion, what people have written since the agent's last message; else what was discussed before
 	Decisions []Decision // about what the run asked people
 
 	Language   string // a key of Languages; "" = DefaultLanguage
@@ -142,9 +142,9 @@ type Comment struct {
 	DiffHunk string
 }
 
-// Remark is a comment on the issue. All of it is untrusted.
+// Remark is something said in a discussion. All of it is untrusted.
 type Remark struct {
-	Author string
+	Author string // "" = an agent
 	Body   string
 }
 

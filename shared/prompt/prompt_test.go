@@ -147,6 +147,7 @@ func TestWhatARunHasIsSaid(t *testing.T) {
 				{Name: "cart-v2", URL: "http://cart-v2.codexk8s-run-0123456789ab.svc.cluster.local", Variable: "SERVICE_CART_V2_URL"},
 			}
 		},
+		"discussed-before":      func(in *Input) { in.Talk = []Remark{{"olga", "Why not always up?"}, {"", "Because of refunds."}} },
 		"revise-without-review": func(in *Input) { in.Kind, in.PullRequest = events.KindRevise, 34 },
 		"decided": func(in *Input) {
 			for i, outcome := range []string{"approved", "done", "not_done", "answered", "denied", "expired"} {

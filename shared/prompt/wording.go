@@ -47,7 +47,7 @@ func Kinds() []events.Kind {
 }
 
 // blocks are the parts that every kind may include.
-var blocks = []string{"documents", "deliver", "gate", "rules", "trust", "end"}
+var blocks = []string{"discussed", "documents", "deliver", "gate", "rules", "trust", "end"}
 
 // stageParts are those that each stage may have of its own, in the order of data's fields.
 var stageParts = []string{"goal", "method", "done", "checks", "questions"}

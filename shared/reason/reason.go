@@ -48,6 +48,8 @@ const (
 	TextUnseen          = "text_unseen"
 	StageUnknown        = "stage_unknown"
 	ProcessInvalid      = "process_invalid"
+	DiscussionUsedUp    = "discussion_used_up"
+	NotARemark          = "not_a_remark"
 )
 
 // Why a run failed. The agent reports some itself, the platform most of them.
@@ -63,6 +65,7 @@ const (
 	PushConflict        = "push_conflict"
 	PushRejected        = "push_rejected"
 	NoReport            = "no_report"
+	NoAnswer            = "no_answer"
 	AgentSilent         = "agent_silent"
 	AgentError          = "agent_error"
 	ImagePull           = "image_pull"
@@ -105,6 +108,8 @@ const (
 	Aborted          = "aborted"
 	IssueDeleted     = "issue_deleted"
 	IssueTransferred = "issue_transferred"
+	StageBegan       = "stage_began"
+	DiscussionEnded  = "discussion_ended"
 )
 
 // Why a vote on a request does not count. The words for who cast it are in shared/approval/words.
@@ -227,6 +232,8 @@ var Catalogue = []Entry{
 	{Ignored, []string{ProcessInvalid}, "the project's own process does not fit this release: the comment names line and fault. An owner corrects it in the projects file"},
 	{Ignored, []string{LabelOff, OlderAct, IntentKnown}, "the news came late or twice: something newer counts. If it still holds, set the label again"},
 	{Ignored, []string{TextUnseen}, "the label's webhook was lost, and the issue's text was changed since the label: read it, set the label again"},
+	{Ignored, []string{NotARemark}, "a comment that answers a request is not part of the discussion; only the audit tells of it"},
+	{Ignored, []string{DiscussionUsedUp}, "the discussion has had all its turns: take `mode:discussion` off and set it again"},
 
 	{Failed, []string{Engine, Assignment, PullRequest}, "the run's log: the model's side, the platform's settings, GitHub's refusal"},
 	{Failed, []string{PromptInvalid}, "a part of the prompt that project or installation have of their own does not fit this release: the comment names part and line"},
@@ -236,6 +243,7 @@ var Catalogue = []Entry{
 	{Failed, []string{BaseBranchMissing, RepositoryAccess}, "the default branch, the App's installation and permissions"},
 	{Failed, []string{PushConflict}, "someone else pushed to the branch or deleted it"},
 	{Failed, []string{PushRejected}, "a rule of the repository forbids it, another branch is in the way, or a file must not be pushed: one with a secret, one above GitHub's 100 MB, one that Git LFS should store. The comment names it"},
+	{Failed, []string{NoAnswer}, "the agent ended without a word: write another comment"},
 	{Failed, []string{NoReport, AgentSilent, AgentError}, "the run's log"},
 	{Failed, []string{ImagePull, ConfigError}, "the image in `ko.yaml`, the registry's access, the Job"},
 	{Failed, []string{ServicesInvalid}, "the comment names line and fault: correct `services.yaml` on the base branch"},
@@ -261,6 +269,7 @@ var Catalogue = []Entry{
 	{Stopped, []string{Aborted}, "somebody set `run:abort`"},
 	{Stopped, []string{IssueClosed, IssueDeleted, IssueTransferred}, "the issue is not open here any more"},
 	{Stopped, []string{Blocked, NeedInput}, "the issue got that label while the run waited for its place: resolve it, remove the label, start again"},
+	{Stopped, []string{StageBegan, DiscussionEnded}, "a turn of a discussion made way for a stage, or `mode:discussion` was taken off"},
 	{Stopped, []string{PullRequestClosed, PullRequestMerged}, "the pull request has come to its end"},
 
 	{Uncounted, []string{NotLinked}, "give the person a code: `make link-code LOGIN=…`"},

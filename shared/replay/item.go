@@ -9,6 +9,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/stage"
 )
@@ -221,6 +222,7 @@ func (r *Replay) side(i *item, n int, in stage.Input, now time.Time) (out outcom
 	if s.item.Report = nil; needs.Report && s.report != nil && s.report.RunID == needs.Run {
 		s.item.Report = s.report
 	}
+	s.item.Rest(needs)
 	next, err := s.decide(in, s.intents[needs.Intent], now)
 	out.started, out.reason = next.started, next.reason
 	if next.ended != "" {
@@ -290,7 +292,7 @@ func (r *Replay) compare(i *item, e event.Event, now time.Time, what string, out
 func (i *item) isOver() bool {
 	return !slices.ContainsFunc(i.sides[:], func(s side) bool {
 		it := &s.item
-		return it.Run != nil && it.Run.State.Active() && it.Run.Reason != noRecord || !it.Closed && (it.Run != nil || !it.ActedAt.IsZero())
+		return it.Run != nil && it.Run.State.Active() && it.Run.Reason != noRecord || !it.Closed && (it.Run != nil || !it.ActedAt.IsZero() || it.Talk.On)
 	})
 }
 
@@ -335,7 +337,10 @@ func textless(in stage.Input) stage.Input {
 		in.Body = ""
 		return in
 	case stage.Reported:
-		in.Summary = ""
+		in.Summary = plain.Cut(strings.TrimSpace(in.Summary), 4) // a turn of a discussion must have said something
+		return in
+	case stage.Commented:
+		in.Body = plain.Cut(in.Body, 100) // it may be a command
 		return in
 	}
 	return in
@@ -356,6 +361,8 @@ func what(e event.Event, in [2]stage.Input) string {
 		return fmt.Sprintf("issue %s by %s", in.Action, in.Sender.Login)
 	case stage.PullRequestChanged:
 		return fmt.Sprintf("pull request %s by %s", in.Action, in.Sender.Login)
+	case stage.Commented:
+		return fmt.Sprintf("comment %s by %s", in.Action, in.Sender.Login)
 	case stage.Wanted:
 		return fmt.Sprintf("label %s, approved by %s", in.Label, in.By.Login)
 	}

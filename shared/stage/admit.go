@@ -88,7 +88,7 @@ func (a *Admission) queue(reason string, limit int) {
 // Start emits the request for an admitted run's agent, or for what must be known first, and its timers. A run that had
 // waited for people gets the time it had left.
 func Start(s project.Settings, q Place, now time.Time) (deadline time.Time, d events.Decision) {
-	deadline = now.Add(q.Process.Stage(q.Stage).Timeout)
+	deadline = now.Add(q.Process.StageOf(q.Stage, q.Kind).Timeout)
 	if !q.PausedAt.IsZero() {
 		deadline = q.Deadline.Add(now.Sub(q.PausedAt))
 	}

@@ -53,8 +53,12 @@ func (d *decision) reported(in events.AgentReported) {
 		d.audit("agent:"+in.RunID, "agent.reported.late", "run_"+string(d.item.Run.State), "outcome %s", in.Outcome)
 		return
 	}
-	if d.item.Run.Kind == events.KindReview {
+	switch d.item.Run.Kind {
+	case events.KindReview:
 		d.reviewWritten(in)
+		return
+	case events.KindDiscussion:
+		d.said(in)
 		return
 	}
 	if in.PullRequest != 0 {
@@ -138,7 +142,7 @@ func (d *decision) deadline() {
 		d.audit(platform, "run.deadline.late", "earlier_job", "the run may go on until %s", d.item.Run.Deadline.UTC().Format(time.RFC3339))
 		return
 	}
-	d.stop(TimedOut, reason.Deadline, fmt.Sprintf("The run used up its %s.", d.p.Stage(d.item.Run.Stage).Timeout))
+	d.stop(TimedOut, reason.Deadline, fmt.Sprintf("The run used up its %s.", d.p.StageOf(d.item.Run.Stage, d.item.Run.Kind).Timeout))
 }
 
 // check looks at a run that should have made progress. run-observer hears the same event and asks the cluster.

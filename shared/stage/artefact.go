@@ -64,10 +64,10 @@ func (i *Item) revises(stage string) bool {
 // reviewedStage is the stage whose work a review of the pull request is about: that of the newest run, unless only
 // other stages made it.
 func (i *Item) reviewedStage() string {
-	by := i.makers()
+	by, run := i.makers(), i.stageRun()
 	switch {
-	case i.Run != nil && i.revises(i.Run.Stage):
-		return i.Run.Stage
+	case run != nil && i.revises(run.Stage):
+		return run.Stage
 	case len(by) > 0:
 		return by[len(by)-1]
 	}

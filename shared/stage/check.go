@@ -21,6 +21,7 @@ func (p *Process) check(source *yamlfile.File) {
 	p.checkLabels(source)
 	p.checkOwners(source)
 	p.checkChoices(source)
+	p.checkDiscussion(source)
 	p.checkRoles(source)
 	p.checkArtefacts(source)
 	for i := range p.Stages {
@@ -94,6 +95,15 @@ func (p *Process) checkChoices(source *yamlfile.File) {
 	if _, ok := p.Reasoning.Allowed[p.Reasoning.Default]; !ok {
 		source.Bad([]any{"reasoning", "default"}, "reasoning.default %q is not among reasoning.allowed", p.Reasoning.Default)
 	}
+}
+
+// checkDiscussion is about the limits of discussions, where there are any.
+func (p *Process) checkDiscussion(source *yamlfile.File) {
+	d := p.Discussion
+	if p.Labels.Discussion != "" && (d.Timeout <= 0 || d.Turns < 1) {
+		source.Bad([]any{"labels", "discussion"}, "labels.discussion is %q, and discussion does not say how long a turn may take (timeout) and how many there may be (turns)", p.Labels.Discussion)
+	}
+	checkTools(d.Tools, "discussion", func(format string, args ...any) { source.Bad([]any{"discussion", "tools"}, format, args...) })
 }
 
 func (p *Process) checkRoles(source *yamlfile.File) {

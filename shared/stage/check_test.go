@@ -38,7 +38,7 @@ func TestEachFaultHasItsLine(t *testing.T) {
 		"owned twice":           {[]string{"label: run:dev\n", "label: run:abort\n"}, "  abort:", `label "run:abort" belongs to both stage dev and abort`},
 		"owned in another case": {[]string{`blocked: "state:blocked"`, `blocked: "STATE:Approved"`}, "  approved:", `label "state:approved" belongs to both blocked and approved`},
 		"an agent may set it":   {[]string{"label: run:dev\n", "label: dev\n"}, "    label: dev\n", `stage dev: label "dev" does not begin with "run:", so an agent could set it`},
-		"taken for a stage's":   {[]string{`  needInput: "need:input"`, "  needInput: \"need:input\"\n  discussion: \"run:talk\""}, "  discussion:", `label "run:talk" of discussion begins with "run:", so it would be taken for a stage's`},
+		"taken for a stage's":   {[]string{`discussion: "mode:discussion"`, `discussion: "run:talk"`}, "  discussion:", `label "run:talk" of discussion begins with "run:", so it would be taken for a stage's`},
 		"too long for GitHub":   {[]string{`"need:km"`, `"need:` + strings.Repeat("k", 50) + `"`}, "  needs:", `label "need:` + strings.Repeat("k", 50) + `" of needs has 55 characters, and GitHub takes 50`},
 		"no place for a value":  {[]string{`"[ai-model-*]"`, `"[ai-model]"`}, `  label: "[ai-model]"`, `models.label is "[ai-model]": it needs exactly one *, where the value stands`},
 		"no place for profiles": {[]string{`"profile:*"`, `"profile"`}, "  profile:", `labels.profile is "profile": it needs exactly one *, where the profile's name stands`},
@@ -47,12 +47,13 @@ func TestEachFaultHasItsLine(t *testing.T) {
 		"the default effort":    {[]string{"default: high", "default: higher"}, "  default: higher", `reasoning.default "higher" is not among reasoning.allowed`},
 
 		// Roles.
-		"no parallel":      {[]string{"  - name: pm\n    parallel: 1", "  - name: pm\n    parallel: 0"}, "  - name: pm", "role pm: parallel is 0, at least 1 is needed"},
-		"no quantity":      {[]string{"  - name: pm\n    parallel: 1\n    cpu: 500m", "  - name: pm\n    parallel: 1\n    cpu: some"}, "  - name: pm", `role pm: cpu "some" is not a Kubernetes quantity`},
-		"no mode":          {[]string{"mode: code-only # full", "mode: full # full"}, "  - name: dev\n    parallel", `role dev: mode is "full", want code-only or full-env`},
-		"nobody to review": {[]string{"  - name: reviewer\n", "  - name: critic\n"}, "  reviewer:", `labels.reviewer is "need:reviewer", and there is no role reviewer to review`},
-		"a tool twice":     {[]string{"tools: [ask, status_report, run_history, labels_list]", "tools: [ask, ask]"}, "  - name: reviewer", "role reviewer: tool ask stands twice"},
-		"a role twice":     {[]string{"  - name: km\n", "  - name: pm\n"}, "  - name: pm\n    parallel: 2", "role pm stands twice"},
+		"no parallel":                 {[]string{"  - name: pm\n    parallel: 1", "  - name: pm\n    parallel: 0"}, "  - name: pm", "role pm: parallel is 0, at least 1 is needed"},
+		"no quantity":                 {[]string{"  - name: pm\n    parallel: 1\n    cpu: 500m", "  - name: pm\n    parallel: 1\n    cpu: some"}, "  - name: pm", `role pm: cpu "some" is not a Kubernetes quantity`},
+		"no mode":                     {[]string{"mode: code-only # full", "mode: full # full"}, "  - name: dev\n    parallel", `role dev: mode is "full", want code-only or full-env`},
+		"nobody to review":            {[]string{"  - name: reviewer\n", "  - name: critic\n"}, "  reviewer:", `labels.reviewer is "need:reviewer", and there is no role reviewer to review`},
+		"a tool twice":                {[]string{"tools: [ask, status_report, run_history, labels_list]", "tools: [ask, ask]"}, "  - name: reviewer", "role reviewer: tool ask stands twice"},
+		"a role twice":                {[]string{"  - name: km\n", "  - name: pm\n"}, "  - name: pm\n    parallel: 2", "role pm stands twice"},
+		"a discussion without an end": {[]string{"  timeout: 15m", "  timeout: 0m"}, "  discussion:", `labels.discussion is "mode:discussion", and discussion does not say how long a turn may take (timeout) and how many there may be (turns)`},
 
 		// Artefacts.
 		"made by nobody":      {[]string{"[pull_request, doc_audit, ", "[pull_request, "}, "  - {name: doc_audit", "artefact doc_audit is made by no stage"},

@@ -23,14 +23,17 @@ const (
 // run stands, its result, and what a person can do next. It mentions nobody: GitHub notifies those who follow the issue
 // by itself.
 func Comment(p *Process, i Item) string {
-	r := i.Run
+	r := i.stageRun()
 	if r == nil {
-		return strings.TrimSpace(i.Note)
+		return strings.TrimSpace(i.Note + "\n\n" + discussed(p, i))
 	}
 	var b strings.Builder
 	b.Grow(usual)
 	if i.Note != "" {
 		put(&b, i.Note, "\n\n")
+	}
+	if talk := discussed(p, i); talk != "" {
+		put(&b, talk, "\n\n")
 	}
 	put(&b, "### `", p.LabelOf(r.Stage, r.Kind), "`: ", headline(i), "\n\n")
 	if r.Message != "" {
@@ -58,7 +61,7 @@ func Comment(p *Process, i Item) string {
 			put(&b, "\n", edited(p, r), "\n")
 		}
 		if len(t.Hidden) > 0 {
-			put(&b, "\n", hidden(p, i), "\n")
+			put(&b, "\n", hidden(p, i, t), "\n")
 		}
 	}
 	put(&b, "\n", next(p, i), "\n")
@@ -75,11 +78,12 @@ func put(b *strings.Builder, parts ...string) {
 
 // writeOffer lists what may follow the run that has ended, each with its label.
 func writeOffer(b *strings.Builder, p *Process, i Item) {
-	if i.Run.State != Succeeded || i.Closed {
+	run := i.stageRun()
+	if run.State != Succeeded || i.Closed {
 		return
 	}
 	profile := i.profile(p).Name
-	for n, s := range p.Following(i.Run.Stage, profile, i.Pull.Number != 0 && !i.Pull.Closed) {
+	for n, s := range p.Following(run.Stage, profile, i.Pull.Number != 0 && !i.Pull.Closed) {
 		if n == 0 {
 			b.WriteString("\nWhat may follow, by its label:\n\n")
 		}
@@ -183,9 +187,9 @@ const maxHidden = 20
 
 // hidden shows, to the person who approved the task, what the issue's page hides of its text, and says whether the
 // agent sees it.
-func hidden(p *Process, i Item) string {
+func hidden(p *Process, i Item, t *Task) string {
 	var b strings.Builder
-	passages := i.Run.Task.Hidden
+	passages := t.Hidden
 	fate := "It is marked for the agent, which is told not to follow it"
 	if i.Project != nil && i.Project.Settings.HiddenText == project.DropHidden {
 		fate = "It is left out of the agent's task"
@@ -220,7 +224,7 @@ var words = map[State]string{
 }
 
 func headline(i Item) string {
-	r := i.Run
+	r := i.stageRun()
 	s := words[r.State]
 	switch {
 	case r.State.Active() && r.Delivered != "" && r.Kind == events.KindReview:
@@ -255,7 +259,7 @@ func headline(i Item) string {
 
 // next says what a person can do now.
 func next(p *Process, i Item) string {
-	r := i.Run
+	r := i.stageRun()
 	switch {
 	case !r.State.Final() && i.Next != nil:
 		return fmt.Sprintf("%s follows when it has succeeded, as %s has approved. `%s` stops both.", code(i.Next.Label), i.Next.By.Login, p.Labels.Abort)

@@ -23,6 +23,7 @@ func Decide(item Item, in Input, now time.Time) (Item, events.Decision, error) {
 	if run := in.Needs(item.RepositoryKey, item.Issue).Run; run != "" && item.Run == nil {
 		return item, events.Decision{}, events.Reject("unknown_run", fmt.Errorf("run %s does not exist", run))
 	}
+	item.Ended = nil
 	d := decision{p: item.process(), item: item, now: now}
 	if item.Run != nil {
 		run := *item.Run
@@ -93,7 +94,12 @@ func (d *decision) finish(s State, cause, message string) {
 		if d.item.Project != nil {
 			settings = d.item.Project.Settings
 		}
-		d.later(settings.KeepFor(d.p.Stage(run.Stage).Keep), events.EnvironmentExpired{RunRef: d.item.Ref(), Namespace: run.Namespace})
+		d.later(settings.KeepFor(d.p.StageOf(run.Stage, run.Kind).Keep), events.EnvironmentExpired{RunRef: d.item.Ref(), Namespace: run.Namespace})
+	}
+	d.item.Ended = run
+	defer d.turnNext(s)
+	if run.Kind == events.KindDiscussion {
+		return
 	}
 	label := d.p.LabelOf(run.Stage, run.Kind)
 	d.item.Answered, d.item.Pull.Answered = with(d.item.Answered, label), with(d.item.Pull.Answered, label)

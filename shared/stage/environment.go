@@ -19,15 +19,20 @@ const (
 	FullEnv = "full-env"
 )
 
-// Mode is the role's mode in this project.
-func Mode(s project.Settings, r Role) string { return cmp.Or(s.Modes[r.Name], r.Mode, CodeOnly) }
+// ModeOf is the mode of a role's runs of that kind in this project. Who only talks has no use for services.
+func ModeOf(s project.Settings, r Role, kind events.Kind) string {
+	if kind == events.KindDiscussion {
+		return CodeOnly
+	}
+	return cmp.Or(s.Modes[r.Name], r.Mode, CodeOnly)
+}
 
 // begin requests an admitted run's agent or, before that, what must be known about the repository: for a full-env role
 // the project's list of services, which is read from the base branch, never from the agent's own, which an agent could
 // write; and whether the files that the run works from are there.
 func begin(s project.Settings, q Place, deadline, now time.Time) []events.Draft {
 	ask := events.GitHubLookupRequested{RunRef: q.ref(), Attempt: q.Attempt}
-	if Mode(s, q.Process.Role(q.Role)) == FullEnv {
+	if ModeOf(s, q.Process.Role(q.Role), q.Kind) == FullEnv {
 		ask.Path, ask.Ref = cmp.Or(s.ServicesFile, environment.DefaultFile), q.BaseBranch
 	}
 	if q.Attempt == 0 { // a later Job goes on with what the first one began with
@@ -50,7 +55,7 @@ func agentRequest(s project.Settings, ref events.RunRef, r Run, services []event
 	return []events.Draft{
 		events.Now(events.AgentRequested{
 			RunRef: ref, Namespace: r.Namespace, Stage: r.Stage, Role: r.Role, Engine: r.Engine,
-			Deadline: r.Deadline, ExpiresAt: r.Deadline.Add(s.KeepFor(r.Process.Stage(r.Stage).Keep)),
+			Deadline: r.Deadline, ExpiresAt: r.Deadline.Add(s.KeepFor(r.Process.StageOf(r.Stage, r.Kind).Keep)),
 			CPU: role.CPU, Memory: role.Memory, Runtime: s.RuntimeClass, Sandbox: s.Sandbox, Attempt: r.Attempt, Services: services,
 		}),
 		events.At(now.Add(checkEvery), events.RunCheck{RunRef: ref, Namespace: r.Namespace, Attempt: r.Attempt}),

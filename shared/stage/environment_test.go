@@ -58,7 +58,7 @@ func TestMode(t *testing.T) {
 		{"", nil, CodeOnly}, {FullEnv, nil, FullEnv}, {FullEnv, map[string]string{"dev": CodeOnly}, CodeOnly},
 		{CodeOnly, map[string]string{"dev": FullEnv}, FullEnv}, {CodeOnly, map[string]string{"qa": FullEnv}, CodeOnly},
 	} {
-		if got := Mode(project.Settings{Modes: c.project}, Role{Name: "dev", Mode: c.role}); got != c.want {
+		if got := ModeOf(project.Settings{Modes: c.project}, Role{Name: "dev", Mode: c.role}, events.KindWork); got != c.want {
 			t.Errorf("role %q, project %v: %s, want %s", c.role, c.project, got, c.want)
 		}
 	}

@@ -30,6 +30,7 @@ var hears = map[string]func(event.Event) (Subject, Input, error){
 	events.GitHubType("issues"):              hearIssue,
 	events.GitHubType("pull_request"):        hearPullRequest,
 	events.GitHubType("pull_request_review"): hearReview,
+	events.GitHubType("issue_comment"):       hearComment,
 	events.LabelObserved{}.EventType():       hearObserved,
 	events.AgentStarted{}.EventType():        ofRun(func(p events.AgentStarted) (events.RunRef, Input) { return p.RunRef, JobStarted{p} }),
 	events.AgentDelayed{}.EventType():        ofRun(func(p events.AgentDelayed) (events.RunRef, Input) { return p.RunRef, JobDelayed{p} }),
@@ -141,6 +142,23 @@ func hearReview(e event.Event) (Subject, Input, error) {
 		return about, in, nil
 	}
 	return about, nil, nil
+}
+
+// hearComment translates comments of people on issues. Of an issue without labels nothing is discussed.
+func hearComment(e event.Event) (Subject, Input, error) {
+	c, err := webhook.CommentFrom(e.Data())
+	if err != nil {
+		return Subject{}, nil, events.Malformed(err)
+	}
+	about := subject(c.Repository, c.UpdatedAt, e)
+	about.Issue = int(c.Number)
+	if c.OnPullRequest || c.ViaApp || c.Author.Bot() || len(c.Labels) == 0 {
+		return about, nil, nil
+	}
+	return about, Commented{
+		Remark: Remark{Comment: c.CommentID, By: c.Author.Login, ByID: c.Author.ID, Body: c.Body, At: c.UpdatedAt},
+		Action: c.Action, Labels: c.Labels, Sender: person(c.Sender),
+	}, nil
 }
 
 // ofRun is the translation of an event about a run.

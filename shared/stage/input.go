@@ -25,6 +25,7 @@ type Needs struct {
 	Intent string // for Item.IntentKnown; "" = none
 
 	Artefacts bool // for Item.Artefacts
+	Said      bool // for Item.Said
 }
 
 // Person is who caused an event on GitHub.
@@ -69,7 +70,7 @@ type Labeled struct {
 
 // Needs implements Input.
 func (in Labeled) Needs(key string, issue int) Needs {
-	return Needs{Sender: in.Sender, Intent: in.intent(key, issue), Artefacts: true}
+	return Needs{Sender: in.Sender, Intent: in.intent(key, issue), Artefacts: true, Said: true}
 }
 
 func (in Labeled) decide(d *decision) { d.labeled(in) }
@@ -106,7 +107,7 @@ type Reviewed struct {
 
 // Needs implements Input.
 func (in Reviewed) Needs(key string, issue int) Needs {
-	return Needs{Sender: in.Sender, Intent: reviewIntent(key, issue, in.ID), Artefacts: true}
+	return Needs{Sender: in.Sender, Intent: reviewIntent(key, issue, in.ID), Artefacts: true, Said: true}
 }
 func (in Reviewed) decide(d *decision) { d.reviewed(in) }
 
@@ -200,7 +201,7 @@ type Wanted struct{ events.LabelApproved }
 
 // Needs implements Input. The run is the item's newest: another one may have come meanwhile.
 func (in Wanted) Needs(string, int) Needs {
-	return Needs{Sender: Person{Login: in.By.Login, ID: in.By.ID}, Intent: wantedIntent(in.LabelApproved), Artefacts: true}
+	return Needs{Sender: Person{Login: in.By.Login, ID: in.By.ID}, Intent: wantedIntent(in.LabelApproved), Artefacts: true, Said: true}
 }
 func (in Wanted) decide(d *decision) { d.wanted(in.LabelApproved) }
 

@@ -103,6 +103,15 @@ type Item struct {
 	Project *Project // nil = the repository belongs to none
 	// Run is the newest run, or the one that the event is about; nil if there is none.
 	Run *Run
+	// Worked is the newest run of a stage if Run is a turn of a discussion, which counts for nothing that GitHub shows of
+	// the stage; else nil.
+	Worked *Run
+	// Ended is a run that the decision has ended before it requested Run; nil = none.
+	Ended *Run
+	// Talk is the discussion on the issue.
+	Talk Talk
+	// Said is what was discussed in turns, oldest first, if an input needs it.
+	Said []Remark
 	// IntentKnown says that the same intent was decided before.
 	IntentKnown bool
 	// Report is what the agent of Run reported, if an input needs it; nil = nothing yet.
@@ -117,7 +126,7 @@ type Item struct {
 
 // process is the one that applies now: a run ends by the rules that it began with.
 func (i *Item) process() *Process {
-	if i.active() && i.Run.Process != nil {
+	if i.working() && i.Run.Process != nil {
 		return i.Run.Process
 	}
 	return i.Process
@@ -198,7 +207,8 @@ type Run struct {
 	Task        *Task  // nil for a run of the release before
 	BaseCommit  string // of the base branch when the run was requested, else when it started; "" = not known yet
 	Review      *Review
-	Delivered   string // the commit that the agent reported, which is looked at before the run has succeeded; "" = none
+	Talk        []Remark // what a turn of a discussion answers; else what was discussed before the run
+	Delivered   string   // the commit that the agent reported, which is looked at before the run has succeeded; "" = none
 	ThreadID    string
 	Summary     string
 	Asks        []Ask  // oldest first
@@ -253,5 +263,23 @@ type Review struct {
 func (i *Item) Ref() events.RunRef {
 	return events.RunRef{RunID: i.Run.ID, Project: i.Run.Project, Repository: i.Repository, RepositoryID: i.RepositoryID, Issue: i.Issue}
 }
+
+// Rest is for whoever loads an item: a turn that is over is not its newest run, unless the input is about that turn.
+func (i *Item) Rest(n Needs) {
+	if n.Run == "" && i.Run != nil && i.Run.Kind == events.KindDiscussion && i.Run.State.Final() {
+		i.Run, i.Worked = i.Worked, nil
+	}
+}
+
+// stageRun is the newest run that works on a stage; nil = there is none.
+func (i *Item) stageRun() *Run {
+	if i.Run != nil && i.Run.Kind == events.KindDiscussion {
+		return i.Worked
+	}
+	return i.Run
+}
+
+// working reports whether a run works on a stage. A turn of a discussion makes way for one.
+func (i *Item) working() bool { return i.active() && i.Run.Kind != events.KindDiscussion }
 
 func (i *Item) active() bool { return i.Run != nil && i.Run.State.Active() }

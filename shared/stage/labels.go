@@ -55,11 +55,14 @@ func (p *Process) triggers(labels []string) []string {
 	return slices.CompactFunc(ts, same)
 }
 
-// LabelOf is the label that starts the stage, its revise or its review; a discussion has none. For a stage that the
-// process doesn't have it is made from the stage's name, so that a run always has something to show.
+// LabelOf is the label that starts the stage, its revise or its review, or that under which people discuss it. For a
+// stage that the process doesn't have it is made from the stage's name, so that a run always has something to show.
 func (p *Process) LabelOf(stage string, kind events.Kind) string {
-	if kind == events.KindReview {
+	switch kind {
+	case events.KindReview:
 		return p.Labels.Reviewer
+	case events.KindDiscussion:
+		return p.Labels.Discussion
 	}
 	label := ""
 	if i := p.position(stage); i >= 0 {

@@ -39,6 +39,8 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/scope"
 	"codexk8s.dev/shared/yamlfile"
 )
 
@@ -56,6 +58,8 @@ type Process struct {
 	Artefacts []ArtefactKind `yaml:"artefacts"`
 	Profiles  []Profile      `yaml:"profiles"` // in the order of escalation
 	Stages    []Stage        `yaml:"stages"`   // in their canonical order
+
+	Discussion Discussion `yaml:"discussion"` // on issues with labels.discussion
 
 	Approvals approval.Policy `yaml:"approvals"` // what agents ask, and who decides it
 
@@ -84,6 +88,14 @@ type Labels struct {
 	Reviewer   string   `yaml:"reviewer"`
 	Discussion string   `yaml:"discussion"`
 	Profile    string   `yaml:"profile"` // with one *, where the profile's name stands
+}
+
+// Discussion limits the discussions of an issue. Each answer is a turn.
+type Discussion struct {
+	Timeout time.Duration `yaml:"timeout"` // of one turn
+	Keep    time.Duration `yaml:"keep"`    // how long a turn's namespace stays
+	Turns   int           `yaml:"turns"`   // of one discussion, until its label is set anew
+	Tools   []string      `yaml:"tools"`   // of the role's
 }
 
 // Models says which models a label may choose.
@@ -209,6 +221,17 @@ func (p *Process) role(name string) (Role, bool) {
 // Stage returns the named stage; the zero Stage when there is none.
 func (p *Process) Stage(name string) Stage {
 	s, _ := p.stage(name)
+	return s
+}
+
+// StageOf is the named stage as a run of that kind has it. A turn of a discussion needs and makes nothing, may change
+// nothing, and has limits of its own.
+func (p *Process) StageOf(name string, kind events.Kind) Stage {
+	s := p.Stage(name)
+	if kind == events.KindDiscussion {
+		s.Timeout, s.Keep, s.Tools = p.Discussion.Timeout, p.Discussion.Keep, p.Discussion.Tools
+		s.Needs, s.Reads, s.Makes, s.Write = nil, slices.Concat(s.Needs, s.Reads), nil, []string{scope.Nothing}
+	}
 	return s
 }
 

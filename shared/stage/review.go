@@ -101,10 +101,10 @@ func (d *decision) whyNoChange(in Reviewed, t Trigger) (cause, why string) {
 	if in.At.Before(d.item.ActedAt) && !in.At.IsZero() {
 		return reason.OlderAct, fmt.Sprintf("The review is of %s, and something newer was asked for since.", in.At.UTC().Format("15:04:05 MST"))
 	}
-	if d.item.active() && !(in.State == "approved" && in.CommitSHA != "") { // an approval stays valid for its commit
+	if d.item.working() && !(in.State == "approved" && in.CommitSHA != "") { // an approval stays valid for its commit
 		return reason.RunActive, fmt.Sprintf("Run %s is %s. Set `%s` when it has ended.", d.item.Run.ID, d.item.Run.State, d.p.LabelOf(d.item.Run.Stage, events.KindRevise))
 	}
-	if d.item.Run == nil {
+	if d.item.stageRun() == nil {
 		return reason.StageUnknown, "No run of this issue is known: which stage made the pull request?"
 	}
 	if in.State == "changes_requested" {
@@ -219,7 +219,7 @@ func (d *decision) pullRequestChanged(in PullRequestChanged) {
 	}
 	d.audit(actor(in.Sender), "pull_request.closed", "", "#%d merged=%t", in.Pull.Number, d.item.Pull.Merged)
 	switch {
-	case !d.item.active():
+	case !d.item.working():
 	case d.item.Pull.Merged:
 		d.stop(Cancelled, reason.PullRequestMerged, "The pull request was merged.")
 	default:
@@ -264,7 +264,8 @@ func (d *decision) seePull(in PullRequest) (ours bool) {
 
 // delivered reports whether a run has reported the pull request ready for review.
 func (i *Item) delivered() bool {
-	return i.Pull.Delivered || i.Run != nil && (i.Run.Kind == events.KindRevise || i.Run.State == Succeeded)
+	r := i.stageRun()
+	return i.Pull.Delivered || r != nil && (r.Kind == events.KindRevise || r.State == Succeeded)
 }
 
 // short is a commit as people read it.

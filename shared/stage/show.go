@@ -34,7 +34,7 @@ func show(i Item) shown {
 		s.onIssue = append(s.onIssue, p.Labels.NeedInput)
 	}
 	_, approved := i.approval()
-	approved = approved && !(i.active() && i.Run.Kind != events.KindReview)
+	approved = approved && !(i.working() && i.Run.Kind != events.KindReview)
 	inReview := !approved && i.Pull.Number != 0 && !i.Pull.Closed && !i.Pull.Draft && i.delivered()
 	s.off = make([]string, 0, 4)
 	for _, l := range [...]struct {

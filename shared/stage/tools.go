@@ -125,7 +125,7 @@ func (d *decision) approved(a *Ask, in events.ApprovalDecided) {
 		d.emit(events.ToolApproved{
 			RunRef: d.item.Ref(), CallID: a.ID, Tool: name, Arguments: a.Arguments, PullRequest: d.item.Pull.Number,
 			Namespace: run.Namespace, Stage: run.Stage, Role: run.Role, Attempt: run.Attempt,
-			ExpiresAt: d.now.Add(left + d.settings().KeepFor(d.p.Stage(run.Stage).Keep)),
+			ExpiresAt: d.now.Add(left + d.settings().KeepFor(d.p.StageOf(run.Stage, run.Kind).Keep)),
 		})
 	case strings.HasPrefix(a.Action, tool.LabelPrefix):
 		a.Result = d.keepLabel(strings.TrimPrefix(a.Action, tool.LabelPrefix), in)
@@ -205,7 +205,7 @@ func (d *decision) wanted(in events.LabelApproved) {
 		return
 	case !known || t.Abort:
 		cause, why = reason.UnknownStage, "No stage has this label any more."
-	case d.item.active():
+	case d.item.working():
 		cause, why = reason.RunActive, "Another run was started meanwhile. Set the label when it has ended."
 	default:
 		cause, why = d.gate(t)

@@ -20,7 +20,7 @@ func (d *decision) labeled(in Labeled) {
 	ours := d.seeLabeled(in)
 	t, known, ok := d.p.Trigger(in.Label)
 	if !ok {
-		d.startsNothing(in, ours)
+		d.startsNothing(in, before, ours)
 		return
 	}
 	if t.Kind == events.KindReview {
@@ -50,12 +50,13 @@ func (d *decision) labeled(in Labeled) {
 }
 
 // startsNothing is about a label that is no trigger. Some say something all the same.
-func (d *decision) startsNothing(in Labeled, ours bool) {
+func (d *decision) startsNothing(in Labeled, before Item, ours bool) {
 	switch {
 	case in.Pull != nil && ours:
 		d.adrift(in.Label, true, in.Sender, d.item.Pull.Labels)
 	case in.Pull == nil && !in.Stray:
 		d.held(in)
+		d.discuss(in, before)
 		d.rechoose(in.Label, true, in.Sender)
 		d.adrift(in.Label, true, in.Sender, d.item.Labels)
 	}
@@ -68,7 +69,7 @@ func (d *decision) held(in Labeled) {
 	case !d.item.active() || d.item.Run.begun() || !has(d.item.Labels, in.Label):
 	case same(in.Label, d.p.Labels.Blocked):
 		cause = reason.Blocked
-	case same(in.Label, d.p.Labels.NeedInput):
+	case same(in.Label, d.p.Labels.NeedInput) && d.item.working():
 		cause = reason.NeedInput
 	}
 	if cause == "" {
@@ -153,7 +154,7 @@ func (d *decision) whyNot(in Labeled, before Item, t Trigger, known, ours bool) 
 		}
 		return "", ""
 	}
-	if d.item.active() {
+	if d.item.working() {
 		return reason.RunActive, fmt.Sprintf("Run %s is %s. Set `%s` to stop it.", d.item.Run.ID, d.item.Run.State, d.p.Labels.Abort)
 	}
 	if ts := d.open(in); len(ts) > 1 {
@@ -206,7 +207,7 @@ func (d *decision) repeated(in Labeled, before Item, t Trigger) bool {
 // answer.
 func (d *decision) open(in Labeled) []string {
 	answered := d.item.Answered
-	if run := d.item.Run; run != nil {
+	if run := d.item.stageRun(); run != nil {
 		answered = with(answered, d.p.LabelOf(run.Stage, run.Kind))
 	}
 	labels := slices.DeleteFunc(slices.Clone(d.item.Labels), func(l string) bool { return has(answered, l) })
@@ -247,6 +248,9 @@ func (d *decision) mayTrigger(sender Person) (cause, why string) {
 func (d *decision) gate(t Trigger) (cause, why string) {
 	labels := d.item.Labels
 	again := "then set the label again."
+	if t.Kind == events.KindDiscussion {
+		again = "then write another comment."
+	}
 	switch {
 	case d.p.Fault != "":
 		return reason.ProcessInvalid, fmt.Sprintf("The project's own process can't be read: %s. Once an owner of the platform has corrected it, set the label again.", d.p.Fault)
@@ -254,7 +258,7 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 		return reason.IssueClosed, "The issue is closed. Reopen it, " + again
 	case has(labels, d.p.Labels.Blocked):
 		return reason.Blocked, fmt.Sprintf("The issue carries `%s`. Remove it when the way is free, %s", d.p.Labels.Blocked, again)
-	case d.item.NeedInput || has(labels, d.p.Labels.NeedInput):
+	case t.Kind != events.KindDiscussion && (d.item.NeedInput || has(labels, d.p.Labels.NeedInput)): // which a discussion may be about
 		return reason.NeedInput, fmt.Sprintf("A question is open (`%s`). Answer it and remove that label, %s", d.p.Labels.NeedInput, again)
 	case t.Kind == events.KindRevise && !d.item.revises(t.Stage):
 		return reason.PullRequestMissing, fmt.Sprintf("There is no pull request to revise. Set `%s` first.", d.p.LabelOf(t.Stage, events.KindWork))
@@ -282,7 +286,8 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 // project.
 func (d *decision) request(t Trigger, by Person, intent string, review *Review) {
 	d.goBy(d.item.profile(d.p), by)
-	s := d.p.Stage(t.Stage)
+	worked, talk := d.makeWay(t)
+	s := d.p.StageOf(t.Stage, t.Kind)
 	settings := d.item.Project.Settings
 	model, _ := d.p.model(d.item.Labels)
 	effort, _ := d.p.effort(d.item.Labels)
@@ -296,11 +301,12 @@ func (d *decision) request(t Trigger, by Person, intent string, review *Review) 
 		Engine:      cmp.Or(settings.Engine, "codex"),
 		Model:       cmp.Or(model, settings.Model, d.p.Models.Default),
 		Reasoning:   effort,
-		RequestedBy: by.Login, RequesterID: by.ID, Intent: intent, Task: &task, Review: review, CreatedAt: d.now,
+		RequestedBy: by.Login, RequesterID: by.ID, Intent: intent, Task: &task, Review: review, Talk: talk, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),
 		Process:   d.p,
 		Grant:     grant,
 	}
+	d.item.Worked = worked
 	if t.Kind == events.KindWork { // the others go by its branch
 		d.base = d.item.BaseBranch
 	}
@@ -344,11 +350,15 @@ func (d *decision) edited(in Edited) {
 		d.rewritten(in)
 	}
 	if in.Action == "unlabeled" {
+		d.undiscuss(in)
 		d.item.NeedInput = d.item.NeedInput && !(seen && same(in.Label, d.p.Labels.NeedInput))
 		d.rechoose(in.Label, false, in.Sender)
 		d.adrift(in.Label, false, in.Sender, d.item.Labels)
 	}
 	gone := in.Action == "deleted" || in.Action == "transferred"
+	if gone || seen && d.item.Closed {
+		d.endDiscussion(actor(in.Sender))
+	}
 	if !d.item.active() || !gone && !(seen && d.item.Closed) {
 		return
 	}

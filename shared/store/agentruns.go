@@ -37,8 +37,9 @@ type AgentRun struct {
 	Engine       string
 	Model        string
 	Reasoning    string
-	Deadline     time.Time     // zero = none
-	Review       *stage.Review // what a revise answers; nil = none
+	Deadline     time.Time      // zero = none
+	Review       *stage.Review  // what a revise answers; nil = none
+	Talk         []stage.Remark // what a turn of a discussion answers; else what was discussed before
 	// Instructions are the project's own rules for agents, from its settings.
 	Instructions string
 	Labels       []string // of the issue, as last told by GitHub
@@ -70,7 +71,7 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		       coalesce(r.task ->> 'title', w.title) AS title, coalesce(r.task ->> 'body', w.body) AS body,
 		       w.url, w.base_branch, r.base_commit, w.pull_request,
 		       r.stage, coalesce(r.kind, CASE WHEN r.revise THEN 'revise' ELSE 'work' END) AS kind, r.role, r.engine, r.model, r.reasoning,
-		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, r.review,
+		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, r.review, r.talk,
 		       coalesce(p.settings ->> 'instructions', '') AS instructions,
 		       coalesce(p.settings ->> 'hiddenText', '') AS hidden_text, r.prompt IS NOT NULL AS prompted,
 		       w.labels, ARRAY(SELECT jsonb_array_elements_text(coalesce(nullif(w.pull -> 'labels', 'null'), '[]'))) AS pull_labels,

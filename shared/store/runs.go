@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/stage"
 )
@@ -36,19 +38,64 @@ func (tx *Tx) queueRun(b *pgx.Batch, id string, item *stage.Item) {
 	`, tx.processes.known(), item.RepositoryKey, item.Issue).QueryRow(scan)
 }
 
+// worked reads the newest run of a stage for an item whose run is a turn of a discussion.
+func (tx *Tx) worked(ctx context.Context, item *stage.Item) error {
+	if item.Run == nil || item.Run.Kind != events.KindDiscussion {
+		return nil
+	}
+	r, err := tx.scanRun(tx.QueryRow(ctx, `
+		SELECT `+runColumns+`
+		FROM runs
+		WHERE repository = $2 AND issue = $3 AND kind IS DISTINCT FROM 'discussion'
+		ORDER BY created_at DESC
+		LIMIT 1
+	`, tx.processes.known(), item.RepositoryKey, item.Issue))
+	switch {
+	case err == nil:
+		item.Worked = &r
+	case optional(err) != nil:
+		return fmt.Errorf("loading the run before the discussion of %s: %w", item.Key(), err)
+	}
+	return nil
+}
+
+// maxTurns is how many turns are looked at for what was said: more than a stage is told.
+const maxTurns = 50
+
+// queueSaid reads what was said in the turns of the item's discussions: what people asked, and the answer to it.
+func queueSaid(b *pgx.Batch, item *stage.Item) {
+	b.Queue(`
+		SELECT coalesce(talk, '[]'), summary, finished_at
+		FROM runs
+		WHERE repository = $1 AND issue = $2 AND kind = 'discussion' AND state = $3
+		ORDER BY created_at DESC
+		LIMIT $4
+	`, item.RepositoryKey, item.Issue, stage.Succeeded, maxTurns).Query(func(rows pgx.Rows) error {
+		turns, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) ([]stage.Remark, error) {
+			var talk []stage.Remark
+			var answer stage.Remark
+			err := row.Scan(&talk, &answer.Body, zero(&answer.At))
+			return append(talk, answer), err
+		})
+		slices.Reverse(turns)
+		item.Said = slices.Concat(turns...)
+		return err
+	})
+}
+
 // processText selects the text of the process that a run was requested under; NULL if $1, processes.known, has its
 // hash.
 const processText = `(SELECT text FROM processes WHERE hash = granted ->> 'process' AND hash <> ALL ($1))`
 
 const runColumns = `id::text, project_id, stage, coalesce(kind, CASE WHEN revise THEN 'revise' ELSE 'work' END), role, state, reason, message, engine, model, reasoning,
-	requested_by, intent, namespace, attempt, waiting_for, granted, task, base_commit, review, delivered, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at,
+	requested_by, intent, namespace, attempt, waiting_for, granted, task, base_commit, review, talk, delivered, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at,
 	asks, calls, paused_at, job_over, resumed_at, coalesce(` + processText + `, '')`
 
 func (tx *Tx) scanRun(row pgx.Row) (stage.Run, error) {
 	var r stage.Run
 	var process string
 	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Kind, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
-		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.WaitingFor, &r.Grant, &r.Task, &r.BaseCommit, &r.Review, &r.Delivered, &r.ThreadID, &r.Summary,
+		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.WaitingFor, &r.Grant, &r.Task, &r.BaseCommit, &r.Review, &r.Talk, &r.Delivered, &r.ThreadID, &r.Summary,
 		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt),
 		&r.Asks, &r.Calls, zero(&r.PausedAt), &r.JobOver, zero(&r.ResumedAt), &process)
 	r.Process = tx.processes.ofRun(r.Grant, process)

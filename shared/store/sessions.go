@@ -12,7 +12,7 @@ import (
 )
 
 // A Session is the agent's conversation about one work item in one stage with one engine. Who reviews has another one
-// than who made what is reviewed.
+// than who made what is reviewed. All discussions of a work item are one conversation.
 type Session struct {
 	Version  int64 // 0 = there is none
 	ThreadID string
@@ -26,8 +26,11 @@ var ErrConflict = errors.New("it was changed meanwhile")
 
 // topic is what the run's conversation is about. No stage has a blank in its name.
 func topic(run AgentRun) string {
-	if run.Kind == events.KindReview {
+	switch run.Kind {
+	case events.KindReview:
 		return run.Stage + " review"
+	case events.KindDiscussion:
+		return "the issue"
 	}
 	return run.Stage
 }
@@ -71,7 +74,7 @@ func (db *DB) SaveSession(ctx context.Context, run AgentRun, expected int64, s S
 			INSERT INTO sessions (repository, issue, engine, version, thread_id, sha256, data, run_id, saved_at)
 			SELECT repository, issue, engine, version, thread_id, sha256, data, run_id, saved_at
 			FROM saved
-			WHERE $11 <> 'review' -- of which that release knows nothing
+			WHERE $11 IN ('work', 'revise') -- that release knows of no others
 			ON CONFLICT (repository, issue, engine) DO UPDATE
 			SET version = excluded.version, thread_id = excluded.thread_id, sha256 = excluded.sha256,
 			    data = excluded.data, run_id = excluded.run_id, saved_at = excluded.saved_at

@@ -76,13 +76,13 @@ func (tx *Tx) Known(ctx context.Context, h Home, needs stage.Needs) (stage.Item,
 	var b pgx.Batch
 	b.Queue(`
 		SELECT title, body, url, base_branch, clone_url, labels, closed, github_updated_at,
-		       pull, pull_request, pull_request_url, head_sha, person_at, acted_at, answered, note, version, approved, next, profile, need_input
+		       pull, pull_request, pull_request_url, head_sha, person_at, acted_at, answered, note, version, approved, next, profile, need_input, talk
 		FROM work_items
 		WHERE repository = $1 AND issue = $2
 	`, h.Repository.Key, h.Issue).QueryRow(func(row pgx.Row) error {
 		return optional(row.Scan(&item.Title, &item.Body, &item.URL, &item.BaseBranch, &item.CloneURL,
 			&item.Labels, &item.Closed, zero(&item.UpdatedAt), &item.Pull, &item.Pull.Number, &item.Pull.URL, &item.Pull.HeadSHA,
-			zero(&item.PersonAt), zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version, &item.Approved, &item.Next, &item.Profile, &item.NeedInput))
+			zero(&item.PersonAt), zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version, &item.Approved, &item.Next, &item.Profile, &item.NeedInput, &item.Talk))
 	})
 	queueProject(&b, needs.Sender, &item)
 	if needs.Intent != "" {
@@ -99,13 +99,18 @@ func (tx *Tx) Known(ctx context.Context, h Home, needs stage.Needs) (stage.Item,
 	if needs.Artefacts {
 		queueArtefacts(&b, &item)
 	}
+	if needs.Said {
+		queueSaid(&b, &item)
+	}
 	if needs.Asked {
 		queueAsked(&b, needs.Run, &item.Asked)
 	}
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return item, fmt.Errorf("loading %s: %w", item.Key(), err)
 	}
-	return item, nil
+	err := tx.worked(ctx, &item)
+	item.Rest(needs)
+	return item, err
 }
 
 // queueProject reads the repository's project with the sender's role in it: the account's, found by login only if
@@ -136,16 +141,16 @@ func queueProject(b *pgx.Batch, sender stage.Person, item *stage.Item) {
 	})
 }
 
-// SaveItem writes back the work item that was loaded as before, with its run and what its runs made. ErrChanged says
-// that the run's state has changed meanwhile.
+// SaveItem writes back the work item that was loaded as before, with its run, the one that the decision has ended
+// before it, and what its runs made. ErrChanged says that the run's state has changed meanwhile.
 func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 	var b pgx.Batch
 	was := before.Run
 	repository := i.RepositoryKey
 	b.Queue(`
 		INSERT INTO work_items (repository, issue, full_name, title, body, url, base_branch, clone_url, labels, closed,
-		                        pull_request, pull_request_url, head_sha, version, github_updated_at, pull, acted_at, answered, note, approved, person_at, next, profile, need_input)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+		                        pull_request, pull_request_url, head_sha, version, github_updated_at, pull, acted_at, answered, note, approved, person_at, next, profile, need_input, talk)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
 		ON CONFLICT (repository, issue) DO UPDATE
 		SET full_name = excluded.full_name, title = excluded.title, body = excluded.body, url = excluded.url,
 		    base_branch = excluded.base_branch, clone_url = excluded.clone_url,
@@ -153,34 +158,42 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 		    pull_request = excluded.pull_request, pull_request_url = excluded.pull_request_url,
 		    head_sha = excluded.head_sha, version = excluded.version, github_updated_at = excluded.github_updated_at,
 		    pull = excluded.pull, acted_at = excluded.acted_at, answered = excluded.answered, note = excluded.note,
-		    approved = excluded.approved, person_at = excluded.person_at, next = excluded.next, profile = excluded.profile, need_input = excluded.need_input
+		    approved = excluded.approved, person_at = excluded.person_at, next = excluded.next, profile = excluded.profile, need_input = excluded.need_input, talk = excluded.talk
 	`, repository, i.Issue, i.Repository, i.Title, i.Body, i.URL, i.BaseBranch, i.CloneURL, noNil(i.Labels), i.Closed,
-		i.Pull.Number, i.Pull.URL, i.Pull.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt), i.Next, i.Profile, i.NeedInput)
+		i.Pull.Number, i.Pull.URL, i.Pull.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt), i.Next, i.Profile, i.NeedInput, i.Talk)
 	if r := i.Run; r != nil && (was == nil || was.ID != r.ID) {
+		if i.Ended != nil { // before another one of the issue can be active
+			queueRunUpdate(&b, i.Ended, was.State)
+		}
 		tx.queueProcess(&b, r.Process)
 		b.Queue(`
 			INSERT INTO runs (id, repository, issue, project_id, stage, kind, revise, role, state, engine, model, reasoning,
-			                  requested_by, requested_by_id, intent, namespace, granted, task, review, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, nullif($14, 0), $15, $16, $17, $18, $19, $20)
+			                  requested_by, requested_by_id, intent, namespace, granted, task, review, talk, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, nullif($14, 0), $15, $16, $17, $18, $19, $20, $21)
 		`, r.ID, repository, i.Issue, r.Project, r.Stage, r.Kind, r.Kind == events.KindRevise, r.Role, r.State, r.Engine, r.Model, r.Reasoning,
-			r.RequestedBy, r.RequesterID, r.Intent, r.Namespace, r.Grant, r.Task, r.Review, r.CreatedAt)
+			r.RequestedBy, r.RequesterID, r.Intent, r.Namespace, r.Grant, r.Task, r.Review, r.Talk, r.CreatedAt)
 	} else if r != nil {
-		b.Queue(`
-			UPDATE runs
-			SET state = $3, reason = $4, message = $5, namespace = $6, thread_id = $7, summary = $8,
-			    started_at = $9, finished_at = $10, task = $12, waiting_for = $13, deadline = $14,
-			    asks = $15, paused_at = $16, job_over = $17, resumed_at = $18, calls = $19, delivered = $20,
-			    attempt = $11, pod_seen_at = CASE WHEN attempt = $11 THEN pod_seen_at ELSE to_timestamp(0) END -- the next Job's pod may claim the run
-			WHERE id = $1 AND state = $2
-		`, r.ID, was.State, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task, r.WaitingFor, orNull(r.Deadline),
-			noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls), r.Delivered).
-			Exec(mustChange(r.ID))
+		queueRunUpdate(&b, r, was.State)
 	}
 	queueMade(&b, i, before.Artefacts)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return fmt.Errorf("saving %s: %w", i.Key(), err)
 	}
 	return nil
+}
+
+// queueRunUpdate writes back a run that was loaded in a state.
+func queueRunUpdate(b *pgx.Batch, r *stage.Run, was stage.State) {
+	b.Queue(`
+		UPDATE runs
+		SET state = $3, reason = $4, message = $5, namespace = $6, thread_id = $7, summary = $8,
+		    started_at = $9, finished_at = $10, task = $12, waiting_for = $13, deadline = $14,
+		    asks = $15, paused_at = $16, job_over = $17, resumed_at = $18, calls = $19, delivered = $20,
+		    attempt = $11, pod_seen_at = CASE WHEN attempt = $11 THEN pod_seen_at ELSE to_timestamp(0) END -- the next Job's pod may claim the run
+		WHERE id = $1 AND state = $2
+	`, r.ID, was, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task, r.WaitingFor, orNull(r.Deadline),
+		noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls), r.Delivered).
+		Exec(mustChange(r.ID))
 }
 
 // issueOfPull returns the issue that the pull request belongs to; 0 if it is none of ours. key is the repository's.

@@ -43,7 +43,7 @@ func (w *world) play(line string) {
 		w.process(f[1], f[2])
 	case "member":
 		w.roles[f[1]] = access.Role(f[2])
-	case "label", "unlabel", "edit", "review", "pull":
+	case "label", "unlabel", "edit", "review", "pull", "comment":
 		w.onGitHub(f)
 	case "observed":
 		w.observe(f)
@@ -98,12 +98,17 @@ func (w *world) play(line string) {
 		}
 		w.happen(r)
 	case "report":
-		_, ref := w.ofRun(f[1])
+		run, ref := w.ofRun(f[1])
 		r := events.AgentReported{RunRef: ref, Outcome: f[2], Summary: "Summary.", ThreadID: "thread-1"}
-		if f[2] == "succeeded" {
+		switch {
+		case run.Kind == events.KindDiscussion:
+			if r.Summary = "What the agent says."; f[2] != "succeeded" {
+				r.Summary, r.Reason = "What went wrong.", f[3]
+			}
+		case f[2] == "succeeded":
 			pull := w.place(f[1]).pull
 			r.PullRequest, r.HeadSHA = pull.Number, pull.Head.SHA
-		} else {
+		default:
 			r.Reason = f[3]
 		}
 		if w.reports[r.RunID] == nil {

@@ -12,6 +12,7 @@
 //	unlabel REPO#N LABEL LOGIN [at=…]
 //	edit REPO#N ACTION LOGIN [at=…]      closed, reopened, …
 //	review REPO#N STATE LOGIN ID [sha=…] [at=…]
+//	comment REPO#N ID LOGIN WORDS … [created|edited|deleted] [at=…]   on the issue; deleted and edited by LOGIN
 //	pull REPO#N ACTION LOGIN [number=…] [sha=…] [base=…] [merged] [draft] [at=…]   opened, closed, synchronize, …
 //	started|finished REPO#N [JOB]        what Kubernetes says of the run's Job, the first unless said
 //	failed REPO#N REASON [JOB]

@@ -57,6 +57,12 @@ type (
 		Commit string    `json:"commit_id"`
 		At     time.Time `json:"submitted_at"`
 	}
+	comment struct {
+		ID        int64     `json:"id"`
+		Body      string    `json:"body"`
+		User      user      `json:"user"`
+		UpdatedAt time.Time `json:"updated_at"`
+	}
 	user struct {
 		Login string `json:"login"`
 		Type  string `json:"type"`
@@ -67,6 +73,7 @@ type (
 		Issue      *issue     `json:"issue,omitempty"`
 		Pull       *pull      `json:"pull_request,omitempty"`
 		Review     *review    `json:"review,omitempty"`
+		Comment    *comment   `json:"comment,omitempty"`
 		Repository repository `json:"repository"`
 		Sender     user       `json:"sender"`
 	}
@@ -118,6 +125,14 @@ func (w *world) onGitHub(f []string) {
 		case "reopened":
 			here.issue.State = "open"
 		}
+	case "comment":
+		id, err := strconv.ParseInt(f[2], 10, 64)
+		w.check(err)
+		hook.Action, hook.Issue = "created", &here.issue
+		if last := words[len(words)-1]; last == "edited" || last == "deleted" {
+			hook.Action, words = last, words[:len(words)-1]
+		}
+		hook.Comment = &comment{id, strings.Join(words, " "), hook.Sender, at}
 	case "pull":
 		here.change(f[2], words, options)
 		hook.Pull = &here.pull
@@ -164,6 +179,8 @@ func (w *world) send(key string, hook payload) {
 	hook.Repository = repository{repo, "main"}
 	name := "issues"
 	switch {
+	case hook.Comment != nil:
+		name = "issue_comment"
 	case hook.Review != nil:
 		name = "pull_request_review"
 	case hook.Pull != nil:
@@ -320,6 +337,9 @@ func detail(p events.Payload) string {
 		for _, l := range c.PullOff {
 			b.WriteString(" -" + l)
 		}
+	}
+	if c.Note != nil {
+		return b.String() + " note: " + c.Note.Text
 	}
 	if c.Status != nil {
 		b.WriteString(" status=" + c.Status.State)

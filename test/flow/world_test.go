@@ -69,12 +69,33 @@ func (w *world) check(err error) {
 }
 
 func (w *world) newest(item string) *stage.Run {
+	return w.newestOf(item, func(*stage.Run) bool { return true })
+}
+
+func (w *world) newestOf(item string, of func(*stage.Run) bool) *stage.Run {
 	for i := len(w.runs) - 1; i >= 0; i-- {
-		if ref := w.of[w.runs[i].ID]; events.WorkItem(ref.Repository, ref.Issue) == item {
+		if ref := w.of[w.runs[i].ID]; events.WorkItem(ref.Repository, ref.Issue) == item && of(w.runs[i]) {
 			return w.runs[i]
 		}
 	}
 	return nil
+}
+
+func (w *world) runOf(id string) *stage.Run {
+	if i := slices.IndexFunc(w.runs, func(r *stage.Run) bool { return r.ID == id }); i >= 0 {
+		return w.runs[i]
+	}
+	return nil
+}
+
+// said is what was said in the item's discussion.
+func (w *world) said(item string) (all []stage.Remark) {
+	for _, r := range w.runs {
+		if ref := w.of[r.ID]; events.WorkItem(ref.Repository, ref.Issue) == item && r.Kind == events.KindDiscussion && r.State == stage.Succeeded {
+			all = append(append(all, r.Talk...), stage.Remark{Body: r.Summary, At: r.FinishedAt})
+		}
+	}
+	return all
 }
 
 func (w *world) ofRun(item string) (*stage.Run, events.RunRef) {
@@ -135,14 +156,21 @@ func (w *world) load(about stage.Subject, needs stage.Needs) stage.Item {
 		item.Project = &stage.Project{ID: project, Settings: w.settings[project], SenderRole: w.roles[needs.Sender.Login]}
 	}
 	item.Process, item.Run, item.Report, item.Asked, item.IntentKnown = w.processOf(about.Repository), w.newest(item.Key()), nil, nil, w.intents[needs.Intent]
-	if i := slices.IndexFunc(w.runs, func(r *stage.Run) bool { return r.ID == needs.Run }); i >= 0 {
-		item.Run = w.runs[i]
+	if run := w.runOf(needs.Run); run != nil {
+		item.Run = run
 	}
+	if item.Worked = nil; item.Run != nil && item.Run.Kind == events.KindDiscussion {
+		item.Worked = w.newestOf(item.Key(), func(r *stage.Run) bool { return r.Kind != events.KindDiscussion })
+	}
+	item.Rest(needs)
 	if needs.Report {
 		item.Report = w.reports[needs.Run]
 	}
 	if !needs.Artefacts {
 		item.Artefacts = nil
+	}
+	if item.Said = nil; needs.Said {
+		item.Said = w.said(item.Key())
 	}
 	if needs.Asked {
 		item.Asked = w.asked[needs.Run]
@@ -156,6 +184,9 @@ func (w *world) save(was *stage.Run, next stage.Item) {
 		kept.Artefacts = old.Artefacts
 	}
 	w.items[next.Key()] = &kept
+	if e := next.Ended; e != nil && e.ID != next.Run.ID {
+		*w.runOf(e.ID) = *e
+	}
 	switch {
 	case next.Run == nil:
 	case was != nil && was.ID == next.Run.ID:
