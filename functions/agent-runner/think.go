@@ -14,7 +14,6 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/session"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/events"
-	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/prompt"
 	"codexk8s.dev/shared/words"
 )
@@ -84,7 +83,7 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 
 // harmless is what an agent or an issue says, made fit for others.
 func (r *runner) harmless(text string) string {
-	return plain.Text(words.Harmless(r.secrets.Clean(text)))
+	return words.Harmless(r.secrets.Clean(text))
 }
 
 // goesOn reports whether a run of that kind continues the conversation of the run before.

@@ -4,7 +4,6 @@ import (
 	"regexp"
 	"strings"
 
-	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/words"
 )
 
@@ -47,7 +46,7 @@ func closed(text string) string {
 func safe(text string, suggestions bool) string {
 	var b strings.Builder
 	open := ""
-	for line := range strings.Lines(words.Harmless(plain.Text(text))) {
+	for line := range strings.Lines(words.Harmless(text)) {
 		body, end := strings.TrimRight(line, "\n"), ""
 		if body != line {
 			end = "\n"
