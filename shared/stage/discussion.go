@@ -24,6 +24,7 @@ type Talk struct {
 	Turns   int      `json:"turns,omitempty"`   // that were requested since
 	Waiting []Remark `json:"waiting,omitempty"` // for an answer, as they came
 	Heard   []int64  `json:"heard,omitempty"`   // comments, the newest last
+	Early   []Remark `json:"early,omitempty"`   // edits of comments that were not heard: they may have overtaken them
 }
 
 // A Remark is what somebody said in a discussion.
@@ -44,6 +45,8 @@ const (
 	maxSaid = 64 << 10
 	// maxHeard is how many comments are remembered, so that two hooks do not make two of one.
 	maxHeard = 100
+	// maxEarly is how many edits are kept for comments that may yet come.
+	maxEarly = 5
 )
 
 // Commented says that somebody wrote a comment on the issue, or edited or deleted one.
@@ -78,18 +81,46 @@ func (d *decision) commented(in Commented) {
 	}
 	in.Body = plain.Cut(in.Body, maxRemark)
 	switch {
-	case in.Action == "deleted" && waits >= 0:
-		t.Waiting = slices.Delete(slices.Clone(t.Waiting), waits, waits+1)
+	case in.Action == "deleted":
+		t.Waiting, t.Early = withoutComment(t.Waiting, in.Comment), withoutComment(t.Early, in.Comment)
+		t.hear(in.Comment)
 	case in.Action == "edited" && waits >= 0:
 		t.Waiting = slices.Clone(t.Waiting)
-		t.Waiting[waits].Body = in.Body
+		t.Waiting[waits] = t.Waiting[waits].edited(in.Remark)
+	case in.Action == "edited" && !slices.Contains(t.Heard, in.Comment):
+		t.Early = newest(append(slices.Clone(t.Early), in.Remark), maxEarly)
 	case in.Action == "created":
-		t.Heard = newest(append(slices.Clone(t.Heard), in.Comment), maxHeard)
+		for _, e := range t.Early {
+			if e.Comment == in.Comment {
+				in.Remark = in.Remark.edited(e)
+			}
+		}
+		t.Early = withoutComment(t.Early, in.Comment)
+		t.hear(in.Comment)
 		t.Waiting = append(slices.Clone(t.Waiting), in.Remark)
 		t.Waiting = newest(t.Waiting, maxWaiting)
 		d.audit(actor(in.Sender), "comment.heard", "", "%d", in.Comment)
 		d.turn()
 	}
+}
+
+// hear remembers that a comment has been heard, or is never to be: it may come after the news that it was deleted.
+func (t *Talk) hear(comment int64) {
+	if !slices.Contains(t.Heard, comment) {
+		t.Heard = newest(append(slices.Clone(t.Heard), comment), maxHeard)
+	}
+}
+
+// edited is a comment with the text that it had last, by GitHub's time.
+func (r Remark) edited(edit Remark) Remark {
+	if !edit.At.Before(r.At) {
+		r.Body, r.At = edit.Body, edit.At
+	}
+	return r
+}
+
+func withoutComment(all []Remark, comment int64) []Remark {
+	return slices.DeleteFunc(slices.Clone(all), func(r Remark) bool { return r.Comment == comment })
 }
 
 // notHeard gives the reason why a comment says nothing to the agent, for programs and for people. Anybody may delete
