@@ -46,7 +46,7 @@ func TestAReviewWritesNothing(t *testing.T) {
 			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 				t.Errorf("report (-want +got):\n%s", diff)
 			}
-			for _, part := range []string{"text that GitHub does not show", "approve it", "\n## Findings\n\n- `greetings/french.txt:1` **major**: who is @\u200beverybody?"} {
+			for _, part := range []string{"text that GitHub does not show", "approve it", "\n## Findings\n\n- `greetings/french.txt:1` **major**: who is @everybody?"} {
 				if !strings.Contains(got.GetSummary(), part) {
 					t.Errorf("the summary lacks %q:\n%s", part, got.GetSummary())
 				}

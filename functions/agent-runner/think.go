@@ -14,6 +14,7 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/session"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/prompt"
 	"codexk8s.dev/shared/words"
 )
@@ -48,12 +49,13 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 		stop(errWaits) // it asked, and did not wait
 		err = errWaits
 	}
-	if kindOf(a) == events.KindReview { // whose end is a list of findings
-		summary = hiddenNote(begin.hidden) + "\n\n" + summary
+	if kindOf(a) == events.KindReview {
+		// Its end is a list of findings. github-caller makes them harmless, all but the code of suggestions.
+		summary = plain.Text(r.secrets.Clean(hiddenNote(begin.hidden) + "\n\n" + summary))
 	} else {
-		summary += hiddenNote(begin.hidden)
+		summary = r.harmless(summary + hiddenNote(begin.hidden)) // it goes into the commit, the pull request and the report
 	}
-	summary = strings.TrimSpace(r.harmless(summary)) // it goes into the commit, the pull request and the report
+	summary = strings.TrimSpace(summary)
 	stopSaving()
 	<-kept // a save under way would share the index with the check that follows, and could overwrite the last one
 	if endErr := process.EndAgent(repo.Dir, repo.Holds); endErr != nil {

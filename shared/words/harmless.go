@@ -48,6 +48,9 @@ var (
 	trailers = regexp.MustCompile(`(?im)^([ \t>*_]*)([a-z][a-z-]*-by|(?:skip|request)-checks|on-behalf-of|release-as|change-id|codexk8s-run)[ \t]*:`)
 )
 
+// Commands reports whether bots would obey a line of the text.
+func Commands(text string) bool { return commands.MatchString(text) }
+
 // address is an issue's page, its repository and its number.
 const address = `<?(?:https?\\?:\\?/\\?/[^\s/]+|[\w\\-]+(?:\.[\w\\-]+)+)/([\w.\\-]+/[\w.\\-]+)/(?:issues|pulls?|discussions)\\?/([0-9]+)(?:[#?][^\s)\]>"']*)?>?`
 

@@ -19,6 +19,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"codexk8s.dev/shared/words"
 )
@@ -63,7 +64,7 @@ func Make(text string, patches map[string]string, end string) Review {
 			others = append(others, item(f))
 			continue
 		}
-		r.Comments = append(r.Comments, Comment{f.Path, first, last, cut(safe(f.Text, true), maxComment)})
+		r.Comments = append(r.Comments, Comment{f.Path, first, last, onLines(f.Text, first == f.First && last == f.Last)})
 	}
 	r.Others = len(others)
 	body := safe(summary, false)
@@ -83,6 +84,15 @@ func Make(text string, patches map[string]string, end string) Review {
 
 // cut shortens text in its middle, with no fence left open by that.
 func cut(text string, max int) string { return closed(words.WithoutMiddle(text, max)) }
+
+// onLines is the text of a comment. A suggestion is whole, and of the lines that the comment is on, or none: it takes
+// one click to commit it.
+func onLines(text string, itsOwn bool) string {
+	if whole := safe(text, itsOwn); utf8.RuneCountInString(whole) <= maxComment {
+		return whole
+	}
+	return cut(safe(text, false), maxComment)
+}
 
 // item is a finding in a list.
 func item(f Finding) string {

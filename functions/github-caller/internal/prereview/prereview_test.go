@@ -28,6 +28,12 @@ func TestEachFindingHasItsPlace(t *testing.T) {
 		"more places":            {"- `a.go:3`, `b.go:1` **minor**: wrong", []Comment{{"a.go", 3, 3, "Also `b.go:1` **minor**: wrong"}}, ""},
 		"over lines":             {"- `a.go:3` wrong:\n\n  it goes\n  on", []Comment{{"a.go", 3, 3, "wrong:\n\nit goes\non"}}, ""},
 		"a suggestion":           {"- `a.go:3` so:\n  ```suggestion\n  if a < b {\n  ```", []Comment{{"a.go", 3, 3, "so:\n```suggestion\nif a < b {\n```"}}, ""},
+		"code as it is":          {"- `a.go:3` ask @bob:\n  ```suggestion\n  @Override // fixes #7 <b> &#35;\n  ```\n  @bob", []Comment{{"a.go", 3, 3, "ask @\u200bbob:\n```suggestion\n@Override // fixes #7 <b> &#35;\n```\n@\u200bbob"}}, ""},
+		"a command in code":      {"- `a.go:3` so:\n  ```suggestion\n  /lgtm\n  ```", []Comment{{"a.go", 3, 3, "so:\n```\n\u200b/lgtm\n```"}}, ""},
+		"code that CR ends":      {"- `a.go:3` so:\n  ```suggestion\n  x\r```\r@bob", []Comment{{"a.go", 3, 3, "so:\n```suggestion\nx\n```\n@\u200bbob"}}, ""},
+		"code in a quotation":    {"- `a.go:3` so:\n  > ```suggestion\n  @bob\n  > ```", []Comment{{"a.go", 3, 3, "so:\n```\n@\u200bbob\n> ```"}}, ""},
+		"code for other lines":   {"- `a.go:5-9` so:\n  ```suggestion\n  x\n  ```", []Comment{{"a.go", 5, 5, "so:\n```\nx\n```"}}, ""},
+		"two suggestions":        {"- `a.go:3` so:\n  ```suggestion\n  @a\n  ```\n  or:\n  ```suggestion\n  @b", []Comment{{"a.go", 3, 3, "so:\n```suggestion\n@a\n```\nor:\n```\n@\u200bb\n```"}}, ""},
 		"no line of the diff":    {"- `a.go:1` **major**: wrong", nil, "- `a.go:1` **major**: wrong"},
 		"a line that was before": {"- `a.go:20` wrong", nil, "- `a.go:20` wrong"},
 		"no number":              {"- `a.go` wrong", nil, "- `a.go` wrong"},
@@ -86,6 +92,15 @@ func TestWhatGitHubTakes(t *testing.T) {
 	}
 	if r := Make(text, nil, "END"); len(r.Comments) != 0 || r.Others != maxComments+10 {
 		t.Errorf("without patches: %d comments", len(r.Comments))
+	}
+}
+
+// A suggestion that is cut in its middle is none: a click would commit the gap.
+func TestNoSuggestionHasAGap(t *testing.T) {
+	code := strings.Repeat("x = 1\n  ", 2_000)
+	r := Make("## Findings\n- `a.go:3` so:\n  ```suggestion\n  "+code+"```", map[string]string{"a.go": patch}, "END")
+	if len(r.Comments) != 1 || strings.Contains(r.Comments[0].Text, "suggestion") || !strings.Contains(r.Comments[0].Text, "[…]") {
+		t.Errorf("%+v", r.Comments)
 	}
 }
 
