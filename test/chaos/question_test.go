@@ -74,14 +74,16 @@ func (w *world) ask(t *testing.T) *question {
 	return q
 }
 
-// nudgeEvery is between two looks for what may be lost, longer than the Broker's first pause and a function's start.
-const nudgeEvery = 400 * time.Millisecond
+// firstNudge is before the first look for what may be lost: longer than the Broker's first pause and a function's
+// start.
+const firstNudge = 400 * time.Millisecond
 
-// until asks until nothing is missing, and lets time pass for what may be lost.
+// until asks until nothing is missing, and lets time pass for what may be lost: less and less often, because what is
+// sent again is work, and on a busy machine no step would be the last.
 func (q *question) until(what string, missing func() string) {
 	q.t.Helper()
-	began := time.Now()
-	for nudge := began.Add(nudgeEvery); !q.t.Failed(); time.Sleep(20 * time.Millisecond) {
+	began, pause := time.Now(), firstNudge
+	for nudge := began.Add(pause); !q.t.Failed(); time.Sleep(20 * time.Millisecond) {
 		m := missing()
 		if m == "" {
 			return
@@ -94,7 +96,8 @@ func (q *question) until(what string, missing func() string) {
 				q.t.Fatal(err)
 			}
 			q.tick(q.t.Context())
-			nudge = time.Now().Add(nudgeEvery)
+			pause *= 2
+			nudge = time.Now().Add(pause)
 		}
 	}
 }
