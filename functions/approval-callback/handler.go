@@ -193,7 +193,7 @@ func another(v events.ApprovalVoted, stored []event.Event) bool {
 	if len(stored) != 1 || stored[0].DataAs(&first) != nil {
 		return false
 	}
-	return first.Choice != v.Choice || first.Option != v.Option || first.Text != v.Text
+	return first.Choice != v.Choice || first.Option != v.Option || first.Words != v.Words || first.Text != v.Text
 }
 
 // keep records the message that was clicked, if nobody has: who posted it died before, and without this it would never

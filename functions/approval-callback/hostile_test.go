@@ -55,6 +55,9 @@ var badInputs = []struct {
 			l.rewrite(strings.NewReplacer(`"approve"`, `"deny"`, `"selected_index":0`, `"selected_index":1`).Replace)
 		})
 	}},
+	{"another option's words", nil, func(a *attempt) {
+		a.changed(strings.NewReplacer(`"selected_option":"Postgres"`, `"selected_option":"SQLite"`).Replace)
+	}},
 	{"the same vote twice", two, func(a *attempt) { a.vote("ann"); a.once(); a.vote("ann") }},
 	{"a mind that changed", two, func(a *attempt) { a.vote("ann"); a.once(); a.deny("ann") }},
 	{"after the deadline", nil, func(a *attempt) { a.ticket.Expires = a.db.Now().Add(-time.Second); a.save(); a.vote("ann") }},

@@ -28,7 +28,8 @@ var update = flag.Bool("update", false, "write the want sections")
 //	member LOGIN ROLE|bot
 //	ask ACTION [JSON] [head=SHA] [role=ROLE] [over]       over: the run is over already
 //	question OPTION|OPTION… [free]
-//	vote LOGIN approve|deny|answer [OPTION] ["TEXT"] [by=CHANNEL] [id=CLICK] [digest=…] [at=12:05] [elsewhere]
+//	vote LOGIN approve|deny|answer [OPTION] [words=OPTION] ["TEXT"] [by=CHANNEL] [id=CLICK] [digest=…]
+//	                            [at=12:05] [elsewhere]
 //	                            LOGIN is ? for an account that is linked to nobody, http:NAME for an HTTP approver
 //	delivered|undeliverable CHANNEL[:CHAT] VERSION [REASON]
 //	over                        the run is over
@@ -232,6 +233,8 @@ func (w *world) vote(f []string, line string) {
 			in.Vote.By.Channel = value
 		case "id":
 			in.Vote.ID = value
+		case "words":
+			in.Vote.Words = value
 		case "digest":
 			in.Vote.Digest = value
 		case "at":

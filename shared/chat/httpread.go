@@ -122,7 +122,7 @@ func (r httpResult) answered(v *events.ApprovalVoted) error {
 	v.Choice = events.Answer
 	switch {
 	case !result.Custom && result.Index != nil && *result.Index >= 0 && *result.Index < 5:
-		v.Option = *result.Index + 1
+		v.Option, v.Words = *result.Index+1, inWords(result.Option)
 	case result.Custom && inWords(result.Option) != "":
 		v.Text = inWords(result.Option)
 	default:

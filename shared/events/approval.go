@@ -88,6 +88,7 @@ type ApprovalVoted struct {
 	Digest    string `json:"digest,omitempty"` // from the button, the beginning of the request's; "" = the channel has none
 	Choice    Choice `json:"choice"`
 	Option    int    `json:"option,omitempty"` // of a question, from 1 on; 0 = Text is the answer
+	Words     string `json:"words,omitempty"`  // the option's, as the voter's program has them; "" = the channel says its number alone
 	Text      string `json:"text,omitempty"`   // a reason, or the answer; at most 2,000 characters
 	By        Voter  `json:"by"`
 	// At is the channel's time of the click, UTC, for show only: our clock decides what comes too late.

@@ -11,7 +11,7 @@ var approvals = []Payload{
 		HeadSHA: "c0ffee", IssueURL: "https://github.com/acme/demo/issues/12", Digest: "0123456789abcdef", RequestedBy: GitHubAccount{Login: "alice", ID: 1}, Repeat: 1, At: at,
 	},
 	ApprovalVoted{
-		ID: "click-1", RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Digest: "0123456789ab", Choice: Answer, Option: 2, Text: "Later.",
+		ID: "click-1", RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Digest: "0123456789ab", Choice: Answer, Option: 2, Words: "Tomorrow", Text: "Later.",
 		By: Voter{Channel: "slack", Account: "U02ABC", Name: "Alice", Chat: "C0123"}, At: at,
 	},
 	ApprovalDue{RunRef: ref, RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef", Round: 2},

@@ -219,7 +219,7 @@ func (c call) wrong(do act) error {
 // same reports whether two callbacks say the same.
 func (c call) same(d call) bool {
 	a, b := c.means.Vote, d.means.Vote
-	return c.means.Kind == d.means.Kind && a.Choice == b.Choice && a.Option == b.Option && a.Text == b.Text
+	return c.means.Kind == d.means.Kind && a.Choice == b.Choice && a.Option == b.Option && a.Words == b.Words && a.Text == b.Text
 }
 
 // instruct asks the person at the terminal to press.
