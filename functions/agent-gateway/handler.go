@@ -234,11 +234,8 @@ func (h *handler) claim(ctx context.Context, run store.AgentRun) error {
 // for the pod that has claimed the run. Runs that nobody has claimed have a runner of an earlier release, which knows
 // of no claim.
 func (h *handler) permissions(ctx context.Context, run store.AgentRun) (*gh.InstallationPermissions, error) {
-	switch {
-	case run.Kind == events.KindReview:
-		return github.ReviewPermissions(), nil
-	case !run.Kind.Writes():
-		return github.ReadPermissions(), nil
+	if !run.Kind.Writes() {
+		return github.RunPermissions(run.Kind), nil
 	}
 	if podOf(ctx) == nil {
 		claimed, err := h.db.RunClaimed(ctx, run.ID)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -74,6 +75,22 @@ func TestRenewedLease(t *testing.T) {
 	f.clock = start.Add(48 * time.Hour)
 	f.expect("the timer of run B", f.deliver("4", events.EnvironmentExpired{RunRef: ref(runB), Namespace: namespace}), 202,
 		strings.ReplaceAll(removedA, runA, runB))
+}
+
+// What the account of the run before was let do in the namespace is not the next one's.
+func TestTheRightsAreThoseOfTheRunsRole(t *testing.T) {
+	f := setup(t)
+	reads, none := request(runA, 0), request(runB, 0)
+	reads.Kubernetes = events.KubernetesRead
+	f.expect("a role that reads", f.deliver("1", reads), 202, startedA)
+	if diff := cmp.Diff(agentpod.AgentRules(events.KubernetesRead), read[rbacv1.Role](f, fakekube.Roles, namespace, agentpod.JobName).Rules); diff != "" {
+		t.Errorf("rights (-want +got):\n%s", diff)
+	}
+	f.end()
+	f.expect("one that does not", f.deliver("2", none), 202, startedB)
+	if rules := read[rbacv1.Role](f, fakekube.Roles, namespace, agentpod.JobName).Rules; len(rules) != 0 {
+		t.Errorf("it may do what the run before might: %v", rules)
+	}
 }
 
 // Of a run that is over, only its Job's end may be missing when its namespace expires: that is soon, and asked for

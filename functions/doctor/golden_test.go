@@ -45,6 +45,7 @@ Now
   Run ID of run:dev is queued; alice asked for it N ago.
   It goes by the process HASH, the installation's.
   It is number 1 of those that wait for a place in the project: its role has as many as the process allows (parallel).
+  run.queued came N ago and is not handled by stage-router yet; it is sent DAY TIME. Event ID
   github.change.requested came N ago and is not handled by github-caller yet; it is sent DAY TIME. Event ID
 
 If somebody with the right did it now

@@ -22,7 +22,7 @@ func TestHostileEvents(t *testing.T) {
 	}
 	templates := hostile.Templates(t,
 		events.LabelObserved{Repository: "acme/demo", Issue: 2, Label: "run:dev", Labels: []string{"run:dev"}, Sender: "alice", SenderType: "User"},
-		events.RunRequested{RunRef: run}, events.RunFinished{RunRef: run}, events.RunDeadline{RunRef: run}, events.RunCheck{RunRef: run},
+		events.RunRequested{RunRef: run}, events.RunQueued{RunRef: run}, events.RunFinished{RunRef: run}, events.RunDeadline{RunRef: run}, events.RunCheck{RunRef: run},
 		events.AgentStarted{RunRef: run}, events.AgentDelayed{RunRef: run}, events.AgentFinished{RunRef: run}, events.AgentFailed{RunRef: run}, events.AgentReported{RunRef: run},
 		events.GitHubLookedUp{RunRef: run}, events.GitHubReviewed{RunRef: run}, events.RunWaiting{RunRef: run}, events.RunResumed{RunRef: run},
 		events.ApprovalRequested{RunRef: run}, events.ApprovalDecided{RunRef: run}, events.ToolExecuted{RunRef: run}, events.LabelApproved{RunRef: run},

@@ -67,7 +67,7 @@ func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Ob
 	automount := false
 	o.Support = []Object{
 		{gvr.ServiceAccounts, &corev1.ServiceAccount{ObjectMeta: meta(JobName), AutomountServiceAccountToken: &automount}},
-		{gvr.Roles, &rbacv1.Role{ObjectMeta: meta(JobName), Rules: AgentRules()}},
+		{gvr.Roles, &rbacv1.Role{ObjectMeta: meta(JobName), Rules: AgentRules(r.Kubernetes)}},
 		{gvr.RoleBindings, &rbacv1.RoleBinding{
 			ObjectMeta: meta(JobName),
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: JobName},
@@ -92,10 +92,15 @@ func Build(r events.AgentRequested, p Platform, token string, now time.Time) (Ob
 	return o, nil
 }
 
-// AgentRules are all the rights of an agent's account, in its own namespace. agent-launcher needs the same rights,
-// because Kubernetes lets nobody grant what they don't have: config/200-agent-launcher.yaml repeats them, and a test
-// compares the two.
-func AgentRules() []rbacv1.PolicyRule {
+// AgentRules are all the rights of an agent's account, in its own namespace, by its role's word: none, or to read.
+// agent-launcher needs the same rights, because Kubernetes lets nobody grant what they don't have:
+// config/200-agent-launcher.yaml repeats them, and a test compares the two.
+//
+// No token for the account is in the pod, and no network policy leads to the API server, so this is the second wall.
+func AgentRules(kubernetes string) []rbacv1.PolicyRule {
+	if kubernetes != events.KubernetesRead {
+		return []rbacv1.PolicyRule{}
+	}
 	return []rbacv1.PolicyRule{{
 		APIGroups: []string{""},
 		Resources: []string{"pods", "pods/log", "events", "services"},

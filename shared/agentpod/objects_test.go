@@ -39,6 +39,8 @@ func request() events.AgentRequested {
 		Memory:    "4Gi",
 		Deadline:  now.Add(90 * time.Minute),
 		ExpiresAt: now.Add(24 * time.Hour),
+
+		Kubernetes: events.KubernetesRead,
 	}
 }
 
@@ -134,7 +136,7 @@ func TestEveryObjectCanBeRecognised(t *testing.T) {
 }
 
 func TestAgentReadsNoSecrets(t *testing.T) {
-	for _, rule := range agentpod.AgentRules() {
+	for _, rule := range agentpod.AgentRules(events.KubernetesRead) {
 		for _, resource := range rule.Resources {
 			if resource == "secrets" || resource == "*" {
 				t.Errorf("the agent's role includes %s", resource)

@@ -22,6 +22,7 @@ var Catalog = map[string][]string{
 		GitHubType("issue_comment"),
 		LabelObserved{}.EventType(),
 		RunRequested{}.EventType(),
+		RunQueued{}.EventType(),
 		RunFinished{}.EventType(),
 		RunWaiting{}.EventType(),
 		RunResumed{}.EventType(),

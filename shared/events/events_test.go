@@ -24,13 +24,14 @@ var at = time.Date(2026, 11, 1, 12, 30, 0, 0, time.UTC)
 var examples = append([]Payload{
 	RunRequested{RunRef: ref, Stage: "dev", Kind: KindRevise, RequestedBy: "alice"},
 	RunFinished{RunRef: ref, State: "failed", Reason: "oom_killed"},
+	RunQueued{RunRef: ref},
 	RunWaiting{RunRef: ref, For: "approval"},
 	RunResumed{RunRef: ref},
 	RunDeadline{RunRef: ref},
 	RunCheck{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Round: 2, Silent: true, Attempt: 1},
 	AgentRequested{
 		RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Stage: "dev", Role: "dev", Engine: "codex",
-		Deadline: at, ExpiresAt: at.Add(time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Sandbox: "agent-sandbox", Attempt: 1, Services: []Service{{
+		Deadline: at, ExpiresAt: at.Add(time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Sandbox: "agent-sandbox", Attempt: 1, Kubernetes: KubernetesRead, Services: []Service{{
 			Name: "prices", Image: "ghcr.io/acme/prices:1.4", Port: 9000, Protocol: "h2c", Command: []string{"/prices"}, Args: []string{"--demo"},
 			Env: map[string]string{"CURRENCY": "EUR"}, Secrets: map[string]string{"DATABASE_URL": "database/url"}, CPU: "500m", Memory: "512Mi", MaxScale: 2, Ready: "/healthz",
 		}},

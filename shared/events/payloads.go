@@ -47,6 +47,9 @@ type RunFinished struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// RunQueued says that a run waits for a place in its project, or that it has come nearer to one.
+type RunQueued struct{ RunRef }
+
 // RunWaiting says that a run waits for people and has left its place in the project.
 type RunWaiting struct {
 	RunRef
@@ -84,7 +87,12 @@ type AgentRequested struct {
 	Attempt   int       `json:"attempt,omitempty"` // 0 for the first Job of the run
 	// Services run next to the agent, for a full-env role.
 	Services []Service `json:"services,omitempty"`
+	// Kubernetes is what the run's account may do in the run's namespace: KubernetesRead, or nothing.
+	Kubernetes string `json:"kubernetes,omitempty"`
 }
+
+// KubernetesRead lets an account look at the pods, logs, events and Services of its namespace.
+const KubernetesRead = "read"
 
 // AgentStopRequested asks for the run's Job to be stopped.
 type AgentStopRequested struct {
@@ -291,6 +299,7 @@ func (l LLMFailed) EventSubject() string { return l.RequestID }
 
 // The types, one constant string per payload.
 func (RunRequested) EventType() string          { return Prefix + "run.requested" }
+func (RunQueued) EventType() string             { return Prefix + "run.queued" }
 func (RunFinished) EventType() string           { return Prefix + "run.finished" }
 func (RunWaiting) EventType() string            { return Prefix + "run.waiting" }
 func (RunResumed) EventType() string            { return Prefix + "run.resumed" }

@@ -18,6 +18,7 @@ import (
 	"github.com/bradleyfalzon/ghinstallation/v2"
 	gh "github.com/google/go-github/v66/github"
 
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/webhook"
 )
 
@@ -254,10 +255,16 @@ func ReadPermissions() *gh.InstallationPermissions {
 	}
 }
 
-// ReviewPermissions are what a run may do that reviews: read, results of checks included.
-func ReviewPermissions() *gh.InstallationPermissions {
+// RunPermissions are all that a run of the kind may do in its one repository, once its agent has ended. GitHub can't
+// limit a token to paths or branches: what a stage may change is checked before the push, and looked at after it.
+func RunPermissions(kind events.Kind) *gh.InstallationPermissions {
+	if kind.Writes() {
+		return AgentPermissions()
+	}
 	p := ReadPermissions()
-	p.Statuses, p.Checks = gh.String("read"), gh.String("read")
+	if kind == events.KindReview { // results of checks, too
+		p.Statuses, p.Checks = gh.String("read"), gh.String("read")
+	}
 	return p
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/scope"
 	"codexk8s.dev/shared/tool"
 	"codexk8s.dev/shared/yamlfile"
@@ -119,6 +120,9 @@ func (p *Process) checkRoles(source *yamlfile.File) {
 		}
 		if r.Mode != "" && r.Mode != CodeOnly && r.Mode != FullEnv {
 			bad("role %s: mode is %q, want %s or %s", r.Name, r.Mode, CodeOnly, FullEnv)
+		}
+		if !slices.Contains([]string{"", "none", events.KubernetesRead}, r.Kubernetes) {
+			bad("role %s: kubernetes is %q, want none or %s", r.Name, r.Kubernetes, events.KubernetesRead)
 		}
 		checkTools(r.Tools, "role "+r.Name, bad)
 		for field, quantity := range map[string]string{"cpu": r.CPU, "memory": r.Memory} {

@@ -50,6 +50,7 @@ func TestEachFaultHasItsLine(t *testing.T) {
 		"no parallel":                 {[]string{"  - name: pm\n    parallel: 1", "  - name: pm\n    parallel: 0"}, "  - name: pm", "role pm: parallel is 0, at least 1 is needed"},
 		"no quantity":                 {[]string{"  - name: pm\n    parallel: 1\n    cpu: 500m", "  - name: pm\n    parallel: 1\n    cpu: some"}, "  - name: pm", `role pm: cpu "some" is not a Kubernetes quantity`},
 		"no mode":                     {[]string{"mode: code-only # full", "mode: full # full"}, "  - name: dev\n    parallel", `role dev: mode is "full", want code-only or full-env`},
+		"rights of no kind":           {[]string{"kubernetes: none", "kubernetes: write"}, "  - name: pm", `role pm: kubernetes is "write", want none or read`},
 		"nobody to review":            {[]string{"  - name: reviewer\n", "  - name: critic\n"}, "  reviewer:", `labels.reviewer is "need:reviewer", and there is no role reviewer to review`},
 		"a tool twice":                {[]string{"tools: [ask, status_report, run_history, labels_list]", "tools: [ask, ask]"}, "  - name: reviewer", "role reviewer: tool ask stands twice"},
 		"a role twice":                {[]string{"  - name: km\n", "  - name: pm\n"}, "  - name: pm\n    parallel: 2", "role pm stands twice"},

@@ -237,6 +237,8 @@ func headline(i Item) string {
 		s = "not started"
 	case r.State == Waiting:
 		s += waits(r)
+	case r.State == Queued:
+		s += inQueue(r.Position)
 	}
 	if r.Reason != "" {
 		s += " (" + r.Reason + ")"

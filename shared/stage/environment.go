@@ -52,11 +52,15 @@ func begin(s project.Settings, q Place, deadline, now time.Time) []events.Draft 
 // agentRequest asks for the run's agent and for the checks on it.
 func agentRequest(s project.Settings, ref events.RunRef, r Run, services []events.Service, now time.Time) []events.Draft {
 	role := r.Process.Role(r.Role)
+	rights := ""
+	if role.Kubernetes == events.KubernetesRead && r.Kind != events.KindDiscussion { // which only talks
+		rights = role.Kubernetes
+	}
 	return []events.Draft{
 		events.Now(events.AgentRequested{
 			RunRef: ref, Namespace: r.Namespace, Stage: r.Stage, Role: r.Role, Engine: r.Engine,
 			Deadline: r.Deadline, ExpiresAt: r.Deadline.Add(s.KeepFor(r.Process.StageOf(r.Stage, r.Kind).Keep)),
-			CPU: role.CPU, Memory: role.Memory, Runtime: s.RuntimeClass, Sandbox: s.Sandbox, Attempt: r.Attempt, Services: services,
+			CPU: role.CPU, Memory: role.Memory, Runtime: s.RuntimeClass, Sandbox: s.Sandbox, Attempt: r.Attempt, Services: services, Kubernetes: rights,
 		}),
 		events.At(now.Add(checkEvery), events.RunCheck{RunRef: ref, Namespace: r.Namespace, Attempt: r.Attempt}),
 	}

@@ -31,7 +31,7 @@ func TestTheListOfServicesBecomesPartOfTheRequest(t *testing.T) {
 	}
 	want := []events.Draft{events.Now(events.AgentRequested{
 		RunRef: ref, Namespace: "codexk8s-run-1", Stage: "dev", Role: "dev", Engine: "codex", Deadline: now.Add(time.Hour), ExpiresAt: now.Add(25 * time.Hour),
-		CPU: "1", Memory: "2Gi", Runtime: "gvisor", Sandbox: "agent-sandbox", Attempt: 1,
+		CPU: "1", Memory: "2Gi", Runtime: "gvisor", Sandbox: "agent-sandbox", Attempt: 1, Kubernetes: events.KubernetesRead,
 		Services: []events.Service{{Name: "prices", Image: "ghcr.io/acme/prices:1.4", Port: 8080, Protocol: "http", CPU: "500m", Memory: "512Mi", MaxScale: 1}},
 	}), events.At(now.Add(2*time.Minute), events.RunCheck{RunRef: ref, Namespace: "codexk8s-run-1", Attempt: 1})}
 	if diff := cmp.Diff(want, d.Emit); diff != "" {

@@ -39,6 +39,7 @@ var hears = map[string]func(event.Event) (Subject, Input, error){
 	events.AgentReported{}.EventType():       ofRun(func(p events.AgentReported) (events.RunRef, Input) { return p.RunRef, Reported{p} }),
 	events.GitHubLookedUp{}.EventType():      ofRun(func(p events.GitHubLookedUp) (events.RunRef, Input) { return p.RunRef, LookedUp{p} }),
 	events.GitHubReviewed{}.EventType():      ofRun(func(p events.GitHubReviewed) (events.RunRef, Input) { return p.RunRef, ReviewLeft{p} }),
+	events.RunQueued{}.EventType():           ofRun(func(p events.RunQueued) (events.RunRef, Input) { return p.RunRef, InQueue{p} }),
 	events.RunDeadline{}.EventType():         ofRun(func(p events.RunDeadline) (events.RunRef, Input) { return p.RunRef, DeadlineDue{p} }),
 	events.RunCheck{}.EventType():            ofRun(func(p events.RunCheck) (events.RunRef, Input) { return p.RunRef, CheckDue{p} }),
 	events.ApprovalRequested{}.EventType():   ofRun(func(p events.ApprovalRequested) (events.RunRef, Input) { return p.RunRef, Asked{p} }),

@@ -154,6 +154,8 @@ type (
 	LookedUp struct{ events.GitHubLookedUp }
 	// ReviewLeft says that the review that the run has written is on its pull request, or why it is not.
 	ReviewLeft struct{ events.GitHubReviewed }
+	// InQueue says that the run has come nearer to a place in its project, or waits for one now.
+	InQueue struct{ events.RunQueued }
 	// DeadlineDue says that the run should be over by now.
 	DeadlineDue struct{ events.RunDeadline }
 	// CheckDue says that the run should have shown progress by now.
@@ -176,6 +178,7 @@ func (in JobEnded) Needs(string, int) Needs {
 func (in Reported) Needs(string, int) Needs    { return Needs{Run: in.RunID, Artefacts: true} }
 func (in LookedUp) Needs(string, int) Needs    { return Needs{Run: in.RunID, Artefacts: in.Head != ""} }
 func (in ReviewLeft) Needs(string, int) Needs  { return Needs{Run: in.RunID} }
+func (in InQueue) Needs(string, int) Needs     { return Needs{Run: in.RunID} }
 func (in DeadlineDue) Needs(string, int) Needs { return Needs{Run: in.RunID, Asked: true} }
 func (in CheckDue) Needs(string, int) Needs    { return Needs{Run: in.RunID, Asked: true} }
 func (in Asked) Needs(string, int) Needs       { return Needs{Run: in.RunID} }
@@ -190,6 +193,7 @@ func (in JobEnded) decide(d *decision)    { d.jobEnded(in.AgentFinished) }
 func (in Reported) decide(d *decision)    { d.reported(in.AgentReported) }
 func (in LookedUp) decide(d *decision)    { d.lookedUp(in.GitHubLookedUp) }
 func (in ReviewLeft) decide(d *decision)  { d.reviewLeft(in.GitHubReviewed) }
+func (in InQueue) decide(d *decision)     { d.queued() }
 func (in DeadlineDue) decide(d *decision) { d.deadline() }
 func (in CheckDue) decide(d *decision)    { d.check(in.RunCheck) }
 func (in Asked) decide(d *decision)       { d.asked(in.ApprovalRequested) }

@@ -204,6 +204,7 @@ type Run struct {
 	// began, the run continues under the project's present one.
 	Process     *Process
 	Attempt     int    // how many Jobs it had before this one
+	Position    int    // in its project's queue, as people are told; 0 = it does not wait there, or it is not known yet
 	Task        *Task  // nil for a run of the release before
 	BaseCommit  string // of the base branch when the run was requested, else when it started; "" = not known yet
 	Review      *Review

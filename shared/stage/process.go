@@ -119,6 +119,8 @@ type Role struct {
 	CPU      string `yaml:"cpu"`      // Kubernetes quantity
 	Memory   string `yaml:"memory"`   // Kubernetes quantity
 	Mode     string `yaml:"mode"`     // code-only or full-env; "" = code-only
+	// Kubernetes is what the run's account may do in the run's namespace: events.KubernetesRead, or nothing ("", none).
+	Kubernetes string `yaml:"kubernetes"`
 
 	Tools []string `yaml:"tools"` // of package tool, that its agents may have; none said = all
 }

@@ -86,16 +86,16 @@ func TestAdmitIsFairAndNobodyBlocks(t *testing.T) {
 		}
 		return out
 	}
-	want := []string{"d3 8m0s queued→queued 1 role_full", "q1 7m0s queued→starting 0", "q2 5m0s requested→queued 2 role_full"}
+	want := []string{"q1 7m0s queued→starting 0", "q2 5m0s requested→queued 1 role_full", "d3 8m0s queued→queued 2 role_full"}
 	if diff := cmp.Diff(want, said(project.Settings{})); diff != "" {
 		t.Errorf("dev is full, qa has one place (-want +got):\n%s", diff)
 	}
 	places[5].JobOver = false
-	want = []string{"d3 8m0s queued→queued 1 role_full", "q1 7m0s queued→queued 2 role_full", "q2 5m0s requested→queued 3 role_full"}
+	want = []string{"q1 7m0s queued→queued 1 role_full", "d3 8m0s queued→queued 2 role_full", "q2 5m0s requested→queued 3 role_full"}
 	if diff := cmp.Diff(want, said(project.Settings{})); diff != "" {
 		t.Errorf("a Job of qa is ending (-want +got):\n%s", diff)
 	}
-	want = []string{"d3 8m0s queued→queued 1 project_full", "q1 7m0s queued→queued 2 project_full", "q2 5m0s requested→queued 3 project_full"}
+	want = []string{"q1 7m0s queued→queued 1 project_full", "d3 8m0s queued→queued 2 project_full", "q2 5m0s requested→queued 3 project_full"}
 	if diff := cmp.Diff(want, said(project.Settings{Parallel: 2})); diff != "" {
 		t.Errorf("the project is full (-want +got):\n%s", diff)
 	}
@@ -111,7 +111,7 @@ func TestStart(t *testing.T) {
 	want := events.AgentRequested{
 		RunRef:    events.RunRef{RunID: "r", Project: "shop", Repository: "acme/demo", Issue: 1},
 		Namespace: "codexk8s-run-0dc61a635cfd", Stage: "dev", Role: "dev", Engine: "codex",
-		Deadline: now.Add(time.Hour), ExpiresAt: now.Add(3 * time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Attempt: 1,
+		Deadline: now.Add(time.Hour), ExpiresAt: now.Add(3 * time.Hour), CPU: "1", Memory: "2Gi", Runtime: "gvisor", Attempt: 1, Kubernetes: events.KubernetesRead,
 	}
 	deadline, d := Start(project.Settings{Keep: "2h", RuntimeClass: "gvisor"}, q, now)
 	if diff := cmp.Diff(want, d.Emit[0].Payload); diff != "" || !deadline.Equal(want.Deadline) {

@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -89,6 +90,10 @@ func (w *world) play(line string) {
 		w.lookup(f)
 	case "files":
 		w.filesOf(f)
+	case "rights":
+		run, _ := w.ofRun(f[1])
+		role := run.Process.Role(run.Role)
+		fmt.Fprintf(&w.out, "  %s, %d at a time, writes %s, kubernetes %s, tools %s\n", run.Role, role.Parallel, strings.Join(run.Grant.Write, " "), cmp.Or(role.Kubernetes, "none"), strings.Join(run.Grant.Tools, " "))
 	case "reviewed":
 		_, ref := w.ofRun(f[1])
 		asked := w.reviews[ref.RunID]

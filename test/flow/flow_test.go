@@ -24,6 +24,7 @@
 //	lookup REPO#N none|REASON            there is no services.yaml, or it can't be had
 //	lookup REPO#N found NAME=IMAGE … [JOB]     services.yaml, with these services
 //	files REPO#N [-FILE|-*] [FILE=FAULT] [outside=PATH] [unreadable=REASON]   of what was asked, the rest is there
+//	rights REPO#N                        prints what its run may do
 //	reviewed REPO#N [REASON]             the review is on the pull request, or can't be for the reason
 //	report REPO#N OUTCOME [REASON]       the agent's word
 //	advance DURATION                     time passes, timers come due

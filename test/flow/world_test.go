@@ -238,6 +238,8 @@ func (w *world) follow(d events.Decision) {
 			w.admit(p.Project)
 		case events.LabelApproved:
 			w.happen(p)
+		case events.RunQueued:
+			w.happen(p)
 		case events.GitHubLookupRequested:
 			w.lookups[p.RunID] = p
 		case events.GitHubReviewRequested:
@@ -263,7 +265,7 @@ func (w *world) admit(project string) {
 	for _, a := range stage.Admit(w.settings[project], places, w.now) {
 		for _, r := range w.runs {
 			if r.ID == a.ID {
-				r.State, r.Deadline, r.PausedAt, r.JobOver = a.State, a.Deadline, a.PausedAt, a.JobOver
+				r.State, r.Deadline, r.PausedAt, r.JobOver, r.Position = a.State, a.Deadline, a.PausedAt, a.JobOver, a.Run.Position
 			}
 		}
 		d.Emit, d.Audit = append(d.Emit, a.Emit...), append(d.Audit, a.Audit...)

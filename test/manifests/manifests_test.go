@@ -343,7 +343,7 @@ func TestRights(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range agentpod.AgentRules() {
+	for _, want := range agentpod.AgentRules(events.KubernetesRead) {
 		if !slices.ContainsFunc(roles["codexk8s-agent-launcher"].Rules, func(has rbacv1.PolicyRule) bool { return cmp.Equal(want, has) }) {
 			t.Errorf("agent-launcher can't grant %+v: it lacks the right itself", want)
 		}
