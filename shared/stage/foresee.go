@@ -56,13 +56,22 @@ func missing(labels, from []string) []string {
 func Foresee(item Item, in Input, now time.Time) (Item, events.Decision, Change, error) {
 	if l, ok := in.(Labeled); ok {
 		item.Labels = without(item.Labels, l.Label)
+		if l.Pull != nil {
+			item.Pull.Labels = without(item.Pull.Labels, l.Label)
+		}
 	}
 	after, d, err := Decide(item, in, now)
 	return after, d, Changed(item, after, d), err
 }
 
-// IfLabeled is the input of a person who sets a label on the issue now.
+// IfLabeled is the input of a person who sets a label on the issue now; or on its pull request, if there is one and the
+// label is for that.
 func (i *Item) IfLabeled(label string, by Person, now time.Time) Labeled {
+	if t, _, _ := i.process().Trigger(label); t.Kind == events.KindReview && i.Pull.Number != 0 {
+		pull := i.asPull(now)
+		pull.Labels = with(without(pull.Labels, label), label)
+		return Labeled{Pull: &pull, Label: label, At: later(now, i.ActedAt), Sender: by}
+	}
 	issue := i.asIssue(now)
 	issue.Labels = with(without(i.Labels, label), label)
 	return Labeled{Issue: issue, Label: label, At: later(now, i.ActedAt), Sender: by}
@@ -132,6 +141,9 @@ func Prospects(item Item, now time.Time) ([]Prospect, error) {
 		names = append(names, s.Label, s.Label+p.Labels.Revise)
 	}
 	names = append(names, p.Labels.Abort)
+	if item.Pull.Number != 0 && p.Labels.Reviewer != "" {
+		names = append(names, p.Labels.Reviewer)
+	}
 	for _, label := range names {
 		acts[label] = item.IfLabeled(label, by, now)
 	}

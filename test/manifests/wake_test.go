@@ -82,6 +82,7 @@ func TestALabelWakesWhatItWillNeed(t *testing.T) {
 		{"issues", `{"action":"labeled","label":{"name":"` + run + `"}}`, true},
 		{"issues", `{"action":"labeled","label":{"name":"` + abort + `"}}`, true},
 		{"pull_request", `{"action":"labeled","label":{"name":"` + p.LabelOf("dev", events.KindRevise) + `"}}`, true},
+		{"pull_request", `{"action":"labeled","label":{"name":"` + p.Labels.Reviewer + `"}}`, true},
 		{"issues", `{"action":"labeled","label":{"name":"bug"}}`, false},
 		{"issues", `{"action":"unlabeled","label":{"name":"` + run + `"}}`, false},
 		{"issues", `{"action":"opened","issue":{"labels":[{"name":"` + run + `"}]}}`, false},
