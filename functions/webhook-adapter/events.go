@@ -28,6 +28,7 @@ const maxEvents = 500
 // one of its events is.
 func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
+	defer h.bodies.Guard(w, r, "")()
 	var name string
 	var outcomes []store.Outcome
 	var es []event.Event

@@ -29,11 +29,16 @@ type handler struct {
 	secrets webhook.Secrets
 	sources []source
 	commits *committer
+	bodies  *serve.Bodies
 	tracer  trace.Tracer
 }
 
+// largeBodies is how many bodies of more than some hundred kilobytes are held at a time, each up to webhook.MaxPayload
+// and several times that while it is decoded. Anybody may send one: whose it is shows only when it is there.
+const largeBodies = 3
+
 func newHandler(secrets webhook.Secrets, sources []source, commits *committer) *handler {
-	return &handler{secrets: secrets, sources: sources, commits: commits, tracer: otel.Tracer(metrics.Scope)}
+	return &handler{secrets: secrets, sources: sources, commits: commits, bodies: serve.NewBodies(largeBodies), tracer: otel.Tracer(metrics.Scope)}
 }
 
 func (h *handler) routes(s *serve.Server) {
@@ -64,6 +69,7 @@ func refuse(status int, reason string, err error) error { return &refusal{status
 // github takes one delivery. The signature over the raw bytes comes first: nothing is parsed for a stranger.
 func (h *handler) github(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
+	defer h.bodies.Guard(w, r, "")()
 	d := webhook.Delivery{Event: r.Header.Get(webhook.HeaderEvent), GUID: r.Header.Get(webhook.HeaderDelivery)}
 	var outcome store.Outcome
 	err := func() error {
@@ -113,13 +119,14 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > webhook.MaxPayload {
 		return nil, tooLarge
 	}
-	// Nobody may hold a connection by sending slowly. The error is of a test's server, which has no deadlines.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(30 * time.Second))
 	var b bytes.Buffer
-	b.Grow(int(min(max(r.ContentLength, 0), 1<<20)) + bytes.MinRead)
+	b.Grow(int(min(max(r.ContentLength, 0), 64<<10)) + bytes.MinRead) // a large body has to wait for its turn first
 	if _, err := b.ReadFrom(http.MaxBytesReader(w, r.Body, webhook.MaxPayload)); err != nil {
 		if limit := new(http.MaxBytesError); errors.As(err, &limit) {
 			return nil, tooLarge
+		}
+		if errors.Is(err, serve.ErrBusy) {
+			return nil, fmt.Errorf("reading the body: %w", err)
 		}
 		return nil, refuse(http.StatusBadRequest, "incomplete", fmt.Errorf("reading the body: %w", err))
 	}
