@@ -40,10 +40,10 @@ conform: ## tell the author of an HTTP approver what it fails: URL=https://… a
 # What tests need besides Go. npm writes the stamp's file itself; touch makes it newer than the lock file.
 NPM_STAMP := test/node_modules/.package-lock.json
 
-tools: tools-here $(NPM_STAMP) ## install what tests need and this machine lacks: git, Postgres, npm, the Codex CLI
+tools: tools-here $(NPM_STAMP) ## install what tests need and this machine lacks: git, Postgres, npm, Chromium, the Codex CLI
 
 tools-here:
-	$(NEED) go git npm postgres $(NEEDED)
+	$(NEED) chromium go git npm postgres $(NEEDED)
 
 $(NPM_STAMP): test/package-lock.json
 	npm ci --prefix test --no-audit --no-fund
@@ -100,8 +100,10 @@ bench: tools ## the benchmarks, packages one after the other
 	go test -p 1 -run '^$$' -bench . -benchtime 2s -timeout 20m \
 	  $$(grep -rl --include='*_test.go' --exclude-dir=node_modules '^func Benchmark' . | xargs -n 1 dirname | sort -u)
 
-generate: ## the Session API's Go code from its proto file (needs protoc)
+generate: ## the Go code of the Session API from its proto file, and of the console's API from its contract (needs protoc)
 	$(NEED) go protoc
+	cd functions/console/internal/api && go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 -config config.yaml -o server.gen.go openapi.yaml
+	sed -i '/^\/\/ Package api provides/d; s/^package api$$/\n&/' functions/console/internal/api/server.gen.go # api.go has the package's comment
 	mkdir -p $(BIN)
 	go build -o $(BIN)/ google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go
 	PATH="$(CURDIR)/$(BIN):$$PATH" protoc -I . --go_out=. --go_opt=module=codexk8s.dev \

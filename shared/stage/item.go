@@ -26,6 +26,9 @@ const (
 	TimedOut  State = "timed_out"
 )
 
+// States are all of them, in the order in which a run may take them.
+var States = []State{Requested, Queued, Starting, Running, Waiting, Succeeded, Failed, Cancelled, TimedOut}
+
 // transitions is the state machine of a run, as the package's comment draws it. No order of events is assumed: an
 // agent's report or question may overtake the event that its Job was created, one Job may follow another while the run
 // is Starting, a run that has its answers may have asked more than was known, and a waiting run may report.

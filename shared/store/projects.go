@@ -15,7 +15,7 @@ import (
 )
 
 // everywhere is the project id of members of the whole platform.
-const everywhere = "*"
+const everywhere = access.Everywhere
 
 // SaveProjects stores the projects, repositories and members of the file in one transaction. It adds and changes; what
 // is not in the file stays, because runs and their history refer to it. Its error names the lines whose faults only the

@@ -61,7 +61,7 @@ func (db *DB) AppendLogs(ctx context.Context, runID string, lines []LogLine) (ne
 	return next, nil
 }
 
-// Logs reads up to limit lines of a run's log, beginning with number from. Tests use it, and the console will.
+// Logs reads up to limit lines of a run's log, beginning with number from.
 func (db *DB) Logs(ctx context.Context, runID string, from int64, limit int) ([]LogLine, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT seq, at, stream, line
@@ -69,7 +69,7 @@ func (db *DB) Logs(ctx context.Context, runID string, from int64, limit int) ([]
 		WHERE run_id = $1 AND seq >= $2
 		ORDER BY seq
 		LIMIT $3
-	`, runID, from, limit)
+	`, uuidOrNull(runID), from, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log of run %s: %w", runID, err)
 	}
@@ -78,4 +78,37 @@ func (db *DB) Logs(ctx context.Context, runID string, from int64, limit int) ([]
 		return nil, fmt.Errorf("reading the log of run %s: %w", runID, err)
 	}
 	return lines, nil
+}
+
+// SearchLog reads up to limit lines that contain the text, whatever its case, beginning with number from. It looks at
+// no more than within lines.
+func (db *DB) SearchLog(ctx context.Context, runID, text string, from, within int64, limit int) ([]LogLine, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT seq, at, stream, line
+		FROM run_logs
+		WHERE run_id = $1 AND seq >= $2 AND seq < $2 + $3::bigint AND position(lower($4) IN lower(line)) > 0
+		ORDER BY seq
+		LIMIT $5
+	`, uuidOrNull(runID), from, within, text, limit)
+	if err != nil {
+		return nil, fmt.Errorf("searching the log of run %s: %w", runID, err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowToStructByName[LogLine])
+	if err != nil {
+		return nil, fmt.Errorf("searching the log of run %s: %w", runID, err)
+	}
+	return lines, nil
+}
+
+// LastLine is the number of the last line of a run's log; 0 = there is none.
+func (db *DB) LastLine(ctx context.Context, runID string) (last int64, err error) {
+	err = db.pool.QueryRow(ctx, `
+		SELECT coalesce(max(seq), 0)
+		FROM run_logs
+		WHERE run_id = $1
+	`, uuidOrNull(runID)).Scan(&last)
+	if err != nil {
+		return 0, fmt.Errorf("looking for the end of the log of run %s: %w", runID, err)
+	}
+	return last, nil
 }

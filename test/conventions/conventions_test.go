@@ -371,6 +371,9 @@ func TestProgramsLinkWhatTheyNeed(t *testing.T) {
 	for line := range strings.Lines(string(out)) {
 		importer, imported, _ := strings.Cut(strings.TrimSpace(line), " ")
 		// Knative's whole configuration comes with net/http/pprof.
+		if imported == "html/template" && strings.HasPrefix(importer, "codexk8s.dev/functions/console/") {
+			continue // its pages are what it is for
+		}
 		if slices.Contains(unneeded, imported) || imported == "knative.dev/pkg/observability" && strings.HasPrefix(importer, "codexk8s.dev/") {
 			t.Errorf("functions link %s because of %s", imported, importer)
 		}

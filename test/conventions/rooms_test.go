@@ -14,6 +14,12 @@ var rooms = map[string]map[string][]string{
 	"agent-launcher": {
 		"postgres": nil,
 	},
+	"console": {
+		"api":    nil,
+		"filter": nil,
+		"page":   {"api", "sgr"},
+		"sgr":    nil,
+	},
 	"agent-runner": {
 		"checkout": nil,
 		"engine":   {"gateway", "model", "outcome", "process"},

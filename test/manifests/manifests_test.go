@@ -232,7 +232,7 @@ func TestOnlyTheWaysInArePublic(t *testing.T) {
 		}
 	}
 	slices.Sort(public)
-	if diff := cmp.Diff([]string{"approval-callback", "webhook-adapter"}, public); diff != "" {
+	if diff := cmp.Diff([]string{"approval-callback", "console", "webhook-adapter"}, public); diff != "" {
 		t.Errorf("public Services (-want +got):\n%s", diff)
 	}
 }

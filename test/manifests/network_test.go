@@ -50,6 +50,7 @@ func TestEgress(t *testing.T) {
 		"approval-callback": {dns, 443, postgres},
 		"approval-gate":     {dns, postgres},
 		"approval-notifier": {dns, 443, postgres},
+		"console":           {dns, 443, postgres},
 		"github-caller":     {dns, 443, postgres},
 		"llm-caller":        {dns, 443, postgres},
 		"run-observer":      kubernetes,

@@ -80,7 +80,7 @@ func (s *Server) via(u *User) any {
 func (s *Server) appObject() object {
 	a := s.st.App
 	return object{
-		"id": a.ID, "client_id": "Iv1.fake", "slug": a.Slug, "node_id": nodeID("A", a.ID), "name": a.Slug, "description": "", "external_url": s.base,
+		"id": a.ID, "client_id": clientID, "slug": a.Slug, "node_id": nodeID("A", a.ID), "name": a.Slug, "description": "", "external_url": s.base,
 		"html_url": s.web("/apps/%s", a.Slug), "created_at": a.CreatedAt, "updated_at": a.CreatedAt, "permissions": a.Permissions, "events": a.Hook.Events,
 	}
 }

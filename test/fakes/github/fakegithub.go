@@ -101,8 +101,9 @@ type Server struct {
 
 	endpoints router // of the REST API
 
-	mu       sync.Mutex // guards st, faults, usage, unknown, timer, encoding
+	mu       sync.Mutex // guards st, grants, faults, usage, unknown, timer, encoding
 	st       *state
+	grants   map[string]grant // by code
 	faults   []Fault
 	usage    map[string]*usage
 	timer    *time.Timer
@@ -116,7 +117,7 @@ type Server struct {
 func New(o Options) (*Server, error) {
 	s := &Server{
 		endpoints: newRouter(repositoryRoutes, issueRoutes, labelRoutes, pullRoutes, reviewRoutes, statusRoutes, hookRoutes, appRoutes, graphRoutes),
-		dir:       o.Dir, now: o.Now, log: o.Logger, limit: o.RateLimit, usage: map[string]*usage{},
+		dir:       o.Dir, now: o.Now, log: o.Logger, limit: o.RateLimit, usage: map[string]*usage{}, grants: map[string]grant{},
 	}
 	if s.now == nil {
 		s.now = time.Now

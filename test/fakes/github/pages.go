@@ -44,12 +44,13 @@ var reserved = []string{"repos", "user", "users", "app", "installation", "orgs",
 func isPage(r *http.Request) bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	look := r.Method == http.MethodGet || r.Method == http.MethodHead
-	return first == "-" || look && !slices.Contains(reserved, first)
+	return first == "-" || first == "login" || look && !slices.Contains(reserved, first)
 }
 
 func (s *Server) pageRoutes() http.Handler {
 	mux := http.NewServeMux()
 	look.Handle(mux)
+	s.oauthRoutes(mux)
 	mux.HandleFunc("POST /-/act", s.perform)
 	mux.HandleFunc("POST /-/as", s.actAs)
 	mux.HandleFunc("GET /{$}", s.page("home", s.homePage))
@@ -200,7 +201,7 @@ var templates = func() map[string]*template.Template {
 		"ink":      ink,
 	}
 	all := map[string]*template.Template{}
-	for _, name := range []string{"home", "app", "files", "list", "issue", "branches", "commits", "commit", "missing"} {
+	for _, name := range []string{"home", "app", "files", "list", "issue", "branches", "commits", "commit", "authorize", "missing"} {
 		all[name] = template.Must(template.New(name).Funcs(functions).ParseFS(pageFiles, "pages/frame.html", "pages/parts.html", "pages/"+name+".html"))
 	}
 	return all

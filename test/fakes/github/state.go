@@ -70,6 +70,8 @@ type app struct {
 	Permissions   map[string]string `json:"permissions"`
 	Hook          *hook             `json:"hook"`
 	Installations []*installation   `json:"installations"`
+	ClientSecret  string            `json:"client_secret,omitempty"` // "" = nobody signs in by it
+	Callback      string            `json:"callback,omitempty"`      // where who signs in is sent back to
 }
 
 // installation is the App on one account.

@@ -15,7 +15,8 @@ func printGuide(w io.Writer, s *stack.Stack, took time.Duration) {
 	for _, note := range s.Notes {
 		p("Note: %s.", note)
 	}
-	p("\n  Webhook    %s", s.WebhookURL())
+	p("\n  Console    %s", s.ConsoleURL())
+	p("  Webhook    %s", s.WebhookURL())
 	if s.GitHub != nil {
 		p("  GitHub     %s/%s (a fake one)", s.GitHub.URL(), stack.Repository)
 		p("  Issue      %s", s.IssuePage())

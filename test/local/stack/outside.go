@@ -40,12 +40,14 @@ type Outside struct {
 	Probe         string `envconfig:"ISOLATION_PROBE"`   // as agent-launcher's
 
 	// GitHub: a token, or an App.
-	GitHubToken    string `envconfig:"GITHUB_TOKEN"`           // GitHub instead of the fake one, by a token
-	GitHubAppID    string `envconfig:"GITHUB_APP_ID"`          // or by an App
-	GitHubAppKey   string `envconfig:"GITHUB_APP_PRIVATE_KEY"` // the App's private key, PEM
-	GitHubAPI      string `envconfig:"GITHUB_API_URL"`         // REST API; empty = https://api.github.com
-	WebhookSecrets string `envconfig:"GITHUB_WEBHOOK_SECRETS"` // with GitHub: of the webhook that reaches this machine
-	ProjectsFile   string `envconfig:"PROJECTS_FILE"`          // with GitHub: who may do what in which repositories
+	GitHubToken        string `envconfig:"GITHUB_TOKEN"`           // GitHub instead of the fake one, by a token
+	GitHubAppID        string `envconfig:"GITHUB_APP_ID"`          // or by an App
+	GitHubAppKey       string `envconfig:"GITHUB_APP_PRIVATE_KEY"` // the App's private key, PEM
+	GitHubAPI          string `envconfig:"GITHUB_API_URL"`         // REST API; empty = https://api.github.com
+	GitHubClientID     string `envconfig:"GITHUB_CLIENT_ID"`       // with GitHub: the App's, by which people sign in to the console
+	GitHubClientSecret string `envconfig:"GITHUB_CLIENT_SECRET"`   // with it
+	WebhookSecrets     string `envconfig:"GITHUB_WEBHOOK_SECRETS"` // with GitHub: of the webhook that reaches this machine
+	ProjectsFile       string `envconfig:"PROJECTS_FILE"`          // with GitHub: who may do what in which repositories
 
 	OpenAIKey string `envconfig:"OPENAI_API_KEY"`  // OpenAI instead of the fake model
 	OpenAIURL string `envconfig:"OPENAI_BASE_URL"` // empty = OpenAI's
@@ -231,11 +233,15 @@ func (s *Stack) secrets() map[string]map[string]string {
 		gitHub["webhook-secrets"] = s.kept.WebhookSecret
 		gitHub["app-id"] = strconv.FormatInt(s.GitHub.AppID(), 10)
 		gitHub["app-private-key"] = string(s.GitHub.AppPrivateKey())
+		gitHub["client-id"], gitHub["client-secret"] = s.GitHub.SignIn(s.ConsoleURL() + "/login/callback")
 	case o.GitHubAppID != "":
 		gitHub["webhook-secrets"] = o.WebhookSecrets
 		gitHub["app-id"], gitHub["app-private-key"] = o.GitHubAppID, o.GitHubAppKey
 	default:
 		gitHub["webhook-secrets"], gitHub["token"] = o.WebhookSecrets, o.GitHubToken
+	}
+	if s.GitHub == nil && o.GitHubClientID != "" {
+		gitHub["client-id"], gitHub["client-secret"] = o.GitHubClientID, o.GitHubClientSecret
 	}
 	key := o.OpenAIKey
 	if s.Model != nil {
@@ -249,7 +255,7 @@ func (s *Stack) secrets() map[string]map[string]string {
 
 // settings are what in a cluster stands in config/110-settings.yaml.
 func (s *Stack) settings() map[string]string {
-	settings := map[string]string{"github-api-url": s.githubAPI()}
+	settings := map[string]string{"github-api-url": s.githubAPI(), "console-url": s.ConsoleURL()}
 	s.chatSettings(settings)
 	return settings
 }
@@ -296,6 +302,9 @@ func (s *Stack) connectHook() error {
 	s.kept.HookURL = url
 	return s.writeKept()
 }
+
+// ConsoleURL is where people open the console.
+func (s *Stack) ConsoleURL() string { return fmt.Sprintf("http://127.0.0.1:%d", s.console) }
 
 // WebhookURL is where GitHub sends to.
 func (s *Stack) WebhookURL() string { return s.Platform.URL("webhook-adapter") + "/github" }

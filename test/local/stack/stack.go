@@ -56,6 +56,7 @@ const (
 	llmPort     = 8104
 	clickPort   = 8105
 	chatPort    = 8106
+	consolePort = 8107
 )
 
 // Options say what to start. The zero value is a platform of its own on free ports, in a temporary directory.
@@ -97,6 +98,7 @@ type Stack struct {
 	reach     *reach // nil when agents run on this machine
 	kept      kept
 	clicks    int // port of approval-callback
+	console   int // port of console
 	modelHTTP *http.Server
 	modelURL  string
 	temporary bool
@@ -177,6 +179,9 @@ func (s *Stack) startPlatform(ctx context.Context) error {
 	if s.clicks, err = s.freePort(clickPort, "approval-callback"); err != nil {
 		return err
 	}
+	if s.console, err = s.freePort(consolePort, "console"); err != nil {
+		return err
+	}
 	// One place for every run: linking is what takes long, and the go command leaves a program alone that is up to
 	// date.
 	binaries := filepath.Join(s.root, ".bin")
@@ -197,7 +202,7 @@ func (s *Stack) startPlatform(ctx context.Context) error {
 	if s.options.Codex != "" {
 		o.JobEnv["agent"] = map[string]string{"CODEX_BIN": s.options.Codex}
 	}
-	o.Ports = map[string]int{"approval-callback": s.clicks}
+	o.Ports = map[string]int{"approval-callback": s.clicks, "console": s.console}
 	if s.options.FixedPorts {
 		o.Ports["webhook-adapter"] = s.port(webhookPort, "webhook-adapter")
 	}

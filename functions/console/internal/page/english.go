@@ -1,0 +1,50 @@
+package page
+
+import (
+	"golang.org/x/text/feature/plural"
+	"golang.org/x/text/language"
+)
+
+var english = Words{
+	Tag: language.English, Language: "English",
+
+	Skip: "Skip to the content", Navigation: "Sections", Runs: "Runs", SignOut: "Sign out", SignedInAs: "Signed in as", AsAPI: "As API",
+
+	SignIn: "Sign in", SignInWith: "Sign in with GitHub", SignInLead: "See what agents do, answer what they ask, and stop what should not go on.",
+	SignInMissing: "Nobody can sign in yet. The operator of this platform has to set:",
+	SignInHint:    "You need a role in one of the projects. GitHub tells this platform who you are, and nothing else.",
+
+	All: "All", Active: "Active", WaitingRuns: "Waiting", FailedRuns: "Failed", Done: "Done", Filter: "Filter", FilterHint: "state:failed project:shop stage:dev by:ann",
+	Apply: "Apply", Clear: "Clear the filter", Older: "Older", Newest: "Newest",
+	NoRuns: "No runs yet", NoRunsLead: "Put a label such as run:dev on an issue of a bound repository, and its run appears here.",
+	NothingFound: "No run fits this filter", NothingFoundLead: "Filters hold together. Take one away, or begin anew.",
+	Issue: "Issue", Stage: "Stage", Role: "Role", Model: "Model", By: "By", Cost: "Cost", Took: "Time", Created: "Asked for", Pull: "Pull request", Project: "Project", State: "State",
+	Engine: "Engine", Effort: "Effort", Attempt: "Job",
+	Kinds: map[string]string{"work": "work", "revise": "revise", "review": "review", "discussion": "discussion"},
+	States: map[string]string{
+		"requested": "Requested", "queued": "Queued", "starting": "Starting", "running": "Running", "waiting": "Waiting",
+		"succeeded": "Succeeded", "failed": "Failed", "cancelled": "Cancelled", "timed_out": "Out of time",
+	},
+	WaitsFor: map[string]string{"approval": "for an approval", "question": "for an answer", "owner_review": "for an owner's review", "budget": "for budget", "rate_limit": "for the provider's limit"},
+	Steps: map[string]string{
+		"run.requested": "Run requested", "run.queued": "Waits for a place", "run.starting": "Got a place", "run.started": "Agent's pod started", "run.running": "Agent at work",
+		"run.waiting": "Waits for people", "run.answered": "Answered", "run.resumed": "Goes on", "run.succeeded": "Succeeded", "run.failed": "Failed",
+		"run.cancelled": "Cancelled", "run.timed_out": "Out of time", "run.aborted": "Stop asked for", "run.repeated": "Started again",
+		"agent.reported": "Agent reported", "agent.delayed": "Pod is delayed", "job.over": "Job ended", "tool.executed": "Platform did what was asked",
+		"pull_request.approved": "Pull request approved", "pull_request.closed": "Pull request closed", "services.known": "Services found", "label.approved": "Label approved",
+		"approval.requested": "Asked people", "approval.decided": "People decided",
+	},
+
+	Timeline: "Timeline", Log: "Log", Details: "Details", Asked: "Asked", Task: "Task", Summary: "Summary", Progress: "Progress", Why: "Why", Money: "Cost", Tokens: "Tokens", Time: "Time",
+	In: "in", Cached: "cached", Out: "out", Unpriced: "some calls have no known price",
+	NoLog: "No lines yet", NoLogLead: "The log begins when the agent's pod does.", First: "First", Previous: "Previous", Next: "Next", Last: "Last", Search: "Search", SearchLog: "Search the log",
+	SearchedTo: "Searched up to line", Lines: "Lines", LogLine: "Line", Follow: "Follow", NewLines: "New lines", Namespace: "Namespace", Process: "Process", Prompt: "Prompt", Base: "Base branch", Head: "Commit",
+	Deadline: "Deadline", Heartbeat: "Last heard of", OpenIssue: "Issue on GitHub", OpenPull: "Pull request on GitHub", NoPull: "none yet", AsOf: "as of", Because: "because", Nothing: "Nothing found",
+	Raw: "JSON", StaleLive: "Live updates are paused", Resume: "Resume",
+
+	Problem: "Something is in the way", WhatToDo: "What to do", BackHome: "To the runs", Status: "Status", LeastRole: "It takes this role, or a stronger one:",
+
+	Units: map[string]string{"d": "d", "h": "h", "min": "min", "s": "s"}, Ago: "%s ago", Now: "just now",
+	Count: Plural{plural.One: "%d line", plural.Other: "%d lines"},
+	Calls: Plural{plural.One: "%d model call", plural.Other: "%d model calls"},
+}

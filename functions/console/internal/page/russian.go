@@ -1,0 +1,50 @@
+package page
+
+import (
+	"golang.org/x/text/feature/plural"
+	"golang.org/x/text/language"
+)
+
+var russian = Words{
+	Tag: language.Russian, Language: "Русский",
+
+	Skip: "К содержанию", Navigation: "Разделы", Runs: "Запуски", SignOut: "Выйти", SignedInAs: "Вы вошли как", AsAPI: "Через API",
+
+	SignIn: "Вход", SignInWith: "Войти через GitHub", SignInLead: "Смотрите, что делают агенты, отвечайте на их вопросы и останавливайте то, что не должно продолжаться.",
+	SignInMissing: "Пока никто не может войти. Оператор платформы должен задать:",
+	SignInHint:    "Нужна роль в одном из проектов. GitHub сообщает платформе, кто вы, и больше ничего.",
+
+	All: "Все", Active: "Активные", WaitingRuns: "Ждут", FailedRuns: "С ошибкой", Done: "Завершённые", Filter: "Фильтр", FilterHint: "state:failed project:shop stage:dev by:ann",
+	Apply: "Применить", Clear: "Сбросить фильтр", Older: "Раньше", Newest: "Новые",
+	NoRuns: "Запусков пока нет", NoRunsLead: "Поставьте метку, например run:dev, на задачу подключённого репозитория, и её запуск появится здесь.",
+	NothingFound: "Под фильтр не подходит ни один запуск", NothingFoundLead: "Условия действуют вместе. Уберите одно или начните заново.",
+	Issue: "Задача", Stage: "Этап", Role: "Роль", Model: "Модель", By: "Кто", Cost: "Стоимость", Took: "Время", Created: "Запрошен", Pull: "Pull request", Project: "Проект", State: "Состояние",
+	Engine: "Движок", Effort: "Усилие", Attempt: "Job",
+	Kinds: map[string]string{"work": "работа", "revise": "доработка", "review": "ревью", "discussion": "обсуждение"},
+	States: map[string]string{
+		"requested": "Запрошен", "queued": "В очереди", "starting": "Запускается", "running": "Работает", "waiting": "Ждёт",
+		"succeeded": "Успешно", "failed": "Ошибка", "cancelled": "Отменён", "timed_out": "Вышло время",
+	},
+	WaitsFor: map[string]string{"approval": "одобрения", "question": "ответа", "owner_review": "ревью владельца", "budget": "бюджета", "rate_limit": "лимита провайдера"},
+	Steps: map[string]string{
+		"run.requested": "Запуск запрошен", "run.queued": "Ждёт места", "run.starting": "Место получено", "run.started": "Под агента запущен", "run.running": "Агент работает",
+		"run.waiting": "Ждёт людей", "run.answered": "Ответ получен", "run.resumed": "Продолжается", "run.succeeded": "Успешно", "run.failed": "Ошибка",
+		"run.cancelled": "Отменён", "run.timed_out": "Вышло время", "run.aborted": "Попросили остановить", "run.repeated": "Запущен заново",
+		"agent.reported": "Агент отчитался", "agent.delayed": "Под задерживается", "job.over": "Job завершён", "tool.executed": "Платформа выполнила просьбу",
+		"pull_request.approved": "Pull request одобрен", "pull_request.closed": "Pull request закрыт", "services.known": "Сервисы найдены", "label.approved": "Метка одобрена",
+		"approval.requested": "Спросил людей", "approval.decided": "Люди решили",
+	},
+
+	Timeline: "Ход", Log: "Журнал", Details: "Подробности", Asked: "Вопросы людям", Task: "Задание", Summary: "Итог", Progress: "Сейчас", Why: "Почему", Money: "Стоимость", Tokens: "Токены", Time: "Время",
+	In: "вход", Cached: "из кэша", Out: "выход", Unpriced: "цена части вызовов неизвестна",
+	NoLog: "Строк пока нет", NoLogLead: "Журнал начнётся вместе с подом агента.", First: "Начало", Previous: "Назад", Next: "Дальше", Last: "Конец", Search: "Найти", SearchLog: "Поиск в журнале",
+	SearchedTo: "Просмотрено до строки", Lines: "Строки", LogLine: "Строка", Follow: "Следить", NewLines: "Новые строки", Namespace: "Пространство имён", Process: "Процесс", Prompt: "Промпт", Base: "Базовая ветка", Head: "Коммит",
+	Deadline: "Крайний срок", Heartbeat: "Последний сигнал", OpenIssue: "Задача на GitHub", OpenPull: "Pull request на GitHub", NoPull: "пока нет", AsOf: "на", Because: "потому что", Nothing: "Ничего не найдено",
+	Raw: "JSON", StaleLive: "Обновления приостановлены", Resume: "Продолжить",
+
+	Problem: "Что-то мешает", WhatToDo: "Что делать", BackHome: "К запускам", Status: "Статус", LeastRole: "Нужна эта роль или более сильная:",
+
+	Units: map[string]string{"d": "д", "h": "ч", "min": "мин", "s": "с"}, Ago: "%s назад", Now: "только что",
+	Count: Plural{plural.One: "%d строка", plural.Few: "%d строки", plural.Many: "%d строк", plural.Other: "%d строки"},
+	Calls: Plural{plural.One: "%d вызов модели", plural.Few: "%d вызова модели", plural.Many: "%d вызовов модели", plural.Other: "%d вызова модели"},
+}

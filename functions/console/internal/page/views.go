@@ -1,0 +1,71 @@
+package page
+
+import (
+	"strings"
+	"time"
+
+	"codexk8s.dev/functions/console/internal/api"
+)
+
+// A Link leads to a page.
+type Link struct {
+	Name, Address string
+	Current       bool
+}
+
+// Runs is the list of runs.
+type Runs struct {
+	Filter  string
+	Problem string // what is wrong with the filter; "" = nothing
+	Tabs    []Link
+	List    api.RunList
+	Paged   bool // it is not the first page
+}
+
+// Tabs are the filters that the list of runs offers by name.
+func Tabs(language string) []Link {
+	w := In(language)
+	return []Link{{Name: w.All}, {Name: w.Active, Address: "state:active"}, {Name: w.WaitingRuns, Address: "state:waiting"},
+		{Name: w.FailedRuns, Address: "state:failed,timed_out"}, {Name: w.Done, Address: "state:done"}}
+}
+
+// In are the words of a language.
+func In(language string) *Words { return catalogue[language] }
+
+// Run is a run with a window of its log.
+type Run struct {
+	Detail      api.RunDetail
+	Steps       []Step
+	Log         api.Log
+	Grep        string
+	Windows     []Link
+	Active      bool // it may change
+	Job         int  // at which it is, from 1 on
+	IssueFilter string
+}
+
+// A Step is one of a run's timeline.
+type Step struct {
+	api.Step
+	After time.Duration // since the step before, if that is worth a word
+	Wait  bool          // that time was spent waiting for people
+}
+
+// worthAWord is the shortest pause that the timeline names.
+const worthAWord = 2 * time.Second
+
+// Timeline prepares the steps of a run to be shown.
+func Timeline(t api.Timeline) []Step {
+	steps := make([]Step, len(t.Items))
+	for i, s := range t.Items {
+		steps[i] = Step{Step: s}
+		if i == 0 {
+			continue
+		}
+		before := t.Items[i-1]
+		if d := s.At.Sub(before.At).Truncate(time.Second); d >= worthAWord {
+			steps[i].After, steps[i].Wait = d, strings.HasPrefix(before.Action, "run.waiting")
+		}
+	}
+	return steps
+}

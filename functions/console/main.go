@@ -1,0 +1,58 @@
+// Command console is where owners and maintainers see what agents do and did: pages for people, and an API of the same
+// operations for programs. Besides webhook-adapter and approval-callback it is what the internet may reach.
+//
+//	browser ──► who? (session → rights, read now) ──► operation ──► page
+//	program ──► the same                              the same  ──► JSON
+//
+// An operation is one function. It asks package access whether the person may, in the project of what it is about, and
+// reads or writes through package store. Pages and API call it and differ in nothing but their form. What is not one's
+// own is not found; what one may see and not do is forbidden, with the role that may.
+//
+// People sign in by GitHub, and rights hang on its number of the account. There is no way in without a role: owners
+// come from the projects file, members too. A session is a random value in a cookie and its hash in Postgres, without
+// rights in it, so taking a role away takes effect with the next request.
+//
+// Every page is whole without JavaScript. Nothing is loaded from elsewhere; the style sheet and the scripts are part of
+// the program. A page may not be framed, and runs no script but ours.
+//
+//	api     the contract, openapi.yaml, and what is generated from it
+//	filter  how people say which runs they mean
+//	page    templates, style, words in both languages
+//	sgr     lines of logs as HTML
+//
+// No room imports another, but page shows what api defines and sgr renders.
+package main
+
+import (
+	"context"
+
+	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/store"
+)
+
+const function = "console"
+
+type env struct {
+	DatabaseURL  string `envconfig:"DATABASE_URL" required:"true"`                    // Postgres, postgres://user:password@host/name
+	ConsoleURL   string `envconfig:"CONSOLE_URL"`                                     // where people open it, https://host; empty = nobody can sign in
+	GitHubAPI    string `envconfig:"GITHUB_API_URL" default:"https://api.github.com"` // as github-caller's
+	ClientID     string `envconfig:"GITHUB_CLIENT_ID"`                                // of the GitHub App, by which people sign in; empty = nobody can
+	ClientSecret string `envconfig:"GITHUB_CLIENT_SECRET"`                            // with it
+}
+
+func main() { serve.Main(function, run) }
+
+func run(ctx context.Context, s *serve.Server, env env) error {
+	gate, err := newGate(env.ConsoleURL, env.GitHubAPI, env.ClientID, env.ClientSecret)
+	if err != nil {
+		return err
+	}
+	db, err := store.Open(ctx, function, env.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	s.OnStop(db.Close)
+	h := &handler{db: db, gate: gate}
+	s.Handle("/", h.routes())
+	return nil
+}
