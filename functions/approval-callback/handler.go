@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -216,17 +215,14 @@ func foresee(ctx context.Context, tx *store.Tx, t approval.Ticket, v events.Appr
 	if err != nil {
 		return reply{}, err
 	}
-	_, d, err := approval.Decide(t, in, tx.Now())
-	if err != nil {
+	why, said, err := approval.Foresee(t, in, tx.Now())
+	switch {
+	case err != nil:
 		return reply{}, err
-	}
-	for _, draft := range d.Emit {
-		if r, ok := draft.Payload.(events.ApprovalRefused); ok {
-			return reply{outcome: r.Reason, words: r.Text}, nil
-		}
-	}
-	if slices.ContainsFunc(d.Audit, func(r events.Record) bool { return r.Reason == reason.VoteRepeated }) {
-		return reply{outcome: reason.VoteRepeated, counted: true, unheard: true, of: t.Request}, nil
+	case said != "":
+		return reply{outcome: why, words: said}, nil
+	case why != "":
+		return reply{outcome: why, counted: true, unheard: true, of: t.Request}, nil
 	}
 	return reply{outcome: "voted", counted: true}, nil
 }

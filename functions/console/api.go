@@ -77,3 +77,18 @@ func (c contract) GetLog(ctx context.Context, r api.GetLogRequestObject) (api.Ge
 	log, err := c.h.log(ctx, visitor(ctx), r.Run, r.Params)
 	return api.GetLog200JSONResponse(log), err
 }
+
+func (c contract) ListApprovals(ctx context.Context, _ api.ListApprovalsRequestObject) (api.ListApprovalsResponseObject, error) {
+	list, err := c.h.approvals(ctx, visitor(ctx))
+	return api.ListApprovals200JSONResponse(list), err
+}
+
+func (c contract) GetApproval(ctx context.Context, r api.GetApprovalRequestObject) (api.GetApprovalResponseObject, error) {
+	a, err := c.h.approval(ctx, visitor(ctx), r.Approval)
+	return api.GetApproval200JSONResponse(a), err
+}
+
+func (c contract) Vote(ctx context.Context, r api.VoteRequestObject) (api.VoteResponseObject, error) {
+	voted, err := c.h.vote(ctx, visitor(ctx), r.Approval, r.Params.IdempotencyKey, *r.Body, r.Params.DryRun)
+	return api.Vote200JSONResponse(voted), err
+}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,10 +20,17 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/events"
 )
 
-// everyFace has each page looked at in every language, theme and width; else each is in two of the eight.
-var everyFace = flag.Bool("faces", false, "look at each page in every language, theme and width")
+// patience is for a machine that does much else.
+const patience = 5 * time.Minute
+
+// wholly names the pages that are looked at in every language, theme and width, and kept as pictures; the others are in
+// two of the eight.
+var wholly = flag.String("faces", "", "pages to look at in every language, theme and width, by name, or all")
 
 // shots is where the pages are to be looked at.
 const shots = "../../.state/console"
@@ -77,7 +85,7 @@ func (b *browser) hear(event any) {
 
 func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		b.Fatal(err)
@@ -132,7 +140,7 @@ func (b *browser) axe() string {
 // evaluate is the value of a JavaScript expression in the page, of a promise too.
 func evaluate[T any](b *browser, expression string) T {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
@@ -166,7 +174,7 @@ func (b *browser) shoot(name string) {
 
 // faces are all pages, each in a state that people meet.
 var faces = []struct{ name, path string }{
-	{"runs", "/runs"}, {"runs-filtered", "/runs?q=state:failed,timed_out"}, {"runs-none", "/runs?q=by:nobody"}, {"runs-wrong", "/runs?q=colour:red"},
+	{"home", "/"}, {"approval", "/approvals/%"}, {"runs", "/runs"}, {"runs-filtered", "/runs?q=state:failed,timed_out"}, {"runs-none", "/runs?q=by:nobody"}, {"runs-wrong", "/runs?q=colour:red"},
 	{"run-running", "/runs/" + runB}, {"run-failed", "/runs/" + runA}, {"run-search", "/runs/" + runB + "?grep=error"}, {"missing", "/runs/" + missing}, {"problem", "/problems/cross-origin"},
 }
 
@@ -174,6 +182,11 @@ var faces = []struct{ name, path string }{
 // browser's console, loads nothing from elsewhere, needs no scrolling to the side, and is light.
 func TestEveryPageInABrowser(t *testing.T) {
 	f := setup(t)
+	r := f.ask(runC, "shop", nil)
+	f.ask(runB, "shop", func(r *approval.Request) {
+		r.Kind, r.Action, r.Arguments, r.Title, r.Risk = events.KindQuestion, "question", nil, "Which currency wins when a voucher has another one than the basket?", ""
+		r.Justification, r.Options, r.FreeText = "The issue does not say, and both are in the tests.", []string{"The basket's", "The voucher's"}, true
+	})
 	b := f.browser()
 	b.look("/login", "en", "light", 390)
 	b.shoot("signin")
@@ -185,16 +198,20 @@ func TestEveryPageInABrowser(t *testing.T) {
 	}
 	b.signIn("olga")
 	for i, face := range faces {
+		whole := *wholly == "all" || slices.Contains(strings.Split(*wholly, ","), face.name)
+		if *wholly != "" && !whole {
+			continue
+		}
 		for j, language := range []string{"en", "ru"} {
 			for k, theme := range []string{"light", "dark"} {
 				for l, width := range []int64{390, 1600} {
-					if !*everyFace && (i+j+k+l)%4 != 0 {
+					if !whole && (i+j+k+l)%4 != 0 {
 						continue
 					}
 					at := strings.Join([]string{face.name, language, theme, fmt.Sprint(width)}, "-")
 					b.faults()
 					b.weight()
-					b.look(face.path, language, theme, width)
+					b.look(strings.ReplaceAll(face.path, "%", r.ID), language, theme, width)
 					if weight := b.weight(); weight > 20<<10 {
 						t.Errorf("%s weighs %.0f bytes", at, weight)
 					}
@@ -207,7 +224,7 @@ func TestEveryPageInABrowser(t *testing.T) {
 					if wrong := b.faults(); len(wrong) > 0 {
 						t.Errorf("%s: %q", at, wrong)
 					}
-					if *everyFace {
+					if whole {
 						b.shoot(at)
 					}
 				}

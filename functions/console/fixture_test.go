@@ -11,8 +11,11 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
 
 	"codexk8s.dev/shared/store"
 	fakegithub "codexk8s.dev/test/fakes/github"
@@ -37,6 +40,9 @@ type fixture struct {
 	github *fakegithub.Server
 	server *httptest.Server
 	h      *handler
+
+	mu   sync.Mutex
+	sent []event.Event
 }
 
 var people = []string{"olga", "adam", "mary", "rita", "paul", "eve"}
@@ -66,7 +72,12 @@ func setup(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.h = &handler{db: f.db, gate: gate}
+	f.h = &handler{db: f.db, gate: gate, send: func(_ context.Context, es ...event.Event) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.sent = append(f.sent, es...)
+		return nil
+	}, later: func(ctx context.Context, do func(context.Context)) { do(ctx) }}
 	f.server.Config.Handler = f.h.routes()
 	f.server.Start()
 	t.Cleanup(f.server.Close)

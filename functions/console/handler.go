@@ -1,10 +1,14 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
+
+	"github.com/cloudevents/sdk-go/v2/event"
 
 	"codexk8s.dev/functions/console/internal/api"
 	"codexk8s.dev/functions/console/internal/page"
@@ -14,6 +18,8 @@ import (
 type handler struct {
 	db    *store.DB
 	gate  *gate
+	send  func(context.Context, ...event.Event) error
+	later func(context.Context, func(context.Context)) // does it after the answer
 	mux   *http.ServeMux
 	pages []string // patterns of pages, to which a sign-in may return
 }
@@ -21,9 +27,9 @@ type handler struct {
 // routes are the pages, the API, and the ways in and out.
 func (h *handler) routes() http.Handler {
 	h.mux = http.NewServeMux()
-	h.page("GET /{$}", func(http.ResponseWriter, *http.Request, store.Visitor) (page.Frame, error) {
-		return page.Frame{Elsewhere: "/runs"}, nil
-	})
+	h.page("GET /{$}", h.homePage)
+	h.page("GET /approvals/{approval}", h.approvalPage)
+	h.page("POST /approvals/{approval}/votes", h.votePage)
 	h.page("GET /runs", h.runsPage)
 	h.page("GET /runs/{run}", h.runPage)
 	h.mux.HandleFunc("GET /login", h.signInPage)
@@ -79,11 +85,17 @@ func (g *gate) formTarget() string {
 
 // page serves a page for people who are signed in; others are asked to.
 func (h *handler) page(pattern string, view func(http.ResponseWriter, *http.Request, store.Visitor) (page.Frame, error)) {
-	h.pages = append(h.pages, pattern)
+	if strings.HasPrefix(pattern, "GET ") {
+		h.pages = append(h.pages, pattern)
+	}
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		who, err := h.visitor(r)
 		if errors.Is(err, store.ErrNotFound) {
-			http.Redirect(w, r, "/login?"+page.Query("to", r.URL.RequestURI()), http.StatusSeeOther)
+			to := r.URL.RequestURI()
+			if r.Method == http.MethodPost { // what was sent is lost; the page before shows it again
+				to = strings.TrimSuffix(r.URL.Path, "/votes")
+			}
+			http.Redirect(w, r, "/login?"+page.Query("to", to), http.StatusSeeOther)
 			return
 		}
 		f := page.Frame{}
@@ -97,7 +109,7 @@ func (h *handler) page(pattern string, view func(http.ResponseWriter, *http.Requ
 		case f.Elsewhere != "":
 			http.Redirect(w, r, f.Elsewhere, http.StatusSeeOther)
 		default:
-			h.show(w, r, http.StatusOK, f)
+			h.show(w, r, cmp.Or(f.Status, http.StatusOK), f)
 		}
 	})
 }

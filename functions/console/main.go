@@ -52,7 +52,8 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 		return err
 	}
 	s.OnStop(db.Close)
-	h := &handler{db: db, gate: gate}
+	h := &handler{db: db, gate: gate, send: s.Send, later: s.Go}
 	s.Handle("/", h.routes())
+	s.SendDue(db.Due)
 	return nil
 }

@@ -100,3 +100,57 @@ func windows(language, id, grep string, l api.Log) (all []page.Link) {
 	}
 	return all
 }
+
+// homePage is what needs the person: requests to answer here and now, what is at work, and what has failed of late.
+func (h *handler) homePage(_ http.ResponseWriter, r *http.Request, who store.Visitor) (page.Frame, error) {
+	var v page.Home
+	list, err := h.approvals(r.Context(), who)
+	if err != nil {
+		return page.Frame{}, err
+	}
+	for _, a := range list.Items {
+		v.Needs = append(v.Needs, page.Ask{Approval: a, Key: secret()[:24]})
+	}
+	for _, part := range []struct {
+		list  *api.RunList
+		q     string
+		limit int
+	}{{&v.Running, "state:requested,queued,starting,running", 10}, {&v.Failed, "state:failed,timed_out", 5}, {&v.Done, "state:succeeded", 5}} {
+		if *part.list, err = h.runs(r.Context(), who, api.ListRunsParams{Q: part.q, Limit: part.limit}); err != nil {
+			return page.Frame{}, err
+		}
+	}
+	return page.Frame{Name: "home", Body: v}, nil
+}
+
+// approvalPage is one request, with the way to decide it as long as it is open.
+func (h *handler) approvalPage(_ http.ResponseWriter, r *http.Request, who store.Visitor) (page.Frame, error) {
+	a, err := h.approval(r.Context(), who, r.PathValue("approval"))
+	v := page.Ask{Approval: a, Key: secret()[:24], Stored: r.URL.Query().Has("stored")}
+	return page.Frame{Name: "approval", Body: v}, err
+}
+
+// votePage takes a vote from a form. One that does not count is told on the request's page, which keeps what was
+// written and shows the request as it is now.
+func (h *handler) votePage(_ http.ResponseWriter, r *http.Request, who store.Visitor) (page.Frame, error) {
+	if err := r.ParseForm(); err != nil {
+		return page.Frame{}, problem{slug: "bad-request", detail: err.Error()}
+	}
+	id, option := r.PathValue("approval"), 0
+	choice, number, _ := strings.Cut(r.PostFormValue("choice"), ":")
+	if number != "" {
+		option, _ = strconv.Atoi(number) // what is no number is no option, and refused as such
+	}
+	vote := api.Vote{Choice: api.VoteChoice(choice), Option: option, Digest: r.PostFormValue("digest"), Text: r.PostFormValue("text")}
+	_, err := h.vote(r.Context(), who, id, r.PostFormValue("key"), vote, false)
+	var p problem
+	if errors.As(err, &p) && (p.slug == "vote-refused" || p.slug == "idempotency-mismatch") {
+		a, err := h.approval(r.Context(), who, id)
+		v := page.Ask{Approval: a, Key: secret()[:24], Text: vote.Text, Refused: p.detail}
+		if p.detail == "" {
+			v.Refused = page.Problems[p.slug].Text[languageOf(r)]
+		}
+		return page.Frame{Name: "approval", Status: http.StatusUnprocessableEntity, Body: v}, err
+	}
+	return page.Frame{Elsewhere: "/approvals/" + url.PathEscape(id) + "?stored"}, err
+}

@@ -6,15 +6,17 @@ import (
 	"testing"
 
 	"codexk8s.dev/functions/console/internal/api"
+	"codexk8s.dev/shared/approval"
 )
 
 // reads are all that can be read about a run, as page and by the API.
-var reads = []string{"/runs/%", "/v1/runs/%", "/v1/runs/%/timeline", "/v1/runs/%/log"}
+var reads = []string{"/runs/%", "/v1/runs/%", "/v1/runs/%/timeline", "/v1/runs/%/log", "/approvals/%", "/v1/approvals/%"}
 
 // TestWhoMayRead walks what can be read × who asks × one's own, another project's and no object. What is not one's own
 // answers as what is not there, to the letter.
 func TestWhoMayRead(t *testing.T) {
 	f := setup(t)
+	ours, theirRequest := f.ask(runC, "shop", nil).ID, f.ask(theirs, "api", nil).ID
 	walked := 0
 	for _, login := range append(people, "") {
 		p := f.visitor()
@@ -27,7 +29,11 @@ func TestWhoMayRead(t *testing.T) {
 		}
 		for _, read := range reads {
 			var answers [3]string
-			for i, id := range []string{runA, theirs, missing} {
+			objects := []string{runA, theirs, missing}
+			if strings.Contains(read, "approvals") {
+				objects = []string{ours, theirRequest, missing}
+			}
+			for i, id := range objects {
 				walked++
 				status, body := p.get(strings.ReplaceAll(read, "%", id))
 				answers[i] = strings.ReplaceAll(body, id, "ID")
@@ -40,7 +46,7 @@ func TestWhoMayRead(t *testing.T) {
 			}
 		}
 	}
-	if walked != 7*4*3 {
+	if walked != 7*6*3 {
 		t.Errorf("%d were walked", walked)
 	}
 }
@@ -84,6 +90,21 @@ func TestListsShowOnesOwn(t *testing.T) {
 			}
 			if got != want {
 				t.Errorf("%s with %q sees %q, want %q", login, q, got, want)
+			}
+		}
+	}
+}
+
+// TestRequestsShowOnesOwn: so do the requests, on the first page and in the API.
+func TestRequestsShowOnesOwn(t *testing.T) {
+	f := setup(t)
+	f.ask(runC, "shop", nil)
+	f.ask(theirs, "api", func(r *approval.Request) { r.Title = "Theirs" })
+	for login, want := range map[string][2]bool{"olga": {true, true}, "rita": {true, false}, "paul": {false, true}} {
+		for _, path := range []string{"/", "/v1/approvals"} {
+			_, body := f.as(login).get(path)
+			if got := [2]bool{strings.Contains(body, "Write the secret"), strings.Contains(body, "Theirs")}; got != want {
+				t.Errorf("%s sees at %s shop's and api's: %v, want %v", login, path, got, want)
 			}
 		}
 	}

@@ -10,8 +10,10 @@ type Operation string
 
 // The operations.
 const (
-	ReadMe   Operation = "me.read"
-	ReadRuns Operation = "runs.read"
+	ReadMe        Operation = "me.read"
+	ReadRuns      Operation = "runs.read"
+	ReadApprovals Operation = "approvals.read"
+	Vote          Operation = "approvals.vote" // whether the vote counts is for the request's policy to say
 )
 
 // anyone is whoever is signed in, with whatever role.
@@ -19,8 +21,10 @@ const anyone = Reader
 
 // least is the weakest role that an operation takes, in the project of what it is about.
 var least = map[Operation]Role{
-	ReadMe:   anyone,
-	ReadRuns: Reader,
+	ReadMe:        anyone,
+	ReadRuns:      Reader,
+	ReadApprovals: Reader,
+	Vote:          Reader,
 }
 
 // Operations are all operations, sorted.

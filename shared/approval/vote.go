@@ -13,6 +13,24 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
+// Foresee is what Decide will make of a vote, for an answer to whoever casts it: why it does not count, with the words
+// for them, or only a reason if it counts already.
+func Foresee(t Ticket, in Voted, now time.Time) (why, said string, err error) {
+	_, d, err := Decide(t, in, now)
+	if err != nil {
+		return "", "", err
+	}
+	for _, draft := range d.Emit {
+		if r, ok := draft.Payload.(events.ApprovalRefused); ok {
+			return r.Reason, r.Text, nil
+		}
+	}
+	if slices.ContainsFunc(d.Audit, func(r events.Record) bool { return r.Reason == reason.VoteRepeated }) {
+		return reason.VoteRepeated, "", nil
+	}
+	return "", "", nil
+}
+
 // maxText bounds a reason or an answer, in bytes.
 const maxText = 8 << 10
 

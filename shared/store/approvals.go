@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/project"
@@ -76,6 +77,26 @@ func (db *DB) Requests(ctx context.Context, repository Repository, issue int) ([
 	tickets, err := pgx.CollectRows(rows, pgx.RowTo[approval.Ticket])
 	if err != nil {
 		return nil, fmt.Errorf("looking for requests of %s: %w", repository.Name, err)
+	}
+	return tickets, nil
+}
+
+// OpenRequests reads the undecided requests of runs in the projects (access.Everywhere = all), the oldest first.
+func (db *DB) OpenRequests(ctx context.Context, projects []string, limit int) ([]approval.Ticket, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT a.ticket
+		FROM approvals a
+		JOIN LATERAL (SELECT project_id FROM runs x WHERE x.id = a.run_id LIMIT 1) r ON true
+		WHERE a.decided_at IS NULL AND (r.project_id = ANY ($1) OR $2 = ANY ($1))
+		ORDER BY a.asked_at
+		LIMIT $3
+	`, projects, access.Everywhere, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading the open requests: %w", err)
+	}
+	tickets, err := pgx.CollectRows(rows, pgx.RowTo[approval.Ticket])
+	if err != nil {
+		return nil, fmt.Errorf("reading the open requests: %w", err)
 	}
 	return tickets, nil
 }

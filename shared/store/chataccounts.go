@@ -117,7 +117,7 @@ func (tx *Tx) Voter(ctx context.Context, v events.Voter, project string) (who *a
 	switch v.Channel {
 	case approval.HTTP:
 		return &approval.Person{Approver: v.Account}, members, nil
-	case approval.GitHub:
+	case approval.GitHub, approval.Console: // people sign in to the console by GitHub
 		linked = events.GitHubAccount{Login: v.Name}
 		if linked.ID, err = strconv.ParseInt(v.Account, 10, 64); err != nil {
 			return nil, nil, events.Malformed(fmt.Errorf("GitHub's account %q is not a number", v.Account))

@@ -26,7 +26,9 @@ func Parameters(request any) (names []string) {
 	}
 	for i := range params.Type.NumField() {
 		name, _, _ := strings.Cut(params.Type.Field(i).Tag.Get("form"), ",")
-		names = append(names, name)
+		if name != "" { // that of a header is not in the address
+			names = append(names, name)
+		}
 	}
 	return names
 }

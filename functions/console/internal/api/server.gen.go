@@ -17,6 +17,60 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for ApprovalKind.
+const (
+	ApprovalKindApproval ApprovalKind = "approval"
+	ApprovalKindQuestion ApprovalKind = "question"
+)
+
+// Valid indicates whether the value is a known member of the ApprovalKind enum.
+func (e ApprovalKind) Valid() bool {
+	switch e {
+	case ApprovalKindApproval:
+		return true
+	case ApprovalKindQuestion:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ApprovalState.
+const (
+	ApprovalStateAnswered   ApprovalState = "answered"
+	ApprovalStateApproved   ApprovalState = "approved"
+	ApprovalStateDenied     ApprovalState = "denied"
+	ApprovalStateExpired    ApprovalState = "expired"
+	ApprovalStateOpen       ApprovalState = "open"
+	ApprovalStateRequested  ApprovalState = "requested"
+	ApprovalStateSuperseded ApprovalState = "superseded"
+	ApprovalStateWithdrawn  ApprovalState = "withdrawn"
+)
+
+// Valid indicates whether the value is a known member of the ApprovalState enum.
+func (e ApprovalState) Valid() bool {
+	switch e {
+	case ApprovalStateAnswered:
+		return true
+	case ApprovalStateApproved:
+		return true
+	case ApprovalStateDenied:
+		return true
+	case ApprovalStateExpired:
+		return true
+	case ApprovalStateOpen:
+		return true
+	case ApprovalStateRequested:
+		return true
+	case ApprovalStateSuperseded:
+		return true
+	case ApprovalStateWithdrawn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Role.
 const (
 	Admin      Role = "admin"
@@ -67,41 +121,117 @@ func (e RunKind) Valid() bool {
 
 // Defines values for State.
 const (
-	Cancelled State = "cancelled"
-	Failed    State = "failed"
-	Queued    State = "queued"
-	Requested State = "requested"
-	Running   State = "running"
-	Starting  State = "starting"
-	Succeeded State = "succeeded"
-	TimedOut  State = "timed_out"
-	Waiting   State = "waiting"
+	StateCancelled State = "cancelled"
+	StateFailed    State = "failed"
+	StateQueued    State = "queued"
+	StateRequested State = "requested"
+	StateRunning   State = "running"
+	StateStarting  State = "starting"
+	StateSucceeded State = "succeeded"
+	StateTimedOut  State = "timed_out"
+	StateWaiting   State = "waiting"
 )
 
 // Valid indicates whether the value is a known member of the State enum.
 func (e State) Valid() bool {
 	switch e {
-	case Cancelled:
+	case StateCancelled:
 		return true
-	case Failed:
+	case StateFailed:
 		return true
-	case Queued:
+	case StateQueued:
 		return true
-	case Requested:
+	case StateRequested:
 		return true
-	case Running:
+	case StateRunning:
 		return true
-	case Starting:
+	case StateStarting:
 		return true
-	case Succeeded:
+	case StateSucceeded:
 		return true
-	case TimedOut:
+	case StateTimedOut:
 		return true
-	case Waiting:
+	case StateWaiting:
 		return true
 	default:
 		return false
 	}
+}
+
+// Defines values for VoteChoice.
+const (
+	Answer  VoteChoice = "answer"
+	Approve VoteChoice = "approve"
+	Deny    VoteChoice = "deny"
+)
+
+// Valid indicates whether the value is a known member of the VoteChoice enum.
+func (e VoteChoice) Valid() bool {
+	switch e {
+	case Answer:
+		return true
+	case Approve:
+		return true
+	case Deny:
+		return true
+	default:
+		return false
+	}
+}
+
+// Approval defines model for Approval.
+type Approval struct {
+	Action   string    `json:"action"`
+	AskedAt  time.Time `json:"asked_at"`
+	Deadline time.Time `json:"deadline"`
+
+	// Digest the beginning of the hash of what is asked
+	Digest string `json:"digest"`
+
+	// Fields the arguments as they would be used
+	Fields []Field `json:"fields"`
+
+	// FreeText a question may be answered in other words
+	FreeText bool   `json:"free_text"`
+	Id       string `json:"id"`
+	Issue    int    `json:"issue"`
+
+	// Justification the agent's words
+	Justification string       `json:"justification,omitempty,omitzero"`
+	Kind          ApprovalKind `json:"kind"`
+
+	// Options of a question, numbered from 1
+	Options []string `json:"options"`
+
+	// Outcome a line for people; absent while it is not decided
+	Outcome string `json:"outcome,omitempty,omitzero"`
+	Project string `json:"project"`
+
+	// Quorum how many must say yes
+	Quorum     int    `json:"quorum"`
+	Repository string `json:"repository"`
+
+	// RequestedBy whose run it is
+	RequestedBy string `json:"requested_by"`
+
+	// Risk the agent's words
+	Risk  string        `json:"risk,omitempty,omitzero"`
+	Run   string        `json:"run"`
+	Stage string        `json:"stage"`
+	State ApprovalState `json:"state"`
+	Title string        `json:"title"`
+	Votes []VoteLine    `json:"votes"`
+}
+
+// ApprovalKind defines model for Approval.Kind.
+type ApprovalKind string
+
+// ApprovalState defines model for Approval.State.
+type ApprovalState string
+
+// ApprovalList defines model for ApprovalList.
+type ApprovalList struct {
+	Items []Approval `json:"items"`
 }
 
 // Ask defines model for Ask.
@@ -115,13 +245,19 @@ type Ask struct {
 	Title     string    `json:"title"`
 }
 
+// Field defines model for Field.
+type Field struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
 // Line defines model for Line.
 type Line struct {
 	At     time.Time `json:"at"`
 	Seq    int64     `json:"seq"`
 	Stream string    `json:"stream"`
 
-	// Text as the agent wrote it
+	// Text as the agent wrote it, colours included; 64 KiB at most
 	Text string `json:"text"`
 }
 
@@ -293,8 +429,51 @@ type Usage struct {
 	Unpriced int64 `json:"unpriced"`
 }
 
+// Vote defines model for Vote.
+type Vote struct {
+	Choice VoteChoice `json:"choice"`
+
+	// Digest of the request as it was shown
+	Digest string `json:"digest"`
+
+	// Option of a question
+	Option int `json:"option,omitempty,omitzero"`
+
+	// Text a reason, or the answer in words
+	Text string `json:"text,omitempty,omitzero"`
+}
+
+// VoteChoice defines model for Vote.Choice.
+type VoteChoice string
+
+// VoteLine defines model for VoteLine.
+type VoteLine struct {
+	At     time.Time `json:"at"`
+	Choice string    `json:"choice"`
+	Text   string    `json:"text,omitempty,omitzero"`
+	Who    string    `json:"who"`
+}
+
+// Voted defines model for Voted.
+type Voted struct {
+	// Stored false after a dry run
+	Stored bool `json:"stored"`
+}
+
+// ApprovalID defines model for ApprovalID.
+type ApprovalID = string
+
 // RunID defines model for RunID.
 type RunID = string
+
+// VoteParams defines parameters for Vote.
+type VoteParams struct {
+	// DryRun say what would come of it, and store nothing
+	DryRun bool `form:"dry_run,omitempty" json:"dry_run,omitempty,omitzero"`
+
+	// IdempotencyKey of the caller's choice; the same key again is the same vote
+	IdempotencyKey string `json:"Idempotency-Key"`
+}
 
 // ListRunsParams defines parameters for ListRuns.
 type ListRunsParams struct {
@@ -316,8 +495,20 @@ type GetLogParams struct {
 	Grep string `form:"grep,omitempty" json:"grep,omitempty,omitzero"`
 }
 
+// VoteJSONRequestBody defines body for Vote for application/json ContentType.
+type VoteJSONRequestBody = Vote
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListApprovals what waits for people, the oldest first, 200 at most
+	// (GET /v1/approvals)
+	ListApprovals(w http.ResponseWriter, r *http.Request)
+	// GetApproval a request, decided or not
+	// (GET /v1/approvals/{approval})
+	GetApproval(w http.ResponseWriter, r *http.Request, approval ApprovalID)
+	// Vote say yes or no, or answer a question
+	// (POST /v1/approvals/{approval}/votes)
+	Vote(w http.ResponseWriter, r *http.Request, approval ApprovalID, params VoteParams)
 	// GetMe who asks, and what they may do where
 	// (GET /v1/me)
 	GetMe(w http.ResponseWriter, r *http.Request)
@@ -343,6 +534,113 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// ListApprovals operation middleware
+func (siw *ServerInterfaceWrapper) ListApprovals(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListApprovals(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetApproval operation middleware
+func (siw *ServerInterfaceWrapper) GetApproval(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "approval" -------------
+	var approval ApprovalID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "approval", r.PathValue("approval"), &approval, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "approval", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetApproval(w, r, approval)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// Vote operation middleware
+func (siw *ServerInterfaceWrapper) Vote(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "approval" -------------
+	var approval ApprovalID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "approval", r.PathValue("approval"), &approval, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "approval", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params VoteParams
+
+	// ------------- Optional query parameter "dry_run" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dry_run", r.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "dry_run"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "dry_run", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Required header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	} else {
+		err := fmt.Errorf("Header parameter Idempotency-Key is required, but not found")
+		siw.ErrorHandlerFunc(w, r, &RequiredHeaderError{ParamName: "Idempotency-Key", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.Vote(w, r, approval, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // GetMe operation middleware
 func (siw *ServerInterfaceWrapper) GetMe(w http.ResponseWriter, r *http.Request) {
@@ -662,11 +960,132 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/runs/{run}", wrapper.GetRun)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/runs/{run}/timeline", wrapper.GetTimeline)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/runs/{run}/log", wrapper.GetLog)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/approvals", wrapper.ListApprovals)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/approvals/{approval}", wrapper.GetApproval)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/approvals/{approval}/votes", wrapper.Vote)
 
 	return m
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
+
+type ListApprovalsRequestObject struct {
+}
+
+type ListApprovalsResponseObject interface {
+	VisitListApprovalsResponse(w http.ResponseWriter) error
+}
+
+type ListApprovals200JSONResponse ApprovalList
+
+func (response ListApprovals200JSONResponse) VisitListApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListApprovalsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListApprovalsdefaultApplicationProblemPlusJSONResponse) VisitListApprovalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetApprovalRequestObject struct {
+	Approval ApprovalID `json:"approval"`
+}
+
+type GetApprovalResponseObject interface {
+	VisitGetApprovalResponse(w http.ResponseWriter) error
+}
+
+type GetApproval200JSONResponse Approval
+
+func (response GetApproval200JSONResponse) VisitGetApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetApprovaldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetApprovaldefaultApplicationProblemPlusJSONResponse) VisitGetApprovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type VoteRequestObject struct {
+	Approval ApprovalID `json:"approval"`
+	Params   VoteParams
+	Body     *VoteJSONRequestBody
+}
+
+type VoteResponseObject interface {
+	VisitVoteResponse(w http.ResponseWriter) error
+}
+
+type Vote200JSONResponse Voted
+
+func (response Vote200JSONResponse) VisitVoteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type VotedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response VotedefaultApplicationProblemPlusJSONResponse) VisitVoteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type GetMeRequestObject struct {
 }
@@ -865,6 +1284,15 @@ func (response GetTimelinedefaultApplicationProblemPlusJSONResponse) VisitGetTim
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// ListApprovals what waits for people, the oldest first, 200 at most
+	// (GET /v1/approvals)
+	ListApprovals(ctx context.Context, request ListApprovalsRequestObject) (ListApprovalsResponseObject, error)
+	// GetApproval a request, decided or not
+	// (GET /v1/approvals/{approval})
+	GetApproval(ctx context.Context, request GetApprovalRequestObject) (GetApprovalResponseObject, error)
+	// Vote say yes or no, or answer a question
+	// (POST /v1/approvals/{approval}/votes)
+	Vote(ctx context.Context, request VoteRequestObject) (VoteResponseObject, error)
 	// GetMe who asks, and what they may do where
 	// (GET /v1/me)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
@@ -919,6 +1347,90 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// ListApprovals operation middleware
+func (sh *strictHandler) ListApprovals(w http.ResponseWriter, r *http.Request) {
+	var request ListApprovalsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListApprovals(ctx, request.(ListApprovalsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListApprovals")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListApprovalsResponseObject); ok {
+		if err := validResponse.VisitListApprovalsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetApproval operation middleware
+func (sh *strictHandler) GetApproval(w http.ResponseWriter, r *http.Request, approval ApprovalID) {
+	var request GetApprovalRequestObject
+
+	request.Approval = approval
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetApproval(ctx, request.(GetApprovalRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetApproval")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetApprovalResponseObject); ok {
+		if err := validResponse.VisitGetApprovalResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// Vote operation middleware
+func (sh *strictHandler) Vote(w http.ResponseWriter, r *http.Request, approval ApprovalID, params VoteParams) {
+	var request VoteRequestObject
+
+	request.Approval = approval
+	request.Params = params
+
+	var body VoteJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.Vote(ctx, request.(VoteRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Vote")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(VoteResponseObject); ok {
+		if err := validResponse.VisitVoteResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // GetMe operation middleware

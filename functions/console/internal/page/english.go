@@ -42,6 +42,12 @@ var english = Words{
 	Deadline: "Deadline", Heartbeat: "Last heard of", OpenIssue: "Issue on GitHub", OpenPull: "Pull request on GitHub", NoPull: "none yet", AsOf: "as of", Because: "because", Nothing: "Nothing found",
 	Raw: "JSON", StaleLive: "Live updates are paused", Resume: "Resume",
 
+	Home: "Home", NeedsYou: "Needs you", NothingNeedsYou: "Nothing needs you", NothingNeedsYouLead: "What agents ask appears here, to be answered on the spot.",
+	AtWork: "At work", FailedOfLate: "Failed of late", DoneOfLate: "Done of late", Question: "Question", Decision: "Approval", AgentSays: "The agent says", Risk: "Risk", DecideBy: "Decide by",
+	YourWords: "Your answer", YourReason: "Reason, if you want to give one", SendAnswer: "Send the answer", NoAnswer: "Give no answer", Approve: "Approve", Deny: "Deny",
+	VoteStored: "Your vote is stored. What it decides is shown here in a moment.",
+	Choices:    map[string]string{"approve": "said yes", "deny": "said no", "answer": "answered"},
+
 	Problem: "Something is in the way", WhatToDo: "What to do", BackHome: "To the runs", Status: "Status", LeastRole: "It takes this role, or a stronger one:",
 
 	Units: map[string]string{"d": "d", "h": "h", "min": "min", "s": "s"}, Ago: "%s ago", Now: "just now",

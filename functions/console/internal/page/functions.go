@@ -24,6 +24,7 @@ var functions = template.FuncMap{
 	"short":   func(s string) string { return s[:min(8, len(s))] },
 	"outside": outside,
 	"person":  person,
+	"inc":     func(i int) int { return i + 1 },
 	"tone":    tone,
 	"since":   func(a, b time.Time) time.Duration { return max(0, b.Sub(a)) },
 	"seconds": func(n int64) time.Duration { return time.Duration(n) * time.Second },

@@ -33,6 +33,7 @@ var staticFiles embed.FS
 // A Frame is a page: what is around it, and its own.
 type Frame struct {
 	Name      string // of the template
+	Status    int    // of HTTP; 0 = 200
 	Title     string // of the browser's tab; "" = the words' own for the page
 	Login     string // who is signed in; "" = nobody
 	Language  string
@@ -49,6 +50,9 @@ func (f Frame) W() *Words { return catalogue[f.Language] }
 func (f Frame) Section() string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(f.Path, "/"), "/")
 	first, _, _ = strings.Cut(first, "?")
+	if first == "" || first == "approvals" {
+		return "home"
+	}
 	return first
 }
 
@@ -57,6 +61,9 @@ type SignIn struct {
 	To      string // where they go then
 	Missing string // what the operator has to set before anybody can
 }
+
+// With is a part of the page that is about v.
+func (f Frame) With(v any) any { return view{f, v} }
 
 // A view is what a template is given: the frame's words and time, and its body.
 type view struct {

@@ -42,6 +42,12 @@ var russian = Words{
 	Deadline: "Крайний срок", Heartbeat: "Последний сигнал", OpenIssue: "Задача на GitHub", OpenPull: "Pull request на GitHub", NoPull: "пока нет", AsOf: "на", Because: "потому что", Nothing: "Ничего не найдено",
 	Raw: "JSON", StaleLive: "Обновления приостановлены", Resume: "Продолжить",
 
+	Home: "Главная", NeedsYou: "Ждёт вас", NothingNeedsYou: "Вас ничто не ждёт", NothingNeedsYouLead: "Здесь появятся вопросы агентов, на которые можно ответить сразу.",
+	AtWork: "В работе", FailedOfLate: "Недавние ошибки", DoneOfLate: "Недавно завершено", Question: "Вопрос", Decision: "Одобрение", AgentSays: "Агент говорит", Risk: "Риск", DecideBy: "Решить до",
+	YourWords: "Ваш ответ", YourReason: "Причина, если хотите её назвать", SendAnswer: "Отправить ответ", NoAnswer: "Не отвечать", Approve: "Одобрить", Deny: "Отклонить",
+	VoteStored: "Ваш голос сохранён. Что он решил, будет видно здесь через мгновение.",
+	Choices:    map[string]string{"approve": "за", "deny": "против", "answer": "ответ"},
+
 	Problem: "Что-то мешает", WhatToDo: "Что делать", BackHome: "К запускам", Status: "Статус", LeastRole: "Нужна эта роль или более сильная:",
 
 	Units: map[string]string{"d": "д", "h": "ч", "min": "мин", "s": "с"}, Ago: "%s назад", Now: "только что",

@@ -32,6 +32,24 @@ func Tabs(language string) []Link {
 // In are the words of a language.
 func In(language string) *Words { return catalogue[language] }
 
+// Home is what needs the person.
+type Home struct {
+	Needs                 []Ask
+	Running, Failed, Done api.RunList
+}
+
+// An Ask is a request with the form that answers it.
+type Ask struct {
+	Approval api.Approval
+	Key      string // makes the form's vote one, however often it is sent
+	Text     string // that was written
+	Refused  string // why the vote did not count; "" = there was none
+	Stored   bool   // a vote was stored just now
+}
+
+// Open reports whether the request can still be answered.
+func (a Ask) Open() bool { return a.Approval.State == "open" || a.Approval.State == "requested" }
+
 // Run is a run with a window of its log.
 type Run struct {
 	Detail      api.RunDetail

@@ -32,6 +32,11 @@ type Words struct {
 	Follow, NewLines, Namespace, Process, Prompt, Base, Head, Deadline, Heartbeat, OpenIssue, OpenPull, NoPull string
 	AsOf, Because, Nothing, Raw, StaleLive, Resume                                                             string
 
+	// What needs people.
+	Home, NeedsYou, NothingNeedsYou, NothingNeedsYouLead, AtWork, FailedOfLate, DoneOfLate, Question, Decision, AgentSays, Risk, DecideBy string
+	YourWords, YourReason, SendAnswer, NoAnswer, Approve, Deny, VoteStored                                                                string
+	Choices                                                                                                                               map[string]string
+
 	// Problems.
 	Problem, WhatToDo, BackHome, Status, LeastRole string
 
@@ -79,8 +84,8 @@ func (w *Words) Duration(d time.Duration) string {
 	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"min", time.Minute}, {"s", time.Second}}
 	var said []string
 	for i, u := range units {
-		n := d / u.is
-		d -= n * u.is
+		n := int64(d / u.is)
+		d %= u.is
 		if n > 0 || i == len(units)-1 && len(said) == 0 {
 			said = append(said, fmt.Sprintf("%d %s", n, w.Units[u.name]))
 		}
