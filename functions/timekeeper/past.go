@@ -26,8 +26,11 @@ func (h *handler) past(ctx context.Context, d lost, now time.Time) (why string, 
 	}
 	if label != "" {
 		r, err := h.db.Repository(ctx, 0, d.Repository)
-		if err != nil || !r.Process.IsTrigger(label) {
+		if err != nil {
 			return "", err
+		}
+		if _, _, starts := r.Process.Trigger(label); !starts {
+			return "", nil
 		}
 	}
 	client, err := h.clients.For(ctx, d.Repository)

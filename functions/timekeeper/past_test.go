@@ -24,6 +24,10 @@ func TestWhatIsOverIsKnownAndHeardByNobody(t *testing.T) {
 	must(t, err)
 	must(t, hub.AddCollaborator("acme/api", "bob", "write"))
 	must(t, hub.RemoveLabel("acme/api", off, "run:dev", "bob"))
+	unasked, err := hub.CreateIssue("acme/api", "To be reviewed, and not any more", "", "ann")
+	must(t, err)
+	must(t, hub.AddLabel("acme/api", unasked, "need:reviewer", "ann"))
+	must(t, hub.RemoveLabel("acme/api", unasked, "need:reviewer", "bob"))
 	answered := f.ask(hub, "Answered before the database was restored")
 	must(t, hub.RemoveLabel("acme/api", answered, "run:dev", "ann"))
 	closed := f.ask(hub, "Closed meanwhile")
@@ -39,12 +43,12 @@ func TestWhatIsOverIsKnownAndHeardByNobody(t *testing.T) {
 	const acts = `SELECT (convert_from(e.data, 'UTF8')::jsonb #>> '{issue,number}') || ' ' || d.action FROM events e JOIN deliveries d ON d.guid = e.id
 		WHERE %s EXISTS (SELECT 1 FROM pending p WHERE p.id = e.id) ORDER BY 1`
 	f.want("to be handled", f.lines(fmt.Sprintf(acts, "")), slices.Sorted(slices.Values([]string{
-		fmt.Sprint(off, " opened"), fmt.Sprint(off, " unlabeled"), fmt.Sprint(closed, " opened"), fmt.Sprint(closed, " closed"),
+		fmt.Sprint(off, " opened"), fmt.Sprint(off, " unlabeled"), fmt.Sprint(unasked, " opened"), fmt.Sprint(unasked, " unlabeled"), fmt.Sprint(closed, " opened"), fmt.Sprint(closed, " closed"),
 		fmt.Sprint(open, " opened"), fmt.Sprint(open, " labeled"), fmt.Sprint(open, " reopened"),
 		fmt.Sprint(answered, " opened"), fmt.Sprint(answered, " labeled"), fmt.Sprint(answered, " unlabeled"),
 	})))
 	f.want("known, and history", f.lines(fmt.Sprintf(acts, "NOT")), slices.Sorted(slices.Values([]string{
-		fmt.Sprint(off, " labeled"), fmt.Sprint(closed, " labeled"), fmt.Sprint(open, " closed"),
+		fmt.Sprint(off, " labeled"), fmt.Sprint(unasked, " labeled"), fmt.Sprint(closed, " labeled"), fmt.Sprint(open, " closed"),
 	})))
 	sent := len(f.sent)
 	must(t, f.h.compare(t.Context(), time.Now().Add(4*compareEvery)))
