@@ -31,7 +31,7 @@ func TestAnAgentReviewsForPeople(t *testing.T) {
 		return err == nil && !slices.Contains(is.Labels, "need:reviewer") && slices.Contains(is.Labels, "state:in-review")
 	})
 	if diff := cmp.Diff([]string{
-		fmt.Sprintf("comment %s#%d greetings/french.txt:1 \"**major**: nobody says that, @\u200bbob\"", stack.Repository, pull.Number),
+		fmt.Sprintf("comment %s#%d greetings/french.txt:1 \"**major**: nobody says that, @\\u200bbob\"", stack.Repository, pull.Number),
 		fmt.Sprintf("review %s#%d COMMENTED \"It does what the issue asks, and could be merged. The worst is that some readers…\"", stack.Repository, pull.Number),
 	}, w.reviews(pull.Number)); diff != "" {
 		t.Errorf("the review (-want +got):\n%s", diff)
