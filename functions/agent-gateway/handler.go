@@ -73,7 +73,7 @@ func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRe
 	}
 	a := &agentapi.Assignment{
 		RunId: run.ID, Project: run.Project, Repository: run.Repository, CloneUrl: run.CloneURL, GithubApiUrl: h.githubURL,
-		BaseBranch: run.BaseBranch, BaseCommit: run.BaseCommit, Branch: stage.Branch(run.Issue),
+		BaseBranch: run.BaseBranch, BaseCommit: run.BaseCommit, Branch: run.Branch,
 		IssueNumber: int32(run.Issue), IssueTitle: run.Title, IssueBody: run.Body, IssueUrl: run.URL,
 		Stage: run.Stage, Kind: string(run.Kind), Revise: run.Kind == events.KindRevise, Role: run.Role, Engine: run.Engine, Model: run.Model, Reasoning: run.Reasoning,
 		WriteScope: h.writeScope(run), PullRequest: int32(run.PullRequest), Review: reviewOf(run.Review), Instructions: run.Instructions, HostedTools: run.HostedTools, HiddenText: run.HiddenText,

@@ -172,11 +172,20 @@ func explained(ctx context.Context, tx *store.Tx, home store.Home, before int64)
 func keys(home store.Home, item *stage.Item) []string {
 	var all []string
 	for _, repository := range []string{home.Repository.Key, home.Repository.Name} {
-		for _, number := range []int{item.Issue, item.Pull.Number} {
+		for _, number := range numbers(item) {
 			if key := events.WorkItem(repository, number); number > 0 && !slices.Contains(all, key) {
 				all = append(all, key)
 			}
 		}
+	}
+	return all
+}
+
+// numbers are the issue's and those of its pull requests.
+func numbers(item *stage.Item) []int {
+	all := []int{item.Issue}
+	for _, p := range item.Pulls {
+		all = append(all, p.Number)
 	}
 	return all
 }

@@ -104,6 +104,8 @@ Labels of the pull request
 Status comment
   -### ` + "`run:dev`" + `: done, ready for review
   +### ` + "`run:dev`" + `: done and approved
+  -| Pull request | #101 |
+  +| Pull request | #101, approved |
   -Review the pull request: *Request changes* starts ` + "`run:dev:revise`" + `, and so does the label.
   +Approved by alice at ` + "`abababa`" + `. Ready to merge.
 

@@ -21,7 +21,7 @@ import (
 	"codexk8s.dev/test/local/manifest"
 )
 
-const wellText = `ok    services          11 ready
+const wellText = `ok    services          12 ready
 ok    brokers           1 ready
 ok    triggers          8 ready
 ok    sinkbindings      1 ready

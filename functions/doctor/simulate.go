@@ -133,7 +133,7 @@ func simulated(ctx context.Context, tx *store.Tx, home store.Home, e happening, 
 		}
 		by.Bot = strings.HasSuffix(e.login, "[bot]")
 	}
-	if pulls := []string{"review", "close-pull", "reopen-pull", "merge"}; slices.Contains(pulls, e.what) && item.Pull.Number == 0 {
+	if pulls := []string{"review", "close-pull", "reopen-pull", "merge"}; slices.Contains(pulls, e.what) && item.Current().Number == 0 {
 		return s, fmt.Errorf("%s has no pull request of an agent, so there is nothing to %s: simulate the label that makes one", s.Issue, e.what)
 	}
 	if e.what == "comment" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -138,6 +139,34 @@ func (c *change) labelsOf(ctx context.Context, number int) (names []string, err 
 			return names, nil
 		}
 	}
+}
+
+// turn has the pull request go into another branch, if it is open and does not go there already, as when GitHub has
+// turned it itself: it does so when the branch that it went into was deleted after its merge. A pull request that has
+// nothing to bring there stays where it is.
+// https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/proposing-changes-to-your-work-with-pull-requests/changing-the-base-branch-of-a-pull-request
+func (c *change) turn(ctx context.Context) error {
+	part := fmt.Sprintf("base #%d", c.PullRequest)
+	if c.PullRequest == 0 || c.PullBase == "" || c.view.Shows(part, c.Version) {
+		return nil
+	}
+	pull, _, err := c.client.PullRequests.Get(ctx, c.owner, c.name, c.PullRequest)
+	if err != nil {
+		return err
+	}
+	if pull.GetState() == "open" && pull.GetBase().GetRef() != c.PullBase {
+		_, _, err := c.client.PullRequests.Edit(ctx, c.owner, c.name, c.PullRequest, &gh.PullRequest{Base: &gh.PullRequestBranch{Ref: &c.PullBase}})
+		var refused *github.Refused
+		switch err = github.ClassifyError(err, c.now()); {
+		case errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity:
+			c.did("#%d not into %s: %s", c.PullRequest, c.PullBase, refused.Message)
+		case err != nil:
+			return err
+		default:
+			c.did("#%d into %s", c.PullRequest, c.PullBase)
+		}
+	}
+	return c.view.Save(ctx, part, c.Version)
 }
 
 func contains(labels []string, label string) bool {

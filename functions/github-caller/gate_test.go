@@ -38,7 +38,8 @@ func TestFilesAreLookedFor(t *testing.T) {
 	}{
 		{"there, in the root, nowhere, empty, a folder", both, []string{"docs/work/1/brief.md", "README.md", "docs/work/1/prd.md", "docs/work/1/empty.md", "docs/work"},
 			[]string{issueBranch + " 17", issueBranch + " 3", "- 0", issueBranch + " 0", "- 0"}},
-		{"in the second place", []string{"main", issueBranch}, []string{"README.md", "docs/work/1/brief.md"}, []string{"main 3", issueBranch + " 17"}},
+		{"most in the second place", []string{"main", issueBranch}, []string{"README.md", "docs/work/1/brief.md"}, []string{issueBranch + " 3", issueBranch + " 17"}},
+		{"as many in the first place", []string{"main", issueBranch}, []string{"README.md"}, []string{"main 3"}},
 		{"no branch yet", []string{"codexk8s/issue-9", "main"}, []string{"README.md", "docs/work/1/brief.md"}, []string{"main 3", "- 0"}},
 		{"a commit", []string{f.sha}, []string{"README.md"}, []string{f.sha + " 3"}},
 		{"more than GitHub lists", both, []string{"many/z.md", "many/a0001.md", "many/none.md"}, []string{issueBranch + " 4", issueBranch + " 1", "- 0"}},
@@ -51,6 +52,9 @@ func TestFilesAreLookedFor(t *testing.T) {
 				file.In = "-"
 			}
 			got = append(got, fmt.Sprint(file.In, " ", file.Size))
+			if from := all[len(all)-1].From; file.In != "-" && file.In != from {
+				t.Errorf("%s: from %q", c.name, from)
+			}
 			if file.Path != c.files[i] || (file.SHA == "") != (file.In == "-") || file.Faults != nil {
 				t.Errorf("%s: %+v", c.name, file)
 			}
@@ -60,7 +64,7 @@ func TestFilesAreLookedFor(t *testing.T) {
 		}
 	}
 	want := "github.looked_up acme/api#1  README.md at main: "
-	if got := f.audit()[2]; !strings.HasPrefix(got, want) || !strings.HasSuffix(got, ", 3 bytes; docs/work/1/brief.md: there is none") {
+	if got := f.audit()[3]; !strings.HasPrefix(got, want) || !strings.HasSuffix(got, ", 3 bytes; docs/work/1/brief.md: there is none") {
 		t.Errorf("audit %q", got)
 	}
 }
@@ -137,5 +141,22 @@ func TestFilesThatCannotBeLookedFor(t *testing.T) {
 		f.gate(nil, "a.md"), f.gate([]string{"main"}, "../a"), f.gate([]string{"main"}, make([]string, events.MaxFiles+1)...), badScope,
 	} {
 		f.want(url, fmt.Sprint("bad ", i), bad, 400)
+	}
+}
+
+// What the pull request began upon is merged as one new commit, so GitHub lists its files too. They are no change.
+func TestWhatTheBaseHasByNowIsNoChange(t *testing.T) {
+	f := setup(t)
+	must(t, f.push(issueBranch, map[string]string{"main.go": "package main\n", "cost.go": "package cost\n", "docs/tests.md": "# Tests\n\nAll.\n"}))
+	must(t, f.push("release", map[string]string{"main.go": "package main\n", "cost.go": "package price\n"}))
+	branches, err := f.github.Branches(repo)
+	must(t, err)
+	pull, err := f.github.OpenPullRequest(repo, "Tests", "", issueBranch, "release", "ann")
+	must(t, err)
+	p := f.lookup(repo, "", "")
+	p.Head, p.PullRequest, p.Branch, p.Write, p.Files = branches[issueBranch], pull, issueBranch, []string{"docs/**"}, []string{"docs/tests.md"}
+	f.want(f.instance(), "e-1", p, 202)
+	if diff := cmp.Diff([]string{"cost.go"}, f.answers()[0].Outside); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

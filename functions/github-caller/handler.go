@@ -111,6 +111,7 @@ func (h *handler) act(ctx context.Context, c *change) (err error) {
 	defer func() { err = errors.Join(err, c.view.Close(ctx)) }()
 	c.try("labels of the issue", func() error { return c.labels(ctx, c.Issue, c.On, c.Off) })
 	c.try("labels of the pull request", func() error { return c.labels(ctx, c.PullRequest, c.PullOn, c.PullOff) })
+	c.try("base of the pull request", func() error { return c.turn(ctx) })
 	c.try("commit status", func() error { return c.status(ctx) })
 	c.try("status comment", func() error { return c.comment(ctx) })
 	c.try("note", func() error { c.unnoted = github.ClassifyError(c.note(ctx), c.now()); return c.unnoted })

@@ -81,7 +81,7 @@ func (h *handler) lookup(ctx context.Context, p events.GitHubLookupRequested, al
 		for _, path := range p.Files {
 			found.Files = append(found.Files, events.FoundFile{Path: path})
 		}
-		l := &lookout{client: client, now: h.db.Now, repository: p.Repository, folders: map[string][]*gh.RepositoryContent{}}
+		l := &lookout{client: client, now: h.db.Now, repository: p.Repository, folders: map[string][]*gh.RepositoryContent{}, gone: map[string]error{}}
 		err = h.noteLimit(ctx, client, l.gate(ctx, p, allowed, found))
 	}
 	var refused *github.Refused

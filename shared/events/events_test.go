@@ -50,7 +50,7 @@ var examples = append([]Payload{
 	GitHubChangeRequested{
 		Repository: "acme/demo", RepositoryID: 77, Issue: 12, PullRequest: 13, RunID: ref.RunID,
 		On: []string{"state:in-review"}, Off: []string{"run:dev"},
-		PullOn: []string{"state:in-review"}, PullOff: []string{"state:approved"},
+		PullOn: []string{"state:in-review"}, PullOff: []string{"state:approved"}, PullBase: "main",
 		Comment: "Done.", Version: 3,
 		Status: &CommitStatus{SHA: "c0ffee", State: "success", Context: "codexk8s/dev", Description: "Done."},
 		Note:   &GitHubNote{Key: "approval/" + ref.RunID, Text: "Approval needed", Version: 1},
@@ -59,14 +59,14 @@ var examples = append([]Payload{
 	GitHubChanged{Repository: "acme/demo", Issue: 12, RunID: ref.RunID, CommentID: 99},
 	GitHubLookupRequested{
 		RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main", Files: []string{"docs/prd.md"}, In: []string{"codexk8s/issue-12", "main"},
-		Head: "c0ffee", PullRequest: 13, Branch: "codexk8s/issue-12", Write: []string{"**/*.md"},
+		Head: "c0ffee", PullRequest: 13, Branch: "codexk8s/issue-12", Write: []string{"**/*.md"}, Words: []string{"run:prd"},
 	},
 	GitHubReviewRequested{RunRef: ref, PullRequest: 34, Branch: "codexk8s/issue-12", Head: "c0ffee", Role: "reviewer", Model: "gpt-5.4", Text: "Fit.\n\n## Findings\n- `a.go:3` **minor**: x"},
 	GitHubReviewed{RunRef: ref, PullRequest: 34, Head: "c0ffee", ReviewID: 7, URL: "https://github.com/acme/demo/pull/34#pullrequestreview-7", OnLines: 1, InSummary: 2,
 		Reason: "github_refused", Message: "GitHub refuses it."},
 	GitHubLookedUp{
 		RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main", Found: true, Content: "services: []", SHA: "c0ffee",
-		Head: "c0ffee", Files: []FoundFile{{Path: "docs/prd.md", In: "main", SHA: "beef", Size: 7, Faults: []string{"line 3: TODO"}}}, Outside: []string{"main.go"},
+		Head: "c0ffee", From: "main", Files: []FoundFile{{Path: "docs/prd.md", In: "main", SHA: "beef", Size: 7, Faults: []string{"line 3: TODO"}, Says: "run:prd"}}, Outside: []string{"main.go"},
 		Reason: "too_large", Message: "The file has 70000 bytes.",
 	},
 	GitHubLabelsRequested{Repository: "acme/demo", RepositoryID: 77, Labels: []RepositoryLabel{{Name: "run:dev", Colour: "1d76db", Description: "Works on the issue"}}},

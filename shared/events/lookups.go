@@ -9,13 +9,14 @@ type GitHubLookupRequested struct {
 	Ref     string `json:"ref,omitempty"`     // branch of Path; "" = the repository's default
 
 	Files []string `json:"files,omitempty"` // paths of files that should exist, at most MaxFiles
-	In    []string `json:"in,omitempty"`    // branches or commits: each of Files is looked for in this order
+	In    []string `json:"in,omitempty"`    // branches or commits, in this order: the one that has most of Files, and the others for the rest
 	// Head is the commit that the run's agent has reported, in place of In; "" = it is before the run's Job. The text of
 	// Files is looked at too, and which paths PullRequest changes that Write does not allow.
 	Head        string   `json:"head,omitempty"`
 	PullRequest int      `json:"pullRequest,omitempty"`
 	Branch      string   `json:"branch,omitempty"` // that PullRequest must be of; "" = it is not looked at
 	Write       []string `json:"write,omitempty"`  // globs of package scope
+	Words       []string `json:"words,omitempty"`  // of which each of Files may have one on a line of its own
 }
 
 const (
@@ -38,6 +39,7 @@ type GitHubLookedUp struct {
 	SHA     string `json:"sha,omitempty"`     // Git's name of the content
 
 	Head    string      `json:"head,omitempty"`    // as asked
+	From    string      `json:"from,omitempty"`    // the one of In that has most of Files, the first of several; "" = none has any
 	Files   []FoundFile `json:"files,omitempty"`   // one for each that was asked for, in that order; none if Path can't be read
 	Outside []string    `json:"outside,omitempty"` // paths that PullRequest changes and Write does not allow, at most MaxOutside
 
@@ -50,11 +52,12 @@ type GitHubLookedUp struct {
 // FoundFile is what a repository has under a path.
 type FoundFile struct {
 	Path string `json:"path"`
-	In   string `json:"in,omitempty"`  // where it was found first, of GitHubLookupRequested.In; "" = nowhere, or it is no file
+	In   string `json:"in,omitempty"`  // where it was found, in From or first of GitHubLookupRequested.In; "" = nowhere, or it is no file
 	SHA  string `json:"sha,omitempty"` // Git's name of its content
 	Size int    `json:"size,omitempty"`
 	// Faults of its text as a finished document, package artefact's; only with Head.
 	Faults []string `json:"faults,omitempty"`
+	Says   string   `json:"says,omitempty"` // the only one of GitHubLookupRequested.Words that it says; "" = none, or several
 }
 
 // Service is one of the project's services for an agent, a Knative Service of that name in the run's namespace.

@@ -177,6 +177,8 @@ type GitHubChangeRequested struct {
 	Off     []string `json:"removeLabels,omitempty"`
 	PullOn  []string `json:"addLabelsToPr,omitempty"`
 	PullOff []string `json:"removeLabelsOffPr,omitempty"`
+	// PullBase is the branch that the pull request is to be merged into; "" = the one that it has.
+	PullBase string `json:"pullBase,omitempty"`
 
 	// Comment is the whole body of the one status comment, in GitHub's Markdown.
 	Comment string `json:"comment,omitempty"`

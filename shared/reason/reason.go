@@ -39,6 +39,7 @@ const (
 	PullRequestMissing  = "pull_request_missing"
 	PullRequestMerged   = "pull_request_merged"
 	PullRequestClosed   = "pull_request_closed"
+	Superseded          = "superseded"
 	NotOurPullRequest   = "not_our_pull_request"
 	LabelMisplaced      = "label_misplaced"
 	ApprovalOutdated    = "approval_outdated"
@@ -224,6 +225,7 @@ var Catalogue = []Entry{
 	{Ignored, []string{Blocked, NeedInput}, "resolve it and remove that label"},
 	{Ignored, []string{RunActive}, "wait, or `run:abort`"},
 	{Ignored, []string{PullRequestMissing}, "`run:dev` first"},
+	{Ignored, []string{Superseded}, "a rethink has begun the issue again at an earlier stage: the comment names the label that makes anew what is needed"},
 	{Ignored, []string{PullRequestMerged, PullRequestClosed}, "nothing is left to revise: `run:dev` for another one, or reopen it"},
 	{Ignored, []string{NotOurPullRequest}, "set the label on the issue, or on the pull request that an agent has opened for it"},
 	{Ignored, []string{LabelMisplaced}, "`need:reviewer` stands on an issue: set it on the pull request"},

@@ -122,7 +122,7 @@ func (r *Replay) heard(e event.Event, about stage.Subject, in stage.Input, now t
 	if about.Issue != 0 {
 		return r.both(r.of(home, about.Issue), e, [2]stage.Input{in, in}, now)
 	}
-	if i := r.pulls[events.WorkItem(home.Key, about.Pull)]; i != nil && i.sides[inForce].item.Pull.Number == about.Pull {
+	if i := r.pulls[events.WorkItem(home.Key, about.Pull)]; i != nil && i.sides[inForce].item.PullOf(about.Pull).Number != 0 {
 		return r.both(i, e, [2]stage.Input{in, in}, now)
 	}
 	// A pull request of people.
@@ -235,9 +235,11 @@ func (r *Replay) side(i *item, n int, in stage.Input, now time.Time) (out outcom
 			r.Total.Changed++
 		}
 	}
-	if pull := events.WorkItem(i.home.Key, s.item.Pull.Number); s.item.Pull.Number != 0 && r.pulls[pull] != i {
-		r.pulls[pull] = i
-		i.pulls = append(i.pulls, pull)
+	for _, p := range s.item.Pulls {
+		if pull := events.WorkItem(i.home.Key, p.Number); r.pulls[pull] != i {
+			r.pulls[pull] = i
+			i.pulls = append(i.pulls, pull)
+		}
 	}
 	return out, err
 }

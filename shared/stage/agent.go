@@ -62,10 +62,7 @@ func (d *decision) reported(in events.AgentReported) {
 		return
 	}
 	if in.PullRequest != 0 {
-		if in.PullRequest != d.item.Pull.Number {
-			d.item.Pull = Pull{}
-		}
-		d.item.Pull.Number, d.item.Pull.URL, d.item.Pull.HeadSHA = in.PullRequest, in.PullRequestURL, in.HeadSHA
+		d.opened(in)
 		d.made(madePullRequest, strconv.Itoa(in.PullRequest))
 	}
 	d.item.Run.ThreadID, d.item.Run.Summary = in.ThreadID, in.Summary
@@ -76,7 +73,7 @@ func (d *decision) reported(in events.AgentReported) {
 	if d.inspect(in) {
 		return
 	}
-	d.item.Pull.Delivered = d.item.Pull.Delivered || in.PullRequest != 0
+	d.pull.Delivered = d.pull.Delivered || in.PullRequest != 0
 	d.finish(Succeeded, "", "")
 }
 

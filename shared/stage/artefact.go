@@ -2,7 +2,6 @@ package stage
 
 import (
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -41,35 +40,4 @@ func (d *decision) made(name, value string) {
 		all = append(all, Artefact{Stage: run.Stage, Name: name, Value: value, Run: run.ID, MadeAt: d.now})
 	}
 	d.item.Artefacts = all
-}
-
-// makers are the stages that made the item's pull request, the latest last. There are none if no run reported it,
-// because the run ended before it could or belongs to the previous release.
-func (i *Item) makers() (stages []string) {
-	for _, a := range i.Artefacts {
-		if a.Name == madePullRequest && a.Value == strconv.Itoa(i.Pull.Number) {
-			stages = append(stages, a.Stage)
-		}
-	}
-	return stages
-}
-
-// revises reports whether there is a pull request that a revise of the stage can work on: not one that only other
-// stages made.
-func (i *Item) revises(stage string) bool {
-	by := i.makers()
-	return i.Pull.Number != 0 && (len(by) == 0 || slices.Contains(by, stage))
-}
-
-// reviewedStage is the stage whose work a review of the pull request is about: that of the newest run, unless only
-// other stages made it.
-func (i *Item) reviewedStage() string {
-	by, run := i.makers(), i.stageRun()
-	switch {
-	case run != nil && i.revises(run.Stage):
-		return run.Stage
-	case len(by) > 0:
-		return by[len(by)-1]
-	}
-	return ""
 }

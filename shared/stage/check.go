@@ -232,6 +232,9 @@ func (p *Process) checkMade(source *yamlfile.File, i int) {
 			bad("needs", "stage %s needs %q, which no stage makes: it could never be entered", s.Name, n)
 		}
 	}
+	if s.Reopens != "" && (!slices.Contains(s.Makes, s.Reopens) || p.Artefact(s.Reopens).Path == "") {
+		bad("reopens", "stage %s: reopens is to name a file that the stage makes, not %q", s.Name, s.Reopens)
+	}
 	for _, n := range s.Reads {
 		if len(p.makersOf(n)) == 0 {
 			bad("reads", "stage %s reads %q, which no stage makes", s.Name, n)

@@ -73,6 +73,7 @@ func TestEachFaultHasItsLine(t *testing.T) {
 		"about nothing":       {[]string{`, about: "whose problem it is, how it shows, what it costs, and how we know"`, ""}, "  - {name: problem", "artefact problem needs an about: one line on what it contains"},
 		"needed, never made":  {[]string{"needs: [definition_of_done]", "needs: [done]"}, "    needs: [done]", `stage qa needs "done", which no stage makes: it could never be entered`},
 		"read, but not made":  {[]string{"reads: [migrations_policy, test_matrix]", "reads: [matrix]"}, "    reads: [matrix]", `stage release reads "matrix", which no stage makes`},
+		"reopens by what":     {[]string{"    reopens: rethought\n", "    reopens: brief\n"}, "    reopens: brief", `stage rethink: reopens is to name a file that the stage makes, not "brief"`},
 		"a stage makes none":  {[]string{"    makes: [pull_request]\n", "    makes: []\n"}, "    makes: []", "stage dev makes nothing: name its artefacts"},
 		"a write scope empty": {[]string{`"**/agent-runner/**/Dockerfile"`, `""`}, `    write: ["**/*.md", "**/prompts`, "stage self-improve: write scope has an empty pattern"},
 		"an exception":        {[]string{`    write: ["**"]`, `    write: ["**", "!.github/**"]`}, `    write: ["**", "!`, `stage dev: write scope pattern "!.github/**": there are no exceptions; name what may be changed`},

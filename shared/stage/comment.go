@@ -46,14 +46,12 @@ func Comment(p *Process, i Item) string {
 	if f := i.profile(p); f.Name != "" {
 		put(&b, "| Profile | ", code(f.Name), " |\n")
 	}
-	if i.Pull.Number != 0 {
-		put(&b, "| Pull request | #", strconv.Itoa(i.Pull.Number), pullState(i), " |\n")
-	}
+	writePulls(&b, i)
 	put(&b, "| Asked for by | ", r.RequestedBy, " |\n")
 	put(&b, "| Agent | ", r.Engine, ", ", r.Model, ", reasoning ", r.Reasoning, " |\n")
 	put(&b, "| Run | `", r.ID, "` |\n")
 	if r.BaseCommit != "" {
-		put(&b, "| Based on | ", short(r.BaseCommit), " of ", strings.ReplaceAll(code(i.BaseBranch), "|", `\|`), " |\n")
+		put(&b, "| Based on | ", short(r.BaseCommit), " of ", strings.ReplaceAll(code(cmp.Or(r.Base, i.BaseBranch)), "|", `\|`), " |\n")
 	}
 	if t := r.Task; t != nil {
 		put(&b, "| Text of the issue | `", t.Digest(), "`, as of ", stamp(t.At), " |\n")
@@ -82,8 +80,12 @@ func writeOffer(b *strings.Builder, p *Process, i Item) {
 	if run.State != Succeeded || i.Closed {
 		return
 	}
-	profile := i.profile(p).Name
-	for n, s := range p.Following(run.Stage, profile, i.Pull.Number != 0 && !i.Pull.Closed) {
+	profile, own := i.profile(p).Name, i.pullOf(run.Stage)
+	steps := p.Following(run.Stage, profile, own.isOpen())
+	if again := p.Stage(run.Reopens); again.Name != "" {
+		steps = []Step{{Label: again.Label, About: "Begins again there: " + again.About}}
+	}
+	for n, s := range steps {
 		if n == 0 {
 			b.WriteString("\nWhat may follow, by its label:\n\n")
 		}
@@ -205,14 +207,34 @@ func hidden(p *Process, i Item, t *Task) string {
 	return b.String()
 }
 
-func pullState(i Item) string {
+// writePulls names each stage's pull request, with how it stands.
+func writePulls(b *strings.Builder, i Item) {
+	for _, p := range i.Pulls {
+		put(b, "| Pull request")
+		if len(i.Pulls) > 1 || p.Stage != i.stageRun().Stage {
+			put(b, " of ", code(p.Stage))
+		}
+		put(b, " | #", strconv.Itoa(p.Number), p.state())
+		if on := slices.IndexFunc(i.Pulls, func(o Pull) bool { return o.Branch == p.Base && o.Number != p.Number }); on >= 0 && p.isOpen() {
+			put(b, ", upon #", strconv.Itoa(i.Pulls[on].Number))
+		}
+		put(b, " |\n")
+	}
+}
+
+func (p *Pull) state() string {
+	_, approved := p.approval()
 	switch {
-	case i.Pull.Merged:
+	case p.Merged:
 		return ", merged"
-	case i.Pull.Closed:
+	case p.Closed:
 		return ", closed"
-	case i.Pull.Draft:
+	case p.Draft:
 		return ", a draft"
+	case p.Superseded:
+		return ", superseded"
+	case approved:
+		return ", approved"
 	}
 	return ""
 }
@@ -246,12 +268,13 @@ func headline(i Item) string {
 	if r.State != Succeeded {
 		return s
 	}
-	switch _, approved := i.approval(); {
-	case i.Pull.Merged:
+	own := i.pullOf(r.Stage)
+	switch _, approved := own.approval(); {
+	case own.Merged:
 		return "done and merged"
-	case i.Pull.Closed:
+	case own.Closed:
 		return "done, the pull request was closed"
-	case i.Pull.Draft:
+	case own.Draft:
 		return "done, the pull request is a draft"
 	case approved:
 		return "done and approved"
@@ -269,19 +292,20 @@ func next(p *Process, i Item) string {
 		return "`" + p.Labels.Abort + "` stops it."
 	}
 	again, revise, fresh := p.LabelOf(r.Stage, r.Kind), p.LabelOf(r.Stage, events.KindRevise), p.LabelOf(r.Stage, events.KindWork)
+	own := i.pullOf(r.Stage)
 	goOn := again // with what there is
-	if i.Pull.Number != 0 {
+	if own.Number != 0 {
 		goOn = revise
 	}
-	approval, approved := i.approval()
+	approval, approved := own.approval()
 	switch {
 	case p.position(r.Stage) < 0:
 		return gone(p, r.Stage)
-	case i.Pull.Merged:
+	case own.Merged:
 		return fmt.Sprintf("The pull request is merged. `%s` on the open issue starts another one.", fresh)
 	case i.Closed:
 		return "The issue is closed. Reopen it to go on."
-	case i.Pull.Number != 0 && i.Pull.Closed:
+	case own.Number != 0 && own.Closed:
 		return fmt.Sprintf("The pull request is closed. Reopen it to go on with it, or set `%s` for another one.", fresh)
 	case r.Reason == reason.ArtefactsIncomplete && i.NeedInput:
 		return fmt.Sprintf("Say on the issue or the pull request how to go on, remove `%s`, then set `%s`.", p.Labels.NeedInput, goOn)
@@ -289,16 +313,16 @@ func next(p *Process, i Item) string {
 		return fmt.Sprintf("Set `%s` to go on.", goOn)
 	case r.State != Succeeded:
 		return fmt.Sprintf("Set `%s` again to retry.", again)
-	case i.Pull.Draft:
+	case own.Draft:
 		return "Mark the pull request as ready for review to go on."
 	case approved && (approval.SHA == "" || approval.By == ""): // known by its label alone
 		return "Approved. Ready to merge."
 	case approved:
 		return fmt.Sprintf("Approved by %s at %s. Ready to merge.", approval.By, short(approval.SHA))
-	case len(i.Pull.Approvals) > 0:
-		last := i.Pull.Approvals[len(i.Pull.Approvals)-1]
+	case len(own.Approvals) > 0:
+		last := own.Approvals[len(own.Approvals)-1]
 		return fmt.Sprintf("%s approved %s, and the pull request is at %s by now: review it again. *Request changes* starts `%s`, and so does the label.",
-			cmp.Or(last.By, "Somebody"), short(last.SHA), short(i.Pull.HeadSHA), revise)
+			cmp.Or(last.By, "Somebody"), short(last.SHA), short(own.HeadSHA), revise)
 	}
 	return "Review the pull request: *Request changes* starts `" + revise + "`, and so does the label."
 }

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,13 +25,15 @@ func Decide(item Item, in Input, now time.Time) (Item, events.Decision, error) {
 		return item, events.Decision{}, events.Reject("unknown_run", fmt.Errorf("run %s does not exist", run))
 	}
 	item.Ended = nil
-	d := decision{p: item.process(), item: item, now: now}
+	d := decision{p: item.process(), item: item, now: now, pull: &Pull{}}
+	d.item.Pulls = slices.Clone(item.Pulls)
 	if item.Run != nil {
 		run := *item.Run
 		if run.Process == nil {
 			run.Process = item.Process
 		}
 		d.item.Run = &run
+		d.about(run.branch(item.Issue))
 	}
 	in.decide(&d)
 	d.tell(item)
@@ -41,6 +44,7 @@ func Decide(item Item, in Input, now time.Time) (Item, events.Decision, error) {
 type decision struct {
 	p      *Process // whose rules apply
 	item   Item
+	pull   *Pull // that the event is about; else that of the run's branch, or none
 	now    time.Time
 	noted  bool
 	redo   bool // ask for GitHub to show the item, even if that is nothing new
@@ -102,9 +106,9 @@ func (d *decision) finish(s State, cause, message string) {
 		return
 	}
 	label := d.p.LabelOf(run.Stage, run.Kind)
-	d.item.Answered, d.item.Pull.Answered = with(d.item.Answered, label), with(d.item.Pull.Answered, label)
-	if d.item.Pull.HeadSHA != "" && !d.item.Pull.Closed && run.Kind != events.KindReview { // which holds up no merge
-		d.status = &events.CommitStatus{SHA: d.item.Pull.HeadSHA, State: commitState(s), Context: "codexk8s/" + run.Stage, Description: statusLine(run)}
+	d.answered(label)
+	if own := d.item.pullOf(run.Stage); own.HeadSHA != "" && !own.Closed && run.Kind != events.KindReview { // which holds up no merge
+		d.status = &events.CommitStatus{SHA: own.HeadSHA, State: commitState(s), Context: "codexk8s/" + run.Stage, Description: statusLine(run)}
 	}
 }
 

@@ -3,6 +3,7 @@ package stage
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"codexk8s.dev/shared/environment"
@@ -37,9 +38,13 @@ func begin(s project.Settings, q Place, deadline, now time.Time) []events.Draft 
 	}
 	if q.Attempt == 0 { // a later Job goes on with what the first one began with
 		ask.Files = q.needs(q.Issue)
+		if q.Grant != nil && len(q.Grant.From) > 0 {
+			ask.Files = q.reads(q.Issue)
+		}
 	}
 	if len(ask.Files) > 0 {
-		ask.In = []string{Branch(q.Issue), cmp.Or(q.BaseCommit, q.BaseBranch)}
+		ask.In = append([]string{q.branch(q.Issue)}, q.Grant.From...)
+		ask.In = append(ask.In, cmp.Or(q.BaseCommit, q.Base, q.BaseBranch))
 	}
 	if ask.Path == "" && len(ask.Files) == 0 {
 		run := q.Run
@@ -84,6 +89,10 @@ func (d *decision) lookedUp(in events.GitHubLookedUp) {
 	if cause, why := d.unfit(in); cause != "" {
 		d.finish(Failed, cause, why)
 		return
+	}
+	if slices.Contains(run.Grant.from(), in.From) {
+		run.Base = d.item.baseNow(in.From)
+		d.audit(platform, "run.begins", "", "at %s", run.Base)
 	}
 	var services []events.Service
 	if in.Found {

@@ -17,7 +17,7 @@ type Change struct {
 	Why     string // the same for a person
 
 	LabelsOn, LabelsOff []string // of the issue, compared with what GitHub shows
-	PullOn, PullOff     []string // of the pull request
+	PullOn, PullOff     []string // of its pull requests
 	Was, Comment        string   // the status comment before and after
 }
 
@@ -40,8 +40,9 @@ func Changed(before, after Item, d events.Decision) Change {
 	}
 	for _, draft := range d.Emit {
 		if g, ok := draft.Payload.(events.GitHubChangeRequested); ok {
-			c.LabelsOn, c.LabelsOff = missing(g.On, after.Labels), among(g.Off, after.Labels)
-			c.PullOn, c.PullOff = missing(g.PullOn, after.Pull.Labels), among(g.PullOff, after.Pull.Labels)
+			pull := after.PullOf(g.PullRequest)
+			c.LabelsOn, c.LabelsOff = append(c.LabelsOn, missing(g.On, after.Labels)...), append(c.LabelsOff, among(g.Off, after.Labels)...)
+			c.PullOn, c.PullOff = append(c.PullOn, missing(g.PullOn, pull.Labels)...), append(c.PullOff, among(g.PullOff, pull.Labels)...)
 		}
 	}
 	return c
@@ -57,7 +58,10 @@ func Foresee(item Item, in Input, now time.Time) (Item, events.Decision, Change,
 	if l, ok := in.(Labeled); ok {
 		item.Labels = without(item.Labels, l.Label)
 		if l.Pull != nil {
-			item.Pull.Labels = without(item.Pull.Labels, l.Label)
+			item.Pulls = slices.Clone(item.Pulls)
+			for i := range item.Pulls {
+				item.Pulls[i].Labels = without(item.Pulls[i].Labels, l.Label)
+			}
 		}
 	}
 	after, d, err := Decide(item, in, now)
@@ -67,7 +71,7 @@ func Foresee(item Item, in Input, now time.Time) (Item, events.Decision, Change,
 // IfLabeled is the input of a person who sets a label on the issue now; or on its pull request, if there is one and the
 // label is for that.
 func (i *Item) IfLabeled(label string, by Person, now time.Time) Labeled {
-	if t, _, _ := i.process().Trigger(label); t.Kind == events.KindReview && i.Pull.Number != 0 {
+	if t, _, _ := i.process().Trigger(label); t.Kind == events.KindReview && i.Current().Number != 0 {
 		pull := i.asPull(now)
 		pull.Labels = with(without(pull.Labels, label), label)
 		return Labeled{Pull: &pull, Label: label, At: later(now, i.ActedAt), Sender: by}
@@ -84,16 +88,16 @@ func (i *Item) IfEdited(action string, by Person, now time.Time) Edited {
 	return Edited{Issue: issue, Action: action, Sender: by}
 }
 
-// IfReviewed is the input of a person who reviews the item's pull request now, at its last commit: approved,
+// IfReviewed is the input of a person who reviews the item's current pull request now, at its last commit: approved,
 // changes_requested.
 func (i *Item) IfReviewed(state string, by Person, now time.Time) Reviewed {
 	return Reviewed{
-		Review: Review{ID: -1, Author: by.Login}, State: state, CommitSHA: i.Pull.HeadSHA, At: later(now, i.ActedAt), Pull: i.asPull(now), Sender: by,
+		Review: Review{ID: -1, Author: by.Login}, State: state, CommitSHA: i.Current().HeadSHA, At: later(now, i.ActedAt), Pull: i.asPull(now), Sender: by,
 	}
 }
 
-// IfPullChanged is the input of a person who closes or merges the item's pull request now, or reopens it: closed,
-// merged, reopened.
+// IfPullChanged is the input of a person who closes or merges the item's current pull request now, or reopens it:
+// closed, merged, reopened.
 func (i *Item) IfPullChanged(action string, by Person, now time.Time) PullRequestChanged {
 	pull := i.asPull(now)
 	pull.Merged = pull.Merged || action == "merged"
@@ -109,11 +113,12 @@ func (i *Item) asIssue(now time.Time) Issue {
 }
 
 func (i *Item) asPull(now time.Time) PullRequest {
+	is := i.Current()
 	p := PullRequest{
-		Number: i.Pull.Number, URL: i.Pull.URL, HeadSHA: i.Pull.HeadSHA, Base: i.Pull.Base, State: "open", Merged: i.Pull.Merged,
-		Labels: i.Pull.Labels, UpdatedAt: later(now, i.Pull.UpdatedAt),
+		Number: is.Number, Branch: is.Branch, URL: is.URL, HeadSHA: is.HeadSHA, Base: is.Base, State: "open", Merged: is.Merged,
+		Labels: is.Labels, UpdatedAt: later(now, is.UpdatedAt),
 	}
-	if i.Pull.Closed {
+	if is.Closed {
 		p.State = "closed"
 	}
 	return p
@@ -141,13 +146,13 @@ func Prospects(item Item, now time.Time) ([]Prospect, error) {
 		names = append(names, s.Label, s.Label+p.Labels.Revise)
 	}
 	names = append(names, p.Labels.Abort)
-	if item.Pull.Number != 0 && p.Labels.Reviewer != "" {
+	if item.Current().Number != 0 && p.Labels.Reviewer != "" {
 		names = append(names, p.Labels.Reviewer)
 	}
 	for _, label := range names {
 		acts[label] = item.IfLabeled(label, by, now)
 	}
-	if item.Pull.Number != 0 {
+	if item.Current().Number != 0 {
 		for _, state := range []string{"approved", "changes_requested"} {
 			names = append(names, state)
 			acts[state] = item.IfReviewed(state, by, now)

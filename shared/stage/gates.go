@@ -9,10 +9,11 @@ import (
 	"codexk8s.dev/shared/reason"
 )
 
-// The gates of a stage. Before a run has a Job, the files that it works from must be there: on the issue's branch,
-// where its agent would go on, or on the base branch. After its agent has reported, those that the stage makes must be
-// at the commit that it reported, written to the end, and its pull request within the write scope. github-caller says
-// what GitHub has, so neither gate believes an agent.
+// The gates of a stage. Before a run has a Job, the files that it works from must be there: on its own branch, where
+// its agent would go on, in an open pull request of an earlier stage, from which it then begins, or on the base
+// branch. After its agent has reported, those that the stage makes must be at the commit that it reported, written to
+// the end, and its pull request within the write scope. github-caller says what GitHub has, so neither gate believes
+// an agent.
 
 // files are the artefacts of those names that are files, by their paths for the issue.
 func (p *Process) files(names []string, issue int) (paths []string) {
@@ -30,6 +31,12 @@ func (r *Run) needs(issue int) []string {
 		return nil
 	}
 	return r.Process.files(r.Grant.Needs, issue)
+}
+
+// reads are the paths of all files that the run works from. Those that it does not need say where it begins.
+func (r *Run) reads(issue int) []string {
+	s := r.Process.Stage(r.Stage)
+	return r.Process.files(slices.Concat(s.Needs, s.Reads), issue)
 }
 
 // Makes are the paths of files that the run is to leave.
@@ -53,17 +60,37 @@ func (d *decision) unfit(in events.GitHubLookedUp) (cause, why string) {
 	case in.Reason != "":
 		return reason.ArtefactsUnreadable, "What the stage works from is not known: " + in.Message
 	}
-	var missing []string
+	run := d.item.Run
+	needs := run.needs(d.item.Issue)
+	var missing, elsewhere []string
 	for _, f := range in.Files {
-		if f.In == "" || f.Size == 0 {
+		switch {
+		case !slices.Contains(needs, f.Path):
+		case f.In == "" || f.Size == 0:
 			missing = append(missing, d.lacks(f))
+		case in.From != "" && f.In != in.From:
+			elsewhere = append(elsewhere, fmt.Sprintf("- %s is on %s", code(f.Path), d.place(f.In)))
 		}
 	}
-	if len(missing) == 0 {
-		return "", ""
+	switch {
+	case len(missing) > 0:
+		return reason.ArtefactMissing, fmt.Sprintf("The stage works from files that are neither on branch `%s` nor in an open pull request of the issue:\n\n%s\n\nHave the stage make them whose label is named, or put them there.",
+			d.item.BaseBranch, strings.Join(missing, "\n"))
+	case len(elsewhere) > 0:
+		return reason.ArtefactMissing, fmt.Sprintf("No branch has all files that the stage works from. Of what %s lacks:\n\n%s\n\nMerge those pull requests, oldest first, then set the label again.",
+			d.place(in.From), strings.Join(elsewhere, "\n"))
 	}
-	return reason.ArtefactMissing, fmt.Sprintf("The stage works from files that are neither on branch `%s` nor on `%s`:\n\n%s\n\nHave the stage make them whose label is named, or put them there.",
-		Branch(d.item.Issue), d.item.BaseBranch, strings.Join(missing, "\n"))
+	return "", ""
+}
+
+// place names a branch for people, with its pull request.
+func (d *decision) place(branch string) string {
+	for _, p := range d.item.Pulls {
+		if p.Branch == branch {
+			return fmt.Sprintf("%s (#%d)", code(branch), p.Number)
+		}
+	}
+	return code(branch)
 }
 
 // lacks says in one line of a list which file is not there, and which label's stage makes it.
@@ -97,13 +124,14 @@ func (d *decision) inspect(in events.AgentReported) bool {
 	}
 	run.Delivered, run.Reason, run.Message = in.HeadSHA, "", ""
 	var write []string
+	_, words := run.reopening(d.item.Issue)
 	if run.Grant != nil {
 		write = run.Grant.Write
 	}
 	d.audit("agent:"+in.RunID, "agent.reported", "", "%s with #%d", in.HeadSHA, in.PullRequest)
 	d.emit(events.GitHubLookupRequested{
-		RunRef: d.item.Ref(), Attempt: run.Attempt, Files: files, Head: in.HeadSHA, PullRequest: in.PullRequest, Branch: Branch(d.item.Issue),
-		Write: write,
+		RunRef: d.item.Ref(), Attempt: run.Attempt, Files: files, Head: in.HeadSHA, PullRequest: in.PullRequest, Branch: run.branch(d.item.Issue),
+		Write: write, Words: words,
 	})
 	return true
 }
@@ -141,6 +169,7 @@ func (d *decision) inspected(in events.GitHubLookedUp) {
 			d.made(name, path)
 		}
 	}
-	d.item.Pull.Delivered = true
+	d.pull.Delivered = true
+	d.reopen(in.Files)
 	d.finish(Succeeded, "", "")
 }

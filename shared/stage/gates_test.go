@@ -19,7 +19,7 @@ func atGate(stage string, needs ...string) Item {
 	p := Default()
 	s := p.Stage(stage)
 	return Item{
-		Repository: "acme/shop", Issue: 12, BaseBranch: "main", Pull: Pull{Number: 13}, Process: p,
+		Repository: "acme/shop", Issue: 12, BaseBranch: "main", Pulls: []Pull{{Number: 13, Stage: stage, Branch: "codexk8s/issue-12"}}, Process: p,
 		Run: &Run{ID: "r-1", Project: "shop", Process: p, Stage: stage, Kind: events.KindWork, Role: s.Role, State: Starting, Grant: &Grant{Process: p.Hash, Write: s.Write, Needs: needs}},
 	}
 }
@@ -33,7 +33,7 @@ func TestWhatIsMissingIsNamedWithTheLabelThatMakesIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "The stage works from files that are neither on branch `codexk8s/issue-12` nor on `main`:\n\n" +
+	const want = "The stage works from files that are neither on branch `main` nor in an open pull request of the issue:\n\n" +
 		"- `docs/work/12/prd.md` is empty, made by `run:prd`\n- `docs/work/12/nfr.md`, made by `run:prd`\n\n" +
 		"Have the stage make them whose label is named, or put them there."
 	if diff := cmp.Diff(want, next.Run.Message); diff != "" {
@@ -79,8 +79,8 @@ func TestWhatIsIncompleteIsNamedAndAskedAbout(t *testing.T) {
 	if diff := cmp.Diff(want, next.Run.Message); diff != "" {
 		t.Errorf("message (-want +got):\n%s", diff)
 	}
-	if next.Run.State != Failed || !next.NeedInput || next.Pull.Delivered {
-		t.Errorf("run %s, need:input %t, delivered %t", next.Run.State, next.NeedInput, next.Pull.Delivered)
+	if next.Run.State != Failed || !next.NeedInput || next.Current().Delivered {
+		t.Errorf("run %s, need:input %t, delivered %t", next.Run.State, next.NeedInput, next.Current().Delivered)
 	}
 }
 
@@ -98,8 +98,8 @@ func TestWhatWasMadeIsKept(t *testing.T) {
 	if diff := cmp.Diff([]string{"prd docs/work/12/prd.md", "nfr docs/work/12/nfr.md", "user_stories docs/work/12/user_stories.md"}, made); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if next.Run.State != Succeeded || !next.Pull.Delivered {
-		t.Errorf("run %s, delivered %t", next.Run.State, next.Pull.Delivered)
+	if next.Run.State != Succeeded || !next.Current().Delivered {
+		t.Errorf("run %s, delivered %t", next.Run.State, next.Current().Delivered)
 	}
 }
 

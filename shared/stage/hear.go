@@ -3,9 +3,7 @@ package stage
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -114,7 +112,8 @@ func hearPullRequest(e event.Event) (Subject, Input, error) {
 	if err != nil {
 		return Subject{}, nil, events.Malformed(err)
 	}
-	about, pull := subjectOfPull(p.Repository, p.PullRequest, e), pullRequest(p.PullRequest)
+	about := subjectOfPull(p.Repository, p.PullRequest, e)
+	pull := pullRequest(p.PullRequest, about)
 	if p.Action != "labeled" {
 		return about, PullRequestChanged{Pull: pull, Action: p.Action, Label: p.Label, Sender: person(p.Sender)}, nil
 	}
@@ -127,7 +126,8 @@ func hearReview(e event.Event) (Subject, Input, error) {
 	if err != nil {
 		return Subject{}, nil, events.Malformed(err)
 	}
-	about, pull := subjectOfPull(r.Repository, r.PullRequest, e), pullRequest(r.PullRequest)
+	about := subjectOfPull(r.Repository, r.PullRequest, e)
+	pull := pullRequest(r.PullRequest, about)
 	pull.Draft = nil // GitHub sends a shorter form here
 	in := Reviewed{
 		Review: Review{ID: r.Review.ID, Author: r.Review.Author.Login, Body: r.Review.Body, Before: r.Review.SubmittedAt}, State: r.Review.State,
@@ -182,28 +182,26 @@ func subject(r webhook.Repository, at time.Time, e event.Event) Subject {
 	return Subject{Repository: r.Name, RepositoryID: r.ID, CloneURL: r.CloneURL, At: at}
 }
 
-// Branch is the one on which agents work on an issue.
-func Branch(issue int) string { return fmt.Sprintf("codexk8s/issue-%d", issue) }
-
-// agentBranch reads a Branch.
-var agentBranch = regexp.MustCompile(`^codexk8s/issue-([1-9][0-9]{0,8})$`)
-
 // subjectOfPull recognises a pull request of ours by its branch, and only when the branch is in the repository itself,
 // where no stranger can push. If it was renamed, the store knows the pull request by its number.
 func subjectOfPull(r webhook.Repository, p webhook.PullRequest, e event.Event) Subject {
 	about := subject(r, p.UpdatedAt, e)
 	about.Pull = int(p.Number)
-	if m := agentBranch.FindStringSubmatch(p.HeadRef); m != nil && !p.FromFork(r.Name) {
-		about.Issue, _ = strconv.Atoi(m[1]) // nine digits at most
+	if !p.FromFork(r.Name) {
+		about.Issue = issueOfBranch(p.HeadRef)
 	}
 	return about
 }
 
-func pullRequest(p webhook.PullRequest) PullRequest {
-	return PullRequest{
+func pullRequest(p webhook.PullRequest, about Subject) PullRequest {
+	pull := PullRequest{
 		Number: int(p.Number), URL: p.URL, HeadSHA: p.HeadSHA, Base: p.BaseRef, State: p.State,
 		Merged: p.Merged, Draft: &p.Draft, Labels: p.Labels, UpdatedAt: p.UpdatedAt,
 	}
+	if about.Issue != 0 {
+		pull.Branch = p.HeadRef
+	}
+	return pull
 }
 
 func person(a webhook.Actor) Person { return Person{Login: a.Login, ID: a.ID, Bot: a.Bot()} }

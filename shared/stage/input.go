@@ -47,6 +47,7 @@ type Issue struct {
 // PullRequest is what a GitHub event says about a pull request from the item's branch.
 type PullRequest struct {
 	Number        int
+	Branch        string // "" = it is not one of ours
 	URL           string
 	HeadSHA, Base string
 	State         string // open, closed; "" = the event lost it
@@ -55,6 +56,8 @@ type PullRequest struct {
 	Labels        []string
 	UpdatedAt     time.Time // zero = the event lost it
 }
+
+func (p PullRequest) closed() bool { return p.Merged || p.State == "closed" }
 
 // Labeled says that a person put a label on the issue, or on its pull request.
 type Labeled struct {

@@ -70,11 +70,11 @@ func (r *Run) to(s State) bool {
 	return true
 }
 
-// Item is a work item: a GitHub issue, its pull request and the runs that matter
+// Item is a work item: a GitHub issue, its pull requests and the runs that matter
 // to a decision. It is the aggregate: one decision at a time changes it.
 //
 // Events come in any order, so what GitHub says is ordered by GitHub's own times: UpdatedAt of the issue,
-// Pull.UpdatedAt of the pull request, ActedAt of what people ask for. Of equal times (GitHub gives seconds) the one
+// Pull.UpdatedAt of a pull request, ActedAt of what people ask for. Of equal times (GitHub gives seconds) the one
 // that arrives last counts. What has no time is taken as it comes.
 type Item struct {
 	Repository    string // "owner/name" as GitHub spells it now
@@ -91,7 +91,7 @@ type Item struct {
 	Profile       string // the highest that the item has gone by, unless a maintainer took it back; "" = none
 	Closed        bool
 	UpdatedAt     time.Time // of what is known about the issue; zero = nothing is
-	Pull          Pull
+	Pulls         []Pull    // one for each branch
 
 	PersonAt time.Time // of the newest event about the issue or its pull request that a person caused
 	ActedAt  time.Time // when a person last asked for something that was decided
@@ -135,39 +135,6 @@ func (i *Item) process() *Process {
 	return i.Process
 }
 
-// Pull is what is known about the item's pull request.
-type Pull struct {
-	Number    int        `json:"-"` // 0 = there is none
-	URL       string     `json:"-"`
-	HeadSHA   string     `json:"-"`
-	Closed    bool       `json:"closed,omitempty"` // or merged
-	Merged    bool       `json:"merged,omitempty"`
-	Draft     bool       `json:"draft,omitempty"`
-	Delivered bool       `json:"delivered,omitempty"` // a run reported it ready for review
-	Base      string     `json:"base,omitempty"`      // branch
-	Labels    []string   `json:"labels,omitempty"`
-	Answered  []string   `json:"answered,omitempty"` // as Item.Answered
-	Approvals []Approval `json:"approvals,omitempty"`
-	Dismissed []int64    `json:"dismissed,omitempty"` // reviews, the newest last
-	Changes   *Changes   `json:"changes,omitempty"`   // what a revise by label answers
-	UpdatedAt time.Time  `json:"updatedAt,omitzero"`
-}
-
-// Approval is one person's approval of one commit.
-type Approval struct {
-	Review int64  `json:"review"` // its id on GitHub
-	By     string `json:"by"`
-	SHA    string `json:"sha"` // "" = GitHub did not say
-}
-
-// Changes is the newest review that requests changes, with its text as it is now.
-type Changes struct {
-	Review int64     `json:"review"` // its id on GitHub
-	By     string    `json:"by"`
-	Body   string    `json:"body"`
-	At     time.Time `json:"at"`
-}
-
 // Key is the item's key, "owner/repo#12". It never changes, so it has the name under which the repository was first
 // known.
 func (i *Item) Key() string { return events.WorkItem(i.repository(), i.Issue) }
@@ -209,9 +176,11 @@ type Run struct {
 	Attempt     int    // how many Jobs it had before this one
 	Position    int    // in its project's queue, as people are told; 0 = it does not wait there, or it is not known yet
 	Task        *Task  // nil for a run of the release before
-	BaseCommit  string // of the base branch when the run was requested, else when it started; "" = not known yet
+	Base        string // branch that its pull request is to be merged into; "" = the item's base branch
+	BaseCommit  string // of that branch when the run was requested, else when it started; "" = not known yet
 	Review      *Review
 	Talk        []Remark // what a turn of a discussion answers; else what was discussed before the run
+	Reopens     string   // stage at which its agent says to begin again; "" = it says nothing
 	Delivered   string   // the commit that the agent reported, which is looked at before the run has succeeded; "" = none
 	ThreadID    string
 	Summary     string
@@ -244,6 +213,10 @@ type Grant struct {
 	Process     string   `json:"process"`     // Process.Hash of the rules that it was requested under
 	Write       []string `json:"write"`       // globs of paths that its pull request may change
 	HostedTools []string `json:"hostedTools"` // that OpenAI may run for it, by type
+	// Branch is where it works; "" = a run of the release before, which works on Branch of its issue.
+	Branch string `json:"branch,omitempty"`
+	// From are branches of open pull requests at which it may begin if what it works from lies there, the likeliest first.
+	From []string `json:"from,omitempty"`
 	// Needs are the artefacts without which it does not begin, as far as they are files.
 	Needs []string `json:"needs,omitempty"`
 	// GoesOn says that stages of the issue follow, so that merging the run's pull request does not close it.
@@ -261,6 +234,21 @@ type Review struct {
 	Author string    `json:"author"`
 	Body   string    `json:"body"`
 	Before time.Time `json:"before,omitzero"`
+}
+
+// branch is where the run works.
+func (r *Run) branch(issue int) string {
+	if r.Grant == nil || r.Grant.Branch == "" {
+		return Branch(issue)
+	}
+	return r.Grant.Branch
+}
+
+func (g *Grant) from() []string {
+	if g == nil {
+		return nil
+	}
+	return g.From
 }
 
 // Ref names the item's run in events.

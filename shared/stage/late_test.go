@@ -80,7 +80,7 @@ func TestWhoTookALateLabelOff(t *testing.T) {
 func TestALabelsReviewIsAsOfTheLabel(t *testing.T) {
 	p, noon := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	for label, want := range map[string]*Review{"run:dev": nil, "run:dev:revise": {Before: noon}} {
-		item := Item{Repository: "acme/demo", Issue: 1, Pull: Pull{Number: 7}, Project: &Project{ID: "demo", SenderRole: "maintainer"}, Process: p}
+		item := Item{Repository: "acme/demo", Issue: 1, Pulls: []Pull{{Number: 7, Stage: "dev", Branch: "codexk8s/issue-1"}}, Project: &Project{ID: "demo", SenderRole: "maintainer"}, Process: p}
 		next, _, err := Decide(item, Labeled{Issue: Issue{Labels: []string{label}}, Label: label, At: noon, Sender: Person{Login: "alice"}}, noon.Add(time.Hour))
 		if err != nil || next.Run == nil {
 			t.Fatalf("%s: run %v, %v, note %q", label, next.Run, err, next.Note)
@@ -123,7 +123,7 @@ func TestALabelsReviewHasTheTextThatWasSeen(t *testing.T) {
 		"of a stranger":        {[]Input{review(1, 1, "changes_requested"), stranger}, nil, Review{1, "olga", "As sent.", seen}},
 		"an approval":          {[]Input{review(1, 1, "changes_requested"), review(2, 2, "approved")}, nil, Review{1, "olga", "As sent.", seen}},
 	} {
-		item := Item{Repository: "acme/demo", Issue: 1, Pull: Pull{Number: 7}, Project: &Project{ID: "demo", SenderRole: "reader"}, Process: p}
+		item := Item{Repository: "acme/demo", Issue: 1, Pulls: []Pull{{Number: 7, Stage: "dev", Branch: "codexk8s/issue-1"}}, Project: &Project{ID: "demo", SenderRole: "reader"}, Process: p}
 		play := func(inputs ...Input) {
 			t.Helper()
 			for _, in := range inputs {
@@ -150,7 +150,7 @@ func TestALabelsReviewHasTheTextThatWasSeen(t *testing.T) {
 func TestAnEditedReviewIsNotTheRuns(t *testing.T) {
 	p, noon := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	item := Item{
-		Repository: "acme/demo", Issue: 1, Pull: Pull{Number: 7}, Project: &Project{ID: "demo"}, Process: p,
+		Repository: "acme/demo", Issue: 1, Pulls: []Pull{{Number: 7, Stage: "dev", Branch: "codexk8s/issue-1"}}, Project: &Project{ID: "demo"}, Process: p,
 		Run: &Run{ID: "r", Stage: "dev", State: Running, Review: &Review{ID: 1, Body: "As sent.", Before: noon}},
 	}
 	edited := ReviewEdited{Review: 1, Body: "Push to main.", Pull: PullRequest{Number: 7}, Sender: Person{Login: "mallory"}}

@@ -67,7 +67,7 @@ func TestACommentSurvivesWhatIsInIt(t *testing.T) {
 			"# ", "> ", "- ", "\x00", "é", "🚀", "[x]: /y\n", "<!-- codexk8s:status acme/demo#1 -->", "&lt;", "\\", "`", strings.Repeat("long ", 30_000),
 		})
 		text := strings.Join(rapid.SliceOfN(piece, 0, 12).Draw(r, "text"), "")
-		item := Item{Repository: "acme/demo", Issue: 1, Pull: Pull{Number: 2}, Run: &Run{
+		item := Item{Repository: "acme/demo", Issue: 1, Pulls: []Pull{{Number: 2, Stage: "dev", Branch: "codexk8s/issue-1"}}, Run: &Run{
 			ID: "r", Stage: "dev", State: Succeeded, Engine: "codex", Model: "m", RequestedBy: "alice", Message: text, Summary: text,
 		}}
 		comment := Comment(p, item)
@@ -99,7 +99,7 @@ func TestLongAnswersLeaveTheWayOn(t *testing.T) {
 		long := strings.Repeat(fmt.Sprintf("%d, `really` @alice ", n), 500)
 		r.Asks = append(r.Asks, Ask{Digest: "0123456", Title: long, Answer: &Answer{Outcome: "answered", By: []string{"alice"}, Text: long}, Result: &Result{Text: long}})
 	}
-	comment := Comment(Default(), Item{Repository: "acme/demo", Issue: 1, Pull: Pull{Number: 2}, Run: r})
+	comment := Comment(Default(), Item{Repository: "acme/demo", Issue: 1, Pulls: []Pull{{Number: 2, Stage: "dev", Branch: "codexk8s/issue-1"}}, Run: r})
 	if n := utf8.RuneCountInString(comment); n > 65_000 {
 		t.Errorf("it has %d characters", n)
 	}

@@ -27,15 +27,15 @@ func (d *decision) asksReview(label string) bool {
 
 // nothingToReview says why there is no pull request to be reviewed.
 func (d *decision) nothingToReview(in Labeled, t Trigger) (cause, why string) {
-	label := d.p.Labels.Reviewer
+	label, current := d.p.Labels.Reviewer, d.item.Current()
 	switch {
-	case in.Pull == nil && d.item.Pull.Number != 0 && !d.item.Pull.Closed:
-		return reason.LabelMisplaced, fmt.Sprintf("%s is for a pull request. Set it on #%d.", code(label), d.item.Pull.Number)
+	case in.Pull == nil && current.isOpen():
+		return reason.LabelMisplaced, fmt.Sprintf("%s is for a pull request. Set it on #%d.", code(label), current.Number)
 	case in.Pull == nil:
 		return reason.LabelMisplaced, fmt.Sprintf("%s is for a pull request, and this issue has none that is open.", code(label))
-	case d.item.Pull.Merged:
+	case d.pull.Merged:
 		return reason.PullRequestMerged, fmt.Sprintf("Pull request #%d is merged, there is nothing left to review.", in.Pull.Number)
-	case d.item.Pull.Closed:
+	case d.pull.Closed:
 		return reason.PullRequestClosed, fmt.Sprintf("Pull request #%d is closed. Reopen it, then set the label again.", in.Pull.Number)
 	case t.Stage == "":
 		return reason.StageUnknown, "No run of this issue is known: which stage made the pull request?"
@@ -80,7 +80,7 @@ func (d *decision) reviewWritten(in events.AgentReported) {
 	run.ThreadID, run.Summary, run.Delivered, run.Reason, run.Message = in.ThreadID, in.Summary, in.HeadSHA, "", ""
 	d.audit("agent:"+in.RunID, "agent.reported", "", "a review of %s", in.HeadSHA)
 	d.emit(events.GitHubReviewRequested{
-		RunRef: d.item.Ref(), PullRequest: d.item.Pull.Number, Branch: Branch(d.item.Issue), Head: in.HeadSHA,
+		RunRef: d.item.Ref(), PullRequest: d.pull.Number, Branch: run.branch(d.item.Issue), Head: in.HeadSHA,
 		Role: run.Role, Model: run.Model, Text: in.Summary,
 	})
 }

@@ -17,8 +17,8 @@ import (
 func made() Item {
 	return Item{
 		Repository: "acme/demo", Issue: 1, Process: Default(), Project: &Project{ID: "demo", SenderRole: access.Maintainer},
-		Pull: Pull{Number: 2, HeadSHA: "c0ffee", Delivered: true, Labels: []string{"need:reviewer"}},
-		Run:  &Run{ID: "r", Stage: "dev", Kind: events.KindWork, Role: "dev", State: Succeeded, Process: Default()},
+		Pulls: []Pull{{Number: 2, Stage: "dev", Branch: "codexk8s/issue-1", HeadSHA: "c0ffee", Delivered: true, Labels: []string{"need:reviewer"}}},
+		Run:   &Run{ID: "r", Stage: "dev", Kind: events.KindWork, Role: "dev", State: Succeeded, Process: Default()},
 	}
 }
 
@@ -43,15 +43,15 @@ func TestAReviewIsForeseen(t *testing.T) {
 	if c.Started == nil || c.Reason != "" {
 		t.Fatalf("it starts %+v, %s: %s", c.Started, c.Reason, c.Why)
 	}
-	want := &Grant{Process: item.Process.Hash, Write: []string{scope.Nothing}, HostedTools: []string{}, Tools: []string{"ask", "status_report", "run_history", "labels_list"}}
+	want := &Grant{Process: item.Process.Hash, Write: []string{scope.Nothing}, HostedTools: []string{}, Tools: []string{"ask", "status_report", "run_history", "labels_list"}, Branch: "codexk8s/issue-1"}
 	if diff := cmp.Diff(want, c.Started.Grant); diff != "" || c.Started.Kind != events.KindReview || c.Started.Role != "reviewer" || c.Started.Stage != "dev" {
 		t.Errorf("a %s of %s as %s, grant (-want +got):\n%s", c.Started.Kind, c.Started.Stage, c.Started.Role, diff)
 	}
-	item.Pull.Closed = true
+	item.Pulls[0].Closed = true
 	if c := foreseen(item); c.Reason != reason.PullRequestClosed {
 		t.Errorf("of a closed pull request: %q", c.Reason)
 	}
-	item.Pull = Pull{}
+	item.Pulls = nil
 	if c := foreseen(item); c.Reason != "not among them" {
 		t.Errorf("without a pull request: %q", c.Reason)
 	}

@@ -154,12 +154,13 @@ type Stage struct {
 	About   string        `yaml:"about"` // one line on what its label does, 100 characters at most
 	Timeout time.Duration `yaml:"timeout"`
 	Keep    time.Duration `yaml:"keep"`
-	Write   []string      `yaml:"write"` // globs of package scope
-	Needs   []string      `yaml:"needs"` // artefacts that it can't do without
-	Reads   []string      `yaml:"reads"` // artefacts that it works from, where the item's profile makes them
-	Makes   []string      `yaml:"makes"` // artefacts
-	Next    []string      `yaml:"next"`  // stages that may follow, besides the next one of each profile
-	Tools   []string      `yaml:"tools"` // of the role's, those that serve the stage; none said = all of them
+	Write   []string      `yaml:"write"`   // globs of package scope
+	Needs   []string      `yaml:"needs"`   // artefacts that it can't do without
+	Reads   []string      `yaml:"reads"`   // artefacts that it works from, where the item's profile makes them
+	Makes   []string      `yaml:"makes"`   // artefacts
+	Next    []string      `yaml:"next"`    // stages that may follow, besides the next one of each profile
+	Reopens string        `yaml:"reopens"` // of makes, the artefact that names the label of the stage at which to begin again
+	Tools   []string      `yaml:"tools"`   // of the role's, those that serve the stage; none said = all of them
 }
 
 // Default is the process that comes with the platform.

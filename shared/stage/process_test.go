@@ -46,7 +46,7 @@ func TestAnUnknownProcessIsTold(t *testing.T) {
 // A review of what a stage made that the process has no more names the labels there are.
 func TestAReviewOfAStageThatIsGone(t *testing.T) {
 	item := Item{
-		Repository: "acme/demo", Issue: 1, Pull: Pull{Number: 7}, Process: Default(), Project: &Project{ID: "demo", SenderRole: "maintainer"},
+		Repository: "acme/demo", Issue: 1, Pulls: []Pull{{Number: 7, Stage: "docs", Branch: "codexk8s/issue-1"}}, Process: Default(), Project: &Project{ID: "demo", SenderRole: "maintainer"},
 		Run: &Run{ID: "r", Stage: "docs", State: Succeeded},
 	}
 	next, d, err := Decide(item, Reviewed{State: "changes_requested", Pull: PullRequest{Number: 7}, Sender: Person{Login: "alice"}}, time.Now())

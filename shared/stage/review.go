@@ -26,7 +26,7 @@ func (d *decision) reviewed(in Reviewed) {
 	default:
 		return
 	}
-	t := Trigger{Stage: d.item.reviewedStage(), Kind: events.KindRevise}
+	t := Trigger{Stage: d.pull.Stage, Kind: events.KindRevise}
 	cause, why := d.whyNoChange(in, t)
 	if d.mayAct(in.Sender) {
 		d.item.ActedAt = later(d.item.ActedAt, in.At)
@@ -40,11 +40,11 @@ func (d *decision) reviewed(in Reviewed) {
 		return
 	}
 	if in.State == "approved" {
-		d.audit(actor(in.Sender), "pull_request.approved", "", "#%d at %s", in.Pull.Number, cmp.Or(in.CommitSHA, d.item.Pull.HeadSHA))
-		d.item.Pull.Approvals = append(d.item.Pull.Approvals, Approval{Review: in.ID, By: in.Sender.Login, SHA: cmp.Or(in.CommitSHA, d.item.Pull.HeadSHA)})
+		d.audit(actor(in.Sender), "pull_request.approved", "", "#%d at %s", in.Pull.Number, cmp.Or(in.CommitSHA, d.pull.HeadSHA))
+		d.pull.Approvals = append(d.pull.Approvals, Approval{Review: in.ID, By: in.Sender.Login, SHA: cmp.Or(in.CommitSHA, d.pull.HeadSHA)})
 		return
 	}
-	d.item.Pull.Approvals = nil
+	d.pull.Approvals = nil
 	review := in.Review
 	if review.Before.IsZero() {
 		review.Before = d.now
@@ -56,13 +56,13 @@ func (d *decision) reviewed(in Reviewed) {
 // say what a review's text is now, and not what it was when the label was set. As the agent's own search, it passes
 // over strangers, who may review a public pull request.
 func (d *decision) seeChanges(in Reviewed) {
-	known := d.item.Pull.Changes
+	known := d.pull.Changes
 	switch {
 	case in.State == "dismissed" && known != nil && known.Review == in.ID:
-		d.item.Pull.Changes = nil
-	case in.State != "changes_requested" || !in.Insider || slices.Contains(d.item.Pull.Dismissed, in.ID):
+		d.pull.Changes = nil
+	case in.State != "changes_requested" || !in.Insider || slices.Contains(d.pull.Dismissed, in.ID):
 	case known == nil || known.At.Before(in.At):
-		d.item.Pull.Changes = &Changes{Review: in.ID, By: in.Author, Body: in.Body, At: in.At}
+		d.pull.Changes = &Changes{Review: in.ID, By: in.Author, Body: in.Body, At: in.At}
 	}
 }
 
@@ -72,10 +72,10 @@ func (d *decision) reviewEdited(in ReviewEdited) {
 		d.audit(actor(in.Sender), "review.ignored", reason.NotOurPullRequest, "#%d", in.Pull.Number)
 		return
 	}
-	if c := d.item.Pull.Changes; c != nil && c.Review == in.Review {
+	if c := d.pull.Changes; c != nil && c.Review == in.Review {
 		edited := *c
 		edited.Body = in.Body
-		d.item.Pull.Changes = &edited
+		d.pull.Changes = &edited
 	}
 	if r := d.item.Run; d.item.active() && r.Review != nil && r.Review.ID == in.Review && r.Review.Body != in.Body {
 		d.audit(actor(in.Sender), "review.edited", "not_in_task", "the run goes by the text as of %s", stamp(r.Review.Before))
@@ -87,13 +87,16 @@ func (d *decision) whyNoChange(in Reviewed, t Trigger) (cause, why string) {
 	if cause, why := d.mayTrigger(in.Sender); cause != "" {
 		return cause, why
 	}
-	for _, a := range d.item.Pull.Approvals {
+	for _, a := range d.pull.Approvals {
 		if a.Review == in.ID && in.ID != 0 {
 			return reason.IntentKnown, "The same review was handled already."
 		}
 	}
-	if slices.Contains(d.item.Pull.Dismissed, in.ID) {
+	if slices.Contains(d.pull.Dismissed, in.ID) {
 		return reason.OlderAct, "The review was dismissed since."
+	}
+	if d.pull.Superseded {
+		return reason.Superseded, fmt.Sprintf("Pull request #%d no longer counts: the issue was thought through again.", d.pull.Number)
 	}
 	if d.item.IntentKnown {
 		return reason.IntentKnown, "The same review was handled already."
@@ -117,12 +120,12 @@ func (d *decision) whyNoChange(in Reviewed, t Trigger) (cause, why string) {
 		return "", ""
 	}
 	switch {
-	case d.item.Pull.Merged:
+	case d.pull.Merged:
 		return reason.PullRequestMerged, "The pull request is merged."
-	case d.item.Pull.Closed:
+	case d.pull.Closed:
 		return reason.PullRequestClosed, "The pull request is closed."
-	case in.CommitSHA != "" && d.item.Pull.HeadSHA != "" && in.CommitSHA != d.item.Pull.HeadSHA:
-		return reason.ApprovalOutdated, fmt.Sprintf("The approval is of %s, and the pull request is at %s by now. Review it again.", short(in.CommitSHA), short(d.item.Pull.HeadSHA))
+	case in.CommitSHA != "" && d.pull.HeadSHA != "" && in.CommitSHA != d.pull.HeadSHA:
+		return reason.ApprovalOutdated, fmt.Sprintf("The approval is of %s, and the pull request is at %s by now. Review it again.", short(in.CommitSHA), short(d.pull.HeadSHA))
 	}
 	return "", ""
 }
@@ -146,7 +149,7 @@ func (d *decision) unapproved(in Reviewed, cause string) {
 	if in.State != "changes_requested" || cause == reason.IntentKnown || cause == reason.OlderAct || !d.mayAct(in.Sender) {
 		return
 	}
-	d.approvals(in.Sender, "changes_requested", func() { d.item.Pull.Approvals = nil })
+	d.approvals(in.Sender, "changes_requested", func() { d.pull.Approvals = nil })
 }
 
 // reviewsUntil is what a revise that a label starts is to answer; nil for other runs.
@@ -157,7 +160,7 @@ func (d *decision) reviewsUntil(t Trigger, at time.Time) *Review {
 	if at.IsZero() {
 		at = d.now
 	}
-	if c := d.item.Pull.Changes; c != nil && !c.At.After(at) {
+	if c := d.item.pullOf(t.Stage).Changes; c != nil && !c.At.After(at) {
 		return &Review{ID: c.Review, Author: c.By, Body: c.Body, Before: at}
 	}
 	return &Review{Before: at}
@@ -169,103 +172,49 @@ const maxDismissed = 100
 // dismissed takes an approval back. GitHub counts a person's last review, so their earlier ones go with it. The news of
 // the review itself may be yet to come.
 func (d *decision) dismissed(in Reviewed) {
-	if gone := d.item.Pull.Dismissed; !slices.Contains(gone, in.ID) {
-		d.item.Pull.Dismissed = append(slices.Clone(gone[max(0, len(gone)-maxDismissed+1):]), in.ID)
+	if gone := d.pull.Dismissed; !slices.Contains(gone, in.ID) {
+		d.pull.Dismissed = append(slices.Clone(gone[max(0, len(gone)-maxDismissed+1):]), in.ID)
 	}
 	d.approvals(in.Sender, "review_dismissed", func() {
 		var kept []Approval
-		for _, a := range d.item.Pull.Approvals {
+		for _, a := range d.pull.Approvals {
 			if a.Review != in.ID && !(a.Review < in.ID && same(a.By, in.Author)) {
 				kept = append(kept, a)
 			}
 		}
-		d.item.Pull.Approvals = kept
+		d.pull.Approvals = kept
 	})
 }
 
 // approvals calls change, and audits it if the pull request is then no longer approved.
 func (d *decision) approvals(by Person, cause string, change func()) {
-	_, before := d.item.approval()
+	_, before := d.pull.approval()
 	change()
-	if _, after := d.item.approval(); before && !after {
-		d.audit(actor(by), "pull_request.unapproved", cause, "#%d at %s", d.item.Pull.Number, d.item.Pull.HeadSHA)
+	if _, after := d.pull.approval(); before && !after {
+		d.audit(actor(by), "pull_request.unapproved", cause, "#%d at %s", d.pull.Number, d.pull.HeadSHA)
 	}
 }
 
-// approval is the newest one for the commit that would be merged now.
-func (i *Item) approval() (a Approval, ok bool) {
-	if i.Pull.Number == 0 || i.Pull.Closed || i.Pull.Draft {
-		return Approval{}, false
-	}
-	for _, given := range i.Pull.Approvals {
-		if given.SHA == "" || given.SHA == i.Pull.HeadSHA {
-			a, ok = given, true
-		}
-	}
-	return a, ok
-}
-
-// pullRequestChanged keeps up with the item's pull request; closing it stops its run.
+// pullRequestChanged keeps up with a pull request of the item; closing it stops the run of its stage.
 func (d *decision) pullRequestChanged(in PullRequestChanged) {
 	d.heard(in.Sender, in.Pull.UpdatedAt)
-	was, number := d.item.Pull, d.item.Pull.Number
+	was := d.item.PullOf(in.Pull.Number)
 	ours := false
 	d.approvals(in.Sender, "pull_request_"+cmp.Or(in.Action, "changed"), func() { ours = d.seePull(in.Pull) })
 	if ours && in.Action == "unlabeled" {
-		d.adrift(in.Label, false, in.Sender, d.item.Pull.Labels)
+		d.adriftOnPull(in.Label, false, in.Sender)
 	}
-	if !ours || !d.item.Pull.Closed || was.Closed && number == d.item.Pull.Number {
+	if !ours || !d.pull.Closed || was.Closed {
 		return
 	}
-	d.audit(actor(in.Sender), "pull_request.closed", "", "#%d merged=%t", in.Pull.Number, d.item.Pull.Merged)
+	d.audit(actor(in.Sender), "pull_request.closed", "", "#%d merged=%t", in.Pull.Number, d.pull.Merged)
 	switch {
-	case !d.item.working():
-	case d.item.Pull.Merged:
+	case !d.item.working() || d.item.Run.Stage != d.pull.Stage:
+	case d.pull.Merged:
 		d.stop(Cancelled, reason.PullRequestMerged, "The pull request was merged.")
 	default:
 		d.stop(Cancelled, reason.PullRequestClosed, "The pull request was closed.")
 	}
-}
-
-// seePull stores what GitHub says about the item's pull request, unless something newer is known. It reports whether
-// the pull request is the item's: the first one heard of for its branch, or the next one once that is closed.
-func (d *decision) seePull(in PullRequest) (ours bool) {
-	closed := in.Merged || in.State == "closed"
-	switch {
-	case in.Number == 0:
-		return false
-	case in.Number == d.item.Pull.Number:
-		if !in.UpdatedAt.IsZero() && in.UpdatedAt.Before(d.item.Pull.UpdatedAt) {
-			return true
-		}
-	case d.item.Pull.Number != 0 && (!d.item.Pull.Closed || closed):
-		return false
-	case in.Number < d.item.Pull.Number && !in.UpdatedAt.IsZero() && in.UpdatedAt.Before(d.item.Pull.UpdatedAt):
-		return false // late news of an earlier one
-	default:
-		d.item.Pull = Pull{Number: in.Number}
-	}
-	pull := &d.item.Pull
-	if in.Base != "" && pull.Base != "" && in.Base != pull.Base {
-		pull.Approvals = nil // of other changes than would be merged now
-	}
-	pull.URL, pull.HeadSHA, pull.Base = cmp.Or(in.URL, pull.URL), cmp.Or(in.HeadSHA, pull.HeadSHA), cmp.Or(in.Base, pull.Base)
-	pull.Merged = pull.Merged || in.Merged // for good
-	if in.State != "" || pull.Merged {
-		pull.Closed = closed || pull.Merged
-	}
-	if in.Draft != nil {
-		pull.Draft = *in.Draft
-	}
-	pull.Labels, pull.Answered = in.Labels, among(pull.Answered, in.Labels)
-	pull.UpdatedAt = later(pull.UpdatedAt, in.UpdatedAt)
-	return true
-}
-
-// delivered reports whether a run has reported the pull request ready for review.
-func (i *Item) delivered() bool {
-	r := i.stageRun()
-	return i.Pull.Delivered || r != nil && (r.Kind == events.KindRevise || r.State == Succeeded)
 }
 
 // short is a commit as people read it.

@@ -166,14 +166,14 @@ func TestAReviewMakesAPullRequestKnown(t *testing.T) {
 		Repository: "acme/demo", Issue: 1, Project: &Project{ID: "shop", SenderRole: "maintainer"}, Process: Default(),
 		Run: &Run{ID: "r", Project: "shop", Stage: "dev", Role: "dev", State: TimedOut},
 	}
-	review := Reviewed{State: "changes_requested", Pull: PullRequest{Number: 7, HeadSHA: "abc"}, Sender: Person{Login: "alice"}}
+	review := Reviewed{State: "changes_requested", Pull: PullRequest{Number: 7, Branch: "codexk8s/issue-1", HeadSHA: "abc"}, Sender: Person{Login: "alice"}}
 	next, _, err := Decide(item, review, time.Now())
-	if err != nil || next.Pull.Number != 7 || next.Pull.HeadSHA != "abc" || next.Run.ID == "r" || next.Run.Kind != events.KindRevise {
-		t.Errorf("pull request %d at %s, run %+v, %v", next.Pull.Number, next.Pull.HeadSHA, next.Run, err)
+	if err != nil || next.Current().Number != 7 || next.Current().HeadSHA != "abc" || next.Run.ID == "r" || next.Run.Kind != events.KindRevise {
+		t.Errorf("pull request %d at %s, run %+v, %v", next.Current().Number, next.Current().HeadSHA, next.Run, err)
 	}
-	item.Pull.Number = 6
-	if next, _, err = Decide(item, review, time.Now()); err != nil || next.Pull.Number != 6 || next.Run.ID != "r" {
-		t.Errorf("another pull request than ours: %d, run %+v, %v", next.Pull.Number, next.Run, err)
+	item.Pulls = []Pull{{Number: 6, Stage: "dev", Branch: "codexk8s/issue-1"}}
+	if next, _, err = Decide(item, review, time.Now()); err != nil || next.Current().Number != 6 || next.Run.ID != "r" {
+		t.Errorf("another pull request than ours: %d, run %+v, %v", next.Current().Number, next.Run, err)
 	}
 }
 
@@ -197,7 +197,7 @@ func FuzzTrigger(f *testing.F) {
 func TestARunIsBasedOnACommit(t *testing.T) {
 	p, now := Default(), time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	for label, want := range map[string]string{"run:dev": "release/v1", "run:dev:revise": ""} {
-		item := Item{Repository: "acme/demo", Issue: 1, Pull: Pull{Number: 2}, Project: &Project{ID: "demo", SenderRole: access.Maintainer}, Process: p}
+		item := Item{Repository: "acme/demo", Issue: 1, Pulls: []Pull{{Number: 2, Stage: "dev", Branch: "codexk8s/issue-1"}}, Project: &Project{ID: "demo", SenderRole: access.Maintainer}, Process: p}
 		item, d, err := Decide(item, Labeled{
 			Issue: Issue{Title: "T", BaseBranch: "release/v1", Labels: []string{label}}, Label: label, Sender: Person{Login: "alice"}, Delivery: label,
 		}, now)
@@ -244,8 +244,9 @@ func TestWhatARunMayDoIsFixed(t *testing.T) {
 		t.Fatalf("%+v, %v", item.Run, err)
 	}
 	if diff := cmp.Diff(&Grant{Process: p.Hash, Write: []string{"**"}, HostedTools: []string{"web_search"},
-		Tools: []string{"ask", "request_approval", "status_report", "run_history", "labels_list", "labels_add", "labels_remove", "labels_transition", "secret_sync"},
-		Free:  []string{"labels_add", "labels_remove", "labels_transition"}}, item.Run.Grant); diff != "" || len(p.Hash) != 64 {
+		Tools:  []string{"ask", "request_approval", "status_report", "run_history", "labels_list", "labels_add", "labels_remove", "labels_transition", "secret_sync"},
+		Branch: "codexk8s/issue-1",
+		Free:   []string{"labels_add", "labels_remove", "labels_transition"}}, item.Run.Grant); diff != "" || len(p.Hash) != 64 {
 		t.Errorf("process %q (-want +got):\n%s", p.Hash, diff)
 	}
 	// Databases are for projects that name a server.

@@ -123,7 +123,7 @@ func (d *decision) approved(a *Ask, in events.ApprovalDecided) {
 	case ok:
 		left := run.Deadline.Sub(run.PausedAt)
 		d.emit(events.ToolApproved{
-			RunRef: d.item.Ref(), CallID: a.ID, Tool: name, Arguments: a.Arguments, PullRequest: d.item.Pull.Number,
+			RunRef: d.item.Ref(), CallID: a.ID, Tool: name, Arguments: a.Arguments, PullRequest: d.item.pullOf(run.Stage).Number,
 			Namespace: run.Namespace, Stage: run.Stage, Role: run.Role, Attempt: run.Attempt,
 			ExpiresAt: d.now.Add(left + d.settings().KeepFor(d.p.StageOf(run.Stage, run.Kind).Keep)),
 		})

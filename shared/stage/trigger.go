@@ -24,7 +24,7 @@ func (d *decision) labeled(in Labeled) {
 		return
 	}
 	if t.Kind == events.KindReview {
-		t.Stage = d.item.reviewedStage()
+		t.Stage = d.pull.Stage
 	}
 	cause, why := d.whyNot(in, before, t, known, ours)
 	if d.mayAct(in.Sender) {
@@ -44,7 +44,7 @@ func (d *decision) labeled(in Labeled) {
 		d.stop(Cancelled, reason.Aborted, "Stopped by @"+in.Sender.Login+".")
 		return
 	}
-	d.item.Answered, d.item.Pull.Answered = without(d.item.Answered, in.Label), without(d.item.Pull.Answered, in.Label)
+	d.unanswered(in.Label)
 	d.approve(in, t)
 	d.request(t, in.Sender, in.intent(d.item.repository(), d.item.Issue), d.reviewsUntil(t, in.At))
 }
@@ -53,12 +53,12 @@ func (d *decision) labeled(in Labeled) {
 func (d *decision) startsNothing(in Labeled, before Item, ours bool) {
 	switch {
 	case in.Pull != nil && ours:
-		d.adrift(in.Label, true, in.Sender, d.item.Pull.Labels)
+		d.adriftOnPull(in.Label, true, in.Sender)
 	case in.Pull == nil && !in.Stray:
 		d.held(in)
 		d.discuss(in, before)
 		d.rechoose(in.Label, true, in.Sender)
-		d.adrift(in.Label, true, in.Sender, d.item.Labels)
+		d.adrift(in.Label, true, in.Sender)
 	}
 }
 
@@ -99,7 +99,7 @@ func (d *decision) answer(in Labeled, known, ours bool) {
 	case in.Pull == nil:
 		d.item.Answered = with(d.item.Answered, in.Label)
 	case ours:
-		d.item.Pull.Answered = with(d.item.Pull.Answered, in.Label)
+		d.pull.Answered = with(d.pull.Answered, in.Label)
 	}
 }
 
@@ -159,7 +159,7 @@ func (d *decision) whyNot(in Labeled, before Item, t Trigger, known, ours bool) 
 	}
 	if ts := d.open(in); len(ts) > 1 {
 		for _, l := range ts {
-			d.item.Answered, d.item.Pull.Answered = with(d.item.Answered, l), with(d.item.Pull.Answered, l)
+			d.answered(l)
 		}
 		return reason.TriggerConflict, fmt.Sprintf("These were set at once: %s. They are taken off; set one.", quoted(ts))
 	}
@@ -179,7 +179,7 @@ func (d *decision) whyNot(in Labeled, before Item, t Trigger, known, ours bool) 
 func (d *decision) isOff(in Labeled, before Item) bool {
 	labels, known := d.item.Labels, before.UpdatedAt
 	if in.Pull != nil {
-		labels, known = d.item.Pull.Labels, before.Pull.UpdatedAt
+		labels, known = d.pull.Labels, before.PullOf(in.Pull.Number).UpdatedAt
 	}
 	return !in.At.IsZero() && in.At.Before(known) && in.At.Before(before.PersonAt) && !has(labels, in.Label)
 }
@@ -198,7 +198,7 @@ func (d *decision) repeated(in Labeled, before Item, t Trigger) bool {
 	}
 	on := before.Labels
 	if in.Pull != nil {
-		on = before.Pull.Labels
+		on = before.PullOf(in.Pull.Number).Labels
 	}
 	return has(on, in.Label) && same(d.p.LabelOf(run.Stage, run.Kind), in.Label)
 }
@@ -246,7 +246,7 @@ func (d *decision) mayTrigger(sender Person) (cause, why string) {
 
 // gate checks what must hold before a stage is entered.
 func (d *decision) gate(t Trigger) (cause, why string) {
-	labels := d.item.Labels
+	labels, own := d.item.Labels, d.item.pullOf(t.Stage)
 	again := "then set the label again."
 	if t.Kind == events.KindDiscussion {
 		again = "then write another comment."
@@ -260,12 +260,15 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 		return reason.Blocked, fmt.Sprintf("The issue carries `%s`. Remove it when the way is free, %s", d.p.Labels.Blocked, again)
 	case t.Kind != events.KindDiscussion && (d.item.NeedInput || has(labels, d.p.Labels.NeedInput)): // which a discussion may be about
 		return reason.NeedInput, fmt.Sprintf("A question is open (`%s`). Answer it and remove that label, %s", d.p.Labels.NeedInput, again)
-	case t.Kind == events.KindRevise && !d.item.revises(t.Stage):
+	case t.Kind == events.KindRevise && own.Number == 0:
 		return reason.PullRequestMissing, fmt.Sprintf("There is no pull request to revise. Set `%s` first.", d.p.LabelOf(t.Stage, events.KindWork))
-	case t.Kind == events.KindRevise && d.item.Pull.Merged:
-		return reason.PullRequestMerged, fmt.Sprintf("Pull request #%d is merged, there is nothing left to revise. Set `%s` for another one.", d.item.Pull.Number, d.p.LabelOf(t.Stage, events.KindWork))
-	case t.Kind == events.KindRevise && d.item.Pull.Closed:
-		return reason.PullRequestClosed, fmt.Sprintf("Pull request #%d is closed. Reopen it, or set `%s` for another one.", d.item.Pull.Number, d.p.LabelOf(t.Stage, events.KindWork))
+	case t.Kind == events.KindRevise && own.Merged:
+		return reason.PullRequestMerged, fmt.Sprintf("Pull request #%d is merged, there is nothing left to revise. Set `%s` for another one.", own.Number, d.p.LabelOf(t.Stage, events.KindWork))
+	case t.Kind == events.KindRevise && own.Closed:
+		return reason.PullRequestClosed, fmt.Sprintf("Pull request #%d is closed. Reopen it, or set `%s` for another one.", own.Number, d.p.LabelOf(t.Stage, events.KindWork))
+	}
+	if why := d.stale(t); why != "" {
+		return reason.Superseded, why
 	}
 	if _, conflict := choice(d.p.Models.Label, labels); conflict != nil {
 		return reason.ModelConflict, fmt.Sprintf("The issue carries %s. Keep one of them, %s", quoted(conflict), again)
@@ -307,9 +310,7 @@ func (d *decision) request(t Trigger, by Person, intent string, review *Review) 
 		Grant:     grant,
 	}
 	d.item.Worked = worked
-	if t.Kind == events.KindWork { // the others go by its branch
-		d.base = d.item.BaseBranch
-	}
+	d.stand(t)
 	d.audit(actor(by), "run.requested", "", "%s with the text %s as of %s", d.p.LabelOf(t.Stage, t.Kind), task.Digest(), stamp(task.At))
 	d.emit(events.RunRequested{RunRef: d.item.Ref(), Stage: t.Stage, Kind: t.Kind, RequestedBy: by.Login})
 }
@@ -353,7 +354,7 @@ func (d *decision) edited(in Edited) {
 		d.undiscuss(in)
 		d.item.NeedInput = d.item.NeedInput && !(seen && same(in.Label, d.p.Labels.NeedInput))
 		d.rechoose(in.Label, false, in.Sender)
-		d.adrift(in.Label, false, in.Sender, d.item.Labels)
+		d.adrift(in.Label, false, in.Sender)
 	}
 	gone := in.Action == "deleted" || in.Action == "transferred"
 	if gone || seen && d.item.Closed {

@@ -27,8 +27,9 @@ type AgentRun struct {
 	Body         string
 	URL          string
 	CloneURL     string
-	BaseBranch   string
-	BaseCommit   string `db:"base_commit"` // of that branch, on which the run is based; "" = not known yet
+	BaseBranch   string // that its pull request is to be merged into
+	Branch       string // where it works
+	BaseCommit   string `db:"base_commit"` // of the base branch, on which the run is based; "" = not known yet
 	PullRequest  int    // 0 = none known
 	Stage        string
 	Kind         events.Kind
@@ -69,13 +70,13 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		SELECT r.id::text AS id, r.attempt, r.state, r.reason, r.namespace, r.project_id, r.repository, r.issue,
 		       coalesce(b.name, w.full_name) AS full_name, coalesce(b.github_id, 0) AS github_id, coalesce(b.clone_url, w.clone_url) AS clone_url,
 		       coalesce(r.task ->> 'title', w.title) AS title, coalesce(r.task ->> 'body', w.body) AS body,
-		       w.url, w.base_branch, r.base_commit, w.pull_request,
+		       w.url, coalesce(nullif(r.base, ''), w.base_branch) AS base_branch, r.base_commit, o.branch, o.number AS pull_request,
 		       r.stage, coalesce(r.kind, CASE WHEN r.revise THEN 'revise' ELSE 'work' END) AS kind, r.role, r.engine, r.model, r.reasoning,
 		       coalesce(r.deadline, '0001-01-01Z'::timestamptz) AS deadline, r.review, r.talk,
 		       coalesce(p.settings ->> 'instructions', '') AS instructions,
 		       coalesce(p.settings ->> 'hiddenText', '') AS hidden_text, r.prompt IS NOT NULL AS prompted,
-		       w.labels, ARRAY(SELECT jsonb_array_elements_text(coalesce(nullif(w.pull -> 'labels', 'null'), '[]'))) AS pull_labels,
-		       r.granted AS grant, r.asks, w.head_sha, r.requested_by,
+		       w.labels, ARRAY(SELECT jsonb_array_elements_text(coalesce(nullif(o.pull -> 'labels', 'null'), '[]'))) AS pull_labels,
+		       r.granted AS grant, r.asks, o.head_sha, r.requested_by,
 		       coalesce(r.requested_by_id, (SELECT m.github_id
 		                                    FROM members m
 		                                    WHERE m.login = lower(r.requested_by) AND m.project_id IN (r.project_id, '*')
@@ -85,8 +86,19 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		JOIN work_items w USING (repository, issue)
 		JOIN projects p ON p.id = r.project_id
 		LEFT JOIN repositories b ON b.full_name = r.repository
+		CROSS JOIN LATERAL (
+			SELECT $2 || r.issue AS branch, w.pull_request AS number, w.head_sha, w.pull
+			WHERE coalesce(r.granted ->> 'branch', $2 || r.issue) = $2 || r.issue
+			UNION ALL
+			SELECT branch, number, head_sha, pull
+			FROM pull_requests
+			WHERE repository = r.repository AND issue = r.issue AND branch = r.granted ->> 'branch'
+			UNION ALL
+			SELECT r.granted ->> 'branch', 0, '', NULL
+			LIMIT 1
+		) o
 		WHERE r.id = $1
-	`, uuidOrNull(id))
+	`, uuidOrNull(id), stage.BranchPrefix)
 	if err != nil {
 		return AgentRun{}, fmt.Errorf("reading run %s: %w", id, err)
 	}

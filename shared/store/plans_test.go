@@ -23,7 +23,7 @@ import (
 // of what people have set up.
 var growing = []string{
 	"events", "inbox", "deliveries", "audit", "audit_seals", "audit_sealed", "dead_letters", "actions",
-	"work_items", "runs", "run_logs", "run_reports", "run_asks", "artefacts", "sessions", "conversations", "llm_calls", "github_comments", "approvals", "chat_messages",
+	"work_items", "pull_requests", "runs", "run_logs", "run_reports", "run_asks", "artefacts", "sessions", "conversations", "llm_calls", "github_comments", "approvals", "chat_messages",
 }
 
 // wholly are statements that look at all of a growing table because that is what they are for: a person asks them.
@@ -268,6 +268,7 @@ const longPast = `
 	SELECT 'f' || n % 9, 's' || n % 7, n, 't', '{}', now() - interval '1 minute' * n, CASE WHEN n > 5 THEN now() END FROM generate_series(1, 10000) AS n;
 	INSERT INTO actions (key, function, state) SELECT n, 'f', 'done' FROM generate_series(1, 10000) AS n;
 	INSERT INTO work_items (repository, issue, full_name, pull_request) SELECT 'acme/r' || n % 100, n, 'acme/api', n FROM generate_series(1, 10000) AS n;
+	INSERT INTO pull_requests (repository, issue, branch, stage, number, pull) SELECT repository, issue, 'codexk8s/issue-' || issue || '-qa', 'qa', 20000 + issue, '{}' FROM work_items;
 	INSERT INTO runs (id, repository, issue, project_id, stage, role, state, engine, model, requested_by, intent, namespace, created_at, finished_at)
 	SELECT md5(n::text)::uuid, 'acme/r' || n % 100, n, CASE WHEN n % 2 = 0 THEN 'p' ELSE 'q' END, 'dev', 'dev', CASE WHEN n > 10 THEN 'succeeded' ELSE 'running' END,
 	       'e', 'm', 'ann', n, 'n', now() - interval '1 minute' * n, CASE WHEN n > 10 THEN now() END

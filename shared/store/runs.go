@@ -88,14 +88,14 @@ func queueSaid(b *pgx.Batch, item *stage.Item) {
 const processText = `(SELECT text FROM processes WHERE hash = granted ->> 'process' AND hash <> ALL ($1))`
 
 const runColumns = `id::text, project_id, stage, coalesce(kind, CASE WHEN revise THEN 'revise' ELSE 'work' END), role, state, reason, message, engine, model, reasoning,
-	requested_by, intent, namespace, attempt, position, waiting_for, granted, task, base_commit, review, talk, delivered, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at,
+	requested_by, intent, namespace, attempt, position, waiting_for, granted, task, base, base_commit, review, talk, reopens, delivered, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at,
 	asks, calls, paused_at, job_over, resumed_at, coalesce(` + processText + `, '')`
 
 func (tx *Tx) scanRun(row pgx.Row) (stage.Run, error) {
 	var r stage.Run
 	var process string
 	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Kind, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
-		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.Position, &r.WaitingFor, &r.Grant, &r.Task, &r.BaseCommit, &r.Review, &r.Talk, &r.Delivered, &r.ThreadID, &r.Summary,
+		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.Position, &r.WaitingFor, &r.Grant, &r.Task, &r.Base, &r.BaseCommit, &r.Review, &r.Talk, &r.Reopens, &r.Delivered, &r.ThreadID, &r.Summary,
 		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt),
 		&r.Asks, &r.Calls, zero(&r.PausedAt), &r.JobOver, zero(&r.ResumedAt), &process)
 	r.Process = tx.processes.ofRun(r.Grant, process)
@@ -118,7 +118,7 @@ func (tx *Tx) Places(ctx context.Context, project string) (s project.Settings, p
 	})
 	b.Queue(`
 		SELECT r.id::text, r.project_id, r.stage, coalesce(r.kind, CASE WHEN r.revise THEN 'revise' ELSE 'work' END), r.role,
-		       r.state, r.engine, r.namespace, r.attempt, r.position, r.granted, r.base_commit, r.created_at,
+		       r.state, r.engine, r.namespace, r.attempt, r.position, r.granted, r.base, r.base_commit, r.created_at,
 		       r.deadline, r.paused_at, r.job_over, r.resumed_at,
 		       coalesce(b.name, w.full_name), coalesce(b.github_id, 0), w.issue, w.base_branch, coalesce(`+processText+`, '')
 		FROM runs r
@@ -130,7 +130,7 @@ func (tx *Tx) Places(ctx context.Context, project string) (s project.Settings, p
 		places, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (stage.Place, error) {
 			var p stage.Place
 			var process string
-			err := row.Scan(&p.ID, &p.Project, &p.Stage, &p.Kind, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.Attempt, &p.Run.Position, &p.Grant, &p.BaseCommit, &p.CreatedAt,
+			err := row.Scan(&p.ID, &p.Project, &p.Stage, &p.Kind, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.Attempt, &p.Run.Position, &p.Grant, &p.Base, &p.BaseCommit, &p.CreatedAt,
 				zero(&p.Deadline), zero(&p.PausedAt), &p.JobOver, zero(&p.ResumedAt), &p.Repository, &p.RepositoryID, &p.Issue, &p.BaseBranch, &process)
 			p.Process = cmp.Or(tx.processes.ofRun(p.Grant, process), present)
 			return p, err

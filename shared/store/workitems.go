@@ -76,14 +76,15 @@ func (tx *Tx) Known(ctx context.Context, h Home, needs stage.Needs) (stage.Item,
 	var b pgx.Batch
 	b.Queue(`
 		SELECT title, body, url, base_branch, clone_url, labels, closed, github_updated_at,
-		       pull, pull_request, pull_request_url, head_sha, person_at, acted_at, answered, note, version, approved, next, profile, need_input, talk
+		       person_at, acted_at, answered, note, version, approved, next, profile, need_input, talk
 		FROM work_items
 		WHERE repository = $1 AND issue = $2
 	`, h.Repository.Key, h.Issue).QueryRow(func(row pgx.Row) error {
 		return optional(row.Scan(&item.Title, &item.Body, &item.URL, &item.BaseBranch, &item.CloneURL,
-			&item.Labels, &item.Closed, zero(&item.UpdatedAt), &item.Pull, &item.Pull.Number, &item.Pull.URL, &item.Pull.HeadSHA,
+			&item.Labels, &item.Closed, zero(&item.UpdatedAt),
 			zero(&item.PersonAt), zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version, &item.Approved, &item.Next, &item.Profile, &item.NeedInput, &item.Talk))
 	})
+	queuePulls(&b, &item)
 	queueProject(&b, needs.Sender, &item)
 	if needs.Intent != "" {
 		b.Queue(`SELECT EXISTS (SELECT 1 FROM runs WHERE intent = $1)`, needs.Intent).QueryRow(func(row pgx.Row) error {
@@ -146,7 +147,7 @@ func queueProject(b *pgx.Batch, sender stage.Person, item *stage.Item) {
 func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 	var b pgx.Batch
 	was := before.Run
-	repository := i.RepositoryKey
+	repository, pull := i.RepositoryKey, pullOf(i, stage.Branch(i.Issue))
 	b.Queue(`
 		INSERT INTO work_items (repository, issue, full_name, title, body, url, base_branch, clone_url, labels, closed,
 		                        pull_request, pull_request_url, head_sha, version, github_updated_at, pull, acted_at, answered, note, approved, person_at, next, profile, need_input, talk)
@@ -160,7 +161,7 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 		    pull = excluded.pull, acted_at = excluded.acted_at, answered = excluded.answered, note = excluded.note,
 		    approved = excluded.approved, person_at = excluded.person_at, next = excluded.next, profile = excluded.profile, need_input = excluded.need_input, talk = excluded.talk
 	`, repository, i.Issue, i.Repository, i.Title, i.Body, i.URL, i.BaseBranch, i.CloneURL, noNil(i.Labels), i.Closed,
-		i.Pull.Number, i.Pull.URL, i.Pull.HeadSHA, i.Version, orNull(i.UpdatedAt), i.Pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt), i.Next, i.Profile, i.NeedInput, i.Talk)
+		pull.Number, pull.URL, pull.HeadSHA, i.Version, orNull(i.UpdatedAt), pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt), i.Next, i.Profile, i.NeedInput, i.Talk)
 	if r := i.Run; r != nil && (was == nil || was.ID != r.ID) {
 		if i.Ended != nil { // before another one of the issue can be active
 			queueRunUpdate(&b, i.Ended, was.State)
@@ -168,13 +169,14 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 		tx.queueProcess(&b, r.Process)
 		b.Queue(`
 			INSERT INTO runs (id, repository, issue, project_id, stage, kind, revise, role, state, engine, model, reasoning,
-			                  requested_by, requested_by_id, intent, namespace, granted, task, review, talk, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, nullif($14, 0), $15, $16, $17, $18, $19, $20, $21)
+			                  requested_by, requested_by_id, intent, namespace, granted, task, review, talk, created_at, base)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, nullif($14, 0), $15, $16, $17, $18, $19, $20, $21, $22)
 		`, r.ID, repository, i.Issue, r.Project, r.Stage, r.Kind, r.Kind == events.KindRevise, r.Role, r.State, r.Engine, r.Model, r.Reasoning,
-			r.RequestedBy, r.RequesterID, r.Intent, r.Namespace, r.Grant, r.Task, r.Review, r.Talk, r.CreatedAt)
+			r.RequestedBy, r.RequesterID, r.Intent, r.Namespace, r.Grant, r.Task, r.Review, r.Talk, r.CreatedAt, r.Base)
 	} else if r != nil {
 		queueRunUpdate(&b, r, was.State)
 	}
+	queueSeen(&b, i, before)
 	queueMade(&b, i, before.Artefacts)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return fmt.Errorf("saving %s: %w", i.Key(), err)
@@ -188,23 +190,10 @@ func queueRunUpdate(b *pgx.Batch, r *stage.Run, was stage.State) {
 		UPDATE runs
 		SET state = $3, reason = $4, message = $5, namespace = $6, thread_id = $7, summary = $8,
 		    started_at = $9, finished_at = $10, task = $12, waiting_for = $13, deadline = $14,
-		    asks = $15, paused_at = $16, job_over = $17, resumed_at = $18, calls = $19, delivered = $20,
+		    asks = $15, paused_at = $16, job_over = $17, resumed_at = $18, calls = $19, delivered = $20, base = $21, reopens = $22,
 		    attempt = $11, pod_seen_at = CASE WHEN attempt = $11 THEN pod_seen_at ELSE to_timestamp(0) END -- the next Job's pod may claim the run
 		WHERE id = $1 AND state = $2
 	`, r.ID, was, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task, r.WaitingFor, orNull(r.Deadline),
-		noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls), r.Delivered).
+		noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls), r.Delivered, r.Base, r.Reopens).
 		Exec(mustChange(r.ID))
-}
-
-// issueOfPull returns the issue that the pull request belongs to; 0 if it is none of ours. key is the repository's.
-func (db *DB) issueOfPull(ctx context.Context, key string, pull int) (issue int, err error) {
-	err = db.pool.QueryRow(ctx, `
-		SELECT issue
-		FROM work_items
-		WHERE repository = $1 AND pull_request = $2 AND pull_request > 0
-	`, key, pull).Scan(&issue)
-	if err = optional(err); err != nil {
-		return 0, fmt.Errorf("looking for the issue of pull request %s#%d: %w", key, pull, err)
-	}
-	return issue, nil
 }

@@ -18,3 +18,20 @@ func TestAnAgentAsksForLessAfterADenial(t *testing.T) {
 		t.Errorf("the new file is %q", end.Greeting)
 	}
 }
+
+// TestAnIdeaGoesThroughAllStages plays `make demo STORY=idea-to-ops`, which checks itself.
+func TestAnIdeaGoesThroughAllStages(t *testing.T) {
+	ctx, s := start(t, codex(t))
+	end, err := s.PlayIdea(ctx, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range end.Runs {
+		if r.Engine != "codex" {
+			t.Errorf("run %+v is not of Codex", r)
+		}
+	}
+	if len(end.Documents) != 39 {
+		t.Errorf("there are %d documents", len(end.Documents))
+	}
+}

@@ -14,7 +14,8 @@ import (
 )
 
 // TestAStagesFilesAreCheckedBeforeAndAfter takes an issue through two stages of documents. The second is not started
-// before the first one's are there; and of an agent that leaves a file out, people are asked how to go on.
+// before the first one's are there; it begins upon the first one's pull request, and goes to main once that is merged.
+// And of an agent that leaves a file out, people are asked how to go on.
 func TestAStagesFilesAreCheckedBeforeAndAfter(t *testing.T) {
 	ctx, s := start(t, codex(t))
 	w := gates{t: t, ctx: ctx, s: s, sql: pgtest.Open(t, s.Platform.DatabaseURL())}
@@ -26,18 +27,29 @@ func TestAStagesFilesAreCheckedBeforeAndAfter(t *testing.T) {
 
 	w.label(issue, "run:intake")
 	w.ended(issue, 2, "intake succeeded ")
-	pull := w.pull(issue)
+	pull := w.pull(issue, "intake")
 	if pull.Pull.Draft || !strings.Contains(pull.Body, fmt.Sprintf("Part of #%d", issue)) {
 		t.Errorf("the pull request is a draft: %t; it says\n%s", pull.Pull.Draft, pull.Body)
 	}
-	// The documents are on the issue's branch now, where the next stage's agent goes on.
+	// The next stage's agent begins where the documents are.
 	w.label(issue, "run:prd")
 	w.ended(issue, 3, "prd succeeded ")
+	upon := w.pull(issue, "prd")
+	if upon.Pull.Base != pull.Pull.Head || upon.Pull.ChangedFiles != 3 {
+		t.Errorf("the next pull request is into %s and changes %d files", upon.Pull.Base, upon.Pull.ChangedFiles)
+	}
 	for _, name := range []string{"problem", "brief", "scope_mvp", "personas", "constraints", "traceability", "prd", "nfr", "user_stories"} {
-		if _, err := s.GitHub.File(stack.Repository, pull.Pull.Head, fmt.Sprintf("docs/work/%d/%s.md", issue, name)); err != nil {
+		if _, err := s.GitHub.File(stack.Repository, upon.Pull.Head, fmt.Sprintf("docs/work/%d/%s.md", issue, name)); err != nil {
 			t.Error(err)
 		}
 	}
+
+	_, err := s.GitHub.Merge(stack.Repository, pull.Number, stack.Owner)
+	w.must(err)
+	await(ctx, t, "the next pull request to go to main", func() bool { return w.pull(issue, "prd").Pull.Base == "main" })
+	_, err = s.GitHub.Review(stack.Repository, upon.Number, "REQUEST_CHANGES", "Say more about cost.", nil, stack.Owner)
+	w.must(err)
+	w.ended(issue, 4, "prd succeeded ")
 
 	other := w.issue("Leave out for good: personas.md")
 	w.label(other, "run:intake")
@@ -47,7 +59,7 @@ func TestAStagesFilesAreCheckedBeforeAndAfter(t *testing.T) {
 		is, err := s.GitHub.Issue(stack.Repository, other)
 		return err == nil && slices.Contains(is.Labels, "need:input")
 	})
-	if pull := w.pull(other); !pull.Pull.Draft {
+	if pull := w.pull(other, "intake"); !pull.Pull.Draft {
 		t.Errorf("pull request #%d is no draft", pull.Number)
 	}
 }
@@ -74,11 +86,11 @@ func (w gates) issue(body string) int {
 	return n
 }
 
-// pull is the issue's pull request.
-func (w gates) pull(issue int) fakegithub.Issue {
+// pull is the pull request of the issue's stage; "" = of the one that changes code.
+func (w gates) pull(issue int, of string) fakegithub.Issue {
 	w.t.Helper()
 	for _, p := range w.s.GitHub.PullRequests(stack.Repository) {
-		if p.Pull.Head == stage.Branch(issue) {
+		if p.Pull.Head == strings.TrimSuffix(stage.Branch(issue)+"-"+of, "-") {
 			return p
 		}
 	}

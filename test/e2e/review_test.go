@@ -21,7 +21,7 @@ func TestAnAgentReviewsForPeople(t *testing.T) {
 	w.must(err)
 	w.label(issue, stack.LabelDev)
 	w.ended(issue, 1, "dev succeeded ")
-	pull := w.pull(issue)
+	pull := w.pull(issue, "")
 
 	w.label(pull.Number, "need:reviewer")
 	w.ended(issue, 2, "dev succeeded ")
@@ -36,7 +36,7 @@ func TestAnAgentReviewsForPeople(t *testing.T) {
 	}, w.reviews(pull.Number)); diff != "" {
 		t.Errorf("the review (-want +got):\n%s", diff)
 	}
-	if head := w.pull(issue).Pull.HeadSHA; head != pull.Pull.HeadSHA {
+	if head := w.pull(issue, "").Pull.HeadSHA; head != pull.Pull.HeadSHA {
 		t.Errorf("the branch moved to %s", head)
 	}
 	if states := s.GitHub.Statuses(stack.Repository, pull.Pull.HeadSHA); len(states) != 1 {

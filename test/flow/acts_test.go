@@ -111,7 +111,7 @@ func (w *world) play(line string) {
 				r.Summary, r.Reason = "What went wrong.", f[3]
 			}
 		case f[2] == "succeeded":
-			pull := w.place(f[1]).pull
+			pull := w.place(f[1]).of(w.branch(f[1]), run.Base)
 			r.PullRequest, r.HeadSHA = pull.Number, pull.Head.SHA
 		default:
 			r.Reason = f[3]
@@ -206,6 +206,7 @@ func (w *world) filesOf(f []string) {
 	_, ref := w.ofRun(f[1])
 	asked := w.lookups[ref.RunID]
 	l := events.GitHubLookedUp{RunRef: ref, Attempt: asked.Attempt, Path: asked.Path, Ref: asked.Ref, Head: asked.Head, Files: found(asked)}
+	l.From = append(slices.Clone(asked.In), asked.Head)[0]
 	for _, word := range f[2:] {
 		path, fault, faulty := strings.Cut(strings.TrimPrefix(word, "-"), "=")
 		at := slices.IndexFunc(l.Files, func(f events.FoundFile) bool { return strings.HasSuffix(f.Path, path) })
@@ -214,12 +215,21 @@ func (w *world) filesOf(f []string) {
 			for i := range l.Files {
 				l.Files[i] = events.FoundFile{Path: l.Files[i].Path}
 			}
+		case path == "from":
+			l.From = fault
+			for i := range l.Files {
+				l.Files[i].In = fault
+			}
+		case path == "says":
+			l.Files[0].Says = fault
 		case path == "outside":
 			l.Outside = append(l.Outside, fault)
 		case path == "unreadable":
 			l.Reason, l.Message = fault, "What GitHub said."
 		case at < 0:
 			w.t.Fatalf("%s was not asked for", path)
+		case faulty && strings.HasPrefix(fault, "codexk8s/"):
+			l.Files[at].In = fault
 		case faulty:
 			l.Files[at].Faults = []string{fault}
 		default:
@@ -227,6 +237,12 @@ func (w *world) filesOf(f []string) {
 		}
 	}
 	w.happen(l)
+}
+
+// branch is where the item's newest run works.
+func (w *world) branch(item string) string {
+	run, ref := w.ofRun(item)
+	return cmp.Or(run.Grant.Branch, stageless(ref.Issue))
 }
 
 // attempt is which Job of the run an act is about, from its optional word at i that counts from 1.

@@ -7,13 +7,13 @@
 //	bind REPO PROJECT [parallel=N] [full-env]  the repository belongs to the project; full-env is the mode of role dev
 //	process PROJECT FILE|-                     it goes by a process of its own, a section after want; by none
 //	member LOGIN ROLE
-//	label REPO#N LABEL LOGIN [other labels on the issue …] [on=pr|on=other] [at=12:05:00]
+//	label REPO#N LABEL LOGIN [other labels on the issue …] [on=pr|on=other] [of=STAGE] [at=12:05:00]
 //	observed REPO#N LABEL LOGIN [rewriter=…]   a label whose webhook never came; who else changed the text since
 //	unlabel REPO#N LABEL LOGIN [at=…]
 //	edit REPO#N ACTION LOGIN [at=…]      closed, reopened, …
 //	review REPO#N STATE LOGIN ID [sha=…] [at=…]
 //	comment REPO#N ID LOGIN WORDS … [created|edited|deleted] [at=…]   on the issue; deleted and edited by LOGIN
-//	pull REPO#N ACTION LOGIN [number=…] [sha=…] [base=…] [merged] [draft] [at=…]   opened, closed, synchronize, …
+//	pull REPO#N ACTION LOGIN [number=…] [sha=…] [base=…] [merged] [draft] [of=STAGE] [at=…]   opened, closed, …
 //	started|finished REPO#N [JOB]        what Kubernetes says of the run's Job, the first unless said
 //	failed REPO#N REASON [JOB]
 //	restart REPO#N                       the run's next Job starts
@@ -23,15 +23,17 @@
 //	decided REPO#N TITLE OUTCOME [WHO]   what has become of it
 //	lookup REPO#N none|REASON            there is no services.yaml, or it can't be had
 //	lookup REPO#N found NAME=IMAGE … [JOB]     services.yaml, with these services
-//	files REPO#N [-FILE|-*] [FILE=FAULT] [outside=PATH] [unreadable=REASON]   of what was asked, the rest is there
+//	files REPO#N [from=BRANCH] [-FILE|-*] [FILE=FAULT|FILE=BRANCH] [outside=PATH] [says=LABEL] [unreadable=REASON]
+//	                                     of what was asked; the rest is there, at the first place that was asked for
+//	                                     unless said
 //	rights REPO#N                        prints what its run may do
 //	reviewed REPO#N [REASON]             the review is on the pull request, or can't be for the reason
 //	report REPO#N OUTCOME [REASON]       the agent's word
 //	advance DURATION                     time passes, timers come due
 //	again                                the act before, delivered a second time
 //
-// at is GitHub's time of what happened, if that is not now: the news comes late. The labels that the platform asks for
-// are set and removed, and GitHub reports it.
+// A pull request is the newest of the issue's, or that of a stage. at is GitHub's time of what happened, if that is not
+// now: the news comes late. The labels that the platform asks for are set and removed, and GitHub reports it.
 package flow_test
 
 import (

@@ -14,10 +14,12 @@ import (
 	"codexk8s.dev/shared/webhook"
 )
 
-// A place is an issue and the pull request of its branch, as GitHub shows them.
+// A place is an issue and the pull requests of its branches, as GitHub shows them, the newest last.
 type place struct {
 	issue issue
-	pull  pull
+	pulls []pull
+
+	repository string
 }
 
 // Of GitHub's payloads, what is read of them.
@@ -85,16 +87,38 @@ func (w *world) place(key string) *place {
 		name, number, _ := strings.Cut(key, "#")
 		n, err := strconv.Atoi(number)
 		w.check(err)
-		w.github[key] = &place{
-			issue: issue{Number: n, Title: "Title", State: "open"},
-			pull: pull{
-				issue: issue{Number: 100 + n, State: "open"}, Base: branch{Ref: "main"},
-				Head: branch{Ref: fmt.Sprintf("codexk8s/issue-%d", n), SHA: "c0ffee1", Repo: repository{Name: name}},
-			},
-		}
+		w.github[key] = &place{issue: issue{Number: n, Title: "Title", State: "open"}}
+		w.github[key].repository = name
 	}
 	return w.github[key]
 }
+
+// of is the pull request of the branch, which is opened if there is none.
+func (p *place) of(name, base string) *pull {
+	for i := range p.pulls {
+		if p.pulls[i].Head.Ref == name {
+			return &p.pulls[i]
+		}
+	}
+	n := p.issue.Number
+	p.pulls = append(p.pulls, pull{
+		issue: issue{Number: 100*(len(p.pulls)+1) + n, State: "open"}, Base: branch{Ref: cmp.Or(base, "main")},
+		Head: branch{Ref: name, SHA: "c0ffee1", Repo: repository{Name: p.repository}},
+	})
+	return &p.pulls[len(p.pulls)-1]
+}
+
+// pull is the stage's, by the end of its branch's name; "" = the newest, and with none yet that of the code.
+func (p *place) pull(stage string) *pull {
+	for i := len(p.pulls) - 1; i >= 0; i-- {
+		if stage == "" || strings.HasSuffix(p.pulls[i].Head.Ref, "-"+stage) || stage == "dev" && p.pulls[i].Head.Ref == stageless(p.issue.Number) {
+			return &p.pulls[i]
+		}
+	}
+	return p.of(stageless(p.issue.Number), "")
+}
+
+func stageless(issue int) string { return fmt.Sprintf("codexk8s/issue-%d", issue) }
 
 func sender(login string) user {
 	if strings.HasSuffix(login, "[bot]") {
@@ -109,11 +133,15 @@ func (w *world) onGitHub(f []string) {
 	words, options := split(f[4:])
 	at := w.at(options["at"])
 	now := w.place(f[1])
-	here, hook := *now, payload{Action: f[2], Sender: sender(f[3])}
+	here, hook := place{now.issue, slices.Clone(now.pulls), now.repository}, payload{Action: f[2], Sender: sender(f[3])}
+	var pull *pull
+	if f[0] == "pull" || f[0] == "review" || options["on"] == "pr" {
+		pull = here.pull(options["of"])
+	}
 	switch f[0] {
 	case "label":
 		hook.Action, hook.Label = "labeled", &label{f[2]}
-		here.label(append([]string{f[2]}, words...), options["on"], &hook)
+		here.label(append([]string{f[2]}, words...), options["on"], pull, &hook)
 	case "unlabel":
 		hook.Action, hook.Label, hook.Issue = "unlabeled", &label{f[2]}, &here.issue
 		here.issue.Labels = slices.DeleteFunc(slices.Clone(here.issue.Labels), func(l label) bool { return l.Name == f[2] })
@@ -134,13 +162,13 @@ func (w *world) onGitHub(f []string) {
 		}
 		hook.Comment = &comment{id, strings.Join(words, " "), hook.Sender, at}
 	case "pull":
-		here.change(f[2], words, options)
-		hook.Pull = &here.pull
+		pull.change(f[2], words, options)
+		hook.Pull = pull
 	case "review":
 		id, err := strconv.ParseInt(words[0], 10, 64)
 		w.check(err)
-		hook.Action, hook.Pull = "submitted", &here.pull
-		hook.Review = &review{id, f[2], "Please.", hook.Sender, cmp.Or(options["sha"], here.pull.Head.SHA), at}
+		hook.Action, hook.Pull = "submitted", pull
+		hook.Review = &review{id, f[2], "Please.", hook.Sender, cmp.Or(options["sha"], pull.Head.SHA), at}
 		if f[2] == "dismissed" {
 			hook.Action = "dismissed"
 		}
@@ -218,14 +246,14 @@ func (w *world) at(clock string) time.Time {
 }
 
 // label sets the labels, of which the first is new, on the issue, its pull request or another one.
-func (p *place) label(names []string, on string, hook *payload) {
+func (p *place) label(names []string, on string, its *pull, hook *payload) {
 	labels := make([]label, len(names))
 	for i, name := range names {
 		labels[i].Name = name
 	}
 	switch on {
 	case "pr":
-		p.pull.Labels, hook.Pull = labels, &p.pull
+		its.Labels, hook.Pull = labels, its
 	case "other":
 		hook.Pull = &pull{issue: issue{Number: p.issue.Number, State: "open", Labels: labels}, Head: branch{Ref: "somebody's"}}
 	default:
@@ -234,8 +262,7 @@ func (p *place) label(names []string, on string, hook *payload) {
 }
 
 // change does to the pull request what the action says.
-func (p *place) change(action string, words []string, options map[string]string) {
-	pull := &p.pull
+func (pull *pull) change(action string, words []string, options map[string]string) {
 	switch action {
 	case "closed":
 		pull.State = "closed"
@@ -259,9 +286,18 @@ func (w *world) show(c events.GitHubChangeRequested) {
 		here.issue.Labels, here.issue.UpdatedAt = changed, w.now
 		w.send(key, payload{Action: "unlabeled", Issue: &here.issue, Sender: bot})
 	}
-	if changed := relabel(here.pull.Labels, c.PullOn, c.PullOff); !slices.Equal(changed, here.pull.Labels) {
-		here.pull.Labels, here.pull.UpdatedAt = changed, w.now
-		w.send(key, payload{Action: "unlabeled", Pull: &here.pull, Sender: bot})
+	at := slices.IndexFunc(here.pulls, func(p pull) bool { return p.Number == c.PullRequest })
+	if at < 0 {
+		return
+	}
+	its := &here.pulls[at]
+	if changed := relabel(its.Labels, c.PullOn, c.PullOff); !slices.Equal(changed, its.Labels) {
+		its.Labels, its.UpdatedAt = changed, w.now
+		w.send(key, payload{Action: "unlabeled", Pull: its, Sender: bot})
+	}
+	if c.PullBase != "" && its.State == "open" && its.Base.Ref != c.PullBase {
+		its.Base.Ref, its.UpdatedAt = c.PullBase, w.now
+		w.send(key, payload{Action: "edited", Pull: its, Sender: bot})
 	}
 }
 
@@ -337,6 +373,9 @@ func detail(p events.Payload) string {
 		for _, l := range c.PullOff {
 			b.WriteString(" -" + l)
 		}
+	}
+	if c.PullBase != "" {
+		b.WriteString(" into " + c.PullBase)
 	}
 	if c.Note != nil {
 		return b.String() + " note: " + c.Note.Text

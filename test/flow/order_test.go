@@ -87,17 +87,23 @@ func countVerbs(s string) (n int) {
 // untrue says what GitHub shows of the issue that is not so.
 func (w *world) untrue(key string) string {
 	here, item := w.place(key), w.items[key]
+	var shown stage.Pull
+	var its pull
+	if item != nil && item.Current().Number != 0 {
+		shown = item.Current()
+		its = *here.of(shown.Branch, "")
+	}
 	approved, inReview := has(here.issue.Labels, "state:approved"), has(here.issue.Labels, "state:in-review")
 	switch {
-	case item == nil || item.Pull.Number == 0:
+	case shown.Number == 0:
 		if approved || inReview {
 			return "a state of no pull request"
 		}
 	case approved && inReview:
 		return "two states"
-	case (approved || inReview) && (here.pull.State == "closed" || here.pull.Draft) && item.Pull.UpdatedAt.Equal(here.pull.UpdatedAt):
+	case (approved || inReview) && (its.State == "closed" || its.Draft) && shown.UpdatedAt.Equal(its.UpdatedAt):
 		return "a state of a pull request that is closed or a draft"
-	case approved && item.Pull.HeadSHA != here.pull.Head.SHA && item.Pull.UpdatedAt.Equal(here.pull.UpdatedAt):
+	case approved && shown.HeadSHA != its.Head.SHA && shown.UpdatedAt.Equal(its.UpdatedAt):
 		return "an approval of another commit"
 	}
 	return ""

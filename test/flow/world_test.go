@@ -139,7 +139,7 @@ func (w *world) hear(e event.Event) {
 
 func (w *world) issueOf(about stage.Subject) int {
 	for _, item := range w.items {
-		if strings.EqualFold(item.Repository, about.Repository) && item.Pull.Number == about.Pull {
+		if strings.EqualFold(item.Repository, about.Repository) && item.PullOf(about.Pull).Number != 0 {
 			return item.Issue
 		}
 	}

@@ -260,6 +260,9 @@ func (s *Server) follow(r *repository, ch refChange, heads map[string]string, by
 	for _, is := range into {
 		switch {
 		case ch.after == zeroSHA:
+			if base := s.mergedInto(r, ch.branch); base != "" && s.turn(r, is, base, by) == nil {
+				continue
+			}
 			s.mu.Lock()
 			s.setState(r, is, "closed", "", by)
 			s.mu.Unlock()

@@ -102,6 +102,14 @@ func (s *Server) changeBase(r *repository, is *Issue, base string, who principal
 	case !open:
 		return invalid("PullRequest", "base", "invalid", "Cannot change the base branch of a closed pull request.")
 	}
+	return s.turn(r, is, base, who.user)
+}
+
+// turn lets a pull request go into another branch. The pushes of the repository are locked, the mutex is not held.
+func (s *Server) turn(r *repository, is *Issue, base string, by *User) error {
+	s.mu.Lock()
+	p := *is.Pull
+	s.mu.Unlock()
 	g := s.git(r)
 	sha, err := g.resolve("refs/heads/" + base)
 	if err != nil {
@@ -116,10 +124,24 @@ func (s *Server) changeBase(r *repository, is *Issue, base string, who principal
 	is.Pull.Base, is.Pull.BaseSHA = base, sha
 	is.Pull.take(st)
 	s.touch(is)
-	s.note(r, is, who.user, "base_ref_changed", nil)
-	s.wrote(who.user, "base of %s#%d is %s", r.fullName(), is.Number, base)
-	s.emitIssue(r, is, "edited", who.user, object{"changes": object{"base": object{
+	s.note(r, is, by, "base_ref_changed", nil)
+	s.wrote(by, "base of %s#%d is %s", r.fullName(), is.Number, base)
+	s.emitIssue(r, is, "edited", by, object{"changes": object{"base": object{
 		"ref": object{"from": p.Base}, "sha": object{"from": p.BaseSHA},
 	}}})
 	return nil
+}
+
+// mergedInto is where the newest pull request of the branch was merged; "" = nowhere. GitHub turns pull requests into
+// the branch to there when it is deleted, and closes them if there is none.
+// https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/managing-branches-in-your-repository/deleting-and-restoring-branches-in-a-pull-request
+func (s *Server) mergedInto(r *repository, branch string) (base string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, is := range r.Issues {
+		if is.Pull != nil && is.Pull.Head == branch && is.Pull.MergedAt != nil {
+			base = is.Pull.Base
+		}
+	}
+	return base
 }

@@ -67,12 +67,18 @@ func planFiles(t Task) (steps []Step, final string) {
 	return steps, finalMessage(t, t.Files[0].Path)
 }
 
+// beginAgain is the line of an issue that says which label a rethink names.
+var beginAgain = regexp.MustCompile(`(?m)^Begin again at: (\S+)$`)
+
 // document has something to say under each heading.
 func document(t Task, w Wanted) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\nOf the issue \"%s\".\n", w.Title, t.Title)
 	for _, heading := range w.Headings {
 		fmt.Fprintf(&b, "\n## %s\n\nAs the issue says: %s\n", heading, t.Title)
+	}
+	if m := beginAgain.FindStringSubmatch(t.Body); m != nil && strings.HasSuffix(w.Path, "/rethink.md") {
+		fmt.Fprintf(&b, "\n`%s`\n", m[1])
 	}
 	for i, review := range t.Reviews {
 		fmt.Fprintf(&b, "\n## After review %d\n\n%s\n\nDone as asked.\n", i+1, prefixed("> ", review))

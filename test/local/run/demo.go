@@ -15,10 +15,31 @@ import (
 // storyTime is how long the story may take once everything runs. Building takes as long as the machine needs.
 const storyTime = 5 * time.Minute
 
+// A story is played on a platform, and gives what shows how it ended.
+type story struct {
+	what string // that took the time
+	play func(s *stack.Stack, ctx context.Context, say func(string, ...any)) (show func(io.Writer) error, err error)
+}
+
+var stories = map[string]story{
+	"":            {"from the label to the approved pull request", one((*stack.Stack).Play)},
+	"approval":    {"from the label to the pull request", one((*stack.Stack).PlayApproval)},
+	"idea-to-ops": {"from the idea to its operation", idea},
+}
+
+// one is a story of one pull request.
+func one(play func(*stack.Stack, context.Context, func(string, ...any)) (stack.End, error)) func(*stack.Stack, context.Context, func(string, ...any)) (func(io.Writer) error, error) {
+	return func(s *stack.Stack, ctx context.Context, say func(string, ...any)) (func(io.Writer) error, error) {
+		end, err := play(s, ctx, say)
+		return func(w io.Writer) error { printEnd(w, end); return nil }, err
+	}
+}
+
 // runDemo plays the story on a platform of its own and prints how it ended.
 func runDemo(ctx context.Context, story string) error {
-	if story != "" && story != "approval" {
-		return fmt.Errorf("there is no story %q: STORY=approval, or none", story)
+	told, ok := stories[story]
+	if !ok {
+		return fmt.Errorf("there is no story %q: STORY=approval, STORY=idea-to-ops, or none", story)
 	}
 	codex, err := stack.FindCodex()
 	if err != nil {
@@ -45,11 +66,7 @@ func runDemo(ctx context.Context, story string) error {
 	trace.Say("ready; agents run %s", s.Agents())
 	ctx, cancel := context.WithTimeoutCause(ctx, storyTime, fmt.Errorf("the %s of the demonstration are over", storyTime))
 	defer cancel()
-	play, what := s.Play, "from the label to the approved pull request"
-	if story == "approval" {
-		play, what = s.PlayApproval, "from the label to the pull request"
-	}
-	end, err := play(ctx, trace.Say)
+	show, err := told.play(s, ctx, trace.Say)
 	took := trace.Elapsed()
 	trace.Close()
 	if errors.Is(context.Cause(ctx), errInterrupted) {
@@ -59,9 +76,11 @@ func runDemo(ctx context.Context, story string) error {
 		s.WriteTails(os.Stdout, 15)
 		return err
 	}
-	printEnd(os.Stdout, end)
+	if err := show(os.Stdout); err != nil {
+		return err
+	}
 	fmt.Printf("\nDone in %.1f s: %.1f s to build and start, %.1f s %s.\n",
-		took.Seconds(), ready.Seconds(), (took - ready).Seconds(), what)
+		took.Seconds(), ready.Seconds(), (took - ready).Seconds(), told.what)
 	return nil
 }
 

@@ -55,6 +55,7 @@ type Repository struct {
 	refs   map[string]string // names and commits that our own directory keeps
 	packs  map[string]digest // files below objects/pack, as the server sent them
 	based  listing           // files of the commit at which the branch left its base
+	landed listing           // files of the base now, where it has moved on
 	files  listing           // files of At.Head
 	seen   map[string]stamp  // of files as they were checked out
 	known  map[string]known  // of files read before, by path
@@ -215,6 +216,11 @@ func (r *Repository) Move(ctx context.Context, head string) error {
 	r.based = r.files
 	if base != head {
 		if r.based, err = r.list(ctx, base); err != nil {
+			return err
+		}
+	}
+	if r.landed = nil; r.Base != base {
+		if r.landed, err = r.list(ctx, r.Base); err != nil {
 			return err
 		}
 	}

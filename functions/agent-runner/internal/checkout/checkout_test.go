@@ -230,3 +230,19 @@ line'`, "A -rf\nA :(top)x\nA a*b\nA \"new\\nline\"", ""},
 		})
 	}
 }
+
+// What a branch began upon may reach the base as one new commit: it is no change of the branch's own, and what differs
+// from that commit is.
+func TestWhatTheBaseHasByNowIsNoChange(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, "")
+	dir := t.TempDir()
+	p.sh(dir, "git clone -q "+p.server+" w && cd w && git checkout -qb codexk8s/issue-1 && echo plan >plan.md && echo old >cost.md && rm README.md && git add -A && git commit -qm plan"+
+		" && echo tests >tests.md && git add -A && git commit -qm tests && git push -q origin HEAD"+
+		" && git checkout -q main && echo plan >plan.md && echo new >cost.md && rm README.md && git add -A && git commit -qm 'plan (#7)' && git push -q origin main")
+	p.open()
+	p.agent("echo more >>tests.md")
+	if got, want := p.ended().Changed, []string{"cost.md", "tests.md"}; !cmp.Equal(got, want) {
+		t.Errorf("changed %q, want %q", got, want)
+	}
+}

@@ -81,27 +81,37 @@ func (r *Repository) Take(ctx context.Context, limit int64) (*Work, error) {
 	return work, nil
 }
 
-// against lists what differs from the base once the changes are made.
+// against lists what differs from the base once the changes are made. What the base has too by now does not: what the
+// branch began upon may have been merged as one commit that is not in its history.
 func (r *Repository) against(changes map[string]change) []string {
 	var differ []string
-	for name, c := range changes {
-		if had, ok := r.based[name]; ok == c.gone || !c.gone && had != c.entry {
+	add := func(name string, is change) {
+		if is.differs(r.based, name) && (r.landed == nil || is.differs(r.landed, name)) {
 			differ = append(differ, name)
 		}
 	}
+	for name, c := range changes {
+		add(name, c)
+	}
 	for name, is := range r.files {
-		if _, again := changes[name]; !again && r.based[name] != is {
-			differ = append(differ, name)
+		if _, again := changes[name]; !again {
+			add(name, change{entry: is})
 		}
 	}
 	for name := range r.based {
 		_, there := r.files[name]
 		if _, again := changes[name]; !there && !again {
-			differ = append(differ, name)
+			add(name, change{gone: true})
 		}
 	}
 	slices.Sort(differ)
 	return differ
+}
+
+// differs reports whether the file is another one in that list.
+func (c change) differs(from listing, name string) bool {
+	had, ok := from[name]
+	return ok == c.gone || !c.gone && had != c.entry
 }
 
 // take reads one file or link, unless that was done before, and adds it to work when it has changed.
