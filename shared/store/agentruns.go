@@ -85,20 +85,9 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		FROM runs r
 		JOIN work_items w USING (repository, issue)
 		JOIN projects p ON p.id = r.project_id
-		LEFT JOIN repositories b ON b.full_name = r.repository
-		CROSS JOIN LATERAL (
-			SELECT $2 || r.issue AS branch, w.pull_request AS number, w.head_sha, w.pull
-			WHERE coalesce(r.granted ->> 'branch', $2 || r.issue) = $2 || r.issue
-			UNION ALL
-			SELECT branch, number, head_sha, pull
-			FROM pull_requests
-			WHERE repository = r.repository AND issue = r.issue AND branch = r.granted ->> 'branch'
-			UNION ALL
-			SELECT r.granted ->> 'branch', 0, '', NULL
-			LIMIT 1
-		) o
+		LEFT JOIN repositories b ON b.full_name = r.repository`+ownPull+`
 		WHERE r.id = $1
-	`, uuidOrNull(id), stage.BranchPrefix)
+	`, uuidOrNull(id))
 	if err != nil {
 		return AgentRun{}, fmt.Errorf("reading run %s: %w", id, err)
 	}

@@ -27,7 +27,7 @@ type RunRow struct {
 	Started     time.Time // zero = it has not
 	Finished    time.Time // zero = it has not
 
-	PullRequest    int // of the issue; 0 = none
+	PullRequest    int // of the branch on which it works; 0 = none
 	PullRequestURL string
 	CostMicroUSD   int64 // as far as prices are known
 }
@@ -35,11 +35,11 @@ type RunRow struct {
 const runRowColumns = `r.id::text, r.project_id, coalesce(b.name, w.full_name), w.title, r.stage,
 	coalesce(r.kind, CASE WHEN r.revise THEN 'revise' ELSE 'work' END), r.role, r.engine, r.model, r.reasoning,
 	r.issue, r.state, r.waiting_for, r.reason, r.message, r.requested_by, r.created_at, r.started_at, r.finished_at,
-	w.pull_request, w.pull_request_url, coalesce((SELECT sum(c.cost_microusd) FROM llm_calls c WHERE c.run_id = r.id), 0)::bigint`
+	o.number, o.url, coalesce((SELECT sum(c.cost_microusd) FROM llm_calls c WHERE c.run_id = r.id), 0)::bigint`
 
 const runRowJoins = `
 		JOIN work_items w ON (w.repository, w.issue) = (r.repository, r.issue)
-		LEFT JOIN repositories b ON b.full_name = r.repository`
+		LEFT JOIN repositories b ON b.full_name = r.repository` + ownPull
 
 func (r *RunRow) fields() []any {
 	return []any{&r.ID, &r.Project, &r.Repository, &r.Title, &r.Stage, &r.Kind, &r.Role, &r.Engine, &r.Model, &r.Reasoning,
@@ -153,7 +153,7 @@ func (db *DB) RunView(ctx context.Context, id string) (v RunView, err error) {
 		SELECT `+runRowColumns+`,
 		       u.calls, u.input, u.cached, u.output, u.unpriced,
 		       r.namespace, r.attempt, r.deadline, r.heartbeat_at, r.progress, r.summary,
-		       w.url, w.base_branch, w.head_sha, r.task, r.granted, r.prompt, r.asks,
+		       w.url, coalesce(nullif(r.base, ''), w.base_branch), o.head_sha, r.task, r.granted, r.prompt, r.asks,
 		       coalesce((SELECT max(seq) FROM run_logs WHERE run_id = r.id), 0)
 		FROM runs r`+runRowJoins+`
 		CROSS JOIN LATERAL (

@@ -45,6 +45,20 @@ func queuePulls(b *pgx.Batch, item *stage.Item) {
 	})
 }
 
+// ownPull joins to a run r and its work item w the branch on which it works, with the pull request that this has.
+const ownPull = `
+		CROSS JOIN LATERAL (
+			SELECT '` + stage.BranchPrefix + `' || r.issue AS branch, w.pull_request AS number, w.pull_request_url AS url, w.head_sha, w.pull
+			WHERE coalesce(r.granted ->> 'branch', '` + stage.BranchPrefix + `' || r.issue) = '` + stage.BranchPrefix + `' || r.issue
+			UNION ALL
+			SELECT branch, number, url, head_sha, pull
+			FROM pull_requests
+			WHERE repository = r.repository AND issue = r.issue AND branch = r.granted ->> 'branch'
+			UNION ALL
+			SELECT r.granted ->> 'branch', 0, '', '', NULL
+			LIMIT 1
+		) o`
+
 // pullOf is the item's pull request of the branch; the zero Pull if there is none.
 func pullOf(i stage.Item, branch string) stage.Pull {
 	for _, p := range i.Pulls {
