@@ -48,8 +48,8 @@ func queuePulls(b *pgx.Batch, item *stage.Item) {
 // ownPull joins to a run r and its work item w the branch on which it works, with the pull request that this has.
 const ownPull = `
 		CROSS JOIN LATERAL (
-			SELECT '` + stage.BranchPrefix + `' || r.issue AS branch, w.pull_request AS number, w.pull_request_url AS url, w.head_sha, w.pull
-			WHERE coalesce(r.granted ->> 'branch', '` + stage.BranchPrefix + `' || r.issue) = '` + stage.BranchPrefix + `' || r.issue
+			SELECT 'codexk8s/issue-' || r.issue AS branch, w.pull_request AS number, w.pull_request_url AS url, w.head_sha, w.pull
+			WHERE coalesce(r.granted ->> 'branch', 'codexk8s/issue-' || r.issue) = 'codexk8s/issue-' || r.issue
 			UNION ALL
 			SELECT branch, number, url, head_sha, pull
 			FROM pull_requests

@@ -31,7 +31,7 @@ func TestAnIdeaGoesThroughAllStages(t *testing.T) {
 			t.Errorf("run %+v is not of Codex", r)
 		}
 	}
-	if len(end.Documents) != 39 {
+	if len(end.Documents) != 37 {
 		t.Errorf("there are %d documents", len(end.Documents))
 	}
 }
