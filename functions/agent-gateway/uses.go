@@ -45,6 +45,8 @@ func (h *handler) use(ctx context.Context, c *call, t tool.Tool, arguments []byt
 		return "People see it.", h.db.SetProgress(ctx, c.run.ID, plain.Text(o.Progress))
 	case o.Labels:
 		return labels(c.run), nil
+	case o.Past != nil:
+		return h.past(ctx, c.run, *o.Past)
 	}
 	return h.history(ctx, c.run)
 }
@@ -175,7 +177,7 @@ func (h *handler) history(ctx context.Context, run store.AgentRun) (string, erro
 		for _, a := range p.Asks {
 			fmt.Fprintf(&b, "  asked: %s\n  %s\n", a.Title, a.Told())
 		}
-		for _, c := range p.Calls[max(0, len(p.Calls)-maxCalls):] {
+		for _, c := range lastCalls(p.Calls) {
 			fmt.Fprintf(&b, "  %s\n", c.Told())
 		}
 		if p.Summary != "" {

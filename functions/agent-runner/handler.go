@@ -12,11 +12,11 @@ import (
 	"codexk8s.dev/functions/agent-runner/internal/gateway"
 	"codexk8s.dev/functions/agent-runner/internal/model"
 	"codexk8s.dev/functions/agent-runner/internal/outcome"
-	"codexk8s.dev/functions/agent-runner/internal/redact"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/exitcode"
 	"codexk8s.dev/shared/prompt"
 	"codexk8s.dev/shared/reason"
+	"codexk8s.dev/shared/redact"
 )
 
 // Phases, as heartbeats tell them.

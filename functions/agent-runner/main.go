@@ -21,12 +21,12 @@
 //
 //	session  ──▶ engine, checkout, gateway                 the snapshot outside of the pod, saved while the engine works
 //	engine   ──▶ gateway, model, process, outcome          the Codex CLI and our own, and what drives them over failures
-//	pull     ──▶ redact, outcome                           the pull request, its checks and its reviews
-//	gateway  ──▶ redact                                    the Session API and the run's log
+//	pull     ──▶ outcome                                   the pull request, its checks and its reviews
+//	gateway                                                the Session API and the run's log
 //	checkout                                               git: the clone, the agent's work, the push
 //	model                                                  the line to LLM_URL, and to the platform's tools
 //	process                                                what the agent started, and what it must not see of us
-//	redact, outcome, probe                                 secrets, how a pod ends, the pod's isolation
+//	outcome, probe                                         how a pod ends, the pod's isolation
 //
 // Called as "agent-runner probe" it is the pod's first container instead, and finds out whether the pod is isolated.
 //

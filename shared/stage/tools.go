@@ -19,7 +19,7 @@ import (
 func (p *Process) tools(s Stage, settings project.Settings) (names, free []string) {
 	names = []string{}
 	for _, t := range tool.All() {
-		if !allows(p.Role(s.Role).Tools, t.Name) || !allows(s.Tools, t.Name) || t.Name == tool.DatabaseLifecycle && settings.Database == "" {
+		if !allows(p.Role(s.Role).Tools, t.Name) || t.Named && p.Role(s.Role).Tools == nil || !allows(s.Tools, t.Name) || t.Name == tool.DatabaseLifecycle && settings.Database == "" {
 			continue
 		}
 		if t.Action != "" {

@@ -2,8 +2,13 @@ package tool
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/google/uuid"
+
+	"codexk8s.dev/shared/plain"
 )
 
 // telling are the tools that tell and read.
@@ -23,6 +28,41 @@ var telling = []Tool{
 			return Outcome{History: true}, read(arguments, &struct{}{})
 		},
 	},
+	{
+		Name: PastRuns,
+		Description: "Read what has become of past runs of the whole project: without arguments the newest, with what they took and why they failed, " +
+			"and a sum for each stage; with a run's id that run in full, its agent's last message, the faults that were found, what reviewers and others wrote, and the end of its log.",
+		Schema: json.RawMessage(`{"type":"object","additionalProperties":false,"properties":{
+			"run":{"type":"string","description":"The id of one run, to read it in full."},
+			"before":{"type":"string","description":"The id of a run: list those that are older."}}}`),
+		Named: true,
+		call:  pastRuns,
+	},
+}
+
+// A PastQuery is what an agent wants to know of its project's past.
+type PastQuery struct {
+	Run    string `json:"run"`    // UUID; "" = a list
+	Before string `json:"before"` // UUID; "" = the newest
+}
+
+func pastRuns(_ Run, arguments json.RawMessage) (Outcome, error) {
+	var q PastQuery
+	if err := read(arguments, &q); err != nil {
+		return Outcome{}, err
+	}
+	for field, id := range map[string]string{"run": q.Run, "before": q.Before} {
+		if id == "" {
+			continue
+		}
+		if _, err := uuid.Parse(id); err != nil {
+			return Outcome{}, fmt.Errorf("%s: %q is no run's id: the list has them", field, plain.Cut(id, 50))
+		}
+	}
+	if q.Run != "" && q.Before != "" {
+		return Outcome{}, errors.New("run, before: give one of them")
+	}
+	return Outcome{Past: &q}, nil
 }
 
 func statusReport(_ Run, arguments json.RawMessage) (Outcome, error) {

@@ -34,6 +34,7 @@ const (
 	RequestApproval   = "request_approval"
 	StatusReport      = "status_report"
 	RunHistory        = "run_history"
+	PastRuns          = "past_runs"
 	LabelsList        = "labels_list"
 	LabelsAdd         = "labels_add"
 	LabelsRemove      = "labels_remove"
@@ -51,6 +52,7 @@ type Tool struct {
 	Name        string
 	Description string          // for the model
 	Schema      json.RawMessage // JSON Schema of its arguments, an object
+	Named       bool            // only a role whose list names it has it
 	Action      string          // by which its policy is chosen; "" = it needs none, or the call says which
 	call        func(Run, json.RawMessage) (Outcome, error)
 }
@@ -79,6 +81,7 @@ type Outcome struct {
 	Do       *approval.Request // sealed: it is done at once, and the run goes on
 	Progress string            // the one line that people see of the run
 	History  bool              // the agent is told of the runs
+	Past     *PastQuery        // the agent is told of the project's runs
 	Labels   bool              // the agent is told of the labels
 }
 
@@ -115,7 +118,7 @@ func Lasts(name string) bool {
 
 // ReadsOnly reports whether the tool of that name leads to nothing but words: of people, about the run, about labels.
 func ReadsOnly(name string) bool {
-	return slices.Contains([]string{Ask, StatusReport, RunHistory, LabelsList}, name)
+	return slices.Contains([]string{Ask, StatusReport, RunHistory, PastRuns, LabelsList}, name)
 }
 
 // Names are those of all tools.

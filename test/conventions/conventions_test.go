@@ -106,7 +106,7 @@ func TestPackageComment(t *testing.T) {
 var (
 	pure = []string{
 		"shared/access", "shared/agentpod", "shared/approval", "shared/artefact", "shared/environment", "shared/events", "shared/exitcode", "shared/plain", "shared/price", "shared/project",
-		"shared/prompt", "shared/reason", "shared/replay", "shared/runtoken", "shared/scope", "shared/stage", "shared/tool", "shared/webhook", "shared/words", "shared/yamlfile",
+		"shared/prompt", "shared/reason", "shared/redact", "shared/replay", "shared/runtoken", "shared/scope", "shared/stage", "shared/tool", "shared/webhook", "shared/words", "shared/yamlfile",
 	}
 	io   = []string{"shared/chat", "shared/github", "shared/kube", "shared/llm", "shared/serve", "shared/store"}
 	rest = []string{"shared/agentapi", "shared/metrics", "shared/runauth", "shared/variables"}

@@ -19,6 +19,8 @@ import (
 // A prompt that names files gets each of them, with its headings. A line of the issue like "Leave out: nfr.md" has it
 // leave that one out until the work comes back to it, "Leave out for good: nfr.md" for ever.
 //
+// In a discussion it repeats what people wrote; words that somebody put in quotes there become a further greeting.
+//
 // An issue like "Add a greeting in French" gets a greeting, greetings/french.txt; every other one gets a page of
 // Markdown that repeats what was asked.
 var issueScript = Script{Name: "issue", Plan: planIssue}
@@ -44,6 +46,9 @@ func planIssue(t Task) ([]Step, string) {
 	if first := calls(useFirst, t.Body); t.Decided < len(first) {
 		return []Step{{List: "."}, first[t.Decided]}, "Asked."
 	}
+	if t.Discusses() {
+		return []Step{{List: "."}}, answer(t)
+	}
 	if len(t.Files) > 0 {
 		return planFiles(t)
 	}
@@ -56,8 +61,19 @@ func planIssue(t Task) ([]Step, string) {
 	return steps, finalMessage(t, file.Path)
 }
 
+// answer is what the model says in a discussion.
+func answer(t Task) string {
+	if t.Talk == "" {
+		return "I have read the issue and the repository. What has to be in it besides the title?"
+	}
+	return "I have read what you wrote:\n\n" + prefixed("> ", t.Talk) + "\n\nThe stage can begin."
+}
+
 // planFiles writes what the prompt names.
 func planFiles(t Task) (steps []Step, final string) {
+	if !t.Again() {
+		steps = calls(use, t.Body)
+	}
 	for _, w := range t.Files {
 		if m := leaveOut.FindStringSubmatch(t.Body); m != nil && strings.HasSuffix(w.Path, m[2]) && (m[1] != "" || !t.Again()) {
 			continue
@@ -139,6 +155,9 @@ func greetingFile(t Task, language string) File {
 		text = "Hello, " + language + " world!"
 	}
 	lines := append([]string{text}, t.Answers...)
+	if quoted := quotedText.FindStringSubmatch(t.Talk); quoted != nil {
+		lines = append(lines, quoted[1])
+	}
 	for _, review := range t.Reviews {
 		if quoted := quotedText.FindStringSubmatch(review); quoted != nil {
 			lines = append(lines, quoted[1])

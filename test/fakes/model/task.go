@@ -18,6 +18,7 @@ type Task struct {
 	Body    string   // of the issue
 	Review  string   // what the reviewer wrote, when the present task is a revision
 	Reviews []string // all reviews in the conversation, oldest first
+	Talk    string   // what was said in a discussion, when the present task is a turn of one or comes after it
 	Answers []string // what people answered to the agent's questions, oldest first
 	Decided int      // how many of the agent's requests people have decided about
 	Scope   []string // globs that may be written; empty means everything
@@ -58,11 +59,12 @@ func readTask(users []string) Task {
 				t.decided(decision)
 			}
 		}
-		issue, fenced := fenced(text, "issue")
-		if !fenced {
+		issue, ok := fenced(text, "issue")
+		if !ok {
 			continue
 		}
 		t.Review, _ = reviewOf(text)
+		t.Talk, _ = fenced(text, "talk")
 		if t.Review != "" {
 			t.Reviews = append(t.Reviews, t.Review)
 		}
@@ -100,6 +102,9 @@ func wantedIn(text string) (all []Wanted) {
 	}
 	return all
 }
+
+// Discusses reports whether the task is to answer people and no more.
+func (t Task) Discusses() bool { return strings.Contains(t.Prompt, ", discuss issue #") }
 
 // Again reports whether the last message says to go on with a task that was told before.
 func (t Task) Again() bool { return !strings.Contains(t.Prompt, "<<<DATA issue ") }

@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"codexk8s.dev/functions/agent-runner/internal/gateway"
-	"codexk8s.dev/functions/agent-runner/internal/redact"
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/redact"
 )
 
 // sink is a gateway that keeps the log's lines.

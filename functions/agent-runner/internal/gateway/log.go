@@ -11,9 +11,9 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"codexk8s.dev/functions/agent-runner/internal/redact"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/plain"
+	"codexk8s.dev/shared/redact"
 )
 
 // Bounds of the log: one line, one AppendLogs call, and what is kept while the gateway is away.

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"codexk8s.dev/functions/agent-runner/internal/redact"
+	"codexk8s.dev/shared/redact"
 )
 
 // However the pieces are cut at the ends of lines, no part of a key's body is in the log, and what follows is.

@@ -14,10 +14,10 @@ import (
 	gh "github.com/google/go-github/v66/github"
 
 	"codexk8s.dev/functions/agent-runner/internal/outcome"
-	"codexk8s.dev/functions/agent-runner/internal/redact"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/reason"
+	"codexk8s.dev/shared/redact"
 )
 
 // Requests finds, opens and updates the run's pull request. GitHub refuses a second open pull request for the same head

@@ -9,9 +9,9 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"codexk8s.dev/functions/agent-runner/internal/redact"
 	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/github"
+	"codexk8s.dev/shared/redact"
 )
 
 // Whoever sets the label for a revise has seen the reviews until then: one that somebody gives while the run waits for

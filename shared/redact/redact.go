@@ -1,4 +1,6 @@
-// Package redact keeps secrets out of what leaves the pod.
+// Package redact keeps secrets out of what leaves an agent's pod, and out of what another agent is told of it.
+//
+// The package is pure.
 package redact
 
 import (
