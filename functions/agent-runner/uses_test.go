@@ -50,7 +50,7 @@ func TestAnAgentIsToldWhatWasDone(t *testing.T) {
 func TestTheBuiltinEngineCallsEveryTool(t *testing.T) {
 	t.Parallel()
 	arguments := map[string]string{
-		tool.Ask: `{"question":"Which?"}`, tool.RequestApproval: `{"action":"drop","justification":"x"}`, tool.StatusReport: `{"text":"x"}`, tool.RunHistory: `{}`,
+		tool.Ask: `{"question":"Which?"}`, tool.RequestApproval: `{"action":"drop","justification":"x"}`, tool.StatusReport: `{"text":"x"}`, tool.RunHistory: `{}`, tool.PastRuns: `{}`,
 		tool.LabelsList: `{}`, tool.LabelsAdd: `{"labels":["bug"]}`, tool.LabelsRemove: `{"labels":["bug"]}`, tool.LabelsTransition: `{"from":"a","to":"b"}`,
 		tool.SecretSync: `{"name":"key"}`, tool.DatabaseLifecycle: `{"action":"create"}`,
 	}

@@ -105,6 +105,7 @@ func (d *decision) finish(s State, cause, message string) {
 	if run.Kind == events.KindDiscussion {
 		return
 	}
+	d.teach(s)
 	label := d.p.LabelOf(run.Stage, run.Kind)
 	d.answered(label)
 	if own := d.item.pullOf(run.Stage); own.HeadSHA != "" && !own.Closed && run.Kind != events.KindReview { // which holds up no merge

@@ -1,10 +1,13 @@
 package stage
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/prompt"
 	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/scope"
 	"codexk8s.dev/shared/tool"
@@ -85,10 +88,26 @@ func (d *decision) reviewWritten(in events.AgentReported) {
 	})
 }
 
+// teach has what the agent explains of its work left on the pull request, each explanation on its line: once for the
+// run, as a review that decides nothing. Agents explain where the project wants it (prompt.Lessons).
+func (d *decision) teach(s State) {
+	run, pull := d.item.Run, d.item.Pull
+	lessons := prompt.Lessons(run.Summary)
+	if s != Succeeded || !run.Kind.Writes() || len(lessons) == 0 || pull.Number == 0 || pull.HeadSHA == "" {
+		return
+	}
+	d.emit(events.GitHubReviewRequested{
+		RunRef: d.item.Ref(), PullRequest: pull.Number, Branch: Branch(d.item.Issue), Head: pull.HeadSHA, Role: run.Role, Model: run.Model,
+		Text: "Why it is done this way, for whoever wants to learn from it.\n\n## Findings\n- " + strings.Join(lessons, "\n- "),
+	})
+}
+
 // reviewLeft ends the run by what has become of its review.
 func (d *decision) reviewLeft(in events.GitHubReviewed) {
 	run := d.item.Run
 	switch {
+	case run.Kind != events.KindReview:
+		d.audit(platform, "lessons.left", in.Reason, "%s", cmp.Or(in.Message, fmt.Sprintf("as review %d of #%d, %d on lines", in.ReviewID, in.PullRequest, in.OnLines)))
 	case !d.item.active() || run.Delivered != in.Head:
 		d.audit(platform, "github.reviewed.late", "run_"+string(run.State), "review %d of %s", in.ReviewID, in.Head)
 	case in.Reason != "":

@@ -64,7 +64,9 @@ func TestCodexCallsEveryTool(t *testing.T) {
 		names = append(names, c.tool)
 	}
 	slices.Sort(names)
-	if diff := cmp.Diff(slices.Sorted(slices.Values(tool.Names())), slices.Compact(names)); diff != "" {
+	everybodys := slices.DeleteFunc(tool.Names(), func(name string) bool { return name == tool.PastRuns }) // TestAnAgentLearnsFromPastRuns calls it
+	slices.Sort(everybodys)
+	if diff := cmp.Diff(everybodys, slices.Compact(names)); diff != "" {
 		t.Fatalf("not every tool is called (-want +got):\n%s", diff)
 	}
 	issue := label(t, s, body)

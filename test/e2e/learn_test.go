@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,15 +16,23 @@ import (
 	"codexk8s.dev/test/local/stack"
 )
 
-// TestAnAgentLearnsFromPastRuns: Codex reads two runs of its project and the review between them, and proposes a pull
+// TestAnAgentLearnsFromPastRuns: people learn from what an agent explains on the lines of its pull request, and another
+// agent from what became of it. Codex reads two runs of its project and the review between them, and proposes a pull
 // request that changes documents alone. Runs of another project are none to it.
 func TestAnAgentLearnsFromPastRuns(t *testing.T) {
 	ctx, s := start(t, codex(t))
 	sql := pgtest.Open(t, s.Platform.DatabaseURL())
-	past := label(t, s, "One more language.")
-	ends(ctx, t, sql, past)
+	sql.Do(`UPDATE projects SET settings = settings || '{"learning": true}'`)
+	label(t, s, "One more language.")
+	await(ctx, t, "the end of the run", func() bool {
+		return len(sql.Lines(`SELECT id::text FROM runs WHERE state = 'succeeded'`)) == 1
+	})
 	pull := s.GitHub.PullRequests(stack.Repository)[0].Number
-	if _, err := s.GitHub.Review(stack.Repository, pull, "CHANGES_REQUESTED", `Say "Salut" too, as always.`, nil, stack.Owner); err != nil {
+	explained := fmt.Sprintf("comment %s#%d greetings/french.txt:1 \"The greeting comes first, so that who reads only one line has it.\"", stack.Repository, pull)
+	await(ctx, t, "what the agent explains, on its line", func() bool {
+		return slices.Contains(gates{t: t, ctx: ctx, s: s, sql: sql}.reviews(pull), explained)
+	})
+	if _, err := s.GitHub.Review(stack.Repository, pull, "REQUEST_CHANGES", `Say "Salut" too, as always.`, nil, stack.Owner); err != nil {
 		t.Fatal(err)
 	}
 	await(ctx, t, "the end of the revise", func() bool {
@@ -82,7 +91,7 @@ func TestAnAgentLearnsFromPastRuns(t *testing.T) {
 	if strings.Contains(last, "Of the bank.") {
 		t.Error("the agent is told of another project")
 	}
-	if text, err := s.GitHub.File(stack.Repository, fmt.Sprintf("codexk8s/issue-%d", issue), fmt.Sprintf("docs/work/%d/improvements.md", issue)); err != nil || !strings.Contains(text, "## Patterns") {
+	if text, err := s.GitHub.File(stack.Repository, fmt.Sprintf("codexk8s/issue-%d", issue), fmt.Sprintf("docs/work/%d/self_improvement.md", issue)); err != nil || !strings.Contains(text, "## Patterns") {
 		t.Errorf("what it proposes: %q, %v", text, err)
 	}
 }

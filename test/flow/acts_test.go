@@ -112,6 +112,9 @@ func (w *world) play(line string) {
 			}
 		case f[2] == "succeeded":
 			pull := w.place(f[1]).of(w.branch(f[1]), run.Base)
+			if len(f) > 3 {
+				r.Summary += "\n\n## Why it is done this way\n\n`a.go:3` Rounding up loses no money."
+			}
 			r.PullRequest, r.HeadSHA = pull.Number, pull.Head.SHA
 		default:
 			r.Reason = f[3]

@@ -28,7 +28,7 @@
 //	                                     unless said
 //	rights REPO#N                        prints what its run may do
 //	reviewed REPO#N [REASON]             the review is on the pull request, or can't be for the reason
-//	report REPO#N OUTCOME [REASON]       the agent's word
+//	report REPO#N OUTCOME [REASON]       the agent's word; of a success, explained: with lessons
 //	advance DURATION                     time passes, timers come due
 //	again                                the act before, delivered a second time
 //

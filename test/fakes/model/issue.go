@@ -19,6 +19,8 @@ import (
 // A prompt that names files gets each of them, with its headings. A line of the issue like "Leave out: nfr.md" has it
 // leave that one out until the work comes back to it, "Leave out for good: nfr.md" for ever.
 //
+// Where people want to learn, it explains the first line of its file.
+//
 // In a discussion it repeats what people wrote; words that somebody put in quotes there become a further greeting.
 //
 // An issue like "Add a greeting in French" gets a greeting, greetings/french.txt; every other one gets a page of
@@ -71,7 +73,7 @@ func answer(t Task) string {
 
 // planFiles writes what the prompt names.
 func planFiles(t Task) (steps []Step, final string) {
-	if !t.Again() {
+	if !t.SentBack() {
 		steps = calls(use, t.Body)
 	}
 	for _, w := range t.Files {
@@ -185,6 +187,9 @@ func finalMessage(t Task, path string) string {
 		fmt.Fprintf(&b, "Adds `%s`.\n", path)
 	}
 	b.WriteString("\nTested by running the repository's tests, where it has any. Nothing is left open.")
+	if strings.Contains(t.Prompt, "## Explain as you go") {
+		fmt.Fprintf(&b, "\n\n## Why it is done this way\n\n- `%s:1` The greeting comes first, so that who reads only one line has it.", path)
+	}
 	return b.String()
 }
 

@@ -106,6 +106,11 @@ func wantedIn(text string) (all []Wanted) {
 // Discusses reports whether the task is to answer people and no more.
 func (t Task) Discusses() bool { return strings.Contains(t.Prompt, ", discuss issue #") }
 
+// SentBack reports whether the last message sends the work back.
+func (t Task) SentBack() bool {
+	return strings.Contains(t.Prompt, "The platform has looked at the files")
+}
+
 // Again reports whether the last message says to go on with a task that was told before.
 func (t Task) Again() bool { return !strings.Contains(t.Prompt, "<<<DATA issue ") }
 
