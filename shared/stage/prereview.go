@@ -91,13 +91,13 @@ func (d *decision) reviewWritten(in events.AgentReported) {
 // teach has what the agent explains of its work left on the pull request, each explanation on its line: once for the
 // run, as a review that decides nothing. Agents explain where the project wants it (prompt.Lessons).
 func (d *decision) teach(s State) {
-	run, pull := d.item.Run, d.item.Pull
+	run, pull := d.item.Run, d.pull
 	lessons := prompt.Lessons(run.Summary)
 	if s != Succeeded || !run.Kind.Writes() || len(lessons) == 0 || pull.Number == 0 || pull.HeadSHA == "" {
 		return
 	}
 	d.emit(events.GitHubReviewRequested{
-		RunRef: d.item.Ref(), PullRequest: pull.Number, Branch: Branch(d.item.Issue), Head: pull.HeadSHA, Role: run.Role, Model: run.Model,
+		RunRef: d.item.Ref(), PullRequest: pull.Number, Branch: run.branch(d.item.Issue), Head: pull.HeadSHA, Role: run.Role, Model: run.Model,
 		Text: "Why it is done this way, for whoever wants to learn from it.\n\n## Findings\n- " + strings.Join(lessons, "\n- "),
 	})
 }
