@@ -30,6 +30,8 @@ var Catalog = map[string][]string{
 		ApprovalDecided{}.EventType(),
 		ToolExecuted{}.EventType(),
 		LabelApproved{}.EventType(),
+		HoldRequested{}.EventType(),
+		StormDue{}.EventType(),
 		RunDeadline{}.EventType(),
 		RunCheck{}.EventType(),
 		AgentStarted{}.EventType(),

@@ -28,6 +28,8 @@ var examples = append([]Payload{
 	RunWaiting{RunRef: ref, For: "approval"},
 	RunResumed{RunRef: ref},
 	RunDeadline{RunRef: ref},
+	HoldRequested{RunRef: ref},
+	StormDue{Repository: "acme/shop", RepositoryID: 42, Issue: 12, Look: 1},
 	RunCheck{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Round: 2, Silent: true, Attempt: 1},
 	AgentRequested{
 		RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Stage: "dev", Role: "dev", Engine: "codex",

@@ -71,6 +71,20 @@ type RunCheck struct {
 	Attempt   int    `json:"attempt,omitempty"` // of AgentRequested
 }
 
+// HoldRequested asks to hold the run if it still waits for its first place: a newer request of the repository takes that.
+type HoldRequested struct{ RunRef }
+
+// StormDue comes due when the comment about what a storm holds back is to be brought up to date.
+type StormDue struct {
+	Repository   string `json:"repository"`
+	RepositoryID int64  `json:"repositoryId,omitempty"` // 0 = not known
+	Issue        int    `json:"issue"`                  // that has the comment
+	Look         int    `json:"look,omitempty"`         // how many came before
+}
+
+// EventSubject is the work item.
+func (s StormDue) EventSubject() string { return WorkItem(s.Repository, s.Issue) }
+
 // AgentRequested asks for the run's Job on Kubernetes. It holds everything that is needed.
 type AgentRequested struct {
 	RunRef
@@ -307,6 +321,8 @@ func (RunWaiting) EventType() string            { return Prefix + "run.waiting" 
 func (RunResumed) EventType() string            { return Prefix + "run.resumed" }
 func (RunDeadline) EventType() string           { return Prefix + "run.deadline" }
 func (RunCheck) EventType() string              { return Prefix + "run.check" }
+func (HoldRequested) EventType() string         { return Prefix + "hold.requested" }
+func (StormDue) EventType() string              { return Prefix + "storm.due" }
 func (AgentRequested) EventType() string        { return Prefix + "agent.requested" }
 func (AgentStopRequested) EventType() string    { return Prefix + "agent.stop.requested" }
 func (AgentStarted) EventType() string          { return Prefix + "agent.started" }

@@ -51,6 +51,7 @@ const (
 	ProcessInvalid      = "process_invalid"
 	DiscussionUsedUp    = "discussion_used_up"
 	NotARemark          = "not_a_remark"
+	Storm               = "storm"
 )
 
 // Why a run failed. The agent reports some itself, the platform most of them.
@@ -232,6 +233,7 @@ var Catalogue = []Entry{
 	{Ignored, []string{ApprovalOutdated}, "the approval is of an older commit: review again"},
 	{Ignored, []string{StageUnknown}, "no run of the issue is known that the review could be about, or the process no longer has its stage: set a label on the issue"},
 	{Ignored, []string{ProcessInvalid}, "the project's own process does not fit this release: the comment names line and fault. An owner corrects it in the projects file"},
+	{Ignored, []string{Storm}, "more was asked for in the repository than the process's `storm` allows: take `state:held` off the issue to start it all the same, or set the label again later"},
 	{Ignored, []string{LabelOff, OlderAct, IntentKnown}, "the news came late or twice: something newer counts. If it still holds, set the label again"},
 	{Ignored, []string{TextUnseen}, "the label's webhook was lost, and the issue's text was changed since the label: read it, set the label again"},
 	{Ignored, []string{NotARemark}, "a comment that answers a request is not part of the discussion; only the audit tells of it"},
@@ -272,6 +274,7 @@ var Catalogue = []Entry{
 	{Stopped, []string{IssueClosed, IssueDeleted, IssueTransferred}, "the issue is not open here any more"},
 	{Stopped, []string{Blocked, NeedInput}, "the issue got that label while the run waited for its place: resolve it, remove the label, start again"},
 	{Stopped, []string{StageBegan, DiscussionEnded}, "a turn of a discussion made way for a stage, or `mode:discussion` was taken off"},
+	{Stopped, []string{Storm}, "a newer request has taken the run's place (`storm` of the process): take `state:held` off the issue to start it again"},
 	{Stopped, []string{PullRequestClosed, PullRequestMerged}, "the pull request has come to its end"},
 
 	{Uncounted, []string{NotLinked}, "give the person a code: `make link-code LOGIN=…`"},

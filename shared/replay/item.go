@@ -223,6 +223,9 @@ func (r *Replay) side(i *item, n int, in stage.Input, now time.Time) (out outcom
 		s.item.Report = s.report
 	}
 	s.item.Rest(needs)
+	if needs.Lately {
+		s.item.Lately = stage.Lately{Runs: r.lately(i, n, now)}
+	}
 	next, err := s.decide(in, s.intents[needs.Intent], now)
 	out.started, out.reason = next.started, next.reason
 	if next.ended != "" {
@@ -231,6 +234,8 @@ func (r *Replay) side(i *item, n int, in stage.Input, now time.Time) (out outcom
 	if run := s.item.Run; next.started != "" {
 		s.runs[run.ID], s.intents[run.Intent] = true, true
 		r.runs[run.ID] = i
+		asked := r.askedIn(i.home.Key)
+		asked[n] = append(asked[n], now)
 		if n == changed {
 			r.Total.Changed++
 		}
@@ -242,6 +247,24 @@ func (r *Replay) side(i *item, n int, in stage.Input, now time.Time) (out outcom
 		}
 	}
 	return out, err
+}
+
+// askedIn is when runs were requested in a repository.
+func (r *Replay) askedIn(repository string) *[2][]time.Time {
+	asked := r.asked[repository]
+	if asked == nil {
+		asked = &[2][]time.Time{}
+		r.asked[repository] = asked
+	}
+	return asked
+}
+
+// lately counts the runs that the side's rule of storms looks at, and forgets those before.
+func (r *Replay) lately(i *item, n int, now time.Time) int {
+	asked := r.askedIn(i.home.Key)
+	since := now.Add(-i.sides[n].process.Storm.Within)
+	asked[n] = slices.DeleteFunc(asked[n], func(at time.Time) bool { return !at.After(since) })
+	return len(asked[n])
 }
 
 // decide is stage.Decide, with what it came to.
@@ -266,6 +289,8 @@ func (s *side) decide(in stage.Input, known bool, now time.Time) (outcome, error
 	for _, a := range d.Audit {
 		if strings.HasSuffix(a.Action, ".ignored") {
 			out.reason = "starts nothing (" + a.Reason + ")"
+		} else if a.Action == "label.held" {
+			out.reason = "is held (" + a.Reason + ")"
 		}
 	}
 	s.item = after

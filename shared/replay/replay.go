@@ -51,9 +51,10 @@ type Replay struct {
 
 	Total Total
 
-	items map[string]*item // in flight, by key
-	runs  map[string]*item // by the id of a run that either side has started
-	pulls map[string]*item // by the key of a pull request
+	items map[string]*item           // in flight, by key
+	runs  map[string]*item           // by the id of a run that either side has started
+	pulls map[string]*item           // by the key of a pull request
+	asked map[string]*[2][]time.Time // by a repository's key: when runs were requested on each side, for the rule of storms
 }
 
 // Total counts what was replayed.
@@ -102,7 +103,7 @@ func Types() []string {
 // Play takes the next event, which was stored at a time.
 func (r *Replay) Play(e event.Event, stored time.Time) error {
 	if r.items == nil {
-		r.items, r.runs, r.pulls = map[string]*item{}, map[string]*item{}, map[string]*item{}
+		r.items, r.runs, r.pulls, r.asked = map[string]*item{}, map[string]*item{}, map[string]*item{}, map[string]*[2][]time.Time{}
 	}
 	r.Total.Events++
 	switch e.Type() {

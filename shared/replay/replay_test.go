@@ -105,3 +105,21 @@ func TestWhatIsNotInTheLogIsNotMadeUp(t *testing.T) {
 		}
 	}
 }
+
+// TestAStormIsReplayed: a rule that lets fewer start holds the others, as it would have then.
+func TestAStormIsReplayed(t *testing.T) {
+	r, told := newReplay(t, "storm: {runs: 30,", "storm: {runs: 2,")
+	at := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	for n := 1; n <= 4; n++ {
+		if n == 4 {
+			at = at.Add(time.Hour)
+		}
+		play(t, r, at, issue(n, "labeled", "run:dev", at), requested(n, "run:dev", at))
+	}
+	if err := r.End(); err != nil {
+		t.Fatal(err)
+	}
+	if len(*told) != 1 || (*told)[0].Key != "acme/shop#3" || (*told)[0].Differences[0].Is != "is held (storm)" || r.Total.Left != 0 {
+		t.Errorf("%+v of %+v", *told, r.Total)
+	}
+}

@@ -81,6 +81,7 @@ func (p *Process) names() (all []name) {
 			of(key, label, colour, about)
 		}
 	}
+	optional("held", l.Held, rose, "Too much was asked for at once; take this off to start what was asked for here")
 	optional("superseded", l.Superseded, grey, "Something newer has taken its place")
 	optional("abandoned", l.Abandoned, grey, "Nobody works on this any more")
 	optional("reviewer", l.Reviewer, amber, "On a pull request: an agent reviews it")

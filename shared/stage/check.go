@@ -24,6 +24,7 @@ func (p *Process) check(source *yamlfile.File) {
 	p.checkChoices(source)
 	p.checkDiscussion(source)
 	p.checkRoles(source)
+	p.checkStorm(source)
 	p.checkArtefacts(source)
 	for i := range p.Stages {
 		p.checkStage(source, i)

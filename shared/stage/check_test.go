@@ -56,6 +56,12 @@ func TestEachFaultHasItsLine(t *testing.T) {
 		"a role twice":                {[]string{"  - name: km\n", "  - name: pm\n"}, "  - name: pm\n    parallel: 2", "role pm stands twice"},
 		"a discussion without an end": {[]string{"  timeout: 15m", "  timeout: 0m"}, "  discussion:", `labels.discussion is "mode:discussion", and discussion does not say how long a turn may take (timeout) and how many there may be (turns)`},
 
+		// Storms.
+		"no runs at all":    {[]string{"{runs: 30,", "{runs: 0,"}, "storm: {", "storm.runs is 0, at least 1 is needed; without storm: everything starts"},
+		"no time":           {[]string{"within: 10m, ", ""}, "storm: {", "storm.within is 0s: want a time up to 24h0m0s"},
+		"no policy":         {[]string{"policy: queue", "policy: wait"}, "storm: {", `storm.policy is "wait", want queue, replace or skip`},
+		"nothing to let go": {[]string{"  held: \"state:held\"\n", ""}, "storm: {", "storm.policy queue needs labels.held, by which people see and let go what is held"},
+
 		// Artefacts.
 		"made by nobody":      {[]string{"[pull_request, doc_audit, ", "[pull_request, "}, "  - {name: doc_audit", "artefact doc_audit is made by no stage"},
 		"made by two":         {[]string{"[pull_request, improvements]", "[pull_request, improvements, doc_audit]"}, "  - {name: doc_audit", "artefact doc_audit is made by both doc-audit and self-improve: whose is it?"},

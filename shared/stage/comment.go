@@ -291,6 +291,9 @@ func next(p *Process, i Item) string {
 	case !r.State.Final():
 		return "`" + p.Labels.Abort + "` stops it."
 	}
+	if i.isHeld() {
+		return fmt.Sprintf("%s is held back: take `%s` off to start it.", code(i.Held.Label), p.Labels.Held)
+	}
 	again, revise, fresh := p.LabelOf(r.Stage, r.Kind), p.LabelOf(r.Stage, events.KindRevise), p.LabelOf(r.Stage, events.KindWork)
 	own := i.pullOf(r.Stage)
 	goOn := again // with what there is

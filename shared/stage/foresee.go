@@ -34,7 +34,7 @@ func Changed(before, after Item, d events.Decision) Change {
 		c.Ended = run
 	}
 	for _, r := range d.Audit {
-		if strings.HasSuffix(r.Action, ".ignored") {
+		if strings.HasSuffix(r.Action, ".ignored") || r.Action == "label.held" {
 			c.Reason, c.Why = r.Reason, r.Detail
 		}
 	}

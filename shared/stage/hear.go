@@ -44,6 +44,8 @@ var hears = map[string]func(event.Event) (Subject, Input, error){
 	events.ApprovalDecided{}.EventType():     ofRun(func(p events.ApprovalDecided) (events.RunRef, Input) { return p.RunRef, Decided{p} }),
 	events.ToolExecuted{}.EventType():        ofRun(func(p events.ToolExecuted) (events.RunRef, Input) { return p.RunRef, Executed{p} }),
 	events.LabelApproved{}.EventType():       ofRun(func(p events.LabelApproved) (events.RunRef, Input) { return p.RunRef, Wanted{p} }),
+	events.HoldRequested{}.EventType():       ofRun(func(p events.HoldRequested) (events.RunRef, Input) { return p.RunRef, Replaced{p} }),
+	events.StormDue{}.EventType():            hearStorm,
 }
 
 // Hears are the types of events about work items, sorted.
@@ -105,6 +107,14 @@ func hearObserved(e event.Event) (Subject, Input, error) {
 		Label: l.Label, At: l.LabeledAt, Delivery: e.ID(), Rewriter: l.Rewriter,
 		Sender: person(webhook.Actor{Login: l.Sender, ID: l.SenderID, Type: l.SenderType}),
 	}, nil
+}
+
+func hearStorm(e event.Event) (Subject, Input, error) {
+	s, err := events.Decode[events.StormDue](e)
+	if err != nil {
+		return Subject{}, nil, err
+	}
+	return Subject{Repository: s.Repository, RepositoryID: s.RepositoryID, Issue: s.Issue}, StormDue{s}, nil
 }
 
 func hearPullRequest(e event.Event) (Subject, Input, error) {

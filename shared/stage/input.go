@@ -26,6 +26,8 @@ type Needs struct {
 
 	Artefacts bool // for Item.Artefacts
 	Said      bool // for Item.Said
+	Lately    bool // for Item.Lately, and until the item is saved nobody else asks for anything in the repository
+	Held      bool // for Lately.Held
 }
 
 // Person is who caused an event on GitHub.
@@ -73,7 +75,7 @@ type Labeled struct {
 
 // Needs implements Input.
 func (in Labeled) Needs(key string, issue int) Needs {
-	return Needs{Sender: in.Sender, Intent: in.intent(key, issue), Artefacts: true, Said: true}
+	return Needs{Sender: in.Sender, Intent: in.intent(key, issue), Artefacts: true, Said: true, Lately: !in.Sender.Bot}
 }
 
 func (in Labeled) decide(d *decision) { d.labeled(in) }
@@ -94,8 +96,11 @@ type Edited struct {
 }
 
 // Needs implements Input.
-func (in Edited) Needs(string, int) Needs { return Needs{Sender: in.Sender} }
-func (in Edited) decide(d *decision)      { d.edited(in) }
+func (in Edited) Needs(string, int) Needs {
+	letsGo := in.Action == "unlabeled" && !in.Sender.Bot
+	return Needs{Sender: in.Sender, Artefacts: letsGo, Said: letsGo, Held: letsGo}
+}
+func (in Edited) decide(d *decision) { d.edited(in) }
 
 // Reviewed says that a person reviewed the item's pull request, or that a review was dismissed.
 type Reviewed struct {
@@ -110,7 +115,7 @@ type Reviewed struct {
 
 // Needs implements Input.
 func (in Reviewed) Needs(key string, issue int) Needs {
-	return Needs{Sender: in.Sender, Intent: reviewIntent(key, issue, in.ID), Artefacts: true, Said: true}
+	return Needs{Sender: in.Sender, Intent: reviewIntent(key, issue, in.ID), Artefacts: true, Said: true, Lately: in.State == "changes_requested"}
 }
 func (in Reviewed) decide(d *decision) { d.reviewed(in) }
 
@@ -211,6 +216,20 @@ func (in Wanted) Needs(string, int) Needs {
 	return Needs{Sender: Person{Login: in.By.Login, ID: in.By.ID}, Intent: wantedIntent(in.LabelApproved), Artefacts: true, Said: true}
 }
 func (in Wanted) decide(d *decision) { d.wanted(in.LabelApproved) }
+
+// Replaced says that a newer request takes the place for which the run waits.
+type Replaced struct{ events.HoldRequested }
+
+// Needs implements Input.
+func (in Replaced) Needs(string, int) Needs { return Needs{Run: in.RunID, Lately: true} }
+func (in Replaced) decide(d *decision)      { d.replaced() }
+
+// StormDue says that the item's comment is to name what else is held.
+type StormDue struct{ events.StormDue }
+
+// Needs implements Input.
+func (in StormDue) Needs(string, int) Needs { return Needs{Lately: true, Held: true} }
+func (in StormDue) decide(d *decision)      { d.stormDue(in.StormDue) }
 
 // LabelIntent is the meaning of a label being set: which, where, and when to the second. The same act delivered by two
 // hooks has one intent. repository is the key, which outlives a rename.

@@ -102,6 +102,7 @@ type Item struct {
 	Version   int64  // grows with every change of what GitHub is to show
 	Approved  *Task  // what the next revise works from; nil before the first run
 	Next      *Next  // what follows on the active run; nil = nothing
+	Held      *Held  // what a storm has kept from starting; nil = nothing
 
 	Project *Project // nil = the repository belongs to none
 	// Run is the newest run, or the one that the event is about; nil if there is none.
@@ -117,6 +118,8 @@ type Item struct {
 	Said []Remark
 	// IntentKnown says that the same intent was decided before.
 	IntentKnown bool
+	// Lately is what was asked for in the repository, if an input needs it.
+	Lately Lately
 	// Report is what the agent of Run reported, if an input needs it; nil = nothing yet.
 	Report *events.AgentReported
 	// Artefacts are what the item's runs made, oldest first, if an input needs them.
@@ -273,5 +276,10 @@ func (i *Item) stageRun() *Run {
 
 // working reports whether a run works on a stage. A turn of a discussion makes way for one.
 func (i *Item) working() bool { return i.active() && i.Run.Kind != events.KindDiscussion }
+
+// RepositoryRef names the item's repository in events about its runs.
+func (i *Item) RepositoryRef() events.RunRef {
+	return events.RunRef{Repository: i.Repository, RepositoryID: i.RepositoryID}
+}
 
 func (i *Item) active() bool { return i.Run != nil && i.Run.State.Active() }

@@ -58,6 +58,7 @@ type Process struct {
 	Artefacts []ArtefactKind `yaml:"artefacts"`
 	Profiles  []Profile      `yaml:"profiles"` // in the order of escalation
 	Stages    []Stage        `yaml:"stages"`   // in their canonical order
+	Storm     Storm          `yaml:"storm"`
 
 	Discussion Discussion `yaml:"discussion"` // on issues with labels.discussion
 
@@ -82,6 +83,7 @@ type Labels struct {
 	Approved  string `yaml:"approved"`
 	NeedInput string `yaml:"needInput"`
 
+	Held       string   `yaml:"held"` // what a storm has kept from starting
 	Superseded string   `yaml:"superseded"`
 	Abandoned  string   `yaml:"abandoned"`
 	Needs      []string `yaml:"needs"` // whose word is wanted

@@ -49,7 +49,11 @@ func (d *decision) reviewed(in Reviewed) {
 	if review.Before.IsZero() {
 		review.Before = d.now
 	}
-	d.request(t, in.Sender, reviewIntent(d.item.repository(), d.item.Issue, in.ID), &review)
+	intent := reviewIntent(d.item.repository(), d.item.Issue, in.ID)
+	if d.holds(d.p.LabelOf(t.Stage, t.Kind), intent, in.Sender) {
+		return
+	}
+	d.request(t, in.Sender, intent, &review)
 }
 
 // seeChanges remembers the newest review that requests changes, for the label that asks for a revise: GitHub's lists
@@ -98,7 +102,7 @@ func (d *decision) whyNoChange(in Reviewed, t Trigger) (cause, why string) {
 	if d.pull.Superseded {
 		return reason.Superseded, fmt.Sprintf("Pull request #%d no longer counts: the issue was thought through again.", d.pull.Number)
 	}
-	if d.item.IntentKnown {
+	if d.item.IntentKnown || d.item.Held.knows(reviewIntent(d.item.repository(), d.item.Issue, in.ID)) {
 		return reason.IntentKnown, "The same review was handled already."
 	}
 	if in.At.Before(d.item.ActedAt) && !in.At.IsZero() {

@@ -33,11 +33,17 @@ func show(i Item) shown {
 			s.pulls = append(s.pulls, showPull(p, i, pull))
 		}
 	}
+	switch held := p.Labels.Held; {
+	case i.isHeld():
+		s.onIssue = append(s.onIssue, held)
+	case held != "" && has(i.Labels, held):
+		s.answered = append(slices.Clip(s.answered), held)
+	}
 	if i.Run == nil {
-		return s // it has no labels of ours yet
+		return s // it has no other labels of ours yet
 	}
 	if i.active() && strings.HasPrefix(i.Run.Intent, approvedIntent) {
-		s.onIssue = []string{p.LabelOf(i.Run.Stage, i.Run.Kind)}
+		s.onIssue = append(s.onIssue, p.LabelOf(i.Run.Stage, i.Run.Kind))
 	}
 	if i.NeedInput {
 		s.onIssue = append(s.onIssue, p.Labels.NeedInput)
@@ -160,7 +166,7 @@ func movedOn(before, now Item) bool {
 	old, pull := before.Current(), now.Current()
 	_, was := old.approval()
 	_, is := pull.approval()
-	return was != is || before.NeedInput != now.NeedInput || old.Closed != pull.Closed || old.Draft != pull.Draft ||
+	return was != is || before.NeedInput != now.NeedInput || (before.Held == nil) != (now.Held == nil) || old.Closed != pull.Closed || old.Draft != pull.Draft ||
 		now.Run != nil && (before.Run == nil || before.Run.ID != now.Run.ID || !before.Run.State.Final() && now.Run.State.Final())
 }
 

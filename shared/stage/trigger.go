@@ -40,13 +40,22 @@ func (d *decision) labeled(in Labeled) {
 	}
 	if t.Abort {
 		d.answer(in, known, ours)
+		if !d.item.active() {
+			d.drop(in.Sender, reason.Aborted)
+			return
+		}
 		d.audit(actor(in.Sender), "run.aborted", "", "by label %s", in.Label)
 		d.stop(Cancelled, reason.Aborted, "Stopped by @"+in.Sender.Login+".")
 		return
 	}
 	d.unanswered(in.Label)
+	intent := in.intent(d.item.repository(), d.item.Issue)
+	if d.holds(in.Label, intent, in.Sender) {
+		d.answer(in, known, ours)
+		return
+	}
 	d.approve(in, t)
-	d.request(t, in.Sender, in.intent(d.item.repository(), d.item.Issue), d.reviewsUntil(t, in.At))
+	d.request(t, in.Sender, intent, d.reviewsUntil(t, in.At))
 }
 
 // startsNothing is about a label that is no trigger. Some say something all the same.
@@ -107,7 +116,7 @@ func (d *decision) answer(in Labeled, known, ours bool) {
 // Strangers, programs and labels of other systems get none, and what GitHub repeats is no new question.
 func (d *decision) isTold(in Labeled, cause string, known bool) bool {
 	switch {
-	case cause == reason.LabelOff, d.item.active() && (cause == reason.IntentKnown || cause == reason.OlderAct),
+	case cause == reason.LabelOff, cause == reason.IntentKnown && d.item.Held != nil, d.item.active() && (cause == reason.IntentKnown || cause == reason.OlderAct),
 		cause == reason.IntentKnown && same(in.Label, d.p.Labels.Abort):
 		return false
 	case cause == reason.SenderMissing:
@@ -142,14 +151,14 @@ func (d *decision) whyNot(in Labeled, before Item, t Trigger, known, ours bool) 
 	if !ours {
 		return reason.NotOurPullRequest, "The label stands on a pull request that no agent is at work on. Set it on an issue, or on the pull request that an agent has opened for it."
 	}
-	if d.item.IntentKnown || d.repeated(in, before, t) {
+	if d.item.IntentKnown || d.repeated(in, before, t) || d.item.Held.knows(in.intent(d.item.repository(), d.item.Issue)) {
 		return reason.IntentKnown, "The label was handled already. If it was set anew within seconds, set it once more."
 	}
 	if in.At.Before(before.ActedAt) && !in.At.IsZero() {
 		return reason.OlderAct, fmt.Sprintf("The label is of %s, and something newer was asked for since. If it still holds, set it again.", in.At.UTC().Format("15:04:05 MST"))
 	}
 	if t.Abort {
-		if !d.item.active() {
+		if !d.item.active() && !d.item.isHeld() {
 			return reason.NothingToAbort, "No run is active."
 		}
 		return "", ""
@@ -288,6 +297,7 @@ func (d *decision) gate(t Trigger) (cause, why string) {
 // request makes a run from an accepted intent, with the item's approved text as its task. It waits for a place in its
 // project.
 func (d *decision) request(t Trigger, by Person, intent string, review *Review) {
+	d.item.Held = nil
 	d.goBy(d.item.profile(d.p), by)
 	worked, talk := d.makeWay(t)
 	s := d.p.StageOf(t.Stage, t.Kind)
@@ -355,16 +365,21 @@ func (d *decision) edited(in Edited) {
 		d.item.NeedInput = d.item.NeedInput && !(seen && same(in.Label, d.p.Labels.NeedInput))
 		d.rechoose(in.Label, false, in.Sender)
 		d.adrift(in.Label, false, in.Sender)
+		d.letGo(in)
 	}
 	gone := in.Action == "deleted" || in.Action == "transferred"
 	if gone || seen && d.item.Closed {
 		d.endDiscussion(actor(in.Sender))
 	}
-	if !d.item.active() || !gone && !(seen && d.item.Closed) {
+	if !gone && !(seen && d.item.Closed) {
 		return
 	}
 	if !gone {
 		in.Action = "closed"
+	}
+	d.drop(in.Sender, endOf[in.Action])
+	if !d.item.active() {
+		return
 	}
 	d.stop(Cancelled, endOf[in.Action], "The issue was "+in.Action+".")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -63,12 +64,17 @@ func (tx *Tx) Item(ctx context.Context, h Home, needs stage.Needs) (item stage.I
 	for _, r := range learnt {
 		slog.InfoContext(ctx, r.Detail, "action", r.Action)
 	}
-	item, err = tx.Known(ctx, h, needs)
+	item, err = tx.known(ctx, h, needs, true)
 	return item, learnt, err
 }
 
 // Known loads a work item as it is known, for whoever only looks.
 func (tx *Tx) Known(ctx context.Context, h Home, needs stage.Needs) (stage.Item, error) {
+	return tx.known(ctx, h, needs, false)
+}
+
+// known loads a work item; decides says that a decision on it follows.
+func (tx *Tx) known(ctx context.Context, h Home, needs stage.Needs, decides bool) (stage.Item, error) {
 	item := stage.Item{
 		RepositoryKey: h.Repository.Key, RepositoryID: h.Repository.ID, Issue: h.Issue, Repository: h.Repository.Name, NameTaken: h.Repository.Taken,
 		Process: h.Repository.Process,
@@ -76,13 +82,13 @@ func (tx *Tx) Known(ctx context.Context, h Home, needs stage.Needs) (stage.Item,
 	var b pgx.Batch
 	b.Queue(`
 		SELECT title, body, url, base_branch, clone_url, labels, closed, github_updated_at,
-		       person_at, acted_at, answered, note, version, approved, next, profile, need_input, talk
+		       person_at, acted_at, answered, note, version, approved, next, profile, need_input, talk, held
 		FROM work_items
 		WHERE repository = $1 AND issue = $2
 	`, h.Repository.Key, h.Issue).QueryRow(func(row pgx.Row) error {
 		return optional(row.Scan(&item.Title, &item.Body, &item.URL, &item.BaseBranch, &item.CloneURL,
 			&item.Labels, &item.Closed, zero(&item.UpdatedAt),
-			zero(&item.PersonAt), zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version, &item.Approved, &item.Next, &item.Profile, &item.NeedInput, &item.Talk))
+			zero(&item.PersonAt), zero(&item.ActedAt), &item.Answered, &item.Note, &item.Version, &item.Approved, &item.Next, &item.Profile, &item.NeedInput, &item.Talk, &item.Held))
 	})
 	queuePulls(&b, &item)
 	queueProject(&b, needs.Sender, &item)
@@ -102,6 +108,12 @@ func (tx *Tx) Known(ctx context.Context, h Home, needs stage.Needs) (stage.Item,
 	}
 	if needs.Said {
 		queueSaid(&b, &item)
+	}
+	if needs.Lately {
+		tx.queueLately(&b, &item, decides)
+	}
+	if needs.Held {
+		queueHeld(&b, &item)
 	}
 	if needs.Asked {
 		queueAsked(&b, needs.Run, &item.Asked)
@@ -150,8 +162,8 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 	repository, pull := i.RepositoryKey, pullOf(i, stage.Branch(i.Issue))
 	b.Queue(`
 		INSERT INTO work_items (repository, issue, full_name, title, body, url, base_branch, clone_url, labels, closed,
-		                        pull_request, pull_request_url, head_sha, version, github_updated_at, pull, acted_at, answered, note, approved, person_at, next, profile, need_input, talk)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
+		                        pull_request, pull_request_url, head_sha, version, github_updated_at, pull, acted_at, answered, note, approved, person_at, next, profile, need_input, talk, held, held_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)
 		ON CONFLICT (repository, issue) DO UPDATE
 		SET full_name = excluded.full_name, title = excluded.title, body = excluded.body, url = excluded.url,
 		    base_branch = excluded.base_branch, clone_url = excluded.clone_url,
@@ -159,9 +171,10 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 		    pull_request = excluded.pull_request, pull_request_url = excluded.pull_request_url,
 		    head_sha = excluded.head_sha, version = excluded.version, github_updated_at = excluded.github_updated_at,
 		    pull = excluded.pull, acted_at = excluded.acted_at, answered = excluded.answered, note = excluded.note,
-		    approved = excluded.approved, person_at = excluded.person_at, next = excluded.next, profile = excluded.profile, need_input = excluded.need_input, talk = excluded.talk
+		    approved = excluded.approved, person_at = excluded.person_at, next = excluded.next, profile = excluded.profile, need_input = excluded.need_input, talk = excluded.talk,
+		    held = excluded.held, held_at = excluded.held_at
 	`, repository, i.Issue, i.Repository, i.Title, i.Body, i.URL, i.BaseBranch, i.CloneURL, noNil(i.Labels), i.Closed,
-		pull.Number, pull.URL, pull.HeadSHA, i.Version, orNull(i.UpdatedAt), pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt), i.Next, i.Profile, i.NeedInput, i.Talk)
+		pull.Number, pull.URL, pull.HeadSHA, i.Version, orNull(i.UpdatedAt), pull, orNull(i.ActedAt), noNil(i.Answered), i.Note, i.Approved, orNull(i.PersonAt), i.Next, i.Profile, i.NeedInput, i.Talk, i.Held, orNull(heldAt(i.Held)))
 	if r := i.Run; r != nil && (was == nil || was.ID != r.ID) {
 		if i.Ended != nil { // before another one of the issue can be active
 			queueRunUpdate(&b, i.Ended, was.State)
@@ -196,4 +209,11 @@ func queueRunUpdate(b *pgx.Batch, r *stage.Run, was stage.State) {
 	`, r.ID, was, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task, r.WaitingFor, orNull(r.Deadline),
 		noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls), r.Delivered, r.Base, r.Reopens).
 		Exec(mustChange(r.ID))
+}
+
+func heldAt(h *stage.Held) (at time.Time) {
+	if h != nil {
+		at = h.At
+	}
+	return at
 }

@@ -42,6 +42,8 @@ func (w *world) play(line string) {
 		w.settings[f[2]] = s
 	case "process":
 		w.process(f[1], f[2])
+	case "storm":
+		w.storm(f)
 	case "member":
 		w.roles[f[1]] = access.Role(f[2])
 	case "label", "unlabel", "edit", "review", "pull", "comment":

@@ -6,6 +6,7 @@
 //
 //	bind REPO PROJECT [parallel=N] [full-env]  the repository belongs to the project; full-env is the mode of role dev
 //	process PROJECT FILE|-                     it goes by a process of its own, a section after want; by none
+//	storm PROJECT RUNS WITHIN POLICY           so many runs may be asked for in a repository of the project
 //	member LOGIN ROLE
 //	label REPO#N LABEL LOGIN [other labels on the issue …] [on=pr|on=other] [of=STAGE] [at=12:05:00]
 //	observed REPO#N LABEL LOGIN [rewriter=…]   a label whose webhook never came; who else changed the text since

@@ -166,6 +166,9 @@ func (w *world) load(about stage.Subject, needs stage.Needs) stage.Item {
 	if needs.Report {
 		item.Report = w.reports[needs.Run]
 	}
+	if item.Lately = (stage.Lately{}); needs.Lately || needs.Held {
+		item.Lately = w.lately(&item)
+	}
 	if !needs.Artefacts {
 		item.Artefacts = nil
 	}
@@ -239,6 +242,8 @@ func (w *world) follow(d events.Decision) {
 		case events.LabelApproved:
 			w.happen(p)
 		case events.RunQueued:
+			w.happen(p)
+		case events.HoldRequested:
 			w.happen(p)
 		case events.GitHubLookupRequested:
 			w.lookups[p.RunID] = p
