@@ -25,7 +25,8 @@ func TestHostileEvents(t *testing.T) {
 		events.RunRequested{RunRef: run}, events.RunQueued{RunRef: run}, events.RunFinished{RunRef: run}, events.RunDeadline{RunRef: run}, events.RunCheck{RunRef: run},
 		events.AgentStarted{RunRef: run}, events.AgentDelayed{RunRef: run}, events.AgentFinished{RunRef: run}, events.AgentFailed{RunRef: run}, events.AgentReported{RunRef: run},
 		events.GitHubLookedUp{RunRef: run}, events.GitHubReviewed{RunRef: run}, events.RunWaiting{RunRef: run}, events.RunResumed{RunRef: run},
-		events.ApprovalRequested{RunRef: run}, events.ApprovalDecided{RunRef: run}, events.ToolExecuted{RunRef: run}, events.LabelApproved{RunRef: run},
+		events.ApprovalRequested{RunRef: run}, events.ApprovalDecided{RunRef: run}, events.ToolExecuted{RunRef: run}, events.LabelApproved{RunRef: run}, events.HoldRequested{RunRef: run},
+		events.StormDue{Repository: run.Repository, RepositoryID: run.RepositoryID, Issue: run.Issue},
 	)
 	const pull = `"pull_request":{"number":2,"title":"t","body":"b","html_url":"https://github.example/acme/demo/pull/2","state":"open","draft":false,
 		"merged":false,"merged_at":null,"merge_commit_sha":"1","labels":[{"name":"state:in-review"}],"updated_at":"2026-11-01T12:00:00Z",

@@ -45,6 +45,22 @@ func For(action, role string, policies ...*Policy) *Terms {
 	return t
 }
 
+// Offers reports whether some rule fits an action by agents of a role, and whether the first one lets them do it
+// freely: For without the terms.
+func Offers(action, role string, policies ...*Policy) (fits, free bool) {
+	for _, p := range policies {
+		if p == nil {
+			continue
+		}
+		for i := range p.Rules {
+			if p.Rules[i].fits(action, role) {
+				return true, p.Rules[i].Free
+			}
+		}
+	}
+	return false, false
+}
+
 func (p *Policy) terms(r Rule) *Terms {
 	t := &Terms{
 		Free: r.Free, Who: p.who(r.Who), Quorum: cmp.Or(r.Quorum, 1), Veto: r.Veto == nil || *r.Veto, Self: cmp.Or(r.Self, SelfNever),
@@ -69,7 +85,7 @@ func (p *Policy) who(w Who) Who {
 	return Who{Logins: logins, Roles: w.Roles, Approvers: w.Approvers}
 }
 
-func (r Rule) fits(action, role string) bool {
+func (r *Rule) fits(action, role string) bool {
 	return anyFits(r.Actions, action) && (len(r.Roles) == 0 || slices.Contains(r.Roles, role))
 }
 

@@ -71,7 +71,8 @@ type RunCheck struct {
 	Attempt   int    `json:"attempt,omitempty"` // of AgentRequested
 }
 
-// HoldRequested asks to hold the run if it still waits for its first place: a newer request of the repository takes that.
+// HoldRequested asks to hold the run if it still waits for its first place: a newer request in the repository takes
+// that.
 type HoldRequested struct{ RunRef }
 
 // StormDue comes due when the comment about what a storm holds back is to be brought up to date.

@@ -4,11 +4,15 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // SpellOut writes characters without a visible form as \u{…}, and returns the runs of them, so that people see
 // everything they are shown. Line feeds and tabs stay, and so does what makes emoji and joins the letters of a script.
 func SpellOut(s string) (string, []string) {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, invisible) {
+		return s, nil
+	}
 	var all, run strings.Builder
 	var runs []string
 	runes := []rune(s)

@@ -27,7 +27,11 @@ func reveal(s string) (text string, hidden []string) {
 
 // repaired is UTF-8 with one form of the ends of lines.
 func repaired(s string) string {
-	return lineEnds.Replace(strings.ToValidUTF8(s, "\uFFFD"))
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if !strings.Contains(s, "\r") {
+		return s
+	}
+	return lineEnds.Replace(s)
 }
 
 var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
@@ -40,6 +44,9 @@ func replaceHidden(s string, by func(passage string) string) string {
 		b.WriteString(s[end:from] + by(s[from:to]))
 		end = to
 	})
+	if end == 0 {
+		return s
+	}
 	return b.String() + s[end:]
 }
 

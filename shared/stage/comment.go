@@ -74,6 +74,15 @@ func put(b *strings.Builder, parts ...string) {
 	}
 }
 
+// putCode writes what code gives.
+func putCode(b *strings.Builder, name string) {
+	if isPlain(name) {
+		put(b, "`", name, "`")
+		return
+	}
+	b.WriteString(code(name))
+}
+
 // writeOffer lists what may follow the run that has ended, each with its label.
 func writeOffer(b *strings.Builder, p *Process, i Item) {
 	run := i.stageRun()
@@ -89,7 +98,8 @@ func writeOffer(b *strings.Builder, p *Process, i Item) {
 		if n == 0 {
 			b.WriteString("\nWhat may follow, by its label:\n\n")
 		}
-		put(b, "- ", code(s.Label))
+		put(b, "- ")
+		putCode(b, s.Label)
 		if s.OnPull {
 			put(b, " on the pull request")
 		}

@@ -2,6 +2,8 @@ package stage
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"codexk8s.dev/shared/events"
@@ -234,11 +236,18 @@ func (in StormDue) decide(d *decision)      { d.stormDue(in.StormDue) }
 // LabelIntent is the meaning of a label being set: which, where, and when to the second. The same act delivered by two
 // hooks has one intent. repository is the key, which outlives a rename.
 func LabelIntent(repository string, issue int, label string, at time.Time, delivery string) string {
-	when := delivery
-	if !at.IsZero() {
-		when = at.UTC().Format(time.RFC3339)
+	text := make([]byte, 0, 128)
+	text = append(text, "label "...)
+	text = append(text, strings.ToLower(repository)...)
+	text = append(text, '#')
+	text = strconv.AppendInt(text, int64(issue), 10)
+	text = append(text, ' ')
+	text = append(text, fold(label)...)
+	text = append(text, ' ')
+	if at.IsZero() {
+		return string(append(text, delivery...))
 	}
-	return "label " + events.WorkItem(repository, issue) + " " + fold(label) + " " + when
+	return string(at.UTC().AppendFormat(text, time.RFC3339))
 }
 
 // reviewIntent is the meaning of a review: its id on GitHub.

@@ -4,13 +4,14 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"codexk8s.dev/shared/plain"
 )
 
 // code shows a name as code in GitHub's Markdown, whatever characters it has.
 func code(name string) string {
-	if !strings.ContainsFunc(name, func(r rune) bool { return r == '`' || unicode.IsSpace(r) }) {
+	if isPlain(name) {
 		return "`" + name + "`"
 	}
 	name = strings.Join(strings.Fields(name), " ")
@@ -35,24 +36,41 @@ var (
 func quote(text string, room int) string {
 	text = strings.Map(printable, strings.ReplaceAll(text, "\r\n", "\n"))
 	shown := quotation(text)
-	for runes := []rune(text); len([]rune(shown)) > room; {
+	if utf8.RuneCountInString(shown) <= room {
+		return shown
+	}
+	for runes := []rune(text); utf8.RuneCountInString(shown) > room; {
 		// Escaping makes the quotation longer than the text.
-		keep := len(runes) * room / len([]rune(shown)) * 9 / 10
+		keep := len(runes) * room / utf8.RuneCountInString(shown) * 9 / 10
 		runes = cutMiddle(runes, keep)
 		shown = quotation(string(runes))
 	}
 	return shown
 }
 
+// isPlain reports whether the name is code between two backquotes as it is.
+func isPlain(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool { return r == '`' || unicode.IsSpace(r) })
+}
+
 func quotation(text string) string {
-	text = entity.ReplaceAllString(text, "&amp;$1")
-	text = tag.ReplaceAllString(text, "&lt;$1")
-	text = plain.Unmention(text)
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	for i, line := range lines {
-		lines[i] = strings.TrimRight("> "+line, " ")
+	if strings.ContainsAny(text, "&<") {
+		text = entity.ReplaceAllString(text, "&amp;$1")
+		text = tag.ReplaceAllString(text, "&lt;$1")
 	}
-	return strings.Join(lines, "\n")
+	text = strings.TrimSpace(plain.Unmention(text))
+	var b strings.Builder
+	b.Grow(len(text) + 2*strings.Count(text, "\n") + 2)
+	for line := range strings.SplitSeq(text, "\n") {
+		if b.Len() > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteByte('>')
+		if line = strings.TrimRight(line, " "); line != "" {
+			put(&b, " ", line)
+		}
+	}
+	return b.String()
 }
 
 func printable(r rune) rune {

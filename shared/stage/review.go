@@ -102,7 +102,7 @@ func (d *decision) whyNoChange(in Reviewed, t Trigger) (cause, why string) {
 	if d.pull.Superseded {
 		return reason.Superseded, fmt.Sprintf("Pull request #%d no longer counts: the issue was thought through again.", d.pull.Number)
 	}
-	if d.item.IntentKnown || d.item.Held.knows(reviewIntent(d.item.repository(), d.item.Issue, in.ID)) {
+	if d.item.IntentKnown || d.item.Held != nil && d.item.Held.Intent == reviewIntent(d.item.repository(), d.item.Issue, in.ID) {
 		return reason.IntentKnown, "The same review was handled already."
 	}
 	if in.At.Before(d.item.ActedAt) && !in.At.IsZero() {

@@ -13,9 +13,9 @@ import (
 
 // A storm is more than a repository usually asks for: somebody edits forty issues at once, or a label that a script
 // sets and removes. What is asked for beyond the process's rule is held on its issue (Item.Held), and the issue shows
-// that by a label. Whoever may start runs lets it go by taking that label off, whatever else is going on, or drops it by
-// labels.abort. Setting the trigger again is one more request. The first issue that is held gets a comment for all that
-// are held while the storm lasts, so a burst costs as many comments as one label.
+// that by a label. Whoever may start runs lets it go by taking that label off, whatever else is going on, or drops it
+// by labels.abort. Setting the trigger again is one more request. The first issue that is held gets a comment for all
+// that are held while the storm lasts, so a burst costs as many comments as one label.
 
 // Storm says how many runs people may ask for in one repository, and what becomes of what they ask for beyond that. The
 // zero Storm lets everything start.
@@ -85,11 +85,8 @@ type Held struct {
 // isHeld reports whether something can be let go.
 func (i *Item) isHeld() bool { return i.Held != nil && !i.Held.Skipped }
 
-// knows reports whether that intent is held, or was skipped.
-func (h *Held) knows(intent string) bool { return h != nil && h.Intent == intent }
-
-// holds reports whether one more request of people is one too many, and holds it. With the policy replace another one is
-// held.
+// holds reports whether one more request of people is one too many, and holds it. With the policy replace another one
+// is held.
 func (d *decision) holds(label, intent string, by Person) bool {
 	s := d.item.Process.Storm
 	switch {

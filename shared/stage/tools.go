@@ -17,23 +17,24 @@ import (
 // tools are those that an agent has in a stage: what its role and the stage allow, and some rule lets it have, without
 // anybody's yes (free) or with one.
 func (p *Process) tools(s Stage, settings project.Settings) (names, free []string) {
-	names = []string{}
-	for _, t := range tool.All() {
-		if !allows(p.Role(s.Role).Tools, t.Name) || t.Named && p.Role(s.Role).Tools == nil || !allows(s.Tools, t.Name) || t.Name == tool.DatabaseLifecycle && settings.Database == "" {
+	role, all := p.Role(s.Role), tool.All()
+	names = make([]string, 0, len(all))
+	for _, t := range all {
+		if !allows(role.Tools, t.Name) || t.Named && role.Tools == nil || !allows(s.Tools, t.Name) || t.Name == tool.DatabaseLifecycle && settings.Database == "" {
 			continue
 		}
 		if t.Action != "" {
-			terms := approval.For(t.Action, s.Role, settings.Approvals, &p.Approvals)
-			if terms == nil {
+			fits, isFree := approval.Offers(t.Action, s.Role, settings.Approvals, &p.Approvals)
+			if !fits {
 				continue
 			}
-			if terms.Free {
+			if isFree {
 				free = append(free, t.Name)
 			}
 		}
 		names = append(names, t.Name)
 	}
-	if terms := approval.For(tool.ActionPrefix+tool.PullRequestLabels, s.Role, settings.Approvals, &p.Approvals); terms != nil && terms.Free {
+	if _, isFree := approval.Offers(tool.ActionPrefix+tool.PullRequestLabels, s.Role, settings.Approvals, &p.Approvals); isFree {
 		free = append(free, tool.PullRequestLabels)
 	}
 	return names, free

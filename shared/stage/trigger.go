@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"time"
 
 	"codexk8s.dev/shared/access"
@@ -50,7 +49,7 @@ func (d *decision) labeled(in Labeled) {
 	}
 	d.unanswered(in.Label)
 	intent := in.intent(d.item.repository(), d.item.Issue)
-	if d.holds(in.Label, intent, in.Sender) {
+	if t.Kind != events.KindReview && d.holds(in.Label, intent, in.Sender) {
 		d.answer(in, known, ours)
 		return
 	}
@@ -151,7 +150,7 @@ func (d *decision) whyNot(in Labeled, before Item, t Trigger, known, ours bool) 
 	if !ours {
 		return reason.NotOurPullRequest, "The label stands on a pull request that no agent is at work on. Set it on an issue, or on the pull request that an agent has opened for it."
 	}
-	if d.item.IntentKnown || d.repeated(in, before, t) || d.item.Held.knows(in.intent(d.item.repository(), d.item.Issue)) {
+	if d.item.IntentKnown || d.repeated(in, before, t) || d.item.Held != nil && d.item.Held.Intent == in.intent(d.item.repository(), d.item.Issue) {
 		return reason.IntentKnown, "The label was handled already. If it was set anew within seconds, set it once more."
 	}
 	if in.At.Before(before.ActedAt) && !in.At.IsZero() {
@@ -215,12 +214,20 @@ func (d *decision) repeated(in Labeled, before Item, t Trigger) bool {
 // open are the triggers on the issue or its pull request that have no answer yet. The last run's trigger has had its
 // answer.
 func (d *decision) open(in Labeled) []string {
-	answered := d.item.Answered
+	last := ""
 	if run := d.item.stageRun(); run != nil {
-		answered = with(answered, d.p.LabelOf(run.Stage, run.Kind))
+		last = d.p.LabelOf(run.Stage, run.Kind)
 	}
-	labels := slices.DeleteFunc(slices.Clone(d.item.Labels), func(l string) bool { return has(answered, l) })
-	return d.p.triggers(append(labels, in.Label))
+	var others []string
+	for _, l := range d.item.Labels {
+		if _, known, _ := d.p.Trigger(l); known && !same(l, in.Label) && !same(l, last) && !has(d.item.Answered, l) {
+			others = append(others, l)
+		}
+	}
+	if others == nil {
+		return nil // in.Label is the only one
+	}
+	return d.p.triggers(append(others, in.Label))
 }
 
 // mayAct reports whether the person may start, stop and revise runs.

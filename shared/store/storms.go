@@ -10,9 +10,9 @@ import (
 	"codexk8s.dev/shared/stage"
 )
 
-// queueLately reads what was asked for lately in the item's repository. The item's own row comes before it in the batch.
-// With lock, nobody else in the repository reads it until the transaction is over: two requests at once would both be
-// the last one that is allowed.
+// queueLately reads what was asked for lately in the item's repository. The item's own row comes before it in the
+// batch. With lock, nobody else in the repository reads it until the transaction is over: two requests at once would
+// both be the last one that is allowed.
 func (tx *Tx) queueLately(b *pgx.Batch, item *stage.Item, lock bool) {
 	rule := item.Process.Storm
 	if rule.Runs == 0 {
@@ -24,7 +24,7 @@ func (tx *Tx) queueLately(b *pgx.Batch, item *stage.Item, lock bool) {
 	since := tx.now.Add(-rule.Within)
 	b.Queue(`
 		SELECT (SELECT count(*)
-		        FROM (SELECT FROM runs WHERE repository = $1 AND created_at > $2 LIMIT $3) AS r),
+		        FROM (SELECT FROM runs WHERE repository = $1 AND created_at > $2 AND coalesce(kind, 'work') IN ('work', 'revise') LIMIT $3) AS r),
 		       EXISTS (SELECT 1
 		               FROM work_items
 		               WHERE repository = $1 AND held_at > $2 AND issue <> $4 AND held @> '{"told": true}')
@@ -37,7 +37,7 @@ func (tx *Tx) queueLately(b *pgx.Batch, item *stage.Item, lock bool) {
 	b.Queue(`
 		SELECT id::text, project_id, issue
 		FROM runs
-		WHERE repository = $1 AND state IN ('requested', 'queued') AND attempt = 0
+		WHERE repository = $1 AND state IN ('requested', 'queued') AND attempt = 0 AND coalesce(kind, 'work') IN ('work', 'revise')
 		ORDER BY created_at, id
 		LIMIT 1
 	`, item.RepositoryKey).QueryRow(func(row pgx.Row) error {
