@@ -25,8 +25,7 @@ type explanation struct {
 	Project string    `json:"project,omitempty"` // "" = the repository belongs to none
 	Process rules     `json:"process"`           // that decides now
 
-	Held    *stage.Held         `json:"held,omitempty"` // what a storm has kept from starting; nil = nothing
-	Run     *present            `json:"run,omitempty"`  // the newest one; nil = there is none
+	Run     *present            `json:"run,omitempty"` // the newest one; nil = there is none
 	Labels  []prospect          `json:"labels"`
 	Waiting []store.Outstanding `json:"waiting,omitempty"` // events that are not handled yet, and timers
 	Acts    []act               `json:"acts"`              // the newest first
@@ -125,11 +124,11 @@ func (h *handler) explain(ctx context.Context, name string, before int64) error 
 
 // explained reads all of it as of one moment.
 func explained(ctx context.Context, tx *store.Tx, home store.Home, before int64) (x explanation, err error) {
-	item, err := tx.Known(ctx, home, stage.Needs{Artefacts: true, Lately: true})
+	item, err := tx.Known(ctx, home, stage.Needs{Artefacts: true})
 	if err != nil {
 		return x, err
 	}
-	x = explanation{Issue: events.WorkItem(item.Repository, item.Issue), Title: item.Title, URL: item.URL, At: tx.Now(), Held: item.Held}
+	x = explanation{Issue: events.WorkItem(item.Repository, item.Issue), Title: item.Title, URL: item.URL, At: tx.Now()}
 	names := naming{home.Repository.Process.Hash, nil}
 	var run string
 	if item.Project != nil {
