@@ -25,7 +25,7 @@ run: ## the whole platform on this machine, with a demo repository; FRESH=1 star
 	@$(PREPARE)
 	@exec $(BIN)/run
 
-demo: ## play one story from label to approved pull request, and exit; STORY=approval: an agent asks people in chats; STORY=idea-to-ops: all stages
+demo: ## play one story from label to approved pull request, and exit; STORY=approval: an agent asks people in chats; STORY=budget: a run reaches its budget; STORY=idea-to-ops: all stages
 	$(NEED) go
 	@$(PREPARE)
 	@exec $(BIN)/run -demo -story "$(STORY)"

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"codexk8s.dev/shared/agentapi"
+	"codexk8s.dev/shared/budget"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/plain"
@@ -79,7 +80,7 @@ func (h *handler) GetAssignment(ctx context.Context, _ *agentapi.GetAssignmentRe
 		WriteScope: h.writeScope(run), PullRequest: int32(run.PullRequest), Review: reviewOf(run.Review), Instructions: run.Instructions, HostedTools: run.HostedTools, HiddenText: run.HiddenText,
 	}
 	for _, asked := range run.Asks {
-		if asked.Answer != nil {
+		if asked.Answer != nil && !budget.IsAsk(asked.Action) { // money is none of the agent's business
 			outcome, said := asked.Outcome()
 			a.Decided = append(a.Decided, &agentapi.Decided{
 				RequestId: asked.ID, Kind: string(asked.Kind), Asked: asked.Title, Arguments: string(asked.Arguments),

@@ -80,9 +80,8 @@ func (h *handler) save(ctx context.Context, p events.LLMRequested, a answer, sta
 		Status: a.status, ResponseID: a.id,
 		Input: a.usage.Input, Cached: a.usage.Cached, Output: a.usage.Output, Reasoning: a.usage.Reasoning,
 	}
-	if micro, known := h.prices.Cost(a.Model, a.tier, a.usage); known || a.usage == (price.Usage{}) {
-		c.CostMicroUSD = &micro
-	}
+	micro, known := h.prices.Reckon(a.Model, a.tier, a.usage)
+	c.CostMicroUSD, c.Assumed = micro, !known && a.usage != (price.Usage{})
 	measure(ctx, c)
 	return h.db.SaveCall(ctx, c)
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,10 +14,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
+
 	"codexk8s.dev/shared/llm"
 	"codexk8s.dev/shared/price"
 	"codexk8s.dev/shared/runauth"
 	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 	"codexk8s.dev/shared/variables"
 )
@@ -26,14 +31,16 @@ const patience = 9*time.Minute + 30*time.Second
 
 // handler answers pods (gateway) and events.
 type handler struct {
-	db     *store.DB
-	gate   *runauth.Gate
-	apiKey string   // OpenAI's
-	base   *url.URL // OpenAI's, without a slash at its end
-	client *http.Client
-	prices *price.List
-	room   *room
-	slow   time.Duration // how long a request may lag behind minSpeed
+	db      *store.DB
+	gate    *runauth.Gate
+	apiKey  string   // OpenAI's
+	base    *url.URL // OpenAI's, without a slash at its end
+	client  *http.Client
+	prices  *price.List
+	room    *room
+	outages outages
+	slow    time.Duration                               // how long a request may lag behind minSpeed
+	send    func(context.Context, ...event.Event) error // to the Broker
 }
 
 // newHandler checks the settings.
@@ -69,6 +76,7 @@ func newHandler(env env, db *store.DB) (*handler, error) {
 }
 
 func (h *handler) routes(s *serve.Server) {
+	h.send = s.Send
 	s.Handle("POST /v1/responses", h.gateway(llm.Responses))
 	s.Handle("POST /v1/chat/completions", h.gateway(llm.Chat))
 	s.Handle("GET /v1/models", http.HandlerFunc(h.models))
@@ -99,7 +107,13 @@ func (h *handler) gateway(endpoint llm.Endpoint) http.Handler {
 			err = c.check()
 		}
 		if err == nil {
+			err = c.paused(r.Context())
+		}
+		if err == nil {
 			err = c.begin(r.Context())
+		}
+		if err == nil {
+			err = c.seal()
 		}
 		if err != nil {
 			refuse(w, r, err)
@@ -145,6 +159,9 @@ func (h *handler) caller(r *http.Request) (store.AgentRun, error) {
 	if err == nil {
 		err = runauth.AtWork(run)
 	}
+	if err != nil && run.State == string(stage.Waiting) {
+		return store.AgentRun{}, refusal{status: http.StatusForbidden, code: "run_not_active", waits: run.ID, message: err.Error()}
+	}
 	if known := new(runauth.Refusal); errors.As(err, &known) {
 		answer := refusals[known.Kind]
 		answer.message = known.Message
@@ -179,8 +196,7 @@ func (c *call) check() error {
 		}
 	}
 	c.asked = asked
-	c.body.data, err = asked.Sealed(c.endpoint, c.body.data, strings.HasSuffix(c.h.base.Hostname(), "api.openai.com")) // eu.api.openai.com, too
-	return err
+	return nil
 }
 
 // mayUse says whether OpenAI may run the tool for the run: if its project allows it by name and we know its cost. Such
@@ -207,7 +223,11 @@ func (c *call) forward(w http.ResponseWriter, r *http.Request) {
 			status = statusClientGone
 		}
 		c.end(r.Context(), status, llm.Result{}, c.sent.Load())
-		refuse(w, r, fmt.Errorf("calling OpenAI: %w", err))
+		err = fmt.Errorf("calling OpenAI: %w", err)
+		if r.Context().Err() == nil {
+			err = cmp.Or(c.limited(r.Context(), nil), err)
+		}
+		refuse(w, r, err)
 		return
 	}
 	defer res.Body.Close()
@@ -218,11 +238,16 @@ func (c *call) forward(w http.ResponseWriter, r *http.Request) {
 			message: "OpenAI refuses the platform's key (401): an administrator has to check OPENAI_API_KEY of llm-caller"})
 		return
 	}
+	if err := c.limited(r.Context(), res); err != nil {
+		c.end(r.Context(), res.StatusCode, llm.Result{}, false)
+		refuse(w, r, err)
+		return
+	}
 	answer := open(res, c.h.db.Now())
 	passHeaders(w.Header(), res.Header)
 	w.WriteHeader(res.StatusCode)
 	meter := llm.NewMeter(res.Header.Get("Content-Type"))
-	err = llm.Pass(w, answer, meter)
+	err = llm.Pass(w, answer, meter, c.enough(meter))
 	result := meter.Result()
 	if result == (llm.Result{}) && res.StatusCode < http.StatusBadRequest { // nothing that a meter can read: use an estimate
 		result.Shown = answer.passed
@@ -230,6 +255,8 @@ func (c *call) forward(w http.ResponseWriter, r *http.Request) {
 	status, broken := res.StatusCode, false
 	switch {
 	case err == nil, result.Reported, status >= http.StatusBadRequest: // all that matters has passed
+	case errors.Is(err, llm.ErrEnough):
+		status, broken = http.StatusPaymentRequired, true
 	case errors.Is(err, llm.ErrClientGone), r.Context().Err() != nil:
 		status, broken = statusClientGone, true
 	default:

@@ -22,6 +22,10 @@
 //
 // Memory for requests is shared fairly between runs (room.go): a pod that sends much, or slowly, delays no other.
 //
+// A run with budgets (package budget) has each call hold what it may use at most, in the statement that writes it down.
+// The answer is bounded by that, and cut off if the server does not obey. A call that does not fit is refused, people
+// are asked, and the pod is told that its run waits (agentapi.WaitsHeader).
+//
 // For functions it answers the event llm.requested with llm.answered or llm.failed. The call is planned in actions
 // before it is made, so that a redelivery meanwhile does not make it twice.
 package main

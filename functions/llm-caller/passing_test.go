@@ -63,7 +63,7 @@ func TestAnswersPassUnchanged(t *testing.T) {
 func TestErrorsPassUnchanged(t *testing.T) {
 	f := setup(t)
 	const body = `{"model":"gpt-5.4","input":"hi","stream":true}`
-	for _, mode := range []model.Mode{model.RateLimited, model.QuotaExhausted, model.ServerError, model.Overloaded, model.BadGateway} {
+	for _, mode := range []model.Mode{model.RateLimited, model.ServerError, model.Overloaded, model.BadGateway} {
 		f.openai.Behave(model.Behaviour{Mode: mode})
 		direct := f.ask(f.direct+"/v1/responses", openAIKey, strings.NewReader(body))
 		res := f.pod("/v1/responses", body)
@@ -83,7 +83,7 @@ func TestErrorsPassUnchanged(t *testing.T) {
 			t.Errorf("status %d: %d input tokens, cost %d, want nothing", r.Status, r.Input, r.Cost)
 		}
 	}
-	if diff := cmp.Diff([]int{429, 429, 500, 503, 502}, got); diff != "" {
+	if diff := cmp.Diff([]int{429, 500, 503, 502}, got); diff != "" {
 		t.Errorf("recorded (-want +got):\n%s", diff)
 	}
 }

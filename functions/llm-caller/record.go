@@ -36,6 +36,7 @@ type call struct {
 	body     body
 
 	record store.ModelCall
+	most   int64       // tokens that its answers may have before it is cut off; 0 = no budget limits them
 	sent   atomic.Bool // OpenAI may have the request
 }
 
@@ -43,7 +44,10 @@ type call struct {
 func (c *call) begin(ctx context.Context) error {
 	started := time.Now().UTC()
 	c.record = store.ModelCall{ID: uuid.NewString(), RunID: c.run.ID, Model: c.asked.Model, Endpoint: string(c.endpoint), Started: started}
-	return c.h.db.SaveCall(ctx, c.record)
+	if len(c.run.Bounds) == 0 {
+		return c.h.db.SaveCall(ctx, c.record)
+	}
+	return c.hold(ctx)
 }
 
 // end completes the record with what the meter found; broken says that the request was sent and its answer broken off.
@@ -52,15 +56,14 @@ func (c *call) end(ctx context.Context, status int, result llm.Result, broken bo
 	r := &c.record
 	r.Took, r.Status, r.ResponseID = time.Since(r.Started), status, plain.Text(result.ID)
 	usage, estimated := c.used(status, result, broken)
-	r.Estimated, r.CostMicroUSD = estimated, c.cost(status, result, usage)
+	r.Estimated = estimated
+	r.CostMicroUSD, r.Assumed = c.cost(status, result, usage)
 	r.Input, r.Cached, r.Output, r.Reasoning = usage.Input, usage.Cached, usage.Output, usage.Reasoning
 	attrs := []any{
 		"call", r.ID, "run", r.RunID, "endpoint", c.endpoint, "model", r.Model, "stream", c.asked.Stream, "status", status, "response", r.ResponseID,
 		"finish", result.Finish, "upstream_error", result.ErrorCode, "input_tokens", r.Input, "cached_tokens", r.Cached,
 		"output_tokens", r.Output, "reasoning_tokens", r.Reasoning, "estimated", estimated, "searches", result.Searches, "took", r.Took,
-	}
-	if r.CostMicroUSD != nil {
-		attrs = append(attrs, "cost_microusd", *r.CostMicroUSD)
+		"cost_microusd", r.CostMicroUSD, "price_assumed", r.Assumed,
 	}
 	measure(ctx, *r)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
@@ -78,9 +81,7 @@ func measure(ctx context.Context, c store.ModelCall) {
 	for kind, n := range map[string]int64{"input": c.Input, "cached": c.Cached, "output": c.Output, "reasoning": c.Reasoning} {
 		metrics.ModelTokens.Add(ctx, float64(n), c.Model, kind)
 	}
-	if c.CostMicroUSD != nil {
-		metrics.ModelCost.Add(ctx, float64(*c.CostMicroUSD)/1e6, c.Model)
-	}
+	metrics.ModelCost.Add(ctx, float64(c.CostMicroUSD)/1e6, c.Model)
 }
 
 const (
@@ -118,10 +119,11 @@ func (c *call) used(status int, result llm.Result, broken bool) (usage price.Usa
 	return usage, estimated
 }
 
-// cost is the price of what was used; nil means that it is not known.
-func (c *call) cost(status int, result llm.Result, usage price.Usage) *int64 {
+// cost is the price of what was used, in millionths of a dollar; assumed says that it is not known and the dearest
+// known one counts.
+func (c *call) cost(status int, result llm.Result, usage price.Usage) (micro int64, assumed bool) {
 	if usage == (price.Usage{}) && result.Searches == 0 {
-		return new(int64)
+		return 0, false
 	}
 	tier := result.Tier
 	if (result.Tier == "" || !result.Reported) && c.asked.Tier != "" {
@@ -129,10 +131,7 @@ func (c *call) cost(status int, result llm.Result, usage price.Usage) *int64 {
 	}
 	micro, known := c.h.prices.Cost(result.Model, tier, usage)
 	if !known {
-		micro, known = c.h.prices.Cost(c.asked.Model, tier, usage)
-	}
-	if !known {
-		return nil
+		micro, known = c.h.prices.Reckon(c.asked.Model, tier, usage)
 	}
 	searches := result.Searches
 	if c.endpoint == llm.Chat && status < http.StatusBadRequest {
@@ -142,5 +141,5 @@ func (c *call) cost(status int, result llm.Result, usage price.Usage) *int64 {
 		fee, _ := c.h.prices.Fee(tool, searches) // that it is listed was checked
 		micro += fee
 	}
-	return &micro
+	return micro, !known
 }

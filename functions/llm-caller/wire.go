@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/events"
 )
 
@@ -18,6 +19,7 @@ type refusal struct {
 	status               int
 	code, param, message string
 	after                time.Duration // when to come back; 0 = five seconds after 503, else not said
+	waits                string        // the run, if it waits for people: its pod is to end, and another one goes on
 }
 
 func (r refusal) Error() string { return r.message }
@@ -43,6 +45,9 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if answer.after > 0 {
 		w.Header().Set("Retry-After", seconds(answer.after))
+	}
+	if answer.waits != "" {
+		w.Header().Set(agentapi.WaitsHeader, answer.waits)
 	}
 	kind := "invalid_request_error"
 	if answer.status >= http.StatusInternalServerError {

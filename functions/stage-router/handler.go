@@ -71,25 +71,31 @@ func (h *handler) decide(ctx context.Context, e event.Event, home store.Home, in
 }
 
 func (h *handler) runRequested(ctx context.Context, e event.Event, r events.RunRequested) ([]event.Event, error) {
-	return h.admit(ctx, e, r.Project)
+	return h.admit(ctx, e, r.Project, nil)
 }
 
 func (h *handler) runFinished(ctx context.Context, e event.Event, r events.RunFinished) ([]event.Event, error) {
-	return h.admit(ctx, e, r.Project)
+	return h.admit(ctx, e, r.Project, nil)
 }
 
 func (h *handler) runWaiting(ctx context.Context, e event.Event, r events.RunWaiting) ([]event.Event, error) {
-	return h.admit(ctx, e, r.Project)
+	return h.admit(ctx, e, r.Project, nil)
 }
 
 func (h *handler) runResumed(ctx context.Context, e event.Event, r events.RunResumed) ([]event.Event, error) {
-	return h.admit(ctx, e, r.Project)
+	return h.admit(ctx, e, r.Project, r.Extended)
 }
 
-// admit gives the project's free places to its waiting runs: load, decide, save.
-func (h *handler) admit(ctx context.Context, e event.Event, project string) ([]event.Event, error) {
+// admit gives the project's free places to its waiting runs: load, decide, save. What people have added to its budgets
+// counts already.
+func (h *handler) admit(ctx context.Context, e event.Event, project string, extended []events.BudgetExtension) ([]event.Event, error) {
 	var admissions []stage.Admission
 	emitted, err := h.db.Step(ctx, e, "project/"+project, func(ctx context.Context, tx *store.Tx) (d events.Decision, err error) {
+		for _, x := range extended {
+			if err := tx.Extend(ctx, project, x); err != nil {
+				return d, err
+			}
+		}
 		settings, places, err := tx.Places(ctx, project)
 		if errors.Is(err, store.ErrNotFound) {
 			return d, events.Reject("unknown_project", err)

@@ -44,7 +44,7 @@ func (h *handler) routes(s *serve.Server) {
 
 // tick does all the regular work. A tick leaves no receipt: the next one makes up for it.
 func (h *handler) tick(ctx context.Context, _ event.Event) ([]event.Event, error) {
-	err := errors.Join(h.giveUp(ctx), h.sendDue(ctx), h.closeHandled(ctx), h.seal(ctx), h.measure(ctx), h.db.Ticked(ctx))
+	err := errors.Join(h.giveUp(ctx), h.sendDue(ctx), h.closeHandled(ctx), h.seal(ctx), h.settle(ctx), h.measure(ctx), h.db.Ticked(ctx))
 	// A failure of GitHub must not make the Broker repeat the tick, and with it the calls.
 	if compared := h.compare(ctx, h.db.Now()); compared != nil {
 		slog.Warn("comparing with GitHub; the next pass tries again", "error", compared)
@@ -75,6 +75,15 @@ func (h *handler) sendDue(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// settle counts what model calls used whose process died.
+func (h *handler) settle(ctx context.Context) error {
+	n, err := h.db.SettleLost(ctx)
+	if n > 0 {
+		slog.Warn("model calls never ended, and count as all that they might have used", "calls", n)
+	}
+	return err
 }
 
 func (h *handler) closeHandled(ctx context.Context) error {

@@ -26,7 +26,7 @@ var examples = append([]Payload{
 	RunFinished{RunRef: ref, State: "failed", Reason: "oom_killed"},
 	RunQueued{RunRef: ref},
 	RunWaiting{RunRef: ref, For: "approval"},
-	RunResumed{RunRef: ref},
+	RunResumed{RunRef: ref, Extended: []BudgetExtension{{Kind: "project", Name: "demo", Period: "2026-11-28", Tokens: 500000, MicroUSD: 2000000, WorkMS: 900000}}},
 	RunDeadline{RunRef: ref},
 	HoldRequested{RunRef: ref},
 	StormDue{Repository: "acme/shop", RepositoryID: 42, Issue: 12, Look: 1},
@@ -78,6 +78,7 @@ var examples = append([]Payload{
 	},
 	LLMRequested{RequestID: "r-1", Model: "gpt-5.4", Messages: []LLMMessage{{Role: "user", Content: "Hello"}}, MaxTokens: 100},
 	LLMAnswered{RequestID: "r-1", Model: "gpt-5.4", Content: "Hello", InputTokens: 1, OutputTokens: 2},
+	LLMLimited{RunRef: ref, Attempt: 1, Model: "gpt-5.4", Until: at, Reason: "rate_limited", Message: "Rate limit reached."},
 	LLMFailed{RequestID: "r-1", Reason: "refused", Message: "No."},
 }, approvals...)
 

@@ -57,7 +57,21 @@ type RunWaiting struct {
 }
 
 // RunResumed says that a run has what it waited for, and waits for a place in its project again.
-type RunResumed struct{ RunRef }
+type RunResumed struct {
+	RunRef
+	// Extended is what people have added to budgets meanwhile.
+	Extended []BudgetExtension `json:"extended,omitempty"`
+}
+
+// BudgetExtension is what people have added to a budget.
+type BudgetExtension struct {
+	Kind     string `json:"kind"`             // run, issue or project
+	Name     string `json:"name"`             // the run's id, the issue's key, the project's id
+	Period   string `json:"period,omitempty"` // "2026-11-28" or "2026-11", in UTC; "" = ever
+	Tokens   int64  `json:"tokens,omitempty"`
+	MicroUSD int64  `json:"microusd,omitempty"` // millionths of a dollar
+	WorkMS   int64  `json:"workMs,omitempty"`   // milliseconds that a Job is at work
+}
 
 // RunDeadline comes due when a run has used up its time.
 type RunDeadline struct{ RunRef }
@@ -304,6 +318,17 @@ type LLMAnswered struct {
 // EventSubject is the request's id.
 func (l LLMAnswered) EventSubject() string { return l.RequestID }
 
+// LLMLimited says that the provider of a run's model does not answer before some time: a rate limit, a quota that is
+// used up, an outage. The run waits for it without a pod.
+type LLMLimited struct {
+	RunRef
+	Attempt int       `json:"attempt,omitempty"` // of AgentRequested
+	Model   string    `json:"model"`
+	Until   time.Time `json:"until"`   // UTC
+	Reason  string    `json:"reason"`  // rate_limited, quota_exhausted, outage
+	Message string    `json:"message"` // the provider's words
+}
+
 // LLMFailed says that a model request failed for good.
 type LLMFailed struct {
 	RequestID string `json:"requestId"`
@@ -338,4 +363,5 @@ func (GitHubChanged) EventType() string         { return Prefix + "github.change
 func (LabelObserved) EventType() string         { return Prefix + "label.observed" }
 func (LLMRequested) EventType() string          { return Prefix + "llm.requested" }
 func (LLMAnswered) EventType() string           { return Prefix + "llm.answered" }
+func (LLMLimited) EventType() string            { return Prefix + "llm.limited" }
 func (LLMFailed) EventType() string             { return Prefix + "llm.failed" }

@@ -72,10 +72,13 @@ func (m *Meter) Result() Result {
 	r := m.r
 	r.Reported = m.counted && r.Finish != "" && r.Finish != "in_progress" && r.Finish != "queued"
 	// A stream may repeat what it sent piece by piece: at the end of a text, of its item and of the whole.
-	r.Shown = max(r.Shown, m.texts, m.items, m.whole)
+	r.Shown = m.Shown()
 	r.Searches = max(m.added, m.done, m.listed)
 	return r
 }
+
+// Shown is how many bytes of text and tool arguments have come so far.
+func (m *Meter) Shown() int64 { return max(m.r.Shown, m.texts, m.items, m.whole) }
 
 // Write takes the next bytes of the answer. It returns len(p) and no error, always.
 func (m *Meter) Write(p []byte) (int, error) {

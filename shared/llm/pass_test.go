@@ -17,7 +17,7 @@ func TestPassDoesNotWait(t *testing.T) {
 	result := make(chan Result, 1)
 	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		m := NewMeter(sse)
-		if err := Pass(w, upstream, m); err != nil {
+		if err := Pass(w, upstream, m, nil); err != nil {
 			t.Error(err)
 		}
 		result <- m.Result()
@@ -53,14 +53,14 @@ func (gone) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
 func TestPassTellsTheEndsApart(t *testing.T) {
 	m := NewMeter(sse)
-	if err := Pass(gone{httptest.NewRecorder()}, strings.NewReader(chatStream), m); !errors.Is(err, ErrClientGone) {
+	if err := Pass(gone{httptest.NewRecorder()}, strings.NewReader(chatStream), m, nil); !errors.Is(err, ErrClientGone) {
 		t.Errorf("the client left: %v", err)
 	}
 	if m.Result().ID != "chatcmpl-1" {
 		t.Errorf("what came before the client left is not known: %+v", m.Result())
 	}
 	broken := io.MultiReader(strings.NewReader("data: "), &failing{})
-	if err := Pass(httptest.NewRecorder(), broken, NewMeter(sse)); err == nil || errors.Is(err, ErrClientGone) {
+	if err := Pass(httptest.NewRecorder(), broken, NewMeter(sse), nil); err == nil || errors.Is(err, ErrClientGone) {
 		t.Errorf("the answer broke off: %v", err)
 	}
 }

@@ -2,9 +2,12 @@ package llm
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -26,8 +29,11 @@ type Request struct {
 	Hosted       []string // tools that OpenAI would run by itself, by type without date: web_search, mcp
 	Files        int64    // pictures, documents and sounds inside the body
 	Text         int64    // bytes of the body without those of files inside
+	MaxOutput    int64    // tokens that each answer may have; 0 = not said
+	Answers      int64    // how many are asked for at once; 0 = not said, one
 
-	options, store member // stream_options and store
+	options, store, max member // stream_options, store, and what says MaxOutput
+	maxName             string
 }
 
 // Inspect reads the body without decoding it into memory. Its error is the client's mistake and says where it is.
@@ -70,6 +76,16 @@ func (i *inspection) flag(f *field) bool {
 	return string(f.Token) == "true"
 }
 
+// whole reads a number of tokens or answers.
+func (i *inspection) whole(f *field) int64 {
+	n, err := strconv.ParseInt(string(f.Token), 10, 64)
+	if f.Kind != '0' || err != nil || n < 1 || n > maxTokens {
+		i.wrong("%q is no whole number from 1 to %d", f.Path, int64(maxTokens))
+		return 0
+	}
+	return n
+}
+
 func null(f *field) bool { return f.Kind == 'l' && string(f.Token) == "null" }
 
 // parameter takes a field of the outermost object that matters here, or one inside stream_options.
@@ -85,6 +101,13 @@ func (i *inspection) parameter(f *field) {
 		i.once("stream_options.include_usage")
 	case "store":
 		i.store = member{true, f.Start, f.End}
+	case "max_output_tokens", "max_completion_tokens", "max_tokens":
+		if i.maxName != "" && !null(f) && i.MaxOutput > 0 {
+			i.wrong("%q and %q say the same thing: give one of them", i.maxName, f.Path)
+		}
+		if i.MaxOutput == 0 {
+			i.max, i.maxName = member{true, f.Start, f.End}, string(f.Path)
+		}
 	}
 	if null(f) {
 		return
@@ -102,6 +125,10 @@ func (i *inspection) parameter(f *field) {
 			return
 		}
 		i.Tier = f.text()
+	case "max_output_tokens", "max_completion_tokens", "max_tokens":
+		i.MaxOutput = i.whole(f)
+	case "n":
+		i.Answers = i.whole(f)
 	case "stream":
 		i.Stream = i.flag(f)
 	case "stream_options.include_usage":
@@ -124,34 +151,63 @@ func searchModel(name string) bool {
 	return strings.Contains(name, "-search") || strings.Contains(name, "deep-research")
 }
 
-// Sealed returns the body, which Inspect read as r, changed so that OpenAI does not store it and reports the usage at
-// the end:
+// Seal is how a body is changed on its way.
+type Seal struct {
+	OpenAI bool // the server is OpenAI's own, which knows all parameters
+	// MaxOutput is how many tokens all answers together may have at most; 0 = as many as the body says.
+	MaxOutput int64
+}
+
+// Sealed returns the body, which Inspect read as r, changed so that OpenAI does not store it, reports the usage at the
+// end, and generates no more than it may:
 // https://platform.openai.com/docs/api-reference/responses/create#responses-create-store and
 // https://platform.openai.com/docs/api-reference/chat/create#chat-create-stream_options. Accounts of OpenAI may store
 // chat completions by default (https://developers.openai.com/api/docs/guides/migrate-to-responses); other servers may
-// not know the parameter, so there it is only for one that openAI says to be it. The client of a streamed chat
-// completion then gets one chunk more than it asked for, one without choices. A body that needs no change is returned
-// as it is; body is never written to.
-func (r Request) Sealed(endpoint Endpoint, body []byte, openAI bool) ([]byte, error) {
-	store := func() {
-		if endpoint == Responses || openAI {
-			body = r.store.put(body, "store", []byte("false"))
-		}
-	}
-	if r.store.start > r.options.start { // an earlier change would move it
-		store()
+// not know the parameter, so there it is only for OpenAI itself. The client of a streamed chat completion then gets one
+// chunk more than it asked for, one without choices. A body that needs no change is returned as it is; body is never
+// written to.
+func (r Request) Sealed(endpoint Endpoint, body []byte, s Seal) ([]byte, error) {
+	var edits []edit
+	if endpoint == Responses || s.OpenAI {
+		edits = append(edits, edit{r.store, "store", []byte("false")})
 	}
 	if endpoint == Chat && r.Stream && !r.IncludeUsage {
 		options, err := r.withUsage(body)
 		if err != nil {
 			return nil, err
 		}
-		body = r.options.put(body, "stream_options", options)
+		edits = append(edits, edit{r.options, "stream_options", options})
 	}
-	if r.store.start <= r.options.start {
-		store()
+	if each := max(s.MaxOutput/max(r.Answers, 1), 1); s.MaxOutput > 0 && (r.MaxOutput == 0 || r.MaxOutput > each) {
+		edits = append(edits, edit{r.max, r.maxParameter(endpoint, s.OpenAI), strconv.AppendInt(nil, each, 10)})
+	}
+	// From the end, so that no change moves another one's place. What is new comes to the beginning.
+	slices.SortStableFunc(edits, func(a, b edit) int { return cmp.Compare(b.start, a.start) })
+	for _, e := range edits {
+		body = e.put(body, e.name, e.value)
 	}
 	return body, nil
+}
+
+// edit gives a member of a body another value.
+type edit struct {
+	member
+	name  string
+	value []byte
+}
+
+// maxParameter is the name of the parameter that bounds an answer. OpenAI's reasoning models refuse max_tokens in a
+// chat completion, which other servers know best.
+func (r Request) maxParameter(endpoint Endpoint, openAI bool) string {
+	switch {
+	case r.max.present:
+		return r.maxName
+	case endpoint == Responses:
+		return "max_output_tokens"
+	case openAI:
+		return "max_completion_tokens"
+	}
+	return "max_tokens"
 }
 
 // withUsage is the value of stream_options that asks for the usage as well.

@@ -82,7 +82,7 @@ func TestSealed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := r.Sealed(Chat, []byte(body), false)
+		got, err := r.Sealed(Chat, []byte(body), Seal{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func TestNothingIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := r.Sealed(Responses, []byte(body), false); err != nil || string(got) != want {
+		if got, err := r.Sealed(Responses, []byte(body), Seal{}); err != nil || string(got) != want {
 			t.Errorf("%s: got %s, %v, want %s", body, got, err, want)
 		}
 	}
@@ -122,10 +122,10 @@ func TestNothingIsKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := r.Sealed(Chat, []byte(body), true); err != nil || string(got) != want {
+		if got, err := r.Sealed(Chat, []byte(body), Seal{OpenAI: true}); err != nil || string(got) != want {
 			t.Errorf("%s: got %s, %v, want %s", body, got, err, want)
 		}
-		if got, err := r.Sealed(Chat, []byte(body), false); err != nil || strings.Contains(string(got), `"store":false`) {
+		if got, err := r.Sealed(Chat, []byte(body), Seal{}); err != nil || strings.Contains(string(got), `"store":false`) {
 			t.Errorf("%s for another server: got %s, %v", body, got, err)
 		}
 	}
@@ -151,7 +151,7 @@ func FuzzInspect(f *testing.F) {
 				t.Fatalf("%s: model %q, want %q", body, r.Model, before["model"])
 			}
 		}
-		changed, err := r.Sealed(Chat, body, true)
+		changed, err := r.Sealed(Chat, body, Seal{OpenAI: true})
 		if err != nil {
 			t.Fatalf("%s: %v", body, err)
 		}

@@ -1,5 +1,5 @@
-// Package price turns what a call of a model used into money, by an embedded, dated table. What is not in the table has
-// no known cost, which is something else than costing nothing.
+// Package price turns what a call of a model used into money, by an embedded, dated table. What is not in the table
+// counts as the dearest that is, and never as nothing.
 //
 // The package is pure.
 package price
@@ -11,6 +11,8 @@ import (
 	"maps"
 	"math"
 	"regexp"
+	"sort"
+	"time"
 
 	"sigs.k8s.io/yaml"
 )
@@ -151,6 +153,50 @@ func (p *List) Cost(model, tier string, u Usage) (microUSD int64, ok bool) {
 	cached := min(u.Cached, u.Input)
 	nano := (u.Input-cached)*entry.input + cached*entry.cached + u.Output*entry.output
 	return int64(math.Floor((float64(nano)*times + 500) / 1000)), true
+}
+
+// Reckon is Cost, and for a model that is not on the list what the dearest model and tier would cost. known says which
+// of them it is.
+func (p *List) Reckon(model, tier string, u Usage) (microUSD int64, known bool) {
+	if micro, known := p.Cost(model, tier, u); known {
+		return micro, true
+	}
+	for other, entry := range p.models {
+		micro, _ := p.Cost(other, "", u)
+		microUSD = max(microUSD, micro)
+		for dearer := range entry.tiers {
+			micro, _ := p.Cost(other, dearer, u)
+			microUSD = max(microUSD, micro)
+		}
+	}
+	return microUSD, false
+}
+
+// Affords is how many tokens of output, at most most, the money buys besides the input; less than 0 = not even that.
+func (p *List) Affords(model, tier string, input int64, microUSD, most int64) int64 {
+	costs := func(output int64) bool {
+		micro, _ := p.Reckon(model, tier, Usage{Input: input, Output: output})
+		return micro <= microUSD
+	}
+	if !costs(0) {
+		return -1
+	}
+	return int64(sort.Search(int(most), func(n int) bool { return !costs(int64(n) + 1) }))
+}
+
+// old is the age from which prices are said to be old: providers change theirs every few months.
+const old = 120 * 24 * time.Hour
+
+// Old says that the list is older than 120 days, in words for people; "" = it is not.
+func (p *List) Old(now time.Time) string {
+	day, err := time.Parse(time.DateOnly, p.Version)
+	if err != nil {
+		return fmt.Sprintf("the price list's version %q is no day, so nobody knows how old it is", p.Version)
+	}
+	if age := now.Sub(day); age > old {
+		return fmt.Sprintf("the price list is of %s, %d days old: compare it with the provider's prices", p.Version, int(age.Hours()/24))
+	}
+	return ""
 }
 
 // Fee is what calls of a tool that OpenAI runs cost on top of the tokens, in millionths of a dollar. ok is false for a

@@ -207,6 +207,7 @@ func (c *checker) settings(s Settings, path ...any) {
 	if s.Approvals != nil {
 		s.Approvals.Check(c.File, nil, slices.Concat(path, []any{"approvals"})...)
 	}
+	s.Budgets.Check(c.File, nil, slices.Concat(path, []any{"budgets"})...)
 	for _, tool := range s.HostedTools {
 		if tool != "web_search" && tool != "web_search_preview" {
 			bad("hostedTools", "hostedTools: %q is not offered: want web_search or web_search_preview", tool)

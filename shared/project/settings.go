@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/budget"
 )
 
 // What happens to text of an issue or a review that people do not see, when it is given to the agent.
@@ -41,6 +42,9 @@ type Settings struct {
 
 	// Approvals has rules that take precedence over the process's.
 	Approvals *approval.Policy `yaml:"approvals" json:"approvals,omitempty"`
+
+	// Budgets are figures that take precedence over the process's.
+	Budgets *budget.Policy `yaml:"budgets" json:"budgets,omitempty"`
 
 	HostedTools []string `yaml:"hostedTools" json:"hostedTools,omitempty"` // that OpenAI may run for agents, outside of their network
 }

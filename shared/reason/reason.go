@@ -108,6 +108,7 @@ const (
 // NeedInput are others.
 const (
 	Aborted          = "aborted"
+	Budget           = "budget"
 	IssueDeleted     = "issue_deleted"
 	IssueTransferred = "issue_transferred"
 	StageBegan       = "stage_began"
@@ -271,6 +272,7 @@ var Catalogue = []Entry{
 	{Failed, []string{JobDeleted, KubernetesRefused}, "who deleted the Job; agent-launcher's rights and quotas; for a service: `OVERLAY=full-env`; for a Sandbox: `OVERLAY=agent-sandbox` and its definitions"},
 
 	{Stopped, []string{Aborted}, "somebody set `run:abort`"},
+	{Stopped, []string{Budget}, "a budget was used up, and people did not extend it: the comment says who stopped it. Set the label again, or raise the figure under `budgets`"},
 	{Stopped, []string{IssueClosed, IssueDeleted, IssueTransferred}, "the issue is not open here any more"},
 	{Stopped, []string{Blocked, NeedInput}, "the issue got that label while the run waited for its place: resolve it, remove the label, start again"},
 	{Stopped, []string{StageBegan, DiscussionEnded}, "a turn of a discussion made way for a stage, or `mode:discussion` was taken off"},

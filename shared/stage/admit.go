@@ -17,6 +17,7 @@ type Place struct {
 	RepositoryID int64
 	Issue        int
 	BaseBranch   string
+	Money
 }
 
 func (q Place) ref() events.RunRef {
@@ -28,7 +29,7 @@ type Admission struct {
 	Place                  // as it is now: Starting with its deadline, or Queued
 	Was      State         // Requested or Queued
 	Waited   time.Duration // since it was requested, or since it had its answers
-	Reason   string        // why it keeps waiting: role_full, project_full; "" = it starts
+	Reason   string        // why it keeps waiting: role_full, project_full, budget_day; "" = it starts
 	Position int           // in the project's queue, from 1; 0 = it starts
 	events.Decision
 }
@@ -55,6 +56,7 @@ func Admit(s project.Settings, places []Place, now time.Time) []Admission {
 			busy++
 		}
 	}
+	f, timed := fundsOf(places), false
 	for _, l := range lines {
 		slices.SortStableFunc(l.waiting, func(a, b *Place) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	}
@@ -66,17 +68,27 @@ func Admit(s project.Settings, places []Place, now time.Time) []Admission {
 		l.turns++
 		all = append(all, Admission{Place: *w, Was: w.State, Waited: now.Sub(later(w.CreatedAt, w.ResumedAt)), Position: position + 1})
 		a := &all[len(all)-1]
+		var again time.Time
 		switch limit := w.Process.Role(l.role).Parallel; {
 		case busy >= s.Limit():
 			a.queue("project_full", s.Limit())
 		case l.busy >= limit:
 			a.queue("role_full", limit)
+		case now.Before(w.ModelUntil):
+			a.queue("model_limited", 0)
+			again = w.ModelUntil.Add(w.turn(w.ModelUntil.Sub(now)))
+		case !f.reserve(s, &a.Place, now):
+			a.queue(f.short, 0)
+			again = f.until
 		default:
 			busy++
 			l.busy++
 			a.start(s, now)
 		}
 		position = max(position, a.Position)
+		if !again.IsZero() && !timed { // the queue is looked at again then, for all
+			a.Emit, timed = append(a.Emit, events.At(again, events.RunResumed{RunRef: a.ref()})), true
+		}
 	}
 	return all
 }
@@ -123,6 +135,9 @@ func (a *Admission) queue(reason string, limit int) {
 			Actor: platform, Action: "run.queued", Run: a.ID, Reason: "no_free_place", Process: a.Process.Hash,
 			Detail: fmt.Sprintf("%s: %d at a time; it is number %d of those that wait", reason, limit, a.Position),
 		}}
+		if limit == 0 {
+			a.Audit[0].Detail = fmt.Sprintf("%s is reserved by other runs, or people are asked to extend it; it is number %d of those that wait", reason, a.Position)
+		}
 	}
 	if told := told(a.Position); told != a.Run.Position {
 		a.Run.Position = told

@@ -150,6 +150,7 @@ func (d *decision) check(in events.RunCheck) {
 		return // of an earlier Job: the current one has its own checks
 	case d.item.Run.State == Waiting:
 		d.jobLingers()
+		d.limitOver()
 		return
 	case !d.item.Run.State.HoldsPod():
 		return

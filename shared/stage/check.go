@@ -39,6 +39,12 @@ func (p *Process) check(source *yamlfile.File) {
 		roles = append(roles, r.Name)
 	}
 	p.Approvals.Check(source, roles, "approvals")
+	var stages []string
+	for i, s := range p.Stages {
+		stages = append(stages, s.Name)
+		s.Estimate.Check(source, "stages", i, "estimate")
+	}
+	p.Budgets.Check(source, stages, "budgets")
 }
 
 func (p *Process) checkLabels(source *yamlfile.File) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"codexk8s.dev/shared/budget"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/reason"
@@ -50,6 +51,9 @@ func Comment(p *Process, i Item) string {
 	put(&b, "| Asked for by | ", r.RequestedBy, " |\n")
 	put(&b, "| Agent | ", r.Engine, ", ", r.Model, ", reasoning ", r.Reasoning, " |\n")
 	put(&b, "| Run | `", r.ID, "` |\n")
+	if r.Spent != (budget.Amount{}) {
+		put(&b, "| Spent | ", budget.Line(r.Spent, r.Bounds), " |\n")
+	}
 	if r.BaseCommit != "" {
 		put(&b, "| Based on | ", short(r.BaseCommit), " of ", strings.ReplaceAll(code(cmp.Or(r.Base, i.BaseBranch)), "|", `\|`), " |\n")
 	}
@@ -116,8 +120,12 @@ func writeOffer(b *strings.Builder, p *Process, i Item) {
 // waits says what the run is waiting for.
 func waits(r *Run) string {
 	switch {
+	case len(r.Open()) == 0 && r.WaitingFor == ForRateLimit:
+		return "its model, until " + stamp(r.NotBefore)
 	case len(r.Open()) == 0:
 		return "the agent's container to end"
+	case r.WaitingFor == ForBudget:
+		return "people to extend its budget"
 	case !slices.ContainsFunc(r.Open(), func(a Ask) bool { return a.Answer == nil }):
 		return "the platform to do what was approved"
 	case r.WaitingFor == ForApproval:
@@ -161,7 +169,11 @@ func asks(r *Run) string {
 	}
 	var b strings.Builder
 	if len(open) > 0 {
-		fmt.Fprintf(&b, "The agent asks:\n\n%s\n\n", strings.Join(open, "\n"))
+		who := "The agent asks"
+		if r.WaitingFor == ForBudget {
+			who = "The platform asks"
+		}
+		fmt.Fprintf(&b, "%s:\n\n%s\n\n", who, strings.Join(open, "\n"))
 	}
 	if left := len(answered) - maxAnswered; left > 0 {
 		answered = append([]string{fmt.Sprintf("- … and %d before", left)}, answered[left:]...)
@@ -181,7 +193,7 @@ func outcome(a Ask) string {
 	if said := a.Said(); said != "" {
 		words += ", " + brief(said)
 	}
-	if a.Result != nil {
+	if a.Result != nil && !budget.IsAsk(a.Action) {
 		word, said := a.Outcome()
 		words += ", " + strings.ReplaceAll(word, "_", " ") + ": " + brief(said)
 	}

@@ -82,6 +82,9 @@ func (d *decision) stop(s State, cause, message string) {
 func (d *decision) finish(s State, cause, message string) {
 	run := d.item.Run
 	begun := run.begun()
+	if run.State.HoldsPod() {
+		run.worked(d.now)
+	}
 	if !run.to(s) {
 		d.audit(platform, "run.unchanged", "run_"+string(run.State), "may not become %s", s)
 		return

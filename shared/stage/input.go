@@ -174,6 +174,8 @@ type (
 	Asked struct{ events.ApprovalRequested }
 	// Decided says how that ended.
 	Decided struct{ events.ApprovalDecided }
+	// Limited says that the provider of the run's model does not answer before some time.
+	Limited struct{ events.LLMLimited }
 	// Executed says what came of what the platform did for the run's agent.
 	Executed struct{ events.ToolExecuted }
 )
@@ -193,6 +195,9 @@ func (in DeadlineDue) Needs(string, int) Needs { return Needs{Run: in.RunID, Ask
 func (in CheckDue) Needs(string, int) Needs    { return Needs{Run: in.RunID, Asked: true} }
 func (in Asked) Needs(string, int) Needs       { return Needs{Run: in.RunID} }
 func (in Decided) Needs(string, int) Needs     { return Needs{Run: in.RunID, Asked: true} }
+
+func (in Limited) Needs(string, int) Needs { return Needs{Run: in.RunID} }
+func (in Limited) decide(d *decision)      { d.limited(in.LLMLimited) }
 
 func (in Executed) Needs(string, int) Needs { return Needs{Run: in.RunID} }
 

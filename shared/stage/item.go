@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/budget"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/project"
 )
@@ -190,9 +191,14 @@ type Run struct {
 	Asks        []Ask  // oldest first
 	Calls       []Call // oldest first
 	Deadline    time.Time
-	PausedAt    time.Time // since when the deadline is paused; zero = it is not
-	JobOver     bool      // its last Job is over and the next one not admitted yet: only for a run that waits or has waited
-	ResumedAt   time.Time // when it last had all its answers; zero = never
+	PausedAt    time.Time          // since when the deadline is paused; zero = it is not
+	Limited     *events.LLMLimited // what the provider of its model said last; nil = nothing
+	NotBefore   time.Time          // it waits until then for its model's provider; zero = it does not
+	WorkMS      int64              // how long its Jobs were at work, before the present one, in milliseconds
+	Spent       budget.Amount
+	Bounds      []budget.Bound // its budgets, as of its last admission
+	JobOver     bool           // its last Job is over and the next one not admitted yet: only for a run that waits or has waited
+	ResumedAt   time.Time      // when it last had all its answers; zero = never
 	HeartbeatAt time.Time
 	CreatedAt   time.Time
 	StartedAt   time.Time

@@ -39,6 +39,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/budget"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/scope"
 	"codexk8s.dev/shared/yamlfile"
@@ -63,6 +64,7 @@ type Process struct {
 	Discussion Discussion `yaml:"discussion"` // on issues with labels.discussion
 
 	Approvals approval.Policy `yaml:"approvals"` // what agents ask, and who decides it
+	Budgets   budget.Policy   `yaml:"budgets"`   // what may be spent
 
 	Text string `yaml:"-"` // what it was read from
 	Hash string `yaml:"-"` // the text's SHA-256 in hexadecimal; runs refer to the process by it
@@ -163,6 +165,8 @@ type Stage struct {
 	Next    []string      `yaml:"next"`    // stages that may follow, besides the next one of each profile
 	Reopens string        `yaml:"reopens"` // of makes, the artefact that names the label of the stage at which to begin again
 	Tools   []string      `yaml:"tools"`   // of the role's, those that serve the stage; none said = all of them
+
+	Estimate budget.Limit `yaml:"estimate"` // what a run needs, as long as no past runs say it
 }
 
 // Default is the process that comes with the platform.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/budget"
 	"codexk8s.dev/shared/events"
 )
 
@@ -85,8 +86,11 @@ func (r *Run) Open() (open []Ask) {
 	return open
 }
 
-// waitsFor is what the run waits for. If it asked for both, people hear about the decision first.
+// waitsFor is what the run waits for. If it is several things, people hear about money first, and then about decisions.
 func (r *Run) waitsFor() WaitingFor {
+	if slices.ContainsFunc(r.Open(), func(a Ask) bool { return budget.IsAsk(a.Action) }) {
+		return ForBudget
+	}
 	if slices.ContainsFunc(r.Open(), func(a Ask) bool { return a.Kind == events.KindApproval }) {
 		return ForApproval
 	}
@@ -100,6 +104,9 @@ func (d *decision) catchUp() {
 		if d.item.Run.ask(in.ID) == nil {
 			d.asked(in)
 		}
+	}
+	if l := d.item.Run.Limited; l != nil && l.Attempt == d.item.Run.Attempt && d.item.Run.State.HoldsPod() {
+		d.limited(*l)
 	}
 }
 
@@ -136,6 +143,7 @@ func (d *decision) pause(since time.Time) {
 	if !since.IsZero() && since.Before(d.now) {
 		run.PausedAt = since
 	}
+	run.worked(run.PausedAt)
 	d.later(endWithin, events.RunCheck{RunRef: d.item.Ref(), Namespace: run.Namespace, Attempt: run.Attempt})
 }
 
@@ -149,7 +157,7 @@ func (d *decision) jobOver(how string) {
 	}
 	run.JobOver = true
 	d.audit(platform, "job.over", "", "%s", how)
-	if len(run.Open()) > 0 {
+	if len(run.Open()) > 0 || d.now.Before(run.NotBefore) {
 		d.emit(events.RunWaiting{RunRef: d.item.Ref(), For: string(run.WaitingFor)})
 	}
 	d.goOn()
@@ -185,9 +193,14 @@ func (d *decision) decided(in events.ApprovalDecided) {
 	asked = run.ask(in.RequestID)
 	asked.Answer = &Answer{Outcome: in.Outcome, By: in.By, Option: in.Option, Text: in.Text, At: in.At}
 	d.audit(platform, "run.answered", string(in.Outcome), "request %s: %s", in.RequestID, asked.Title)
+	if !d.extended(asked) {
+		return
+	}
 	d.approved(asked, in)
 	if len(run.Open()) > 0 {
 		run.WaitingFor = run.waitsFor()
+	} else if d.now.Before(run.NotBefore) {
+		run.WaitingFor = ForRateLimit
 	}
 	d.goOn()
 }
@@ -196,10 +209,13 @@ func (d *decision) decided(in events.ApprovalDecided) {
 // the order of requests, so a run that had begun goes before later ones, and the limits hold.
 func (d *decision) goOn() {
 	run := d.item.Run
-	if !run.JobOver || len(run.Open()) > 0 || !run.to(Queued) {
+	if !run.JobOver || len(run.Open()) > 0 || d.now.Before(run.NotBefore) || !run.to(Queued) {
 		return
+	}
+	if !run.NotBefore.IsZero() {
+		run.NotBefore, run.Reason, run.Message = time.Time{}, "", ""
 	}
 	run.WaitingFor, run.ResumedAt, run.Attempt = "", d.now, run.Attempt+1
 	d.audit(platform, "run.resumed", "", "as Job %d of the run", run.Attempt+1)
-	d.emit(events.RunResumed{RunRef: d.item.Ref()})
+	d.emit(events.RunResumed{RunRef: d.item.Ref(), Extended: run.takeExtensions(d.now)})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"codexk8s.dev/shared/budget"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/stage"
 )
@@ -57,6 +58,16 @@ type AgentRun struct {
 	Prompted    bool // what its task was written from is known
 	// HiddenText says what happens to text that people do not see: project.MarkHidden or DropHidden; "" = the former.
 	HiddenText string
+	// Bounds are the budgets that it is under, as of its admission.
+	Bounds           []budget.Bound
+	Progress         string // what its agent has said of its work
+	ReservedTokens   int64  `db:"reserved_tokens"`   // up to where its spending is reserved
+	ReservedMicroUSD int64  `db:"reserved_microusd"` // likewise
+	// ModelUntil is until when its model's provider is not to be asked; nil = it may be. ModelTries is how often in a row
+	// it has said so, ModelReason why.
+	ModelUntil  *time.Time `db:"model_until"`
+	ModelTries  int        `db:"model_tries"`
+	ModelReason string     `db:"model_reason"`
 }
 
 // Ref names the run in events.
@@ -76,7 +87,8 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		       coalesce(p.settings ->> 'instructions', '') AS instructions,
 		       coalesce(p.settings ->> 'hiddenText', '') AS hidden_text, r.prompt IS NOT NULL AS prompted,
 		       w.labels, ARRAY(SELECT jsonb_array_elements_text(coalesce(nullif(o.pull -> 'labels', 'null'), '[]'))) AS pull_labels,
-		       r.granted AS grant, r.asks, o.head_sha, r.requested_by,
+		       r.granted AS grant, r.asks, r.bounds, r.progress, m.until AS model_until, coalesce(m.tries, 0) AS model_tries, coalesce(m.reason, '') AS model_reason,
+		       r.reserved_tokens, r.reserved_microusd, o.head_sha, r.requested_by,
 		       coalesce(r.requested_by_id, (SELECT m.github_id
 		                                    FROM members m
 		                                    WHERE m.login = lower(r.requested_by) AND m.project_id IN (r.project_id, '*')
@@ -85,6 +97,7 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		FROM runs r
 		JOIN work_items w USING (repository, issue)
 		JOIN projects p ON p.id = r.project_id
+		LEFT JOIN model_pauses m ON m.model = r.model
 		LEFT JOIN repositories b ON b.full_name = r.repository`+ownPull+`
 		WHERE r.id = $1
 	`, uuidOrNull(id))

@@ -98,8 +98,8 @@ func TestAModelCallIsOneRow(t *testing.T) {
 			t.Errorf("recorded %s, want %s", got, want)
 		}
 	}
-	line(fmt.Sprintf("%s m 0  0/0/0/0 f - 0", runA))
+	line(fmt.Sprintf("%s m 0  0/0/0/0 f 0 0", runA))
 	c.Status, c.ResponseID, c.Input, c.Cached, c.Output, c.Reasoning, c.Estimated = 200, "resp\x00_1", 1, 2, 3, 4, true
-	c.CostMicroUSD, c.Took = &cost, 1500*time.Millisecond
+	c.CostMicroUSD, c.Took = cost, 1500*time.Millisecond
 	line(fmt.Sprintf("%s m 200 resp_1 1/2/3/4 t 7 1500", runA))
 }

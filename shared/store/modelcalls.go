@@ -25,7 +25,8 @@ type ModelCall struct {
 	ResponseID                       string // the provider's
 	Input, Cached, Output, Reasoning int64  // tokens
 	Estimated                        bool   // the tokens, in part
-	CostMicroUSD                     *int64 // millionths of a dollar; nil = the price is not known
+	CostMicroUSD                     int64  // millionths of a dollar
+	Assumed                          bool   // the price is not known, and the dearest known one counts
 	Took                             time.Duration
 }
 
@@ -33,15 +34,15 @@ type ModelCall struct {
 func (db *DB) SaveCall(ctx context.Context, c ModelCall) error {
 	_, err := db.pool.Exec(ctx, `
 		INSERT INTO llm_calls (id, run_id, model, endpoint, started_at, status, response_id,
-		                       input_tokens, cached_tokens, output_tokens, reasoning_tokens, estimated, cost_microusd, duration_ms)
-		VALUES ($1, nullif($2, '')::uuid, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+		                       input_tokens, cached_tokens, output_tokens, reasoning_tokens, estimated, cost_microusd, assumed, duration_ms)
+		VALUES ($1, nullif($2, '')::uuid, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 		ON CONFLICT (id) DO UPDATE
 		SET status = excluded.status, response_id = excluded.response_id,
 		    input_tokens = excluded.input_tokens, cached_tokens = excluded.cached_tokens,
 		    output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens,
-		    estimated = excluded.estimated, cost_microusd = excluded.cost_microusd, duration_ms = excluded.duration_ms
+		    estimated = excluded.estimated, cost_microusd = excluded.cost_microusd, assumed = excluded.assumed, duration_ms = excluded.duration_ms
 	`, c.ID, c.RunID, c.Model, c.Endpoint, c.Started, c.Status, plain.Text(c.ResponseID),
-		c.Input, c.Cached, c.Output, c.Reasoning, c.Estimated, c.CostMicroUSD, c.Took.Milliseconds())
+		c.Input, c.Cached, c.Output, c.Reasoning, c.Estimated, c.CostMicroUSD, c.Assumed, c.Took.Milliseconds())
 	if err != nil {
 		return fmt.Errorf("recording model call %s: %w", c.ID, err)
 	}

@@ -2,11 +2,15 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/jackc/pgx/v5"
+
+	"codexk8s.dev/shared/events"
 )
 
 // PauseGitHub keeps every instance from using the credential until then. A longer pause stays.
@@ -64,4 +68,58 @@ func (db *DB) Pauses(ctx context.Context) ([]Pause, error) {
 		return nil, fmt.Errorf("reading GitHub's pauses: %w", err)
 	}
 	return pauses, nil
+}
+
+// ModelPause is until when a model is not to be asked, if that is later than now, and how often in a row its provider
+// has limited it.
+func (db *DB) ModelPause(ctx context.Context, model string) (until time.Time, reason string, tries int, err error) {
+	err = optional(db.pool.QueryRow(ctx, `
+		SELECT until, reason, tries
+		FROM model_pauses
+		WHERE model = $1
+	`, model).Scan(&until, &reason, &tries))
+	if err != nil {
+		return until, "", 0, fmt.Errorf("looking for a pause of model %s: %w", model, err)
+	}
+	return until.UTC(), reason, tries, nil
+}
+
+// LimitRun stores that the provider of a run's model does not answer before some time, and the event that says so. No
+// run of the model is to start before. It returns the events to send.
+func (db *DB) LimitRun(ctx context.Context, l events.LLMLimited, tries int) ([]event.Event, error) {
+	cause := Cause{events.Source(db.function) + "/limit", fmt.Sprintf("%s %d %s", l.RunID, l.Attempt, l.Until.UTC().Format(time.RFC3339Nano))}
+	return db.Emit(ctx, cause, l.Correlation(), func(ctx context.Context, tx *Tx) (events.Decision, error) {
+		data, err := json.Marshal(l)
+		if err != nil {
+			return events.Decision{}, fmt.Errorf("encoding the limit of run %s: %w", l.RunID, err)
+		}
+		var b pgx.Batch
+		b.Queue(`
+			INSERT INTO model_pauses AS p (model, until, reason, tries)
+			VALUES ($1, $2, $3, $4)
+			ON CONFLICT (model) DO UPDATE
+			SET until = greatest(p.until, excluded.until), reason = excluded.reason, tries = excluded.tries
+		`, l.Model, l.Until, l.Reason, tries)
+		b.Queue(`
+			UPDATE runs
+			SET limited = $2
+			WHERE id = $1
+		`, l.RunID, data)
+		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+			return events.Decision{}, fmt.Errorf("storing the limit of run %s: %w", l.RunID, err)
+		}
+		return events.Decision{Emit: []events.Draft{events.Now(l)}}, nil
+	})
+}
+
+// Answers ends the count of a model's limits: its provider answers.
+func (db *DB) Answers(ctx context.Context, model string) error {
+	_, err := db.pool.Exec(ctx, `
+		DELETE FROM model_pauses
+		WHERE model = $1
+	`, model)
+	if err != nil {
+		return fmt.Errorf("ending the pause of model %s: %w", model, err)
+	}
+	return nil
 }

@@ -23,7 +23,7 @@ import (
 // of what people have set up.
 var growing = []string{
 	"events", "inbox", "deliveries", "audit", "audit_seals", "audit_sealed", "dead_letters", "actions",
-	"work_items", "pull_requests", "runs", "run_logs", "run_reports", "run_asks", "artefacts", "sessions", "conversations", "llm_calls", "github_comments", "approvals", "chat_messages",
+	"work_items", "pull_requests", "runs", "run_logs", "run_reports", "run_asks", "artefacts", "sessions", "conversations", "llm_calls", "spending", "github_comments", "approvals", "chat_messages",
 }
 
 // wholly are statements that look at all of a growing table because that is what they are for: a person asks them.
@@ -98,7 +98,7 @@ func TestAChatsPastIsNotRead(t *testing.T) {
 // TestGrowingTablesAreKnown: a new table is one that grows, or is listed here as one that does not.
 func TestGrowingTablesAreKnown(t *testing.T) {
 	small := []string{
-		"projects", "repositories", "members", "processes", "project_processes", "project_prompts", "pending", "github_pauses", "app_hooks", "ticks", "chat_accounts",
+		"projects", "repositories", "members", "processes", "project_processes", "project_prompts", "pending", "github_pauses", "model_pauses", "app_hooks", "ticks", "chat_accounts",
 		"chat_codes", "run_databases", "console_logins", "console_sessions", "goose_db_version",
 	}
 	got := pgtest.Open(t, pgtest.New(t)).Lines(`SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`)

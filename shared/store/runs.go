@@ -89,7 +89,12 @@ const processText = `(SELECT text FROM processes WHERE hash = granted ->> 'proce
 
 const runColumns = `id::text, project_id, stage, coalesce(kind, CASE WHEN revise THEN 'revise' ELSE 'work' END), role, state, reason, message, engine, model, reasoning,
 	requested_by, intent, namespace, attempt, position, waiting_for, granted, task, base, base_commit, review, talk, reopens, delivered, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at,
-	asks, calls, paused_at, job_over, resumed_at, coalesce(` + processText + `, '')`
+	asks, calls, paused_at, job_over, resumed_at, work_ms, limited, not_before, bounds, ` + spentByRun + `, coalesce(` + processText + `, '')`
+
+// spentByRun selects what a run has spent in all.
+const spentByRun = `coalesce((SELECT jsonb_build_object('tokens', input_tokens + output_tokens, 'microusd', microusd, 'workMs', s.work_ms)
+	          FROM spending s
+	          WHERE s.kind = 'run' AND s.project_id = runs.project_id AND s.name = runs.id::text AND s.period = ''), '{}')`
 
 func (tx *Tx) scanRun(row pgx.Row) (stage.Run, error) {
 	var r stage.Run
@@ -97,7 +102,7 @@ func (tx *Tx) scanRun(row pgx.Row) (stage.Run, error) {
 	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Kind, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
 		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.Position, &r.WaitingFor, &r.Grant, &r.Task, &r.Base, &r.BaseCommit, &r.Review, &r.Talk, &r.Reopens, &r.Delivered, &r.ThreadID, &r.Summary,
 		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt),
-		&r.Asks, &r.Calls, zero(&r.PausedAt), &r.JobOver, zero(&r.ResumedAt), &process)
+		&r.Asks, &r.Calls, zero(&r.PausedAt), &r.JobOver, zero(&r.ResumedAt), &r.WorkMS, &r.Limited, zero(&r.NotBefore), &r.Bounds, &r.Spent, &process)
 	r.Process = tx.processes.ofRun(r.Grant, process)
 	return r, err
 }
@@ -117,27 +122,44 @@ func (tx *Tx) Places(ctx context.Context, project string) (s project.Settings, p
 		return err
 	})
 	b.Queue(`
-		SELECT r.id::text, r.project_id, r.stage, coalesce(r.kind, CASE WHEN r.revise THEN 'revise' ELSE 'work' END), r.role,
+		SELECT r.id::text, r.project_id, r.repository || '#' || r.issue, r.stage, coalesce(r.kind, CASE WHEN r.revise THEN 'revise' ELSE 'work' END), r.role,
 		       r.state, r.engine, r.namespace, r.attempt, r.position, r.granted, r.base, r.base_commit, r.created_at,
-		       r.deadline, r.paused_at, r.job_over, r.resumed_at,
+		       r.deadline, r.paused_at, r.job_over, r.resumed_at, r.model, r.waiting_for,
+		       jsonb_build_object('tokens', r.reserved_tokens, 'microusd', r.reserved_microusd),
+		       jsonb_build_object('tokens', s.input_tokens + s.output_tokens, 'microusd', s.microusd, 'workMs', s.work_ms), coalesce(past.spent, '[]'), m.until,
 		       coalesce(b.name, w.full_name), coalesce(b.github_id, 0), w.issue, w.base_branch, coalesce(`+processText+`, '')
 		FROM runs r
 		JOIN work_items w USING (repository, issue)
 		LEFT JOIN repositories b ON b.full_name = w.repository
+		LEFT JOIN spending s ON r.state <> 'waiting' AND s.kind = 'run' AND s.project_id = r.project_id AND s.name = r.id::text AND s.period = ''
+		LEFT JOIN model_pauses m ON r.state IN ('requested', 'queued') AND m.model = r.model
+		LEFT JOIN LATERAL (
+			SELECT jsonb_agg(jsonb_build_object('tokens', p.input_tokens + p.output_tokens, 'microusd', p.microusd, 'workMs', p.work_ms)) AS spent
+			FROM (SELECT id
+			      FROM runs
+			      WHERE project_id = r.project_id AND stage = r.stage AND model = r.model AND finished_at IS NOT NULL
+			      ORDER BY finished_at DESC
+			      LIMIT 20) AS before
+			JOIN spending p ON p.kind = 'run' AND p.project_id = r.project_id AND p.name = before.id::text AND p.period = ''
+		) past ON r.state IN ('requested', 'queued')
 		WHERE r.project_id = $2 AND r.finished_at IS NULL
 		ORDER BY r.created_at, r.id
 	`, known, project).Query(func(rows pgx.Rows) error {
 		places, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (stage.Place, error) {
 			var p stage.Place
 			var process string
-			err := row.Scan(&p.ID, &p.Project, &p.Stage, &p.Kind, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.Attempt, &p.Run.Position, &p.Grant, &p.Base, &p.BaseCommit, &p.CreatedAt,
-				zero(&p.Deadline), zero(&p.PausedAt), &p.JobOver, zero(&p.ResumedAt), &p.Repository, &p.RepositoryID, &p.Issue, &p.BaseBranch, &process)
+			err := row.Scan(&p.ID, &p.Project, &p.WorkItem, &p.Stage, &p.Kind, &p.Role, &p.State, &p.Engine, &p.Namespace, &p.Attempt, &p.Run.Position, &p.Grant, &p.Base, &p.BaseCommit, &p.CreatedAt,
+				zero(&p.Deadline), zero(&p.PausedAt), &p.JobOver, zero(&p.ResumedAt), &p.Model, &p.WaitingFor, &p.Reserved, &p.Spent, &p.Past, zero(&p.ModelUntil), &p.Repository, &p.RepositoryID, &p.Issue, &p.BaseBranch, &process)
 			p.Process = cmp.Or(tx.processes.ofRun(p.Grant, process), present)
 			return p, err
 		})
 		return err
 	})
+	net := queueNet(&b, project, tx.now)
 	err = tx.SendBatch(ctx, &b).Close()
+	for i := range places {
+		places[i].Net = net
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return s, nil, fmt.Errorf("project %s: %w", project, ErrNotFound)
 	}
@@ -154,9 +176,9 @@ func (tx *Tx) Admit(ctx context.Context, a stage.Admission) error {
 	}
 	ct, err := tx.Exec(ctx, `
 		UPDATE runs
-		SET state = $3, deadline = $4, paused_at = $5, job_over = $6, position = $7
+		SET state = $3, deadline = $4, paused_at = $5, job_over = $6, bounds = $7, reserved_tokens = $8, reserved_microusd = $9, position = $10
 		WHERE id = $1 AND state = $2
-	`, a.ID, a.Was, a.State, orNull(a.Deadline), orNull(a.PausedAt), a.JobOver, a.Run.Position)
+	`, a.ID, a.Was, a.State, orNull(a.Deadline), orNull(a.PausedAt), a.JobOver, noNil(a.Bounds), a.Reserved.Tokens, a.Reserved.MicroUSD, a.Run.Position)
 	if err == nil {
 		err = mustChange(a.ID)(ct)
 	}

@@ -203,11 +203,11 @@ func queueRunUpdate(b *pgx.Batch, r *stage.Run, was stage.State) {
 		UPDATE runs
 		SET state = $3, reason = $4, message = $5, namespace = $6, thread_id = $7, summary = $8,
 		    started_at = $9, finished_at = $10, task = $12, waiting_for = $13, deadline = $14,
-		    asks = $15, paused_at = $16, job_over = $17, resumed_at = $18, calls = $19, delivered = $20, base = $21, reopens = $22,
+		    asks = $15, paused_at = $16, job_over = $17, resumed_at = $18, calls = $19, delivered = $20, base = $21, reopens = $22, work_ms = $23, not_before = $24,
 		    attempt = $11, pod_seen_at = CASE WHEN attempt = $11 THEN pod_seen_at ELSE to_timestamp(0) END -- the next Job's pod may claim the run
 		WHERE id = $1 AND state = $2
 	`, r.ID, was, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task, r.WaitingFor, orNull(r.Deadline),
-		noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls), r.Delivered, r.Base, r.Reopens).
+		noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls), r.Delivered, r.Base, r.Reopens, r.WorkMS, orNull(r.NotBefore)).
 		Exec(mustChange(r.ID))
 }
 

@@ -105,7 +105,7 @@ func TestPackageComment(t *testing.T) {
 // or joins some of them for functions.
 var (
 	pure = []string{
-		"shared/access", "shared/agentpod", "shared/approval", "shared/artefact", "shared/environment", "shared/events", "shared/exitcode", "shared/plain", "shared/price", "shared/project",
+		"shared/access", "shared/agentpod", "shared/approval", "shared/artefact", "shared/budget", "shared/environment", "shared/events", "shared/exitcode", "shared/plain", "shared/price", "shared/project",
 		"shared/prompt", "shared/reason", "shared/redact", "shared/replay", "shared/runtoken", "shared/scope", "shared/stage", "shared/tool", "shared/webhook", "shared/words", "shared/yamlfile",
 	}
 	io   = []string{"shared/chat", "shared/github", "shared/kube", "shared/llm", "shared/serve", "shared/store"}

@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
+
+	"codexk8s.dev/test/local/stack"
 )
 
 // TestAnAgentAsksForLessAfterADenial plays `make demo STORY=approval`, which checks itself.
@@ -33,5 +36,22 @@ func TestAnIdeaGoesThroughAllStages(t *testing.T) {
 	}
 	if len(end.Documents) != 37 {
 		t.Errorf("there are %d documents", len(end.Documents))
+	}
+}
+
+// TestARunReachesItsBudgetAndGoesOn plays `make demo STORY=budget`, which checks itself.
+func TestARunReachesItsBudgetAndGoesOn(t *testing.T) {
+	o := codex(t)
+	o.Budgets = &stack.DemoBudget
+	ctx, s := start(t, o)
+	end, err := s.PlayBudget(ctx, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(end.Runs) != 1 || end.Runs[0].State != "succeeded" || end.Runs[0].Engine != "codex" {
+		t.Errorf("the runs are %+v, want one of Codex that succeeded", end.Runs)
+	}
+	if n := strings.Count(end.Diff, "+And then somebody said hello"); n < 350 {
+		t.Errorf("the page has %d lines of the 24 KiB", n)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/approval"
+	"codexk8s.dev/shared/budget"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/stage"
@@ -33,6 +34,10 @@ func (w *world) play(line string) {
 		for _, word := range f[3:] {
 			if word == stage.FullEnv {
 				s.Modes = map[string]string{"dev": word}
+				continue
+			}
+			if day, ok := strings.CutPrefix(word, "day="); ok {
+				s.Budgets = &budget.Policy{Day: budget.Limit{Dollars: dollars(w, day)}}
 				continue
 			}
 			n, err := strconv.Atoi(strings.TrimPrefix(word, "parallel="))
@@ -75,12 +80,32 @@ func (w *world) play(line string) {
 		r := w.request(ref, f[2])
 		d := events.ApprovalDecided{RunRef: ref, RequestID: r.ID, Kind: r.Kind, Action: r.Action, Digest: r.Digest,
 			Outcome: events.ApprovalState(f[3]), By: f[4:], At: w.now}
+		if i := slices.IndexFunc(d.By, func(word string) bool { return strings.HasPrefix(word, "option=") }); i >= 0 {
+			option, err := strconv.Atoi(strings.TrimPrefix(d.By[i], "option="))
+			w.check(err)
+			d.Option, d.By = option, slices.Delete(slices.Clone(d.By), i, i+1)
+		}
 		for _, who := range d.By {
 			if !strings.HasPrefix(who, "http:") {
 				d.People = append(d.People, events.GitHubAccount{Login: who})
 			}
 		}
 		w.happen(d)
+	case "spent":
+		run, _ := w.ofRun(f[1])
+		more := budget.Amount{MicroUSD: int64(dollars(w, f[2]) * 1e6)}
+		run.Spent, w.net[run.Project] = run.Spent.Plus(more), w.net[run.Project].Plus(more)
+	case "short":
+		w.short(f)
+	case "limited":
+		run, ref := w.ofRun(f[1])
+		wait, err := time.ParseDuration(f[2])
+		w.check(err)
+		l := events.LLMLimited{RunRef: ref, Attempt: run.Attempt, Model: run.Model, Until: w.now.Add(wait), Reason: f[3], Message: "Wait."}
+		w.paused[run.Model], run.Limited = l.Until, &l
+		if !slices.Contains(f[4:], "unheard") {
+			w.happen(l)
+		}
 	case "executed":
 		_, ref := w.ofRun(f[1])
 		t := events.ToolExecuted{RunRef: ref, CallID: w.request(ref, f[2]).ID, Result: "What came of it."}
@@ -166,10 +191,31 @@ func (w *world) ask(f []string) {
 	}
 }
 
+// short is llm-caller's word: a budget of the run is used up, and people are asked to extend it.
+func (w *world) short(f []string) {
+	run, ref := w.ofRun(f[1])
+	i := slices.IndexFunc(run.Bounds, func(b budget.Bound) bool { return string(b.Scope) == f[2] })
+	if i < 0 {
+		w.t.Fatalf("%s is under no budget of its %s: %+v", f[1], f[2], run.Bounds)
+	}
+	b := run.Bounds[i]
+	r, err := budget.Ask(budget.Asking{RunRef: ref, Stage: run.Stage, Role: run.Role, Before: len(run.Asks)}, budget.Account{Bound: b, Period: b.Period(w.now), Spent: w.net[run.Project]}, budget.Dollars)
+	w.check(err)
+	r.At = w.now
+	w.asked[ref.RunID] = append(w.asked[ref.RunID], r)
+	w.happen(r)
+}
+
+func dollars(w *world, word string) float64 {
+	n, err := strconv.ParseFloat(word, 64)
+	w.check(err)
+	return n
+}
+
 // request is what the run has asked under that title; one that it has not if there is none.
 func (w *world) request(run events.RunRef, title string) events.ApprovalRequested {
-	for _, r := range w.asked[run.RunID] {
-		if r.Title == title {
+	for _, r := range slices.Backward(w.asked[run.RunID]) {
+		if r.Title == title || r.Action == title {
 			return r
 		}
 	}

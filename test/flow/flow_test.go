@@ -4,7 +4,8 @@
 // A script has one act a line; the answer is compared with the file's want section, and written there by go test
 // -update. Acts:
 //
-//	bind REPO PROJECT [parallel=N] [full-env]  the repository belongs to the project; full-env is the mode of role dev
+//	bind REPO PROJECT [parallel=N] [full-env] [day=DOLLARS]  the repository belongs to the project; full-env is the mode
+//	                                     of role dev, day what the project may spend in one
 //	process PROJECT FILE|-                     it goes by a process of its own, a section after want; by none
 //	storm PROJECT RUNS WITHIN POLICY           so many runs may be asked for in a repository of the project
 //	member LOGIN ROLE
@@ -20,8 +21,11 @@
 //	restart REPO#N                       the run's next Job starts
 //	ask REPO#N approval|question TITLE [ACTION] [unheard]   the agent asks people, about tool:NAME or label:NAME, say;
 //	                                     unheard: the news of that is yet to come
+//	spent REPO#N DOLLARS                 the run's calls of models have cost that much more
+//	short REPO#N SCOPE                   no further call fits into that budget, run or day, and people are asked
+//	limited REPO#N DURATION REASON [unheard]   the provider of the run's model does not answer for so long
 //	executed REPO#N TITLE [REASON]       the platform has done what was approved, or can't for the reason
-//	decided REPO#N TITLE OUTCOME [WHO]   what has become of it
+//	decided REPO#N TITLE|ACTION OUTCOME [WHO] [option=N]   what has become of it
 //	lookup REPO#N none|REASON            there is no services.yaml, or it can't be had
 //	lookup REPO#N found NAME=IMAGE … [JOB]     services.yaml, with these services
 //	files REPO#N [from=BRANCH] [-FILE|-*] [FILE=FAULT|FILE=BRANCH] [outside=PATH] [says=LABEL] [unreadable=REASON]

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/budget"
 	"github.com/cloudevents/sdk-go/v2/event"
 
 	"codexk8s.dev/shared/events"
@@ -31,6 +32,9 @@ type world struct {
 	lookups   map[string]events.GitHubLookupRequested // the last one of a run
 	reviews   map[string]events.GitHubReviewRequested // the last one of a run
 	runs      []*stage.Run
+	net       map[string]budget.Amount // what a project has spent today, without what people have added
+	reserved  map[string]budget.Amount // up to where a run's spending is reserved
+	paused    map[string]time.Time     // until when a model is not asked
 	of        map[string]events.RunRef // of a run
 	intents   map[string]bool
 	github    map[string]*place // what GitHub shows of each issue
@@ -51,6 +55,7 @@ func newWorld(t *testing.T) *world {
 		t: t, processes: map[string]*stage.Process{"": stage.Default()}, now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
 		projects: map[string]string{}, settings: map[string]project.Settings{}, roles: map[string]access.Role{},
 		items: map[string]*stage.Item{}, intents: map[string]bool{}, of: map[string]events.RunRef{}, reports: map[string]*events.AgentReported{}, asked: map[string][]events.ApprovalRequested{},
+		paused: map[string]time.Time{}, net: map[string]budget.Amount{}, reserved: map[string]budget.Amount{},
 		lookups: map[string]events.GitHubLookupRequested{}, reviews: map[string]events.GitHubReviewRequested{}, github: map[string]*place{},
 	}
 }
@@ -238,6 +243,12 @@ func (w *world) follow(d events.Decision) {
 		case events.RunWaiting:
 			w.admit(p.Project)
 		case events.RunResumed:
+			for _, x := range p.Extended {
+				fmt.Fprintf(&w.out, "  extended %s %s by %d\n", x.Kind, x.Period, x.MicroUSD)
+				if x.Kind == "project" {
+					w.net[p.Project] = w.net[p.Project].Minus(budget.Amount{MicroUSD: x.MicroUSD})
+				}
+			}
 			w.admit(p.Project)
 		case events.LabelApproved:
 			w.happen(p)
@@ -255,7 +266,9 @@ func (w *world) follow(d events.Decision) {
 
 func (w *world) placeOf(r *stage.Run) stage.Place {
 	ref := w.of[r.ID]
-	return stage.Place{Run: *r, Repository: ref.Repository, Issue: ref.Issue, BaseBranch: "main"}
+	return stage.Place{Run: *r, Repository: ref.Repository, Issue: ref.Issue, BaseBranch: "main", Money: stage.Money{
+		WorkItem: ref.Correlation(), ModelUntil: w.paused[r.Model], Reserved: w.reserved[r.ID], Net: map[budget.Scope]budget.Amount{budget.Day: w.net[r.Project]},
+	}}
 }
 
 // admit is stage-router's step over a project.
@@ -270,7 +283,8 @@ func (w *world) admit(project string) {
 	for _, a := range stage.Admit(w.settings[project], places, w.now) {
 		for _, r := range w.runs {
 			if r.ID == a.ID {
-				r.State, r.Deadline, r.PausedAt, r.JobOver, r.Position = a.State, a.Deadline, a.PausedAt, a.JobOver, a.Run.Position
+				r.State, r.Deadline, r.PausedAt, r.JobOver, r.Position, r.Bounds = a.State, a.Deadline, a.PausedAt, a.JobOver, a.Run.Position, a.Bounds
+				w.reserved[r.ID] = a.Reserved
 			}
 		}
 		d.Emit, d.Audit = append(d.Emit, a.Emit...), append(d.Audit, a.Audit...)
@@ -294,8 +308,12 @@ func (w *world) advance(to time.Time) {
 		t := w.timers[next]
 		w.timers = append(w.timers[:next], w.timers[next+1:]...)
 		w.now = t.at
-		if _, elsewhere := t.p.(events.EnvironmentExpired); !elsewhere { // agent-launcher hears that
-			w.happen(t.p)
+		switch p := t.p.(type) {
+		case events.EnvironmentExpired: // agent-launcher hears that
+		case events.RunResumed:
+			w.admit(p.Project)
+		default:
+			w.happen(p)
 		}
 	}
 }

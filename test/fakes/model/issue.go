@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -15,6 +16,8 @@ import (
 // and go by the answer. Each line like `Use first: secret_sync {"name":"session-key"}` has it call that tool, one
 // after the other, each when people have decided about the one before. Each line like `Use: labels_list {}` has it call
 // that tool before it writes, one after the other, without anybody's word in between.
+//
+// A line like "Write at length: 48" has its page be that many KiB long.
 //
 // A prompt that names files gets each of them, with its headings. A line of the issue like "Leave out: nfr.md" has it
 // leave that one out until the work comes back to it, "Leave out for good: nfr.md" for ever.
@@ -124,6 +127,12 @@ func planFile(t Task) File {
 	if t.Body != "" {
 		fmt.Fprintf(&b, "\n%s\n", t.Body)
 	}
+	if m := atLength.FindStringSubmatch(t.Body); m != nil {
+		kib, _ := strconv.Atoi(m[1]) // three digits at most
+		for b.WriteString("\n"); b.Len() < kib<<10; {
+			b.WriteString("And then somebody said hello, and somebody else said it back.\n")
+		}
+	}
 	for _, answer := range t.Answers {
 		fmt.Fprintf(&b, "\n## As decided\n\n%s\n", prefixed("> ", answer))
 	}
@@ -135,6 +144,7 @@ func planFile(t Task) File {
 
 var (
 	askFirst      = regexp.MustCompile(`(?m)^Ask first: (.+\?)[ \t]*(.*)$`)
+	atLength      = regexp.MustCompile(`(?m)^Write at length: ([0-9]{1,3})[ \t\r]*$`)
 	leaveOut      = regexp.MustCompile(`(?m)^Leave out( for good)?: ([a-z_]+\.md)[ \t\r]*$`)
 	useFirst      = regexp.MustCompile(`(?m)^Use first: ([a-z_]+) (\{.*\})[ \t\r]*$`)
 	use           = regexp.MustCompile(`(?m)^Use: ([a-z_]+) (\{.*\})[ \t\r]*$`)

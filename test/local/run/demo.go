@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"codexk8s.dev/shared/budget"
 	"codexk8s.dev/test/local/stack"
 )
 
@@ -17,14 +18,16 @@ const storyTime = 5 * time.Minute
 
 // A story is played on a platform, and gives what shows how it ended.
 type story struct {
-	what string // that took the time
-	play func(s *stack.Stack, ctx context.Context, say func(string, ...any)) (show func(io.Writer) error, err error)
+	what    string         // that took the time
+	budgets *budget.Policy // of the project; nil = none of its own
+	play    func(s *stack.Stack, ctx context.Context, say func(string, ...any)) (show func(io.Writer) error, err error)
 }
 
 var stories = map[string]story{
-	"":            {"from the label to the approved pull request", one((*stack.Stack).Play)},
-	"approval":    {"from the label to the pull request", one((*stack.Stack).PlayApproval)},
-	"idea-to-ops": {"from the idea to its operation", idea},
+	"":            {"from the label to the approved pull request", nil, one((*stack.Stack).Play)},
+	"approval":    {"from the label to the pull request", nil, one((*stack.Stack).PlayApproval)},
+	"budget":      {"from the label to the pull request", &stack.DemoBudget, one((*stack.Stack).PlayBudget)},
+	"idea-to-ops": {"from the idea to its operation", nil, idea},
 }
 
 // one is a story of one pull request.
@@ -39,7 +42,7 @@ func one(play func(*stack.Stack, context.Context, func(string, ...any)) (stack.E
 func runDemo(ctx context.Context, story string) error {
 	told, ok := stories[story]
 	if !ok {
-		return fmt.Errorf("there is no story %q: STORY=approval, STORY=idea-to-ops, or none", story)
+		return fmt.Errorf("there is no story %q: STORY=approval, STORY=budget, STORY=idea-to-ops, or none", story)
 	}
 	codex, err := stack.FindCodex()
 	if err != nil {
@@ -53,7 +56,7 @@ func runDemo(ctx context.Context, story string) error {
 	trace.Say("building the functions and starting the platform")
 	started := sayItTakesTime(os.Stdout)
 	defer started()
-	s, err := stack.Start(ctx, stack.Options{Codex: codex, OnDelivery: trace.Delivery})
+	s, err := stack.Start(ctx, stack.Options{Codex: codex, OnDelivery: trace.Delivery, Budgets: told.budgets})
 	started()
 	if err != nil {
 		if errors.Is(context.Cause(ctx), errInterrupted) {
@@ -88,7 +91,7 @@ func printEnd(w io.Writer, e stack.End) {
 	p := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
 	p("\nPull request #%d  %s  (%s → %s, %d commits, +%d −%d in %d files)", e.Pull.Number, e.Pull.Title, e.Pull.Pull.Head,
 		e.Pull.Pull.Base, e.Pull.Pull.Commits, e.Pull.Pull.Additions, e.Pull.Pull.Deletions, e.Pull.Pull.ChangedFiles)
-	p("%s", indent(e.Diff))
+	p("%s", indent(beginning(e.Diff)))
 	p("Labels  issue: %s   pull request: %s", strings.Join(e.Issue.Labels, ", "), strings.Join(e.Pull.Labels, ", "))
 	for _, c := range e.Comments {
 		p("Comment of %s\n%s", c.User, indent(c.Body))
@@ -97,6 +100,16 @@ func printEnd(w io.Writer, e stack.End) {
 		p("Run %d  %s  %s, %s with %s, session %s", i+1, r.ID, r.State, r.Engine, r.Model, r.ThreadID)
 	}
 	p("Model   %d calls, %d tokens in (%d cached), %d out, $%.4f", e.Usage.Calls, e.Usage.Input, e.Usage.Cached, e.Usage.Output, e.Usage.Cost)
+}
+
+// beginning is as much of a diff as is worth a look.
+func beginning(diff string) string {
+	const most = 40
+	lines := strings.Split(diff, "\n")
+	if len(lines) <= most {
+		return diff
+	}
+	return strings.Join(lines[:most], "\n") + fmt.Sprintf("\n… and %d more lines", len(lines)-most)
 }
 
 func indent(text string) string {

@@ -1,6 +1,6 @@
 // Command run is the whole platform on this machine, for people: `make run` to play with it, `make demo` (-demo) to see
-// a work item go from label to approved pull request, or an agent ask people in chats
-// (-story approval), or an idea go through all stages (-story idea-to-ops).
+// a work item go from label to approved pull request, or an agent ask people in chats (-story approval), a run reach
+// its budget (-story budget), or an idea go through all stages (-story idea-to-ops).
 //
 // It starts package stack, prints every event that passes the broker, and stops on Ctrl-C with all that it started; a
 // second Ctrl-C does not wait. make run keeps its state in .state (STATE_DIR), which FRESH=1 removes first, and uses
@@ -29,7 +29,7 @@ import (
 
 func main() {
 	demo := flag.Bool("demo", false, "play the demonstration and exit")
-	story := flag.String("story", "", "which one: approval, idea-to-ops, or none for the way of one pull request")
+	story := flag.String("story", "", "which one: approval, budget, idea-to-ops, or none for the way of one pull request")
 	flag.Parse()
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	ctx := interruptible()

@@ -69,15 +69,14 @@ func (s *Stack) PlayApproval(ctx context.Context, say func(format string, args .
 	if err != nil {
 		return End{}, err
 	}
-	return e, s.oneConversation()
+	return e, s.oneConversation("<<<DATA issue ", "Outcome: denied", "Outcome: done", "The Secret "+enough+" is made")
 }
 
-// oneConversation says whether the model's last call held all that was said before: the issue, both decisions and what
-// the platform has done, each once.
-func (s *Stack) oneConversation() error {
+// oneConversation says whether the model's last call held all that was said before, each once.
+func (s *Stack) oneConversation(said ...string) error {
 	calls := s.Model.Requests()
 	last := string(calls[len(calls)-1].Body)
-	for _, words := range []string{"<<<DATA issue ", "Outcome: denied", "Outcome: done", "The Secret " + enough + " is made"} {
+	for _, words := range said {
 		if n := strings.Count(last, words); n != 1 {
 			return fmt.Errorf("the model's last call has %q %d times, not once: it is not one conversation", words, n)
 		}

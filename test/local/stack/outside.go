@@ -198,7 +198,7 @@ func (s *Stack) writeProjects() error {
 	data, err := yaml.Marshal(map[string]any{
 		"owners": []string{Owner},
 		"projects": []any{map[string]any{
-			"id": "demo", "name": "Demonstration", "settings": map[string]string{"engine": s.Engine},
+			"id": "demo", "name": "Demonstration", "settings": map[string]any{"engine": s.Engine, "budgets": s.options.Budgets},
 			"repositories": []string{Repository}, "members": map[string]string{Owner: "owner", Reader: "reader"},
 		}},
 	})

@@ -25,6 +25,7 @@ import (
 	"strconv"
 	"time"
 
+	"codexk8s.dev/shared/budget"
 	fakechat "codexk8s.dev/test/fakes/chat"
 	fakegithub "codexk8s.dev/test/fakes/github"
 	"codexk8s.dev/test/fakes/model"
@@ -75,6 +76,8 @@ type Options struct {
 	OnDelivery func(broker.Delivery)
 	// GitHubClock is the fake GitHub's; nil means the time of the machine.
 	GitHubClock func() time.Time
+	// Budgets are the demonstration project's own; nil means none.
+	Budgets *budget.Policy
 	// Change changes what the platform is started with; may be nil.
 	Change func(*local.Options)
 }

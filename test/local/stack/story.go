@@ -48,7 +48,7 @@ type End struct {
 	Pull     fakegithub.Issue
 	Issue    fakegithub.Issue
 	Comments []fakegithub.Comment // in the issue's conversation
-	Greeting string               // the new file on the pull request's branch
+	Greeting string               // the new file on the pull request's branch; "" = there is none
 	Diff     string               // of the pull request
 	Usage    Usage
 }
@@ -201,11 +201,14 @@ func (s Story) end(ctx context.Context, pull fakegithub.Issue) (End, error) {
 	if e.Pull, err = s.GitHub.Issue(s.Repository, pull.Number); err != nil {
 		return End{}, fmt.Errorf("reading the pull request: %w", err)
 	}
-	if e.Greeting, err = s.GitHub.File(s.Repository, e.Pull.Pull.Head, greetingFile); err != nil {
-		return End{}, fmt.Errorf("reading %s: %w", greetingFile, err)
-	}
 	if e.Diff, err = s.diff(ctx, pull.Number); err != nil {
 		return End{}, err
+	}
+	if !strings.Contains(e.Diff, greetingFile) {
+		return e, nil // its issue wants something else
+	}
+	if e.Greeting, err = s.GitHub.File(s.Repository, e.Pull.Pull.Head, greetingFile); err != nil {
+		return End{}, fmt.Errorf("reading %s: %w", greetingFile, err)
 	}
 	return e, nil
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"codexk8s.dev/shared/agentapi"
 	"codexk8s.dev/shared/llm"
 )
 
@@ -157,6 +158,10 @@ func (l *Line) RoundTrip(req *http.Request) (*http.Response, error) {
 		if res.StatusCode < http.StatusBadRequest {
 			return res, nil
 		}
+		if res.Header.Get(agentapi.WaitsHeader) != "" {
+			_ = res.Body.Close()
+			return nil, backoff.Permanent(ErrWaits)
+		}
 		failure := l.refused(res)
 		if last = res; failure.Kind != llm.RateLimited && failure.Kind != llm.Temporary {
 			return res, backoff.Permanent(failure)
@@ -167,6 +172,9 @@ func (l *Line) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, failure
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(l.retryFor))
 	switch {
+	case errors.Is(err, ErrWaits): // for money, or for a limit to pass: not before a person or a time says so
+		l.wait()
+		return nil, l.hold(req.Context())
 	case last != nil:
 		return last, nil // the caller learns what the server said last
 	case err != nil:
