@@ -91,7 +91,7 @@ func TestAnAgentLearnsFromPastRuns(t *testing.T) {
 	if strings.Contains(last, "Of the bank.") {
 		t.Error("the agent is told of another project")
 	}
-	if text, err := s.GitHub.File(stack.Repository, fmt.Sprintf("codexk8s/issue-%d", issue), fmt.Sprintf("docs/work/%d/self_improvement.md", issue)); err != nil || !strings.Contains(text, "## Patterns") {
+	if text, err := s.GitHub.File(stack.Repository, fmt.Sprintf("codexk8s/issue-%d-self-improve", issue), fmt.Sprintf("docs/work/%d/self_improvement.md", issue)); err != nil || !strings.Contains(text, "## Patterns") {
 		t.Errorf("what it proposes: %q, %v", text, err)
 	}
 }
