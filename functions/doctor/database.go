@@ -46,7 +46,7 @@ func (h *handler) checkDatabase(ctx context.Context) []check {
 	}
 	return []check{
 		schema, tick(seen), webhooks(seen),
-		h.checkProjects(ctx), h.checkQueues(ctx, seen.Now), h.checkSilent(ctx, seen.Now), h.checkRequests(ctx, seen.Now), h.checkBacklogs(ctx, seen.Now), h.checkDeadLetters(ctx),
+		h.checkProjects(ctx), h.checkQueues(ctx, seen.Now), h.checkHeld(ctx, seen.Now), h.checkSilent(ctx, seen.Now), h.checkRequests(ctx, seen.Now), h.checkBacklogs(ctx, seen.Now), h.checkDeadLetters(ctx),
 		h.checkGitHub(ctx, seen.Now), h.checkAudit(ctx, seen.Now),
 	}
 }
@@ -96,6 +96,23 @@ func (h *handler) checkQueues(ctx context.Context, now time.Time) check {
 	}
 	if len(lines) > 0 {
 		c.Saw = strings.Join(lines, "; ")
+	}
+	return c
+}
+
+// checkHeld is no fault: people decide when to let it go.
+func (h *handler) checkHeld(ctx context.Context, now time.Time) check {
+	held, err := h.db.HeldBack(ctx)
+	if err != nil {
+		return failed("held back", askPostgres, err)
+	}
+	c := check{Name: "held back", Saw: "nothing", Data: held}
+	var lines []string
+	for _, r := range held {
+		lines = append(lines, fmt.Sprintf("%s: %d %s since %s, the first is #%d", r.Repository, r.Issues, plural(r.Issues, "issue"), ago(r.Since, now), r.First))
+	}
+	if len(lines) > 0 {
+		c.Saw = strings.Join(lines, "; ") + "; whoever may start runs lets it go by taking the process's labels.held off"
 	}
 	return c
 }

@@ -25,7 +25,8 @@ type explanation struct {
 	Project string    `json:"project,omitempty"` // "" = the repository belongs to none
 	Process rules     `json:"process"`           // that decides now
 
-	Run     *present            `json:"run,omitempty"` // the newest one; nil = there is none
+	Held    *stage.Held         `json:"held,omitempty"` // what a storm has kept from starting; nil = nothing
+	Run     *present            `json:"run,omitempty"`  // the newest one; nil = there is none
 	Labels  []prospect          `json:"labels"`
 	Waiting []store.Outstanding `json:"waiting,omitempty"` // events that are not handled yet, and timers
 	Acts    []act               `json:"acts"`              // the newest first
@@ -124,11 +125,11 @@ func (h *handler) explain(ctx context.Context, name string, before int64) error 
 
 // explained reads all of it as of one moment.
 func explained(ctx context.Context, tx *store.Tx, home store.Home, before int64) (x explanation, err error) {
-	item, err := tx.Known(ctx, home, stage.Needs{Artefacts: true})
+	item, err := tx.Known(ctx, home, stage.Needs{Artefacts: true, Lately: true})
 	if err != nil {
 		return x, err
 	}
-	x = explanation{Issue: events.WorkItem(item.Repository, item.Issue), Title: item.Title, URL: item.URL, At: tx.Now()}
+	x = explanation{Issue: events.WorkItem(item.Repository, item.Issue), Title: item.Title, URL: item.URL, At: tx.Now(), Held: item.Held}
 	names := naming{home.Repository.Process.Hash, nil}
 	var run string
 	if item.Project != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 )
@@ -26,6 +27,10 @@ func (x explanation) text() string {
 	}
 	b.WriteString("\nNow\n")
 	b.WriteString(x.Run.text(x.At))
+	if h := x.Held; h != nil && !h.Skipped {
+		fmt.Fprintf(&b, "  %s is held: more was asked for in the repository than the process's storm allows; %s asked for it %s.\n    → %s\n",
+			h.Label, h.By, ago(h.At, x.At), reason.Advice(reason.Ignored, reason.Storm))
+	}
 	for _, w := range x.Waiting {
 		b.WriteString(outstanding(w, x.At))
 	}

@@ -35,6 +35,7 @@ ok    last tick         Ns ago
 ok    last webhook      never
 ok    projects          1 with 1 repository
 ok    runs              none active
+ok    held back         nothing
 ok    heartbeats        0 silent runs
 ok    requests          none open
 ok    receipts          0 overdue, 0 planned or under way
@@ -64,6 +65,19 @@ func TestAWellPlatform(t *testing.T) {
 	var r report
 	if err := json.Unmarshal([]byte(asJSON), &r); err != nil || !r.Well || len(r.Checks) != strings.Count(wellText, "\nok ")+1 {
 		t.Errorf("%v\n%s", err, asJSON)
+	}
+}
+
+// TestWhatIsHeldBackIsSeen, and is no fault.
+func TestWhatIsHeldBackIsSeen(t *testing.T) {
+	w := newWorld(t)
+	w.exec(`INSERT INTO work_items (repository, issue, full_name, held, held_at)
+		SELECT 'acme/shop', n, 'acme/shop', CASE n WHEN 1 THEN '{"label": "run:dev", "skipped": true}' ELSE '{"label": "run:dev"}' END::jsonb, now() - n * interval '1 hour'
+		FROM generate_series(1, 3) AS n`)
+	text, err := w.doctor()
+	want := "\nok    held back         acme/shop: 2 issues since 3h00m ago, the first is #3; whoever may start runs lets it go by taking the process's labels.held off\n"
+	if err != nil || !strings.Contains(text, want) {
+		t.Errorf("%v\n%s", err, text)
 	}
 }
 
