@@ -10,7 +10,7 @@ var english = Words{
 
 	Skip: "Skip to the content", Navigation: "Sections", Runs: "Runs", SignOut: "Sign out", SignedInAs: "Signed in as", AsAPI: "As API",
 
-	SignIn: "Sign in", SignInWith: "Sign in with GitHub", SignInLead: "See what agents do, answer what they ask, and stop what should not go on.",
+	SignIn: "Sign in", SignInWith: "Sign in with GitHub", SignInLead: "See what agents do, and answer what they ask.",
 	SignInMissing: "Nobody can sign in yet. The operator of this platform has to set:",
 	SignInHint:    "You need a role in one of the projects. GitHub tells this platform who you are, and nothing else.",
 
