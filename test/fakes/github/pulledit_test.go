@@ -1,6 +1,7 @@
 package fakegithub
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -27,6 +28,11 @@ func newLife(t *testing.T) life {
 	l.now.Store(time.Now().Unix())
 	l.Server = open(t, Options{Now: l.time})
 	l.hooked = newReceiver(t, "x")
+	t.Cleanup(func() { // a webhook under way as the test ends must not meet a receiver that is closing
+		if err := l.Flush(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
 	l.work, _ = withPull(t, l.Server)
 	l.work.run("push", "--quiet", "origin", "main:develop")
 	if _, err := l.AddHook(repo, HookOptions{URL: l.hooked.URL, Secret: "x", Events: []string{"pull_request", "pull_request_review", "issues"}}); err != nil {
