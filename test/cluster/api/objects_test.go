@@ -31,7 +31,7 @@ func newRun(t *testing.T) agentpod.Objects {
 	p.Image, p.GatewayURL, p.LLMURL = "registry.example.com/agent-runner:1", "http://agent-gateway", "http://llm-caller/v1"
 	o, err := agentpod.Build(events.AgentRequested{
 		RunRef:    events.RunRef{RunID: id, Project: "demo", Repository: repo, Issue: 1},
-		Namespace: stage.Namespace(events.WorkItem(repo, 1)), Stage: "dev", Role: "dev", Engine: "codex", CPU: "2", Memory: "4Gi",
+		Namespace: stage.Namespace(events.WorkItem(repo, 1)), Stage: "dev", Role: "dev", Engine: "codex", CPU: "2", Memory: "4Gi", Kubernetes: events.KubernetesRead,
 		Deadline: time.Now().Add(time.Hour), ExpiresAt: time.Now().Add(time.Hour),
 	}, p, "token", time.Now())
 	if err != nil {
