@@ -313,6 +313,7 @@ func (w *world) abort(issue int) {
 		}
 		return err
 	})
+	time.Sleep(time.Second) // GitHub's times are seconds: the label set anew within one would be the same act
 	want := good
 	want.Runs = []string{"dev cancelled aborted Stopped by @" + stack.Owner + ".", "dev succeeded"}
 	w.wants[n] = want
