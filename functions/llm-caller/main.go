@@ -32,6 +32,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 
 	_ "golang.org/x/crypto/x509roots/fallback" // an image without CA certificates can still call OpenAI
 
@@ -58,6 +59,9 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	h, err := newHandler(env, db)
 	if err != nil {
 		return err
+	}
+	if age := h.prices.Old(db.Now()); age != "" {
+		slog.Warn(age)
 	}
 	h.routes(s)
 	s.SendDue(db.Due)

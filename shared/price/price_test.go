@@ -62,3 +62,24 @@ func TestParseRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestAListGrowsOld(t *testing.T) {
+	day := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		version string
+		days    int
+		want    string
+	}{
+		{"2026-03-01", 120, ""},
+		{"2026-03-01", 121, "the price list is of 2026-03-01, 121 days old: compare it with the provider's prices"},
+		{"spring", 0, `the price list's version "spring" is no day, so nobody knows how old it is`},
+	} {
+		p, err := Parse([]byte("version: " + c.version + "\nmodels: {m: {input: 1, cached: 1, output: 1}}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Old(day.AddDate(0, 0, c.days)); got != c.want {
+			t.Errorf("%s after %d days: %q, want %q", c.version, c.days, got, c.want)
+		}
+	}
+}
