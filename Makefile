@@ -12,7 +12,7 @@ VULNFLAGS  := $(if $(VULNDB),-db file://$(VULNDB))
 NEED       := @test/need
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo conform tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay link-code labels explain simulate backtest
+.PHONY: help run demo conform tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay link-code labels explain simulate backtest usage
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -134,8 +134,9 @@ EVENT             ?=
 PROCESS           ?=
 BEFORE            ?=
 SINCE             ?=
+BY                ?=
 O                 ?=
-export QUERY LOGIN REPOSITORY ISSUE EVENT PROCESS BEFORE SINCE O OVERLAY KO_FLAGS AGENT_BASE GITHUB_REPOSITORY CHATS POSTGRES_IMAGE
+export BY QUERY LOGIN REPOSITORY ISSUE EVENT PROCESS BEFORE SINCE O OVERLAY KO_FLAGS AGENT_BASE GITHUB_REPOSITORY CHATS POSTGRES_IMAGE
 
 $(BIN)/crane: test/tools.mod
 	go build $(TOOLS_MOD) -o $@ github.com/google/go-containerregistry/cmd/crane
@@ -309,3 +310,7 @@ backtest: ## what the recorded events would have done by another process: PROCES
 	$(NEED) $(if $(DATABASE_URL),go,kubectl) PROCESS="the file of the changed process, for example a copy of shared/stage/process.yaml"
 	@[ -r "$$PROCESS" ] || { echo "There is no file $$PROCESS" >&2; exit 1; }
 	$(call ask,backtest $(if $(O),-o "$$O") $(if $(SINCE),-since "$$SINCE") -- "$$(base64 <"$$PROCESS" | tr -d '\n')")
+
+usage: ## what was spent in the last 30 days: BY=project|role|model|issue, SINCE=2026-11-01, O=csv or O=json for programs
+	$(NEED) $(if $(DATABASE_URL),go,kubectl)
+	$(call ask,usage $(if $(O),-o "$$O") $(if $(BY),-by "$$BY") $(if $(SINCE),-since "$$SINCE"))

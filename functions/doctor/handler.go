@@ -36,11 +36,12 @@ func run(ctx context.Context, e env, args []string, out io.Writer) error {
 	format := flags.String("o", "text", "")
 	before := flags.Int64("before", 0, "")
 	since := flags.String("since", "", "")
+	by := flags.String("by", "project", "")
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("reading the arguments: %w", err)
 	}
-	if *format != "text" && *format != "json" {
-		return fmt.Errorf("no output format %q: want text or json", *format)
+	if *format != "text" && *format != "json" && (*format != "csv" || command != "usage") {
+		return fmt.Errorf("no output format %q: want text or json, or csv of usage", *format)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -68,9 +69,11 @@ func run(ctx context.Context, e env, args []string, out io.Writer) error {
 		return h.simulate(ctx, flags.Arg(0), flags.Arg(1))
 	case command == "backtest" && flags.NArg() == 1:
 		return h.backtest(ctx, flags.Arg(0), *since)
+	case command == "usage" && flags.NArg() == 0:
+		return h.usage(ctx, *by, *since, *format)
 	}
 	return fmt.Errorf("no command %q with %d arguments: want nothing, dead-letters, replay 'function=…&source=…&id=…', link-code LOGIN, labels OWNER/NAME, "+
-		"explain owner/repo#12, simulate owner/repo#12 'label run:dev by bob', or backtest PROCESS", command, flags.NArg())
+		"explain owner/repo#12, simulate owner/repo#12 'label run:dev by bob', backtest PROCESS, or usage", command, flags.NArg())
 }
 
 type handler struct {

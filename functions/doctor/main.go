@@ -8,6 +8,7 @@
 //	doctor explain [-o …] [-before N] ISSUE      what started and stopped on an issue, why, and what would now
 //	doctor simulate [-o …] ISSUE EVENT           what an event would do: "label run:dev by bob"
 //	doctor backtest [-o …] [-since DAY] PROCESS  what the recorded events would have done by another process, in base64
+//	doctor usage [-o …|csv] [-since DAY] [-by …] what was spent, by project, role, model or issue
 //
 // A check asks the Kubernetes API or Postgres, and reports in one line what it saw and for each fault what is wrong and
 // what to do. If it can't ask, that is a fault too, and the other checks continue. Only replay, link-code and
