@@ -106,7 +106,7 @@ func (h *handler) writeScope(run store.AgentRun) []string {
 	}
 	for _, s := range h.process.Stages {
 		if s.Name == run.Stage {
-			return s.Write
+			return h.process.WritesOf(s, run.Issue)
 		}
 	}
 	return []string{scope.Nothing}

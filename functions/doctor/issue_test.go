@@ -223,7 +223,7 @@ func TestSimulatedEventsChangeNothing(t *testing.T) {
 		"label bug by alice":              "does nothing: it means nothing to any run",
 		"close by mallory":                "It stops run",
 		"reopen by alice":                 "does nothing: ",
-		"comment looks good by alice":     "does nothing: only /approve",
+		"comment looks good by alice":     "does nothing: no discussion is on, so only /approve",
 		"comment /approve by alice":       "does nothing: no request of an agent is open here",
 		"label \"run:dev:revise\" by bob": "does nothing (sender_not_permitted)",
 	} {

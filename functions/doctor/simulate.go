@@ -83,6 +83,8 @@ func (e happening) input(item *stage.Item, by stage.Person, now time.Time) stage
 		return item.IfLabeled(e.argument, by, now)
 	case "review":
 		return item.IfReviewed(e.argument, by, now)
+	case "comment":
+		return item.IfCommented(e.argument, by, now)
 	case "close-pull":
 		return item.IfPullChanged("closed", by, now)
 	case "reopen-pull":
@@ -136,7 +138,7 @@ func simulated(ctx context.Context, tx *store.Tx, home store.Home, e happening, 
 	if pulls := []string{"review", "close-pull", "reopen-pull", "merge"}; slices.Contains(pulls, e.what) && item.Current().Number == 0 {
 		return s, fmt.Errorf("%s has no pull request of an agent, so there is nothing to %s: simulate the label that makes one", s.Issue, e.what)
 	}
-	if e.what == "comment" {
+	if _, votes := approval.ReadCommand(e.argument); e.what == "comment" && (votes || !item.Talk.On) {
 		err := s.comment(ctx, tx, e, by, tickets)
 		return s, err
 	}
@@ -201,7 +203,7 @@ func (s *simulation) comment(ctx context.Context, tx *store.Tx, e happening, by 
 	s.Does, s.Emits, s.Audit = "nothing", []emitted{}, []events.Record{}
 	switch {
 	case !ok:
-		s.Why = "only /approve, /deny and /answer at the beginning of a comment mean something, and only to a request of an agent"
+		s.Why = "no discussion is on, so only /approve, /deny and /answer at the beginning of a comment mean something, and only to a request of an agent"
 		return nil
 	case by.Bot:
 		s.Reason, s.Why = reason.AgentVote, "the account belongs to a program"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -25,7 +26,7 @@ func (c *change) comment(ctx context.Context) error {
 	if c.Comment == "" || c.view.ShowsComment(c.Version) {
 		return nil
 	}
-	id, how, err := c.write(ctx, c.view.CommentID, c.Comment, c.mark())
+	id, how, err := c.write(ctx, c.Issue, c.view.CommentID, c.Comment, c.mark())
 	if err != nil {
 		return err
 	}
@@ -42,7 +43,7 @@ func (c *change) note(ctx context.Context) error {
 	if c.noteShown = c.view.Shows("note "+c.Note.Key, c.Note.Version); c.noteShown {
 		return nil
 	}
-	id, how, err := c.write(ctx, c.view.Note(c.Note.Key), c.Note.Text, "<!-- codexk8s:note "+c.Note.Key+" -->")
+	id, how, err := c.write(ctx, cmp.Or(c.Note.On, c.Issue), c.view.Note(c.Note.Key), c.Note.Text, "<!-- codexk8s:note "+c.Note.Key+" -->")
 	if err != nil {
 		return err
 	}
@@ -85,12 +86,12 @@ func (c *change) hidden(ctx context.Context, why string, err error) events.Draft
 	})
 }
 
-// write gives a comment of ours its text, with the mark as its last line; id 0 = not known. A comment that somebody
-// deleted is created again.
-func (c *change) write(ctx context.Context, id int64, text, mark string) (written int64, how string, err error) {
+// write gives a comment of ours on an issue or a pull request its text, with the mark as its last line; id 0 = not
+// known. A comment that somebody deleted is created again.
+func (c *change) write(ctx context.Context, on int, id int64, text, mark string) (written int64, how string, err error) {
 	body := &gh.IssueComment{Body: gh.String(cut(text, maxComment) + "\n\n" + mark)}
 	if id == 0 {
-		if id, err = c.find(ctx, mark); err != nil {
+		if id, err = c.find(ctx, on, mark); err != nil {
 			return 0, "", err
 		}
 	}
@@ -100,20 +101,20 @@ func (c *change) write(ctx context.Context, id int64, text, mark string) (writte
 			return id, "edited", err
 		}
 	}
-	created, _, err := c.client.Issues.CreateComment(ctx, c.owner, c.name, c.Issue, body)
+	created, _, err := c.client.Issues.CreateComment(ctx, c.owner, c.name, on, body)
 	return created.GetID(), "created", err
 }
 
 // find looks for a comment with our mark that we created and did not record, because the process died in between or the
 // database was restored. Only our own comments count: anybody can copy the mark.
-func (c *change) find(ctx context.Context, mark string) (int64, error) {
+func (c *change) find(ctx context.Context, on int, mark string) (int64, error) {
 	login, err := c.login(ctx)
 	if err != nil {
 		return 0, err
 	}
 	list := &gh.IssueListCommentsOptions{ListOptions: gh.ListOptions{PerPage: 100}}
 	for {
-		page, resp, err := c.client.Issues.ListComments(ctx, c.owner, c.name, c.Issue, list)
+		page, resp, err := c.client.Issues.ListComments(ctx, c.owner, c.name, on, list)
 		if err != nil {
 			return 0, err
 		}

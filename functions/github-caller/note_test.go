@@ -150,3 +150,20 @@ func TestAnOutageThatEnds(t *testing.T) {
 		t.Errorf("said (-want +got):\n%s", diff)
 	}
 }
+
+// A note may stand on a pull request, and stays one comment there.
+func TestANoteOnAPullRequest(t *testing.T) {
+	f := setup(t)
+	must(t, f.push(issueBranch, map[string]string{"a.md": "x"}))
+	pull, err := f.github.OpenPullRequest(repo, "PRD", "", issueBranch, "main", "ann")
+	must(t, err)
+	p := f.change(func(p *events.GitHubChangeRequested) {
+		p.Note = &events.GitHubNote{Key: "superseded/2", On: pull, Text: "No longer.", Version: 1}
+	})
+	url := f.instance()
+	f.want(url, "e-1", p, 202)
+	f.want(url, "e-2", p, 202)
+	if all := f.github.Comments(repo, pull); len(all) != 1 || !strings.HasPrefix(all[0].Body, "No longer.") || len(f.comments()) != 0 {
+		t.Errorf("on the pull request %+v, on the issue %v", all, f.comments())
+	}
+}

@@ -155,6 +155,24 @@ func TestTheLabelsOfAProjectsOwnProcess(t *testing.T) {
 	f.want("observed", f.lines(`SELECT convert_from(data, 'UTF8')::jsonb ->> 'label' FROM events WHERE type LIKE '%label.observed'`), []string{"run:docs"})
 }
 
+// A discussion whose label's webhook was lost begins all the same, beside a run too, and once.
+func TestADiscussionWithoutAWebhook(t *testing.T) {
+	f := setup(t)
+	hub, token, _ := f.hub()
+	n, err := hub.CreateIssue("acme/api", "Talk about search", "", "ann")
+	must(t, err)
+	must(t, hub.AddLabel("acme/api", n, "mode:discussion", "ann"))
+	must(t, hub.AddLabel("acme/api", n, "bug", "ann"))
+	f.h.clients, err = github.Open(github.Config{URL: hub.APIURL(), Token: token})
+	must(t, err)
+	now := time.Now().Add(2 * compareEvery)
+	for range 2 {
+		must(t, f.h.compare(t.Context(), now))
+		f.want("observed", f.lines(`SELECT convert_from(data, 'UTF8')::jsonb ->> 'label' FROM events WHERE type LIKE '%label.observed'`), []string{"mode:discussion"})
+		now = now.Add(2 * compareEvery)
+	}
+}
+
 // An App's own hook and a repository's hook send an event under the same GUID, each with a payload of its own.
 func TestWhatGitHubSentToTheAppAndWeNeverGot(t *testing.T) {
 	f := setup(t)

@@ -26,7 +26,7 @@ func (c *comparison) labels(ctx context.Context, last time.Time) error {
 		return c.issues(ctx, gh.IssueListByRepoOptions{Since: last.Add(-overlap)})
 	}
 	for _, l := range c.repository.Process.Catalogue() {
-		if !c.repository.Process.IsTrigger(l.Name) {
+		if !c.repository.Process.Begins(l.Name) {
 			continue
 		}
 		if err := c.issues(ctx, gh.IssueListByRepoOptions{Labels: []string{l.Name}}); err != nil {
@@ -64,11 +64,11 @@ func (c *comparison) issues(ctx context.Context, among gh.IssueListByRepoOptions
 // triggers reports those of one issue.
 func (c *comparison) triggers(ctx context.Context, issue *gh.Issue) error {
 	for _, l := range issue.Labels {
-		trigger, known, _ := c.repository.Process.Trigger(l.GetName())
-		if !known {
+		if !c.repository.Process.Begins(l.GetName()) {
 			continue
 		}
-		err := c.label(ctx, issue, l.GetName(), trigger.Abort)
+		trigger, _, starts := c.repository.Process.Trigger(l.GetName())
+		err := c.label(ctx, issue, l.GetName(), trigger.Abort || !starts) // a discussion may begin beside a run
 		if events.Unstorable(err) {
 			slog.Warn("a label without a webhook can't be kept", "repository", c.repository.Name, "issue", issue.GetNumber(), "error", err)
 			continue
@@ -80,14 +80,14 @@ func (c *comparison) triggers(ctx context.Context, issue *gh.Issue) error {
 	return nil
 }
 
-// label reports one label, unless it has been answered.
-func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string, aborts bool) error {
+// label reports one label, unless it has been answered; beside says that an active run is no answer to it.
+func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string, beside bool) error {
 	set, err := lastEvent(ctx, c.client, c.owner, c.name, issue.GetNumber(), "labeled", label)
 	if err != nil || set == nil || c.now.Sub(set.GetCreatedAt().Time) < underWay {
 		return err
 	}
 	cause := c.causeOf(set.GetID())
-	answered, err := c.db.LabelAnswered(ctx, c.repository.Key, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID, aborts)
+	answered, err := c.db.LabelAnswered(ctx, c.repository.Key, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID, beside)
 	if err != nil || answered {
 		return err
 	}

@@ -225,9 +225,10 @@ type GitHubChangeRequested struct {
 
 // GitHubNote is a comment that is written once and then edited.
 type GitHubNote struct {
-	Key     string `json:"key"`     // which one of the work item's, "approval/<id>"
-	Text    string `json:"text"`    // its whole body, in GitHub's Markdown
-	Version int64  `json:"version"` // from 1 on; an older one never replaces a newer one
+	Key     string `json:"key"`          // which one of the work item's, "approval/<id>"
+	On      int    `json:"on,omitempty"` // the pull request on which it stands; 0 = it stands on the issue
+	Text    string `json:"text"`         // its whole body, in GitHub's Markdown
+	Version int64  `json:"version"`      // from 1 on; an older one never replaces a newer one
 	// Delivered is emitted once the comment is there, and ApprovalUndeliverable in its place if GitHub refuses it; nil =
 	// nobody has to know.
 	Delivered *ApprovalDelivered `json:"delivered,omitempty"`

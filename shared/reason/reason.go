@@ -42,6 +42,7 @@ const (
 	Superseded          = "superseded"
 	NotOurPullRequest   = "not_our_pull_request"
 	LabelMisplaced      = "label_misplaced"
+	AlreadyReviewed     = "already_reviewed"
 	ApprovalOutdated    = "approval_outdated"
 	LabelOff            = "label_off"
 	OlderAct            = "older_act"
@@ -231,6 +232,7 @@ var Catalogue = []Entry{
 	{Ignored, []string{PullRequestMerged, PullRequestClosed}, "nothing is left to revise: `run:dev` for another one, or reopen it"},
 	{Ignored, []string{NotOurPullRequest}, "set the label on the issue, or on the pull request that an agent has opened for it"},
 	{Ignored, []string{LabelMisplaced}, "`need:reviewer` stands on an issue: set it on the pull request"},
+	{Ignored, []string{AlreadyReviewed}, "an agent has reviewed that commit: read its review, or set `need:reviewer` again when there is a newer one"},
 	{Ignored, []string{ApprovalOutdated}, "the approval is of an older commit: review again"},
 	{Ignored, []string{StageUnknown}, "no run of the issue is known that the review could be about, or the process no longer has its stage: set a label on the issue"},
 	{Ignored, []string{ProcessInvalid}, "the project's own process does not fit this release: the comment names line and fault. An owner corrects it in the projects file"},

@@ -247,9 +247,12 @@ func (p *Process) checkMade(source *yamlfile.File, i int) {
 			bad("reads", "stage %s reads %q, which no stage makes", s.Name, n)
 		}
 	}
-	allowed, err := scope.Compile(s.Write)
-	if err != nil {
+	allowed, err := scope.Compile(p.WritesOf(s, 1))
+	switch {
+	case err != nil:
 		bad("write", "stage %s: %v", s.Name, err)
+	case len(s.Write) == 0 && len(p.files(s.Makes, 1)) == 0:
+		source.Bad([]any{"stages", i}, "stage %s makes no file and has no write: say what its pull request may change; [\"**\"] is every file", s.Name)
 	}
 	for _, n := range s.Makes {
 		file := p.Artefact(n).PathFor(1)

@@ -82,6 +82,7 @@ func TestEachFaultHasItsLine(t *testing.T) {
 		"reopens by what":     {[]string{"    reopens: rethought\n", "    reopens: brief\n"}, "    reopens: brief", `stage rethink: reopens is to name a file that the stage makes, not "brief"`},
 		"a stage makes none":  {[]string{"    makes: [pull_request]\n", "    makes: []\n"}, "    makes: []", "stage dev makes nothing: name its artefacts"},
 		"a write scope empty": {[]string{`"**/agent-runner/**/Dockerfile"`, `""`}, `    write: ["**/*.md", "**/prompts`, "stage self-improve: write scope has an empty pattern"},
+		"no write scope":      {[]string{"    write: [\"**\"]\n", ""}, "  - name: dev\n    label", `stage dev makes no file and has no write: say what its pull request may change; ["**"] is every file`},
 		"an exception":        {[]string{`    write: ["**"]`, `    write: ["**", "!.github/**"]`}, `    write: ["**", "!`, `stage dev: write scope pattern "!.github/**": there are no exceptions; name what may be changed`},
 
 		// Stages.
@@ -91,7 +92,7 @@ func TestEachFaultHasItsLine(t *testing.T) {
 		"no such tool":    {[]string{"    timeout: 60m", "    timeout: 60m\n    tools: [vote]"}, "  - name: dev\n    label", `stage dev: tool "vote" does not exist: want of `},
 		"a stage twice":   {spare("{name: rethink, label: run:spare, role: km, timeout: 1m, makes: [pull_request]}"), "  - {name: rethink", `stage "rethink" needs a name of its own`},
 		"too much about":  {[]string{"about: Works on the issue", "about: " + strings.Repeat("Works ", 17)}, "  - name: dev\n    label", "stage dev: about is to be one line of at most 100 characters, as GitHub describes labels"},
-		"unreachable":     {spare("{name: spare, label: run:spare, role: km, timeout: 1m, makes: [pull_request], next: [dev]}"), "  - {name: spare", "stage spare is unreachable: it is in no profile, and next of no stage that is reached"},
+		"unreachable":     {spare(`{name: spare, label: run:spare, role: km, timeout: 1m, write: ["**"], makes: [pull_request], next: [dev]}`), "  - {name: spare", "stage spare is unreachable: it is in no profile, and next of no stage that is reached"},
 		"a dead end":      {[]string{"    next: [plan, dev, qa]\n", ""}, "  - name: doc-audit", "stage doc-audit is a dead end: what is next of it leads to the end of no profile"},
 		"a longer circle": {[]string{"    next: [plan, dev, qa]\n", "    next: [self-improve]\n", "    next: [qa]\n", "    next: [doc-audit]\n"}, "  - name: doc-audit", "stage doc-audit is a dead end: what is next of it leads to the end of no profile"},
 

@@ -150,7 +150,11 @@ func (d *decision) discuss(in Labeled, before Item) {
 	if label == "" || !same(in.Label, label) || !has(d.item.Labels, label) || d.item.Talk.On || d.isOff(in, before) {
 		return
 	}
-	if cause, why := d.mayTrigger(in.Sender); cause != "" {
+	cause, why := d.mayTrigger(in.Sender)
+	if cause == "" && in.Rewriter != "" {
+		cause, why = unseen(in.Rewriter)
+	}
+	if cause != "" {
 		d.audit(actor(in.Sender), "label.ignored", cause, "%s: %s", in.Label, why)
 		if d.isAnswered(in.Sender) {
 			d.item.Answered = with(d.item.Answered, in.Label)

@@ -1,10 +1,14 @@
 package stage
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/events"
 )
 
 // News of a comment come in any order; what GitHub says last of it counts.
@@ -47,5 +51,36 @@ func TestACommentIsWhatItWasLast(t *testing.T) {
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// Explain and simulate know of discussions: the label is offered until one is on, then a comment is what begins a turn.
+func TestADiscussionIsForeseen(t *testing.T) {
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	alice := Person{Login: "alice", ID: 1}
+	item := Item{
+		Repository: "acme/demo", RepositoryKey: "acme/demo", Issue: 1, Title: "Idea", UpdatedAt: now.Add(-time.Hour), Process: Default(),
+		Project: &Project{ID: "demo", SenderRole: access.Maintainer},
+	}
+	offered := func() bool {
+		t.Helper()
+		all, err := Prospects(item, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(all, func(p Prospect) bool {
+			return p.Act == "mode:discussion" && p.Started != nil && p.Started.Kind == events.KindDiscussion
+		})
+	}
+	if !offered() {
+		t.Error("the discussion's label is not offered")
+	}
+	item.Talk.On, item.Labels = true, []string{"mode:discussion"}
+	if offered() {
+		t.Error("the label is offered where a discussion is on")
+	}
+	_, _, c, err := Foresee(item, item.IfCommented("Which database?", alice, now), now)
+	if err != nil || c.Started == nil || len(c.Started.Talk) != 1 || c.Started.Talk[0].Body != "Which database?" {
+		t.Errorf("a comment comes to %+v, %v", c, err)
 	}
 }

@@ -2,6 +2,8 @@ package stage
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
@@ -106,4 +108,11 @@ func (d *decision) lookedUp(in events.GitHubLookedUp) {
 		d.audit(platform, "services.known", "", "%d of %s", len(services), cmp.Or(in.SHA, "no "+in.Path))
 	}
 	d.out.Emit = append(d.out.Emit, agentRequest(d.settings(), d.item.Ref(), *run, services, d.now)...)
+}
+
+// Namespace is the Kubernetes namespace of a work item's runs: a revise finds it as the run before left it, unless it
+// has expired.
+func Namespace(workItem string) string {
+	sum := sha256.Sum256([]byte(workItem))
+	return "codexk8s-run-" + hex.EncodeToString(sum[:6])
 }

@@ -96,6 +96,11 @@ func (i *Item) IfReviewed(state string, by Person, now time.Time) Reviewed {
 	}
 }
 
+// IfCommented is the input of a person who writes a comment on the issue now.
+func (i *Item) IfCommented(text string, by Person, now time.Time) Commented {
+	return Commented{Remark: Remark{Comment: -1, By: by.Login, ByID: by.ID, Body: text, At: now}, Action: "created", Labels: i.Labels, Sender: by}
+}
+
 // IfPullChanged is the input of a person who closes or merges the item's current pull request now, or reopens it:
 // closed, merged, reopened.
 func (i *Item) IfPullChanged(action string, by Person, now time.Time) PullRequestChanged {
@@ -148,6 +153,9 @@ func Prospects(item Item, now time.Time) ([]Prospect, error) {
 	names = append(names, p.Labels.Abort)
 	if item.Current().Number != 0 && p.Labels.Reviewer != "" {
 		names = append(names, p.Labels.Reviewer)
+	}
+	if label := p.Labels.Discussion; label != "" && !item.Talk.On {
+		names = append(names, label)
 	}
 	for _, label := range names {
 		acts[label] = item.IfLabeled(label, by, now)

@@ -38,6 +38,13 @@ func (p *Process) Trigger(label string) (t Trigger, known, ok bool) {
 	return Trigger{}, false, true
 }
 
+// Begins reports whether somebody is waiting for something when the label stands on an issue: a run, an end of one, or
+// a discussion.
+func (p *Process) Begins(label string) bool {
+	_, known, _ := p.Trigger(label)
+	return known || p.Labels.Discussion != "" && same(label, p.Labels.Discussion)
+}
+
 // IsTrigger reports whether the label has the prefix of those that start something. Only people may set such a label.
 func (p *Process) IsTrigger(label string) bool {
 	return strings.HasPrefix(fold(label), fold(p.Labels.Trigger))

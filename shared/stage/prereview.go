@@ -40,6 +40,8 @@ func (d *decision) nothingToReview(in Labeled, t Trigger) (cause, why string) {
 		return reason.PullRequestMerged, fmt.Sprintf("Pull request #%d is merged, there is nothing left to review.", in.Pull.Number)
 	case d.pull.Closed:
 		return reason.PullRequestClosed, fmt.Sprintf("Pull request #%d is closed. Reopen it, then set the label again.", in.Pull.Number)
+	case d.pull.Reviewed != "" && d.pull.Reviewed == d.pull.HeadSHA:
+		return reason.AlreadyReviewed, fmt.Sprintf("An agent's review of %s is on pull request #%d already. Set the label again when there is a newer commit.", short(d.pull.HeadSHA), d.pull.Number)
 	case t.Stage == "":
 		return reason.StageUnknown, "No run of this issue is known: which stage made the pull request?"
 	case d.p.position(t.Stage) < 0:
@@ -55,7 +57,7 @@ func (d *decision) grant(t Trigger, s Stage) (role string, g *Grant) {
 	if t.Kind == events.KindReview {
 		s.Role, g.Write = reviewerRole, []string{scope.Nothing}
 	} else {
-		g.Write, g.Needs, g.GoesOn = s.Write, d.required(s.Name), d.p.goesOn(s, d.item.profile(d.p))
+		g.Write, g.Needs, g.GoesOn = d.p.WritesOf(s, d.item.Issue), d.required(s.Name), d.p.goesOn(s, d.item.profile(d.p))
 	}
 	g.Tools, g.Free = d.p.tools(s, settings)
 	if t.Kind == events.KindReview {
@@ -113,6 +115,7 @@ func (d *decision) reviewLeft(in events.GitHubReviewed) {
 	case in.Reason != "":
 		d.finish(Failed, reason.ReviewRefused, "The review could not be left on the pull request: "+in.Message)
 	default:
+		d.pull.Reviewed = in.Head
 		d.finish(Succeeded, "", fmt.Sprintf("A review of %s is on pull request #%d, with %s on lines of its diff and %s in its summary: %s",
 			short(in.Head), in.PullRequest, findings(in.OnLines), findings(in.InSummary), in.URL))
 	}

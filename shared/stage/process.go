@@ -158,7 +158,7 @@ type Stage struct {
 	About   string        `yaml:"about"` // one line on what its label does, 100 characters at most
 	Timeout time.Duration `yaml:"timeout"`
 	Keep    time.Duration `yaml:"keep"`
-	Write   []string      `yaml:"write"`   // globs of package scope
+	Write   []string      `yaml:"write"`   // globs of package scope; none said = the files that it makes (WritesOf)
 	Needs   []string      `yaml:"needs"`   // artefacts that it can't do without
 	Reads   []string      `yaml:"reads"`   // artefacts that it works from, where the item's profile makes them
 	Makes   []string      `yaml:"makes"`   // artefacts
@@ -242,6 +242,15 @@ func (p *Process) StageOf(name string, kind events.Kind) Stage {
 		s.Needs, s.Reads, s.Makes, s.Write = nil, slices.Concat(s.Needs, s.Reads), nil, []string{scope.Nothing}
 	}
 	return s
+}
+
+// WritesOf is what a pull request of the stage may change for an issue, as globs of package scope: what it says, else
+// the files that it makes. It is never empty, which would stand for everything.
+func (p *Process) WritesOf(s Stage, issue int) []string {
+	if len(s.Write) > 0 {
+		return s.Write
+	}
+	return append(p.files(s.Makes, issue), scope.Nothing)
 }
 
 // Role returns the named role; the zero Role when there is none.

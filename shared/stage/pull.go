@@ -36,6 +36,7 @@ type Pull struct {
 	Answered   []string   `json:"answered,omitempty"` // as Item.Answered
 	Approvals  []Approval `json:"approvals,omitempty"`
 	Dismissed  []int64    `json:"dismissed,omitempty"` // reviews, the newest last
+	Reviewed   string     `json:"reviewed,omitempty"`  // the commit that an agent reviewed last
 	Changes    *Changes   `json:"changes,omitempty"`   // what a revise by label answers
 	UpdatedAt  time.Time  `json:"updatedAt,omitzero"`
 }

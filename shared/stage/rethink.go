@@ -48,10 +48,25 @@ func (d *decision) reopen(files []events.FoundFile) {
 	for i := range d.item.Pulls {
 		if p := &d.item.Pulls[i]; !p.Superseded && p.Stage != run.Stage && run.Process.after(p.Stage, t.Stage) {
 			p.Superseded = true
+			d.supersede(*p)
 			what = append(what, fmt.Sprintf("#%d", p.Number))
 		}
 	}
 	d.audit("agent:"+run.ID, "stage.reopened", "", "%s; superseded: %v", t.Stage, what)
+}
+
+// supersede tells on the pull request itself, once, that it no longer counts: who reviews it may not read the issue.
+func (d *decision) supersede(p Pull) {
+	if !p.isOpen() {
+		return
+	}
+	run := d.item.Run
+	d.emit(events.GitHubChangeRequested{
+		Repository: d.item.Repository, RepositoryID: d.item.RepositoryID, Issue: d.item.Issue, RunID: run.ID,
+		Note: &events.GitHubNote{Key: fmt.Sprintf("superseded/%d", p.Number), On: p.Number, Version: 1, Text: fmt.Sprintf(
+			"This pull request no longer counts: #%d was thought through again and goes on from %s. What is still of use here, its next run may take over. Close it when you have read it.",
+			d.item.Issue, code(run.Process.LabelOf(run.Reopens, events.KindWork)))},
+	})
 }
 
 // after reports whether the stage comes after another one in the canonical order.

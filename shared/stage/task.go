@@ -3,10 +3,12 @@ package stage
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"time"
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/prompt"
+	"codexk8s.dev/shared/reason"
 )
 
 // A Task is what an agent is asked to do: the text as approved by a person who may start runs. That person set
@@ -108,3 +110,8 @@ func (d *decision) rewritten(in Edited) {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// unseen is why nothing begins with a text that nobody with the right is known to have seen.
+func unseen(rewriter string) (cause, why string) {
+	return reason.TextUnseen, fmt.Sprintf("@%s changed the issue's text after the label was set, and GitHub's message about the label never came, so what the text was then is not known. Read it, then set the label again.", rewriter)
+}

@@ -2,8 +2,6 @@ package stage
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -172,7 +170,7 @@ func (d *decision) whyNot(in Labeled, before Item, t Trigger, known, ours bool) 
 		return reason.TriggerConflict, fmt.Sprintf("These were set at once: %s. They are taken off; set one.", quoted(ts))
 	}
 	if in.Rewriter != "" && !(t.Kind == events.KindRevise && before.Approved != nil) {
-		return reason.TextUnseen, fmt.Sprintf("@%s changed the issue's text after the label was set, and GitHub's message about the label never came, so what the text was then is not known. Read it, then set the label again.", in.Rewriter)
+		return unseen(in.Rewriter)
 	}
 	if t.Kind == events.KindReview {
 		if cause, why := d.nothingToReview(in, t); cause != "" {
@@ -330,13 +328,6 @@ func (d *decision) request(t Trigger, by Person, intent string, review *Review) 
 	d.stand(t)
 	d.audit(actor(by), "run.requested", "", "%s with the text %s as of %s", d.p.LabelOf(t.Stage, t.Kind), task.Digest(), stamp(task.At))
 	d.emit(events.RunRequested{RunRef: d.item.Ref(), Stage: t.Stage, Kind: t.Kind, RequestedBy: by.Login})
-}
-
-// Namespace is the Kubernetes namespace of a work item's runs: a revise finds it as the run before left it, unless it
-// has expired.
-func Namespace(workItem string) string {
-	sum := sha256.Sum256([]byte(workItem))
-	return "codexk8s-run-" + hex.EncodeToString(sum[:6])
 }
 
 // see stores what GitHub says about the issue, unless something newer is known, and reports whether it did. Without a

@@ -115,15 +115,15 @@ func (db *DB) MissingDeliveries(ctx context.Context, guids []string) ([]string, 
 
 // LabelAnswered reports whether a trigger label was dealt with: the issue has an active run, or one that is newer than
 // the label, or this function has reported the label before (cause is the id that it gave as the cause). An active run
-// is no answer to a label that aborts. key is the repository's.
-func (db *DB) LabelAnswered(ctx context.Context, key string, issue int, labeled time.Time, cause string, aborts bool) (bool, error) {
+// is no answer to a label that means something beside it, such as one that aborts. key is the repository's.
+func (db *DB) LabelAnswered(ctx context.Context, key string, issue int, labeled time.Time, cause string, beside bool) (bool, error) {
 	var answered bool
 	err := db.pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT 1 FROM runs
 		               WHERE repository = $1 AND issue = $2 AND (created_at >= $3 OR NOT $6 AND finished_at IS NULL))
 		    OR EXISTS (SELECT 1 FROM events
 		               WHERE cause_id = $4 AND cause_id <> '' AND function = $5) -- as the index says
-	`, key, issue, labeled, cause, db.function, aborts).Scan(&answered)
+	`, key, issue, labeled, cause, db.function, beside).Scan(&answered)
 	if err != nil {
 		return false, fmt.Errorf("looking for runs of %s#%d: %w", key, issue, err)
 	}
