@@ -37,12 +37,14 @@ type fixture struct {
 	*testing.T
 	db     *store.DB
 	sql    *pgtest.DB
+	url    string
 	github *fakegithub.Server
 	server *httptest.Server
 	h      *handler
 
-	mu   sync.Mutex
-	sent []event.Event
+	mu     sync.Mutex
+	sent   []event.Event
+	decide func(event.Event) error // what hears commands; nil = nobody
 }
 
 var people = []string{"olga", "adam", "mary", "rita", "paul", "eve"}
@@ -50,7 +52,7 @@ var people = []string{"olga", "adam", "mary", "rita", "paul", "eve"}
 func setup(t *testing.T) *fixture {
 	t.Helper()
 	url := pgtest.New(t)
-	f := &fixture{T: t, sql: pgtest.Open(t, url)}
+	f := &fixture{T: t, sql: pgtest.Open(t, url), url: url}
 	var err error
 	if f.db, err = store.Open(t.Context(), function, url); err != nil {
 		t.Fatal(err)
@@ -76,6 +78,14 @@ func setup(t *testing.T) *fixture {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.sent = append(f.sent, es...)
+		for _, e := range es {
+			if f.decide == nil {
+				break
+			}
+			if err := f.decide(e); err != nil {
+				return err
+			}
+		}
 		return nil
 	}, later: func(ctx context.Context, do func(context.Context)) { do(ctx) }}
 	f.server.Config.Handler = f.h.routes()

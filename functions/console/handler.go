@@ -32,6 +32,7 @@ func (h *handler) routes() http.Handler {
 	h.page("POST /approvals/{approval}/votes", h.votePage)
 	h.page("GET /runs", h.runsPage)
 	h.page("GET /runs/{run}", h.runPage)
+	h.orderPages()
 	h.mux.HandleFunc("GET /login", h.signInPage)
 	h.mux.HandleFunc("POST /login", h.signIn)
 	h.mux.HandleFunc("GET /login/callback", h.signedIn)

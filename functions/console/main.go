@@ -8,6 +8,9 @@
 // reads or writes through package store. Pages and API call it and differ in nothing but their form. What is not one's
 // own is not found; what one may see and not do is forbidden, with the role that may.
 //
+// A command (start, cancel, …) is an event that stage-router decides by the rules of labels. What would come of it is
+// foreseen here by the same code: a dry run shows that, and a command that would do nothing is refused at once.
+//
 // People sign in by GitHub, and rights hang on its number of the account. There is no way in without a role: owners
 // come from the projects file, members too. A session is a random value in a cookie and its hash in Postgres, without
 // rights in it, so taking a role away takes effect with the next request.
@@ -27,7 +30,9 @@ import (
 	"context"
 
 	"codexk8s.dev/shared/serve"
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
+	"codexk8s.dev/shared/variables"
 )
 
 const function = "console"
@@ -36,6 +41,7 @@ type env struct {
 	DatabaseURL  string `envconfig:"DATABASE_URL" required:"true"`                    // Postgres, postgres://user:password@host/name
 	ConsoleURL   string `envconfig:"CONSOLE_URL"`                                     // where people open it, https://host; empty = nobody can sign in
 	GitHubAPI    string `envconfig:"GITHUB_API_URL" default:"https://api.github.com"` // as github-caller's
+	ProcessFile  string `envconfig:"PROCESS_FILE"`                                    // as stage-router's
 	ClientID     string `envconfig:"GITHUB_CLIENT_ID"`                                // of the GitHub App, by which people sign in; empty = nobody can
 	ClientSecret string `envconfig:"GITHUB_CLIENT_SECRET"`                            // with it
 }
@@ -47,11 +53,16 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	if err != nil {
 		return err
 	}
+	process, err := variables.FromFile("PROCESS_FILE", env.ProcessFile, stage.Default(), stage.Parse)
+	if err != nil {
+		return err
+	}
 	db, err := store.Open(ctx, function, env.DatabaseURL)
 	if err != nil {
 		return err
 	}
 	s.OnStop(db.Close)
+	db.UseProcess(process)
 	h := &handler{db: db, gate: gate, send: s.Send, later: s.Go}
 	s.Handle("/", h.routes())
 	s.SendDue(db.Due)

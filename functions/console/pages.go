@@ -10,6 +10,7 @@ import (
 
 	"codexk8s.dev/functions/console/internal/api"
 	"codexk8s.dev/functions/console/internal/page"
+	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 )
@@ -71,7 +72,25 @@ func (h *handler) runPage(_ http.ResponseWriter, r *http.Request, who store.Visi
 		return page.Frame{}, err
 	}
 	v.Windows = windows(languageOf(r), id, v.Grep, v.Log)
+	v.Orders = runOrders(languageOf(r), who, detail.Run)
 	return page.Frame{Name: "run", Body: v}, nil
+}
+
+// runOrders are the commands that fit a run, if the person may give them.
+func runOrders(language string, who store.Visitor, r api.Run) (all []page.Link) {
+	words := page.In(language)
+	to := "/runs/" + url.PathEscape(r.Id)
+	switch {
+	case !who.Standing.May(access.CancelRuns, r.Project):
+	case !stage.State(r.State).Final():
+		all = append(all, page.Link{Name: words.StopRun, Address: to + "/cancel"})
+	case r.Kind == api.RunKindWork || r.Kind == api.RunKindRevise:
+		all = append(all, page.Link{Name: words.RunAgain, Address: to + "/rerun"})
+		if r.PullRequest != 0 {
+			all = append(all, page.Link{Name: words.ReviseRun, Address: to + "/revise"})
+		}
+	}
+	return all
 }
 
 // windows are the ways to the other parts of a log.

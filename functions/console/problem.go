@@ -18,6 +18,7 @@ type problem struct {
 	slug   string
 	detail string // about the case at hand; "" = there is nothing to add
 	at     string // which part of the request, a JSON pointer or the name of a parameter
+	reason string // of a command that does nothing, of package reason
 }
 
 func (p problem) Error() string { return p.slug + ": " + p.detail }
@@ -54,7 +55,7 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		h.show(w, r, known.Status, f)
 		return
 	}
-	body := api.Problem{Type: "/problems/" + p.slug, Title: known.Title["en"], Status: known.Status, Detail: p.detail}
+	body := api.Problem{Type: "/problems/" + p.slug, Title: known.Title["en"], Status: known.Status, Detail: p.detail, Reason: p.reason}
 	if p.detail == "" {
 		body.Detail = known.Text["en"]
 	}

@@ -244,17 +244,15 @@ func presentRun(ctx context.Context, tx *store.Tx, item *stage.Item, names namin
 }
 
 func foreseen(p stage.Prospect) prospect {
-	is := prospect{Act: p.Act, Reason: p.Reason, Why: strings.TrimPrefix(p.Why, p.Act+": "), Advice: reason.Advice(reason.Ignored, p.Reason)}
-	switch {
-	case p.Started != nil:
+	is := prospect{Act: p.Act, Does: p.Does(), Reason: p.Reason, Why: strings.TrimPrefix(p.Why, p.Act+": "), Advice: reason.Advice(reason.Ignored, p.Reason)}
+	switch is.Does {
+	case "starts":
 		r := p.Started
-		is.Does, is.Why = "starts", fmt.Sprintf("a run of %s (%s), %s with %s, reasoning %s", r.Stage, r.Kind, r.Engine, r.Model, r.Reasoning)
-	case p.Ended != nil:
-		is.Does, is.Why = "stops", "run "+p.Ended.ID
-	case p.Reason == "":
-		is.Does, is.Why = "changes", changes(p.Change)
-	default:
-		is.Does = "nothing"
+		is.Why = fmt.Sprintf("a run of %s (%s), %s with %s, reasoning %s", r.Stage, r.Kind, r.Engine, r.Model, r.Reasoning)
+	case "stops":
+		is.Why = "run " + p.Ended.ID
+	case "changes":
+		is.Why = changes(p.Change)
 	}
 	return is
 }

@@ -187,13 +187,7 @@ func position(ctx context.Context, tx *store.Tx, after stage.Item) (int, error) 
 	if err != nil {
 		return 0, err
 	}
-	run := *after.Run
-	for _, a := range stage.Admit(settings, append(places, stage.Place{Run: run, Repository: after.Repository, Issue: after.Issue}), tx.Now()) {
-		if a.ID == run.ID {
-			return a.Position, nil
-		}
-	}
-	return 0, nil
+	return after.Position(settings, places, tx.Now()), nil
 }
 
 // comment asks what approval-gate asks about a comment. A comment that is no command means nothing to a run.

@@ -12,6 +12,8 @@ type Operation string
 const (
 	ReadMe        Operation = "me.read"
 	ReadRuns      Operation = "runs.read"
+	StartRuns     Operation = "runs.start"  // what a label would start, or what a storm holds
+	CancelRuns    Operation = "runs.cancel" // or what a storm holds
 	ReadApprovals Operation = "approvals.read"
 	Vote          Operation = "approvals.vote" // whether the vote counts is for the request's policy to say
 )
@@ -23,6 +25,8 @@ const anyone = Reader
 var least = map[Operation]Role{
 	ReadMe:        anyone,
 	ReadRuns:      Reader,
+	StartRuns:     weakest[Runs],
+	CancelRuns:    weakest[Runs],
 	ReadApprovals: Reader,
 	Vote:          Reader,
 }

@@ -31,6 +31,7 @@ var Catalog = map[string][]string{
 		ToolExecuted{}.EventType(),
 		LabelApproved{}.EventType(),
 		HoldRequested{}.EventType(),
+		CommandRequested{}.EventType(),
 		LLMLimited{}.EventType(),
 		StormDue{}.EventType(),
 		RunDeadline{}.EventType(),

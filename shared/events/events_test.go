@@ -29,6 +29,10 @@ var examples = append([]Payload{
 	RunResumed{RunRef: ref, Extended: []BudgetExtension{{Kind: "project", Name: "demo", Period: "2026-11-28", Tokens: 500000, MicroUSD: 2000000, WorkMS: 900000}}},
 	RunDeadline{RunRef: ref},
 	HoldRequested{RunRef: ref},
+	CommandRequested{
+		Repository: "acme/demo", RepositoryID: 77, Issue: 12, RunID: ref.RunID, Command: CommandStart, Label: "run:dev:revise", Text: "Keep the old name of the flag.",
+		Seen: "0123456", By: GitHubAccount{Login: "alice", ID: 1}, At: at,
+	},
 	StormDue{Repository: "acme/shop", RepositoryID: 42, Issue: 12, Look: 1},
 	RunCheck{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Round: 2, Silent: true, Attempt: 1},
 	AgentRequested{

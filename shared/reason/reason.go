@@ -53,6 +53,8 @@ const (
 	DiscussionUsedUp    = "discussion_used_up"
 	NotARemark          = "not_a_remark"
 	Storm               = "storm"
+	IssueUnknown        = "issue_unknown"
+	NothingHeld         = "nothing_held"
 )
 
 // Why a run failed. The agent reports some itself, the platform most of them.
@@ -238,7 +240,9 @@ var Catalogue = []Entry{
 	{Ignored, []string{ProcessInvalid}, "the project's own process does not fit this release: the comment names line and fault. An owner corrects it in the projects file"},
 	{Ignored, []string{Storm}, "more was asked for in the repository than the process's `storm` allows: take `state:held` off the issue to start it all the same, or set the label again later"},
 	{Ignored, []string{LabelOff, OlderAct, IntentKnown}, "the news came late or twice: something newer counts. If it still holds, set the label again"},
-	{Ignored, []string{TextUnseen}, "the label's webhook was lost, and the issue's text was changed since the label: read it, set the label again"},
+	{Ignored, []string{TextUnseen}, "the issue's text was changed since the label, whose webhook was lost, or since the person saw it in the console: read it, ask again"},
+	{Ignored, []string{IssueUnknown}, "nothing has happened on the issue since its repository was bound: set the label on GitHub"},
+	{Ignored, []string{NothingHeld}, "no storm holds anything on the issue"},
 	{Ignored, []string{NotARemark}, "a comment that answers a request is not part of the discussion; only the audit tells of it"},
 	{Ignored, []string{DiscussionUsedUp}, "the discussion has had all its turns: take `mode:discussion` off and set it again"},
 
@@ -273,7 +277,7 @@ var Catalogue = []Entry{
 	{Failed, []string{Precondition}, "trying again is useless; the message says why"},
 	{Failed, []string{JobDeleted, KubernetesRefused}, "who deleted the Job; agent-launcher's rights and quotas; for a service: `OVERLAY=full-env`; for a Sandbox: `OVERLAY=agent-sandbox` and its definitions"},
 
-	{Stopped, []string{Aborted}, "somebody set `run:abort`"},
+	{Stopped, []string{Aborted}, "somebody set `run:abort`, or cancelled the run in the console"},
 	{Stopped, []string{Budget}, "a budget was used up, and people did not extend it: the comment says who stopped it. Set the label again, or raise the figure under `budgets`"},
 	{Stopped, []string{IssueClosed, IssueDeleted, IssueTransferred}, "the issue is not open here any more"},
 	{Stopped, []string{Blocked, NeedInput}, "the issue got that label while the run waited for its place: resolve it, remove the label, start again"},

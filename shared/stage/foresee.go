@@ -7,6 +7,7 @@ import (
 
 	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/project"
 )
 
 // A Change is what a decision comes to, for people.
@@ -66,6 +67,31 @@ func Foresee(item Item, in Input, now time.Time) (Item, events.Decision, Change,
 	}
 	after, d, err := Decide(item, in, now)
 	return after, d, Changed(item, after, d), err
+}
+
+// Does says in a word what it comes to: starts, stops, changes, nothing.
+func (c Change) Does() string {
+	switch {
+	case c.Started != nil:
+		return "starts"
+	case c.Ended != nil:
+		return "stops"
+	case c.Reason == "":
+		return "changes"
+	}
+	return "nothing"
+}
+
+// Position is the place that the item's run, just requested, would have among those of its project that wait; 0 = it
+// would start at once.
+func (i *Item) Position(s project.Settings, places []Place, now time.Time) int {
+	run := *i.Run
+	for _, a := range Admit(s, append(places, Place{Run: run, Repository: i.Repository, Issue: i.Issue}), now) {
+		if a.ID == run.ID {
+			return a.Position
+		}
+	}
+	return 0
 }
 
 // IfLabeled is the input of a person who sets a label on the issue now; or on its pull request, if there is one and the

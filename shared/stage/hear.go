@@ -47,6 +47,7 @@ var hears = map[string]func(event.Event) (Subject, Input, error){
 	events.LabelApproved{}.EventType():       ofRun(func(p events.LabelApproved) (events.RunRef, Input) { return p.RunRef, Wanted{p} }),
 	events.HoldRequested{}.EventType():       ofRun(func(p events.HoldRequested) (events.RunRef, Input) { return p.RunRef, Replaced{p} }),
 	events.StormDue{}.EventType():            hearStorm,
+	events.CommandRequested{}.EventType():    hearCommand,
 }
 
 // Hears are the types of events about work items, sorted.
@@ -116,6 +117,17 @@ func hearStorm(e event.Event) (Subject, Input, error) {
 		return Subject{}, nil, err
 	}
 	return Subject{Repository: s.Repository, RepositoryID: s.RepositoryID, Issue: s.Issue}, StormDue{s}, nil
+}
+
+func hearCommand(e event.Event) (Subject, Input, error) {
+	c, err := events.Decode[events.CommandRequested](e)
+	if err != nil {
+		return Subject{}, nil, err
+	}
+	if commands[c.Command] == nil || c.Command == events.CommandCancel && c.RunID == "" {
+		return Subject{}, nil, events.Malformed(fmt.Errorf("the command %q of run %q is none", c.Command, c.RunID))
+	}
+	return Subject{Repository: c.Repository, RepositoryID: c.RepositoryID, Issue: c.Issue, Run: c.RunID}, Commanded{c, e.ID()}, nil
 }
 
 func hearPullRequest(e event.Event) (Subject, Input, error) {

@@ -12,7 +12,7 @@ import (
 type shown struct {
 	comment  string
 	on, off  []string // the labels for the state, on the issue
-	onIssue  []string // set on the issue alone: a trigger that an agent wanted and a person approved, an open question
+	onIssue  []string // set on the issue alone: a trigger that nobody set there, as a person approved it or gave a command; an open question
 	answered []string // triggers to remove from the issue
 	pulls    []shownPull
 }
@@ -42,7 +42,7 @@ func show(i Item) shown {
 	if i.Run == nil {
 		return s // it has no other labels of ours yet
 	}
-	if i.active() && strings.HasPrefix(i.Run.Intent, approvedIntent) {
+	if i.active() && (strings.HasPrefix(i.Run.Intent, approvedIntent) || strings.HasPrefix(i.Run.Intent, commandIntent)) {
 		s.onIssue = append(s.onIssue, p.LabelOf(i.Run.Stage, i.Run.Kind))
 	}
 	if i.NeedInput {

@@ -197,10 +197,7 @@ func (d *decision) letGo(in Edited) {
 		return
 	}
 	asked := Labeled{Issue: in.Issue, Label: h.Label, At: later(in.Issue.UpdatedAt, d.item.UpdatedAt), Sender: in.Sender}
-	t, known, _ := d.p.Trigger(h.Label)
-	d.item.Held = nil
-	if cause, why := d.whyNot(asked, d.item, t, known, true); cause != "" {
-		d.item.Held = h
+	if cause, why := d.release(asked); cause != "" {
 		d.audit(actor(in.Sender), "label.ignored", cause, "%s: %s", in.Label, why)
 		d.redo = true // it is still held, so its label comes back
 		if d.isAnswered(in.Sender) {
@@ -209,12 +206,24 @@ func (d *decision) letGo(in Edited) {
 		return
 	}
 	d.item.ActedAt = later(d.item.ActedAt, asked.At)
-	d.audit(actor(in.Sender), "label.let_go", "", "%s, which %s had asked for", h.Label, h.By)
+}
+
+// release starts what is held, or says why it can't be.
+func (d *decision) release(asked Labeled) (cause, why string) {
+	h := d.item.Held
+	t, known, _ := d.p.Trigger(h.Label)
+	d.item.Held = nil
+	if cause, why := d.whyNot(asked, d.item, t, known, true); cause != "" {
+		d.item.Held = h
+		return cause, why
+	}
+	d.audit(actor(asked.Sender), "label.let_go", "", "%s, which %s had asked for", h.Label, h.By)
 	d.approve(asked, t)
-	d.request(t, in.Sender, "held "+h.Intent, d.reviewsUntil(t, asked.At))
+	d.request(t, asked.Sender, "held "+h.Intent, d.reviewsUntil(t, asked.At))
 	if others := d.item.Lately.Held; h.Told && len(others) > 0 { // they stay in sight while this run goes on
 		d.remark("Let go", h.Label, "Held are still "+list(others)+".\n\n"+d.p.waysOn())
 	}
+	return "", ""
 }
 
 // drop forgets what is held.

@@ -53,6 +53,8 @@ func (w *world) play(line string) {
 		w.roles[f[1]] = access.Role(f[2])
 	case "label", "unlabel", "edit", "review", "pull", "comment":
 		w.onGitHub(f)
+	case "command":
+		w.command(f)
 	case "observed":
 		w.observe(f)
 	case "started":
@@ -157,6 +159,21 @@ func (w *world) play(line string) {
 	default:
 		w.t.Fatalf("unknown act %q", line)
 	}
+}
+
+// command is console's word.
+func (w *world) command(f []string) {
+	words, options := split(f[5:])
+	place := w.place(f[1])
+	c := events.CommandRequested{Repository: place.repository, Issue: place.issue.Number, Command: events.Command(f[2]), By: events.GitHubAccount{Login: f[3]}, At: w.now, Seen: options["seen"]}
+	if len(words) > 0 {
+		c.Label, c.Text = words[0], strings.Join(words[1:], " ")
+	}
+	if c.Command == events.CommandCancel {
+		run, _ := w.ofRun(f[1])
+		c.RunID = run.ID
+	}
+	w.happenOnce(f[4], c)
 }
 
 // process sets a project's own, that of the script's file; "-" takes it away.

@@ -10,6 +10,8 @@
 //	storm PROJECT RUNS WITHIN POLICY           so many runs may be asked for in a repository of the project
 //	member LOGIN ROLE
 //	label REPO#N LABEL LOGIN [other labels on the issue …] [on=pr|on=other] [of=STAGE] [at=12:05:00]
+//	command REPO#N COMMAND LOGIN KEY [LABEL] [seen=DIGEST] [WORDS …]   what a person asks for in the console: start,
+//	                                     cancel (the newest run), release, drop; the key makes it one
 //	observed REPO#N LABEL LOGIN [rewriter=…]   a label whose webhook never came; who else changed the text since
 //	unlabel REPO#N LABEL LOGIN [at=…]
 //	edit REPO#N ACTION LOGIN [at=…]      closed, reopened, …

@@ -114,8 +114,13 @@ func (w *world) ofRun(item string) (*stage.Run, events.RunRef) {
 // happen delivers an event of ours.
 func (w *world) happen(p events.Payload) {
 	w.deliveries++
+	w.happenOnce(strconv.Itoa(w.deliveries), p)
+}
+
+// happenOnce delivers an event of ours whose cause is what the key names: the same again is the same event.
+func (w *world) happenOnce(key string, p events.Payload) {
 	cause := event.New()
-	cause.SetID(strconv.Itoa(w.deliveries))
+	cause.SetID(key)
 	e, err := events.New(cause, "test", 0, events.Now(p))
 	w.check(err)
 	w.hear(e)

@@ -48,6 +48,13 @@ var english = Words{
 	VoteStored: "Your vote is stored. What it decides is shown here in a moment.",
 	Choices:    map[string]string{"approve": "said yes", "deny": "said no", "answer": "answered"},
 
+	Orders: map[string]string{"start": "Start", "cancel": "Stop this run", "release": "Let go what is held", "drop": "Drop what is held"},
+	Does: map[string]string{"starts": "A run starts.", "stops": "The run is stopped. What it has pushed stays.", "changes": "What is held is dropped.",
+		"holds": "It is held: more was asked for in this repository than its process allows at a time.", "nothing": "Nothing comes of it."},
+	OrderStates: map[string]string{"pending": "It is stored and decided in a moment.", "done": "Done.", "held": "It is held.", "refused": "It was refused."},
+	StopRun:     "Stop", RunAgain: "Run again", ReviseRun: "Revise", WhatComes: "What comes of it", LabelsOn: "Labels that the issue gets", LabelsOff: "Labels that it loses",
+	PlaceInQueue: "Its place among those that wait", YourChanges: "What to change; without words, what the newest review says", DoIt: "Do it", Leave: "Leave it", LookAgain: "Look again",
+
 	Problem: "Something is in the way", WhatToDo: "What to do", BackHome: "To the runs", Status: "Status", LeastRole: "It takes this role, or a stronger one:",
 
 	Units: map[string]string{"d": "d", "h": "h", "min": "min", "s": "s"}, Ago: "%s ago", Now: "just now",

@@ -47,6 +47,23 @@ type Ask struct {
 	Stored   bool   // a vote was stored just now
 }
 
+// An Order is a command: what would come of it, or what has become of it.
+type Order struct {
+	Command api.Command
+	Key     string // makes the form's command one, however often it is sent
+	Text    string // that was written
+	Refused string // why it was not given; "" = it was not tried
+}
+
+// Foreseen reports whether the command is only tried.
+func (o Order) Foreseen() bool { return o.Command.State == "foreseen" }
+
+// Idle reports whether nothing comes of it.
+func (o Order) Idle() bool { return o.Command.Does == "nothing" || o.Command.State == "refused" }
+
+// Revises reports whether the person may say what to change.
+func (o Order) Revises() bool { return strings.HasSuffix(o.Command.Label, ":revise") }
+
 // Open reports whether the request can still be answered.
 func (a Ask) Open() bool { return a.Approval.State == "open" || a.Approval.State == "requested" }
 
@@ -60,6 +77,7 @@ type Run struct {
 	Active      bool // it may change
 	Job         int  // at which it is, from 1 on
 	IssueFilter string
+	Orders      []Link // what the person may do with it
 }
 
 // A Step is one of a run's timeline.

@@ -37,6 +37,11 @@ type Words struct {
 	YourWords, YourReason, SendAnswer, NoAnswer, Approve, Deny, VoteStored                                                                string
 	Choices                                                                                                                               map[string]string
 
+	// Commands.
+	Orders, Does, OrderStates                                                               map[string]string // by command, what it does, its state
+	StopRun, RunAgain, ReviseRun, WhatComes, LabelsOn, LabelsOff, PlaceInQueue, YourChanges string
+	DoIt, Leave, LookAgain                                                                  string
+
 	// Problems.
 	Problem, WhatToDo, BackHome, Status, LeastRole string
 
