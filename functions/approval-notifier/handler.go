@@ -45,6 +45,7 @@ func (h *handler) routes(s *serve.Server) {
 	serve.On(s, h.changed)
 	serve.On(s, h.refused)
 	serve.On(s, h.unanswered)
+	serve.On(s, h.noticed)
 }
 
 // changed makes all places show the message, and says of each what came of it.

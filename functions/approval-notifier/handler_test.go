@@ -358,3 +358,26 @@ func TestARefusalIsToldOnGitHub(t *testing.T) {
 		f.sql.Do(`DELETE FROM events WHERE type = $1`, events.GitHubChangeRequested{}.EventType())
 	}
 }
+
+// A notice is said once in each chat, whatever comes twice and whatever fails between. Trackers are not told.
+func TestANoticeIsSaidOnceInEachChat(t *testing.T) {
+	f := setup(t)
+	n := events.NoticeRequested{RunRef: ref, Key: "budget day 80", Text: "80 % of the budget of the project's day is used: $4.00 of $5.00.",
+		Targets: []events.ApprovalTarget{telegram, slack, mattermost, jiraIssue, {Channel: approval.GitHub}}}
+	f.fake.Trouble(fakechat.Trouble{Channel: fakechat.Slack, Kind: "down", Times: 1})
+	if code := f.hear("one", n, 0); code < 500 {
+		t.Errorf("while Slack fails: answered %d", code)
+	}
+	for _, id := range []string{"one", "one", "two"} {
+		if code := f.hear(id, n, 0); code != http.StatusAccepted {
+			t.Errorf("%s: answered %d", id, code)
+		}
+	}
+	var said []string
+	for _, channel := range []string{fakechat.Telegram, fakechat.Slack, fakechat.Mattermost, fakechat.Jira} {
+		for _, p := range f.fake.Posts(channel) {
+			said = append(said, p.Channel+" "+fmt.Sprint(strings.Contains(p.Text, "80 % of the budget of the project")))
+		}
+	}
+	f.want("said", said, "telegram true", "slack true", "mattermost true")
+}

@@ -14,6 +14,8 @@
 // where the message is (see approval-callback), and before one it is posted once more. Of two messages the second is
 // kept current. The buttons of both mean the same until the request is decided; from then on both answer that it is.
 //
+// A notice (notice.requested) is a plain message in chats, which nothing follows.
+//
 // On GitHub only github-caller writes: there a message is a wanted comment.
 package main
 

@@ -46,7 +46,29 @@ func (c *call) hold(ctx context.Context) error {
 	if !ok {
 		return c.blocked(ctx, accounts, need)
 	}
+	if err := c.warn(ctx, accounts); err != nil {
+		return err
+	}
 	c.most = max(1, min(held.Tokens-input, c.h.prices.Affords(c.asked.Model, c.asked.Tier, input, held.MicroUSD-c.fees(), most)))
+	return nil
+}
+
+// warn has people told of budgets that have come near to their end.
+func (c *call) warn(ctx context.Context, accounts []budget.Account) error {
+	for _, a := range accounts {
+		percent, line := a.Warning()
+		if percent == 0 {
+			continue
+		}
+		w := events.BudgetWarned{RunRef: c.run.Ref(), Scope: string(a.Scope), Percent: percent, Line: line}
+		emitted, err := c.h.db.WarnOfBudget(ctx, w, a)
+		if err != nil {
+			return err
+		}
+		if err := c.h.send(ctx, emitted...); err != nil {
+			slog.WarnContext(ctx, "the warning is stored but not sent; timekeeper sends it", "run", c.run.ID, "budget", a.Scope, "error", err)
+		}
+	}
 	return nil
 }
 

@@ -97,6 +97,32 @@ func TestAnAnswerIsCutOffAtTheCap(t *testing.T) {
 	}
 }
 
+// TestPeopleAreWarned: when a call begins with half of a budget spent, and with four fifths, one event each says so,
+// however many calls follow.
+func TestPeopleAreWarned(t *testing.T) {
+	f := setup(t)
+	f.upstream(part{200, "application/json", nil, whole, false}.ServeHTTP)
+	bound := dollars(budget.Run, runID, 50_000)
+	bound.Warn = []int{50, 80}
+	f.bound(bound)
+	for _, percent := range []int64{0, 30, 20, 5, 0, 0} {
+		f.exec(`INSERT INTO llm_calls (id, run_id, model, endpoint, status, started_at, duration_ms, cost_microusd) VALUES (gen_random_uuid(), $1, 'm', 'responses', 200, now(), 1, $2)`, runID, percent*500)
+		_, _ = io.ReadAll(f.pod("/v1/responses", `{"model":"gpt-5.4","input":"hi","max_output_tokens":16}`).Body)
+		f.rows()
+	}
+	var told []string
+	f.broker.mu.Lock()
+	defer f.broker.mu.Unlock()
+	for _, e := range f.broker.got {
+		if w, err := events.Decode[events.BudgetWarned](e); err == nil && e.Type() == w.EventType() {
+			told = append(told, fmt.Sprintf("%s %s %d", w.RunID, w.Scope, w.Percent))
+		}
+	}
+	if diff := cmp.Diff([]string{runID + " run 50", runID + " run 80"}, told); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
 // TestCallsAtOnceNeverOverspend: of many calls at the same time none uses what another one holds, whoever makes them;
 // when all have ended nothing is held.
 func TestCallsAtOnceNeverOverspend(t *testing.T) {

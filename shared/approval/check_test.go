@@ -165,7 +165,7 @@ func TestQuietHoursEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		terms := Terms{Zone: c.zone, Quiet: &Quiet{From: c.from, Until: c.until, Days: c.days}}
-		if got := terms.loud(at).Format(time.RFC3339); got != c.want {
+		if got := terms.Loud(at).Format(time.RFC3339); got != c.want {
 			t.Errorf("%s, quiet from %s until %s %v: at %s people are told at %s, want %s", c.zone, c.from, c.until, c.days, c.at, got, c.want)
 		}
 	}

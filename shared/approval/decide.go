@@ -108,7 +108,7 @@ func (in Opened) decide(d *decision) error {
 		d.end(Approved, Outcome{Reason: NeedsNobody})
 	default:
 		d.t.Terms, d.w = *in.Terms, words.In(in.Terms.Lang)
-		d.t.Told = d.t.Terms.loud(d.now)
+		d.t.Told = d.t.Terms.Loud(d.now)
 		d.t.Expires = d.t.Told.Add(d.t.Terms.Deadline)
 		d.t.place(d.t.Terms.Targets)
 		d.timer = true

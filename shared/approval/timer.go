@@ -100,7 +100,7 @@ func (t Ticket) rungDue() time.Time {
 	if t.Level == len(t.Terms.Ladder) {
 		return t.Expires
 	}
-	return t.Terms.loud(t.Told.Add(t.Terms.Ladder[t.Level].After))
+	return t.Terms.Loud(t.Told.Add(t.Terms.Ladder[t.Level].After))
 }
 
 // remindDue is when that reminder, counted from 0, is due; the far future if there is none.
@@ -108,11 +108,11 @@ func (t Ticket) remindDue(n int) time.Time {
 	if n >= len(t.Terms.Remind) {
 		return t.Expires
 	}
-	return t.Terms.loud(t.Told.Add(t.Terms.Remind[n]))
+	return t.Terms.Loud(t.Told.Add(t.Terms.Remind[n]))
 }
 
-// loud is the first time from t on when people may be asked.
-func (t Terms) loud(at time.Time) time.Time {
+// Loud is the first time from t on when people may be asked.
+func (t Terms) Loud(at time.Time) time.Time {
 	if t.Quiet == nil {
 		return at
 	}

@@ -18,7 +18,7 @@ const ActionPrefix = "budget:"
 func IsAsk(action string) bool { return strings.HasPrefix(action, ActionPrefix) }
 
 // steps are by how much people may extend a budget at a time.
-var steps = map[Unit][]float64{Dollars: {1, 2, 5}, Tokens: {500_000, 1_000_000, 2_000_000}, Minutes: {15, 30, 60}}
+var steps = map[Unit][]float64{Dollars: {1, 2, 5}, Tokens: {500_000, 1_000_000, 2_000_000}, Minutes: {15, 30, 60}, Runs: {1, 3, 5}}
 
 // stop is the option after the steps.
 const stop = "Stop the run"
@@ -88,7 +88,7 @@ func More(arguments json.RawMessage, option int) (e events.BudgetExtension, ok b
 	}
 	more := a.Unit.amount(a.More[option-1])
 	return events.BudgetExtension{
-		Kind: Bound{Scope: a.Budget}.Kind(), Name: a.Name, Period: a.Period, Tokens: more.Tokens, MicroUSD: more.MicroUSD, WorkMS: more.WorkMS,
+		Kind: Bound{Scope: a.Budget}.Kind(), Name: a.Name, Period: a.Period, Tokens: more.Tokens, MicroUSD: more.MicroUSD, WorkMS: more.WorkMS, Runs: more.Runs,
 	}, true
 }
 

@@ -13,13 +13,13 @@ import (
 )
 
 func TestTheMostSpecificFigureWins(t *testing.T) {
-	process := &Policy{Run: Limit{Dollars: 5, Minutes: 60}, Stages: map[string]Limit{"dev": {Dollars: 8}}, Day: Limit{Dollars: 100}}
+	process := &Policy{Run: Limit{Dollars: 5, Minutes: 60}, Stages: map[string]Limit{"dev": {Dollars: 8}}, Day: Limit{Dollars: 100}, Warn: []int{90}}
 	project := &Policy{Run: Limit{Tokens: 1000}, Stages: map[string]Limit{"qa": {Dollars: 2}}, Month: Limit{Dollars: 900}}
 	got := Bounds("r", "acme/shop#1", "shop", "qa", project, process)
 	want := []Bound{
-		{Run, "r", Amount{Tokens: 1000, MicroUSD: 2e6, WorkMS: 3_600_000}},
-		{Day, "shop", Amount{MicroUSD: 100e6}},
-		{Month, "shop", Amount{MicroUSD: 900e6}},
+		{Run, "r", Amount{Tokens: 1000, MicroUSD: 2e6, WorkMS: 3_600_000}, []int{90}},
+		{Day, "shop", Amount{MicroUSD: 100e6}, []int{90}},
+		{Month, "shop", Amount{MicroUSD: 900e6}, []int{90}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -34,14 +34,40 @@ func TestTheMostSpecificFigureWins(t *testing.T) {
 
 func TestCheckNamesTheLine(t *testing.T) {
 	var p Policy
-	source, err := yamlfile.Read([]byte("run: {dollars: 0}\nissue: {dollars: -1}\nday: {dollars: .nan}\nmonth: {tokens: 5}\nstages:\n  dew: {dollars: 1}\n"), &p)
+	source, err := yamlfile.Read([]byte("run: {dollars: 0}\nissue: {dollars: -1}\nday: {dollars: .nan}\nmonth: {tokens: 5}\nstages:\n  dew: {dollars: 1}\nbreaker: {runs: 0}\nproject: {runs: 4}\nwarn: [50, 100]\n"), &p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.Check(source, []string{"dev"})
-	for _, want := range []string{"line 1: dollars is 0: want more than 0", "line 2: dollars is -1", "line 3: dollars is NaN", `line 6: budgets: there is no stage "dew"`} {
+	for _, want := range []string{"line 1: dollars is 0: want more than 0", "line 2: dollars is -1", "line 3: dollars is NaN", `line 6: budgets: there is no stage "dew"`,
+		"line 7: runs is 0", "line 8: runs are counted by the budget breaker alone", "line 9: warn: 100: want percents"} {
 		if err := source.Err(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error with %q", err, want)
+		}
+	}
+}
+
+// TestPeopleAreWarnedOnce of each percent, and of the higher one alone when two are passed at once.
+func TestPeopleAreWarnedOnce(t *testing.T) {
+	a := Account{Bound: Bound{Scope: Breaker, Name: "acme/shop#1", Most: Amount{Runs: 5, MicroUSD: 10e6}, Warn: []int{50, 80}}}
+	for _, c := range []struct {
+		runs, micro int64
+		warned      int
+		more        Amount
+		want        int
+		line        string
+	}{
+		{2, 4_999_999, 0, Amount{}, 0, ""},
+		{2, 5_000_000, 0, Amount{}, 50, "50 % of the budget of this issue without a merged pull request is used: $5.00 of $10.00"},
+		{3, 6_100_000, 50, Amount{}, 0, ""},
+		{4, 6_100_000, 50, Amount{}, 80, "80 % of the budget of this issue without a merged pull request is used: 4 runs of 5 runs"},
+		{4, 9_000_000, 0, Amount{}, 80, "80 % of the budget of this issue without a merged pull request is used: $9.00 of $10.00"},
+		{5, 11_000_000, 80, Amount{}, 0, ""},
+		{5, 11_000_000, 0, Amount{Runs: 20, MicroUSD: 50e6}, 0, ""},
+	} {
+		a.Spent, a.Warned, a.More = Amount{Runs: c.runs, MicroUSD: c.micro}, c.warned, c.more
+		if got, line := a.Warning(); got != c.want || line != c.line {
+			t.Errorf("%+v: %d, %q", c, got, line)
 		}
 	}
 }
@@ -74,7 +100,7 @@ func TestAnAnswerIsWhatWasShown(t *testing.T) {
 	run := Asking{RunRef: events.RunRef{RunID: "r", Project: "shop", Repository: "acme/shop", Issue: 1}, Stage: "dev", Role: "dev",
 		Progress: "2 of 5 files done", Needs: Amount{MicroUSD: 1_200_000}}
 	now := time.Date(2026, 11, 28, 23, 59, 0, 0, time.FixedZone("west", -3600))
-	b := Bound{Day, "shop", Amount{MicroUSD: 5e6}}
+	b := Bound{Day, "shop", Amount{MicroUSD: 5e6}, nil}
 	r, err := Ask(run, Account{Bound: b, Period: b.Period(now), Spent: Amount{MicroUSD: 4_910_000}, Others: Amount{MicroUSD: 80_000}}, Dollars)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +125,7 @@ func TestNobodyOverspends(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		const limit = 1000
-		b := Bound{Day, "p", Amount{MicroUSD: limit}}
+		b := Bound{Scope: Day, Name: "p", Most: Amount{MicroUSD: limit}}
 		type call struct{ holds int64 }
 		var calls []call
 		spent, more, held := int64(0), int64(0), int64(0)

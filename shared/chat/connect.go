@@ -32,6 +32,12 @@ type Finder interface {
 	Find(ctx context.Context, target string, m events.ApprovalMessage, since time.Time) (*Ref, error)
 }
 
+// A Speaker is a Channel that can also be told something that needs no answer, in plain text. It is a chat: a tracker's
+// issue or an approver is no place for that.
+type Speaker interface {
+	Say(ctx context.Context, target, text string) error
+}
+
 // Settings connect channels: one whose token is empty is not connected. Lists of secrets are as webhook.ParseSecrets
 // reads them, and empty where no callbacks are read.
 type Settings struct {

@@ -87,6 +87,14 @@ func (c *Mattermost) Remind(ctx context.Context, ref Ref, m events.ApprovalMessa
 	return Posted{Ref: ref}, nil
 }
 
+// Say writes a plain post.
+func (c *Mattermost) Say(ctx context.Context, target, text string) error {
+	if _, err := c.call(ctx, http.MethodPost, "posts", object{"channel_id": target, "message": codeSpan(oneLine(text, 4000))}); err != nil {
+		return fmt.Errorf("telling channel %s: %w", target, err)
+	}
+	return nil
+}
+
 // Ask opens a dialog for the reason or the answer. Mattermost takes it within three seconds of the click.
 // https://developers.mattermost.com/integrate/plugins/interactive-dialogs/
 func (c *Mattermost) Ask(ctx context.Context, cb Callback) error {

@@ -97,6 +97,19 @@ func (c *Slack) Remind(ctx context.Context, ref Ref, m events.ApprovalMessage, t
 	return Posted{Ref: ref}, nil
 }
 
+// Say writes a plain message.
+func (c *Slack) Say(ctx context.Context, target, text string) error {
+	text = oneLine(text, slackBlock)
+	body := object{
+		"channel": target, "text": escapeSlack(oneLine(text, 300)), "unfurl_links": false, "unfurl_media": false,
+		"blocks": []object{rich(slackLine(slackText(text)))},
+	}
+	if _, err := c.call(ctx, "chat.postMessage", body); err != nil {
+		return fmt.Errorf("telling channel %s: %w", target, err)
+	}
+	return nil
+}
+
 // Ask opens a modal for the reason or the answer. Slack takes it within three seconds of the click.
 // https://docs.slack.dev/reference/methods/views.open
 func (c *Slack) Ask(ctx context.Context, cb Callback) error {

@@ -83,6 +83,19 @@ func (c *Telegram) Remind(ctx context.Context, ref Ref, m events.ApprovalMessage
 	return Posted{Ref: ref}, nil
 }
 
+// Say writes a plain message.
+func (c *Telegram) Say(ctx context.Context, target, text string) error {
+	chat, topic, _ := strings.Cut(target, "/")
+	body := object{"chat_id": chatID(chat), "text": cutTo(defuse(oneLine(text, telegramText)), telegramText)}
+	if topic != "" {
+		body["message_thread_id"] = number(topic)
+	}
+	if _, err := c.call(ctx, "sendMessage", body); err != nil {
+		return fmt.Errorf("telling chat %s: %w", target, err)
+	}
+	return nil
+}
+
 // Ask writes a message to which the person can reply with words. The reply names it, and it names the request.
 // https://core.telegram.org/bots/api#forcereply
 func (c *Telegram) Ask(ctx context.Context, cb Callback) error {

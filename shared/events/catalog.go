@@ -33,6 +33,7 @@ var Catalog = map[string][]string{
 		HoldRequested{}.EventType(),
 		CommandRequested{}.EventType(),
 		LLMLimited{}.EventType(),
+		BudgetWarned{}.EventType(),
 		StormDue{}.EventType(),
 		RunDeadline{}.EventType(),
 		RunCheck{}.EventType(),
@@ -57,6 +58,7 @@ var Catalog = map[string][]string{
 		ApprovalChanged{}.EventType(),
 		ApprovalRefused{}.EventType(),
 		ApprovalUnanswered{}.EventType(),
+		NoticeRequested{}.EventType(),
 	},
 	"agent-launcher": {
 		AgentRequested{}.EventType(),

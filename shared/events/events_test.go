@@ -26,7 +26,7 @@ var examples = append([]Payload{
 	RunFinished{RunRef: ref, State: "failed", Reason: "oom_killed"},
 	RunQueued{RunRef: ref},
 	RunWaiting{RunRef: ref, For: "approval"},
-	RunResumed{RunRef: ref, Extended: []BudgetExtension{{Kind: "project", Name: "demo", Period: "2026-11-28", Tokens: 500000, MicroUSD: 2000000, WorkMS: 900000}}},
+	RunResumed{RunRef: ref, Extended: []BudgetExtension{{Kind: "project", Name: "demo", Period: "2026-11-28", Tokens: 500000, MicroUSD: 2000000, WorkMS: 900000, Runs: 3}}},
 	RunDeadline{RunRef: ref},
 	HoldRequested{RunRef: ref},
 	CommandRequested{
@@ -82,6 +82,9 @@ var examples = append([]Payload{
 	},
 	LLMRequested{RequestID: "r-1", Model: "gpt-5.4", Messages: []LLMMessage{{Role: "user", Content: "Hello"}}, MaxTokens: 100},
 	LLMAnswered{RequestID: "r-1", Model: "gpt-5.4", Content: "Hello", InputTokens: 1, OutputTokens: 2},
+	BudgetWarned{RunRef: ref, Scope: "issue", Percent: 80, Line: "80 % of the budget of this issue is used: $8.10 of $10.00"},
+	NoticeRequested{RunRef: ref, Key: "budget issue " + ref.RunID + " 80",
+		Text: "80 % of the budget of this issue is used: $8.10 of $10.00, by run:dev on acme/demo#12.", Targets: []ApprovalTarget{{Channel: "slack", Target: "C0123ABC"}}},
 	LLMLimited{RunRef: ref, Attempt: 1, Model: "gpt-5.4", Until: at, Reason: "rate_limited", Message: "Rate limit reached."},
 	LLMFailed{RequestID: "r-1", Reason: "refused", Message: "No."},
 }, approvals...)

@@ -67,10 +67,27 @@ type RunResumed struct {
 type BudgetExtension struct {
 	Kind     string `json:"kind"`             // run, issue or project
 	Name     string `json:"name"`             // the run's id, the issue's key, the project's id
-	Period   string `json:"period,omitempty"` // "2026-11-28" or "2026-11", in UTC; "" = ever
+	Period   string `json:"period,omitempty"` // as of budget.Bound: "2026-11-28" or "2026-11", in UTC; "" = ever
 	Tokens   int64  `json:"tokens,omitempty"`
 	MicroUSD int64  `json:"microusd,omitempty"` // millionths of a dollar
 	WorkMS   int64  `json:"workMs,omitempty"`   // milliseconds that a Job is at work
+	Runs     int64  `json:"runs,omitempty"`     // of an issue without a merged pull request
+}
+
+// BudgetWarned says that a run has brought one of its budgets to a percent of which people are to be told.
+type BudgetWarned struct {
+	RunRef
+	Scope   string `json:"scope"` // of budget.Scope
+	Percent int    `json:"percent"`
+	Line    string `json:"line"` // for people: "80 % of the budget of this issue is used: $8.10 of $10.00"
+}
+
+// NoticeRequested asks to tell people in chats something that needs no answer, once in each.
+type NoticeRequested struct {
+	RunRef
+	Key     string           `json:"key"`  // the same notice has the same key
+	Text    string           `json:"text"` // plain, one line
+	Targets []ApprovalTarget `json:"targets"`
 }
 
 // RunDeadline comes due when a run has used up its time.
@@ -365,4 +382,6 @@ func (LabelObserved) EventType() string         { return Prefix + "label.observe
 func (LLMRequested) EventType() string          { return Prefix + "llm.requested" }
 func (LLMAnswered) EventType() string           { return Prefix + "llm.answered" }
 func (LLMLimited) EventType() string            { return Prefix + "llm.limited" }
+func (BudgetWarned) EventType() string          { return Prefix + "budget.warned" }
+func (NoticeRequested) EventType() string       { return Prefix + "notice.requested" }
 func (LLMFailed) EventType() string             { return Prefix + "llm.failed" }

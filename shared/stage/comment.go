@@ -54,6 +54,9 @@ func Comment(p *Process, i Item) string {
 	if r.Spent != (budget.Amount{}) {
 		put(&b, "| Spent | ", budget.Line(r.Spent, r.Bounds), " |\n")
 	}
+	for _, w := range r.Warned {
+		put(&b, "| Budget | ", w.Line, " |\n")
+	}
 	if r.BaseCommit != "" {
 		put(&b, "| Based on | ", short(r.BaseCommit), " of ", strings.ReplaceAll(code(cmp.Or(r.Base, i.BaseBranch)), "|", `\|`), " |\n")
 	}

@@ -55,6 +55,10 @@ type decision struct {
 
 func (d *decision) emit(p events.Payload) { d.out.Emit = append(d.out.Emit, events.Now(p)) }
 func (d *decision) later(after time.Duration, p events.Payload) {
+	if after <= 0 {
+		d.emit(p)
+		return
+	}
 	d.out.Emit = append(d.out.Emit, events.At(d.now.Add(after), p))
 }
 

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -94,4 +95,26 @@ func (r *Run) takeExtensions(now time.Time) (all []events.BudgetExtension) {
 		}
 	}
 	return all
+}
+
+// warned shows people how much of a budget is used, in the status comment, and tells them once where they would be
+// asked to extend it. In quiet hours that waits.
+func (d *decision) warned(in events.BudgetWarned) {
+	run := d.item.Run
+	if slices.ContainsFunc(run.Warned, func(w Warning) bool { return w.Scope == in.Scope && w.Percent >= in.Percent }) {
+		d.audit(platform, "budget.warned.late", "known", "%s", in.Line)
+		return
+	}
+	run.Warned = slices.DeleteFunc(slices.Clone(run.Warned), func(w Warning) bool { return w.Scope == in.Scope })
+	run.Warned = append(run.Warned, Warning{Scope: in.Scope, Percent: in.Percent, Line: in.Line})
+	d.redo = true
+	d.audit(platform, "budget.warned", in.Scope, "%s", in.Line)
+	terms := approval.For(budget.ActionPrefix+in.Scope, run.Role, d.settings().Approvals, &d.p.Approvals)
+	if terms == nil {
+		return
+	}
+	d.later(terms.Loud(d.now).Sub(d.now), events.NoticeRequested{
+		RunRef: d.item.Ref(), Key: fmt.Sprintf("budget %s %s %d", in.Scope, run.ID, in.Percent), Targets: terms.Targets,
+		Text: fmt.Sprintf("%s, by %s on %s#%d.", in.Line, d.p.LabelOf(run.Stage, run.Kind), d.item.Repository, d.item.Issue),
+	})
 }

@@ -44,6 +44,7 @@ var hears = map[string]func(event.Event) (Subject, Input, error){
 	events.ApprovalDecided{}.EventType():     ofRun(func(p events.ApprovalDecided) (events.RunRef, Input) { return p.RunRef, Decided{p} }),
 	events.ToolExecuted{}.EventType():        ofRun(func(p events.ToolExecuted) (events.RunRef, Input) { return p.RunRef, Executed{p} }),
 	events.LLMLimited{}.EventType():          ofRun(func(p events.LLMLimited) (events.RunRef, Input) { return p.RunRef, Limited{p} }),
+	events.BudgetWarned{}.EventType():        ofRun(func(p events.BudgetWarned) (events.RunRef, Input) { return p.RunRef, Warned{p} }),
 	events.LabelApproved{}.EventType():       ofRun(func(p events.LabelApproved) (events.RunRef, Input) { return p.RunRef, Wanted{p} }),
 	events.HoldRequested{}.EventType():       ofRun(func(p events.HoldRequested) (events.RunRef, Input) { return p.RunRef, Replaced{p} }),
 	events.StormDue{}.EventType():            hearStorm,

@@ -176,6 +176,8 @@ type (
 	Decided struct{ events.ApprovalDecided }
 	// Limited says that the provider of the run's model does not answer before some time.
 	Limited struct{ events.LLMLimited }
+	// Warned says that the run has brought one of its budgets to a percent of which people are told.
+	Warned struct{ events.BudgetWarned }
 	// Executed says what came of what the platform did for the run's agent.
 	Executed struct{ events.ToolExecuted }
 )
@@ -195,6 +197,9 @@ func (in DeadlineDue) Needs(string, int) Needs { return Needs{Run: in.RunID, Ask
 func (in CheckDue) Needs(string, int) Needs    { return Needs{Run: in.RunID, Asked: true} }
 func (in Asked) Needs(string, int) Needs       { return Needs{Run: in.RunID} }
 func (in Decided) Needs(string, int) Needs     { return Needs{Run: in.RunID, Asked: true} }
+
+func (in Warned) Needs(string, int) Needs { return Needs{Run: in.RunID} }
+func (in Warned) decide(d *decision)      { d.warned(in.BudgetWarned) }
 
 func (in Limited) Needs(string, int) Needs { return Needs{Run: in.RunID} }
 func (in Limited) decide(d *decision)      { d.limited(in.LLMLimited) }

@@ -197,12 +197,20 @@ type Run struct {
 	WorkMS      int64              // how long its Jobs were at work, before the present one, in milliseconds
 	Spent       budget.Amount
 	Bounds      []budget.Bound // its budgets, as of its last admission
+	Warned      []Warning      // what people were told of them
 	JobOver     bool           // its last Job is over and the next one not admitted yet: only for a run that waits or has waited
 	ResumedAt   time.Time      // when it last had all its answers; zero = never
 	HeartbeatAt time.Time
 	CreatedAt   time.Time
 	StartedAt   time.Time
 	FinishedAt  time.Time
+}
+
+// A Warning is what people were told of a budget of the run.
+type Warning struct {
+	Scope   string `json:"scope"` // of budget.Scope
+	Percent int    `json:"percent"`
+	Line    string `json:"line"`
 }
 
 // WaitingFor is what a waiting run waits for.

@@ -278,7 +278,12 @@ const longPast = `
 	INSERT INTO artefacts (repository, issue, stage, name, value, run_id, made_at) SELECT repository, issue, stage, 'pull_request', '1', id, created_at FROM runs;
 	INSERT INTO run_asks (run_id, id, request, asked_at) SELECT id, id, '{}', now() FROM runs;
 	INSERT INTO sessions (repository, issue, engine, version, thread_id, sha256, data, run_id) SELECT repository, issue, engine, 1, 't', '', '', id FROM runs;
+	ALTER TABLE llm_calls DISABLE TRIGGER call_is_spent; -- in one transaction each call would read all versions of a row
 	INSERT INTO llm_calls (id, run_id, model, endpoint, status, started_at, duration_ms) SELECT gen_random_uuid(), id, 'm', 'responses', 200, now(), 1 FROM runs;
+	ALTER TABLE llm_calls ENABLE TRIGGER call_is_spent;
+	INSERT INTO spending (kind, project_id, name, period, calls)
+	SELECT 'issue', project_id, repository || '#' || issue, period, 1 FROM runs, unnest(ARRAY['', '2026-11-28', 'unmerged']) period;
+	INSERT INTO spending (kind, project_id, name, period, calls) SELECT 'run', project_id, id, '', 1 FROM runs;
 	INSERT INTO github_comments (repository, issue, comment_id) SELECT repository, issue, issue FROM runs;
 	INSERT INTO approvals (id, run_id, state, asked_at, decided_at, ticket)
 	SELECT md5('a' || n)::uuid, md5(n::text)::uuid, CASE WHEN n > 10 THEN 'approved' ELSE 'open' END, now(), CASE WHEN n > 10 THEN now() END, '{"request": {"digest": "cafe"}}'

@@ -12,6 +12,7 @@ import (
 
 	"codexk8s.dev/shared/budget"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 	"codexk8s.dev/test/local/pg/pgtest"
 )
@@ -35,7 +36,7 @@ func TestWhatIsSpentIsRolledUpOnce(t *testing.T) {
 	}
 	w.sql.Do(`UPDATE runs SET work_ms = 5000, finished_at = $1, state = 'failed'`, w.now())
 	var want []string
-	for _, row := range []string{"issue acme/shop#12 ", "issue acme/shop#12 2031-05-06", "model m 2031-05-06", "project shop ", "project shop 2031-05", "project shop 2031-05-06", "role dev 2031-05-06", "run " + runA + " "} {
+	for _, row := range []string{"issue acme/shop#12 ", "issue acme/shop#12 2031-05-06", "issue acme/shop#12 unmerged", "model m 2031-05", "model m 2031-05-06", "project shop ", "project shop 2031-05", "project shop 2031-05-06", "role dev 2031-05", "role dev 2031-05-06", "run " + runA + " "} {
 		want = append(want, row+" 3 300/120/30/15 21 5000")
 	}
 	got := w.sql.Lines(`
@@ -95,6 +96,58 @@ func TestACallWhoseProcessDiedCountsAsAllThatItHeld(t *testing.T) {
 	}
 	if held, _, ok := begin("00000000-0000-4000-8000-000000000003", 10, 70); !ok || held.MicroUSD != 50 {
 		t.Errorf("after it was extended: held %+v, %t", held, ok)
+	}
+}
+
+// TestAnIssueIsCountedUntilSomethingIsMerged: each run that had an agent counts when it is over, with what it spent,
+// and a merge begins anew. People are told of a percent once.
+func TestAnIssueIsCountedUntilSomethingIsMerged(t *testing.T) {
+	w := newWorld(t)
+	w.run(runA, "running", 12)
+	db, router := w.as("llm-caller"), w.as("stage-router")
+	call := store.ModelCall{ID: "00000000-0000-4000-8000-000000000001", RunID: runA, Model: "m", Endpoint: "responses", Started: w.now(), Status: 200, Input: 60, CostMicroUSD: 80}
+	if err := db.SaveCall(t.Context(), call); err != nil {
+		t.Fatal(err)
+	}
+	w.sql.Do(`UPDATE runs SET started_at = $1`, w.now())
+	account := budget.Account{Bound: budget.Bound{Scope: budget.Breaker, Name: item, Most: budget.Amount{MicroUSD: 100, Runs: 2}, Warn: []int{50}}, Period: "unmerged"}
+	for i, ref := range []events.RunRef{refA, refA, {RunID: runB, Project: "shop", Issue: 12}} {
+		es, err := db.WarnOfBudget(t.Context(), events.BudgetWarned{RunRef: ref, Percent: 50}, account)
+		if err != nil || (len(es) > 0) != (i == 0) {
+			t.Errorf("%d: warned by %d events, %v", i, len(es), err)
+		}
+	}
+	w.load(router, func(i stage.Item) stage.Item {
+		run := *i.Run
+		run.State, run.FinishedAt = stage.Failed, w.now()
+		i.Run = &run
+		return i
+	})
+	w.pass(time.Minute)
+	w.run(runB, "running", 12)
+	hold := func() (budget.Account, bool) {
+		t.Helper()
+		_, accounts, ok, err := db.HoldCall(t.Context(), store.AgentRun{ID: runB, Project: "shop", Bounds: []budget.Bound{account.Bound}},
+			store.ModelCall{ID: uuid.NewString(), RunID: runB, Model: "m", Endpoint: "responses", Started: w.now()}, store.Hold{Worst: budget.Amount{MicroUSD: 5}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return accounts[0], ok
+	}
+	account.Spent, account.Warned = budget.Amount{Tokens: 60, MicroUSD: 80, Runs: 1}, 50
+	if got, ok := hold(); !ok || cmp.Diff(account, got) != "" {
+		t.Errorf("the second run: %t %+v", ok, got)
+	}
+	w.sql.Do(`UPDATE spending SET runs = 2 WHERE period = 'unmerged'`)
+	if got, ok := hold(); ok || got.Left().Runs != 0 {
+		t.Errorf("after two runs: %t %+v", ok, got)
+	}
+	w.load(router, func(i stage.Item) stage.Item {
+		i.Pulls = []stage.Pull{{Branch: "codexk8s/issue-12", Stage: "dev", Number: 7, Merged: true}}
+		return i
+	})
+	if got, ok := hold(); !ok || got.Spent != (budget.Amount{}) || got.Warned != 0 {
+		t.Errorf("after the merge: %t %+v", ok, got)
 	}
 }
 

@@ -38,8 +38,9 @@ type Spending struct {
 // Usage is what was spent, the dearest first, and the total, in which also rows beyond query.Most count. A call belongs
 // to the day on which it began, a Job's work to the day on which it ended. Calls under way are not in it.
 //
-// It reads one row for each day of what it reports by (the index spending_by_day), and no call: those rows are kept
-// with each call, in its transaction, so that both agree to the millionth of a dollar.
+// It reads one row for each whole month and each other day of what it reports by, for each day of issues (the index
+// spending_by_period), and no call: those rows are kept with each call, in its transaction, so that both agree to the
+// millionth of a dollar.
 func (db *DB) Usage(ctx context.Context, q UsageQuery) (rows []Spending, total Spending, err error) {
 	if !slices.Contains(UsageKinds, q.By) {
 		return nil, total, fmt.Errorf("no usage by %q: want one of %s", q.By, strings.Join(UsageKinds, ", "))
@@ -52,16 +53,16 @@ func (db *DB) Usage(ctx context.Context, q UsageQuery) (rows []Spending, total S
 			       coalesce(sum(s.reasoning_tokens), 0)::bigint AS reasoning, coalesce(sum(s.microusd), 0)::bigint AS microusd,
 			       coalesce(sum(s.work_ms), 0)::bigint AS work_ms, grouping(s.name) AS is_total
 			FROM spending s
-			WHERE s.kind = ANY($1::text[]) AND length(s.period) = 10 AND s.period BETWEEN $2 AND $3
+			WHERE s.kind = ANY($1::text[]) AND s.period = ANY($2::text[]) AND s.period <> '' AND s.period <> 'unmerged'
 			  AND (s.kind = $1[1] OR s.project_id = '')
-			  AND ($4::text[] IS NULL OR s.project_id = ANY($4))
+			  AND ($3::text[] IS NULL OR s.project_id = ANY($3))
 			GROUP BY GROUPING SETS ((s.name), ())
 			ORDER BY is_total DESC, microusd DESC, calls DESC, s.name
-			LIMIT $5
+			LIMIT $4
 		) u
 		LEFT JOIN repositories b ON $1[1] = 'issue' AND b.full_name = split_part(u.name, '#', 1)
 		ORDER BY u.is_total DESC, u.microusd DESC, u.calls DESC, u.name
-	`, q.kinds(), q.Since.UTC().Format(time.DateOnly), q.Until.UTC().Format(time.DateOnly), q.Projects, q.limit())
+	`, q.kinds(), q.periods(), q.Projects, q.limit())
 	if err == nil {
 		rows, err = pgx.CollectRows(found, pgx.RowToStructByPos[Spending])
 	}
@@ -77,6 +78,19 @@ func (q UsageQuery) kinds() []string {
 		return []string{q.By, "project"}
 	}
 	return []string{q.By}
+}
+
+// periods are those of the rows that make up the days asked for. Issues have no months: they seldom last for several.
+func (q UsageQuery) periods() (all []string) {
+	day, last := q.Since.UTC().Truncate(24*time.Hour), q.Until.UTC().Truncate(24*time.Hour)
+	for !day.After(last) {
+		if next := day.AddDate(0, 1, 0); day.Day() == 1 && q.By != "issue" && !next.AddDate(0, 0, -1).After(last) {
+			all, day = append(all, day.Format("2006-01")), next
+			continue
+		}
+		all, day = append(all, day.Format(time.DateOnly)), day.AddDate(0, 0, 1)
+	}
+	return all
 }
 
 // limit has room for the total, which comes first.

@@ -20,7 +20,7 @@ const recorded = `
 	SELECT concat_ws(' ', %s, count(*), sum(c.input_tokens), sum(c.cached_tokens), sum(c.output_tokens), sum(c.reasoning_tokens), sum(c.cost_microusd))
 	FROM llm_calls c
 	LEFT JOIN runs r ON r.id = c.run_id
-	WHERE c.status <> 0 AND c.started_at >= '2031-05-04Z' AND c.started_at < '2031-05-07Z'%s
+	WHERE c.status <> 0 AND c.started_at >= '2031-02-27Z' AND c.started_at < '2031-05-04Z'%s
 	GROUP BY %s
 	ORDER BY sum(c.cost_microusd) DESC, count(*) DESC
 `
@@ -38,7 +38,7 @@ func TestUsageIsExact(t *testing.T) {
 	for i := range 300 {
 		c := store.ModelCall{
 			ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), RunID: []string{runA, runB, ""}[r.IntN(3)], Model: fmt.Sprintf("m%d", r.IntN(3)),
-			Endpoint: "responses", Started: w.now().Add(-time.Duration(r.Int64N(int64(5 * 24 * time.Hour)))),
+			Endpoint: "responses", Started: w.now().Add(-time.Duration(r.Int64N(int64(75 * 24 * time.Hour)))),
 		}
 		for range 1 + r.IntN(3) { // the last figures count
 			if c.Status = 200 * r.IntN(4); c.Status != 0 {
@@ -52,7 +52,7 @@ func TestUsageIsExact(t *testing.T) {
 			}
 		}
 	}
-	q := store.UsageQuery{Since: w.now().AddDate(0, 0, -2), Until: w.now()}
+	q := store.UsageQuery{Since: time.Date(2031, 2, 27, 13, 0, 0, 0, time.UTC), Until: time.Date(2031, 5, 3, 1, 0, 0, 0, time.UTC)} // with two whole months
 	for by, name := range map[string]string{
 		"project": "coalesce(r.project_id, '')", "role": "coalesce(r.role, '')", "model": "c.model", "issue": "coalesce('Acme/Store#' || r.issue, '')",
 	} {
@@ -129,12 +129,13 @@ func BenchmarkUsage(b *testing.B) {
 	}
 }
 
-// past is a year of spending in days, as the trigger would have rolled it up.
+// past is a year of spending in days and months, as the trigger would have rolled it up.
 const past = `
 	INSERT INTO spending (kind, project_id, name, period, calls, input_tokens, cached_tokens, output_tokens, reasoning_tokens, microusd, work_ms)
-	SELECT k.kind, 'p' || n % 40, k.name, to_char(date '2031-01-01' + (n / 302)::int % 365, 'YYYY-MM-DD'),
+	SELECT k.kind, 'p' || n % 40, k.name, left(to_char(date '2031-01-01' + (n / 305)::int, 'YYYY-MM-DD'), k.length),
 	       sum(90), sum(9000000), sum(8000000), sum(90000), sum(40000), sum(5000000 + n), sum(600000)
 	FROM generate_series(0, 111111) n, LATERAL (VALUES
-		('issue', 'acme/r' || n % 40 || '#' || n / 40), ('role', 'role' || n / 40 % 8), ('model', 'm' || n / 40 % 4), ('project', 'p' || n % 40)) k (kind, name)
+		('issue', 'acme/r' || n % 40 || '#' || n / 40, 10), ('role', 'role' || n / 40 % 8, 10), ('model', 'm' || n / 40 % 4, 10), ('project', 'p' || n % 40, 10),
+		('role', 'role' || n / 40 % 8, 7), ('model', 'm' || n / 40 % 4, 7), ('project', 'p' || n % 40, 7)) k (kind, name, length)
 	GROUP BY 1, 2, 3, 4
 `

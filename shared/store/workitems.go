@@ -189,6 +189,9 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 	} else if r != nil {
 		queueRunUpdate(&b, r, was.State)
 	}
+	if project := i.Project; project != nil && merged(i) > merged(before) {
+		queueMerged(&b, project.ID, i.Key())
+	}
 	queueSeen(&b, i, before)
 	queueMade(&b, i, before.Artefacts)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
@@ -203,12 +206,22 @@ func queueRunUpdate(b *pgx.Batch, r *stage.Run, was stage.State) {
 		UPDATE runs
 		SET state = $3, reason = $4, message = $5, namespace = $6, thread_id = $7, summary = $8,
 		    started_at = $9, finished_at = $10, task = $12, waiting_for = $13, deadline = $14,
-		    asks = $15, paused_at = $16, job_over = $17, resumed_at = $18, calls = $19, delivered = $20, base = $21, reopens = $22, work_ms = $23, not_before = $24,
+		    asks = $15, paused_at = $16, job_over = $17, resumed_at = $18, calls = $19, delivered = $20, base = $21, reopens = $22, work_ms = $23, not_before = $24, warned = $25,
 		    attempt = $11, pod_seen_at = CASE WHEN attempt = $11 THEN pod_seen_at ELSE to_timestamp(0) END -- the next Job's pod may claim the run
 		WHERE id = $1 AND state = $2
 	`, r.ID, was, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task, r.WaitingFor, orNull(r.Deadline),
-		noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls), r.Delivered, r.Base, r.Reopens, r.WorkMS, orNull(r.NotBefore)).
+		noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls), r.Delivered, r.Base, r.Reopens, r.WorkMS, orNull(r.NotBefore), noNil(r.Warned)).
 		Exec(mustChange(r.ID))
+}
+
+// merged is how many of the item's pull requests are merged.
+func merged(i stage.Item) (n int) {
+	for _, p := range i.Pulls {
+		if p.Merged {
+			n++
+		}
+	}
+	return n
 }
 
 func heldAt(h *stage.Held) (at time.Time) {

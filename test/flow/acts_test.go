@@ -99,6 +99,9 @@ func (w *world) play(line string) {
 		run.Spent, w.net[run.Project] = run.Spent.Plus(more), w.net[run.Project].Plus(more)
 	case "short":
 		w.short(f)
+	case "warned":
+		_, ref := w.ofRun(f[1])
+		w.happen(events.BudgetWarned{RunRef: ref, Scope: f[2], Percent: 80, Line: "80 % of the budget is used: $4.00 of $5.00"})
 	case "limited":
 		run, ref := w.ofRun(f[1])
 		wait, err := time.ParseDuration(f[2])

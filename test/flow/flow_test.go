@@ -25,6 +25,7 @@
 //	                                     unheard: the news of that is yet to come
 //	spent REPO#N DOLLARS                 the run's calls of models have cost that much more
 //	short REPO#N SCOPE                   no further call fits into that budget, run or day, and people are asked
+//	warned REPO#N SCOPE                  so much of that budget is used that people are told
 //	limited REPO#N DURATION REASON [unheard]   the provider of the run's model does not answer for so long
 //	executed REPO#N TITLE [REASON]       the platform has done what was approved, or can't for the reason
 //	decided REPO#N TITLE|ACTION OUTCOME [WHO] [option=N]   what has become of it
