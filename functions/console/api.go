@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"codexk8s.dev/functions/console/internal/api"
+	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/store"
 )
 
@@ -19,17 +20,21 @@ type visitorKey struct{}
 
 // strict is the API's server. Who asks is known before an operation begins.
 func (h *handler) strict() api.ServerInterface {
-	known := func(next api.StrictHandlerFunc, _ string) api.StrictHandlerFunc {
+	known := func(next api.StrictHandlerFunc, method string) api.StrictHandlerFunc {
+		needs := access.Operation(api.Right(method)).Scope()
 		return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
 			if err := onlyKnown(r, api.Parameters(request)); err != nil {
 				return nil, err
 			}
-			who, err := h.visitor(r)
+			who, err := h.caller(r)
 			if errors.Is(err, store.ErrNotFound) {
 				return nil, problem{slug: "not-signed-in"}
 			}
 			if err != nil {
 				return nil, err
+			}
+			if who.Scopes != nil && (needs == "" || !slices.Contains(who.Scopes, needs)) {
+				return nil, problem{slug: "no-scope", detail: string(needs)}
 			}
 			return next(context.WithValue(ctx, visitorKey{}, who), w, r, request)
 		}

@@ -176,7 +176,7 @@ func (b *browser) shoot(name string) {
 var faces = []struct{ name, path string }{
 	{"home", "/"}, {"approval", "/approvals/%"}, {"runs", "/runs"}, {"runs-filtered", "/runs?q=state:failed,timed_out"}, {"runs-none", "/runs?q=by:nobody"}, {"runs-wrong", "/runs?q=colour:red"},
 	{"run-running", "/runs/" + runB}, {"run-failed", "/runs/" + runA}, {"run-search", "/runs/" + runB + "?grep=error"}, {"missing", "/runs/" + missing},
-	{"order-cancel", "/runs/" + runB + "/cancel"}, {"order-revise", "/runs/" + runA + "/revise"}, {"order-nothing", "/runs/" + runA + "/cancel"}, {"problem", "/problems/cross-origin"},
+	{"order-cancel", "/runs/" + runB + "/cancel"}, {"order-revise", "/runs/" + runA + "/revise"}, {"order-nothing", "/runs/" + runA + "/cancel"}, {"tokens", "/tokens"}, {"problem", "/problems/cross-origin"},
 }
 
 // TestEveryPageInABrowser: each page × language × theme × width has nothing that axe-core finds, says nothing into the
@@ -198,6 +198,7 @@ func TestEveryPageInABrowser(t *testing.T) {
 		t.Errorf("a first visit weighs %.0f bytes", weight)
 	}
 	b.signIn("olga")
+	f.token("olga", `{"name": "nightly", "scopes": ["read", "runs"], "projects": ["shop"]}`)
 	for i, face := range faces {
 		whole := *wholly == "all" || slices.Contains(strings.Split(*wholly, ","), face.name)
 		if *wholly != "" && !whole {

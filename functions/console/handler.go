@@ -33,6 +33,7 @@ func (h *handler) routes() http.Handler {
 	h.page("GET /runs", h.runsPage)
 	h.page("GET /runs/{run}", h.runPage)
 	h.orderPages()
+	h.tokenPages()
 	h.mux.HandleFunc("GET /login", h.signInPage)
 	h.mux.HandleFunc("POST /login", h.signIn)
 	h.mux.HandleFunc("GET /login/callback", h.signedIn)

@@ -11,6 +11,8 @@ type Operation string
 // The operations.
 const (
 	ReadMe        Operation = "me.read"
+	ReadTokens    Operation = "tokens.read"
+	WriteTokens   Operation = "tokens.write"
 	ReadRuns      Operation = "runs.read"
 	StartRuns     Operation = "runs.start"  // what a label would start, or what a storm holds
 	CancelRuns    Operation = "runs.cancel" // or what a storm holds
@@ -21,21 +23,44 @@ const (
 // anyone is whoever is signed in, with whatever role.
 const anyone = Reader
 
-// least is the weakest role that an operation takes, in the project of what it is about.
-var least = map[Operation]Role{
-	ReadMe:        anyone,
-	ReadRuns:      Reader,
-	StartRuns:     weakest[Runs],
-	CancelRuns:    weakest[Runs],
-	ReadApprovals: Reader,
-	Vote:          Reader,
+// A Scope is what a token may be good for.
+type Scope string
+
+// The scopes. A program that comes by a token needs its scope for an operation, and its person the right.
+const (
+	ScopeRead    Scope = "read"
+	ScopeRuns    Scope = "runs"    // commands
+	ScopeApprove Scope = "approve" // votes
+)
+
+// Scopes are all scopes.
+var Scopes = []Scope{ScopeRead, ScopeRuns, ScopeApprove}
+
+// A rule is what an operation takes.
+type rule struct {
+	least Role  // the weakest one, in the project of what it is about
+	scope Scope // of a program; "" = no program may
+}
+
+var rules = map[Operation]rule{
+	ReadMe:        {anyone, ScopeRead},
+	ReadTokens:    {anyone, ""},
+	WriteTokens:   {anyone, ""},
+	ReadRuns:      {Reader, ScopeRead},
+	StartRuns:     {weakest[Runs], ScopeRuns},
+	CancelRuns:    {weakest[Runs], ScopeRuns},
+	ReadApprovals: {Reader, ScopeRead},
+	Vote:          {Reader, ScopeApprove},
 }
 
 // Operations are all operations, sorted.
-func Operations() []Operation { return slices.Sorted(maps.Keys(least)) }
+func Operations() []Operation { return slices.Sorted(maps.Keys(rules)) }
 
 // Least is the weakest role that the operation takes; "" if there is no such operation, so that nobody may.
-func (o Operation) Least() Role { return least[o] }
+func (o Operation) Least() Role { return rules[o].least }
+
+// Scope is that which a token needs for the operation; "" if no program may do it, or there is no such operation.
+func (o Operation) Scope() Scope { return rules[o].scope }
 
 // Everywhere is the project of roles in the whole platform.
 const Everywhere = "*"

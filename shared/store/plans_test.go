@@ -99,7 +99,7 @@ func TestAChatsPastIsNotRead(t *testing.T) {
 func TestGrowingTablesAreKnown(t *testing.T) {
 	small := []string{
 		"projects", "repositories", "members", "processes", "project_processes", "project_prompts", "pending", "github_pauses", "model_pauses", "app_hooks", "ticks", "chat_accounts",
-		"chat_codes", "run_databases", "console_logins", "console_sessions", "goose_db_version",
+		"chat_codes", "run_databases", "console_logins", "console_sessions", "console_tokens", "goose_db_version",
 	}
 	got := pgtest.Open(t, pgtest.New(t)).Lines(`SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`)
 	for _, table := range got {

@@ -61,6 +61,7 @@ type Visitor struct {
 	Account  Account
 	Standing access.Standing
 	Expires  time.Time
+	Scopes   []access.Scope // of the token by which their program comes; nil = they are signed in themselves
 }
 
 // SignIn signs a person in: members of that login have the account's number from now on, and the cookie with the

@@ -55,6 +55,11 @@ var english = Words{
 	StopRun:     "Stop", RunAgain: "Run again", ReviseRun: "Revise", WhatComes: "What comes of it", LabelsOn: "Labels that the issue gets", LabelsOff: "Labels that it loses",
 	PlaceInQueue: "Its place among those that wait", YourChanges: "What to change; without words, what the newest review says", DoIt: "Do it", Leave: "Leave it", LookAgain: "Look again",
 
+	AccessTokens: "Tokens", TokensLead: "By a token a program uses the API in your name, as far as its scopes and your rights at that moment go.", NoTokens: "No tokens yet.",
+	TokenMade: "This is the token", TokenMadeLead: "Copy it now: it is not shown again. Whoever has it acts in your name.", MakeToken: "Make a token", Name: "Name", ScopesOf: "What it is good for",
+	ProjectsOf: "Only in these projects, with blanks between them; none = all of yours", Days: "Days", Revoke: "Revoke", GoodUntil: "good until", UsedLast: "last used", Never: "never used",
+	Scopes: map[string]string{"read": "look at everything", "runs": "start and stop runs", "approve": "answer requests"},
+
 	Problem: "Something is in the way", WhatToDo: "What to do", BackHome: "To the runs", Status: "Status", LeastRole: "It takes this role, or a stronger one:",
 
 	Units: map[string]string{"d": "d", "h": "h", "min": "min", "s": "s"}, Ago: "%s ago", Now: "just now",

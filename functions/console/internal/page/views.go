@@ -47,6 +47,15 @@ type Ask struct {
 	Stored   bool   // a vote was stored just now
 }
 
+// Tokens are a person's, with the form that makes one.
+type Tokens struct {
+	List    api.TokenList
+	Scopes  []string  // that there are
+	Made    api.Token // just now, with its secret; zero = none was
+	Name    string    // that was written
+	Refused string    // why none was made; "" = it was not tried
+}
+
 // An Order is a command: what would come of it, or what has become of it.
 type Order struct {
 	Command api.Command

@@ -42,6 +42,10 @@ type Words struct {
 	StopRun, RunAgain, ReviseRun, WhatComes, LabelsOn, LabelsOff, PlaceInQueue, YourChanges string
 	DoIt, Leave, LookAgain                                                                  string
 
+	// Tokens.
+	AccessTokens, TokensLead, NoTokens, TokenMade, TokenMadeLead, MakeToken, Name, ScopesOf, ProjectsOf, Days, Revoke, GoodUntil, UsedLast, Never string
+	Scopes                                                                                                                                        map[string]string
+
 	// Problems.
 	Problem, WhatToDo, BackHome, Status, LeastRole string
 
