@@ -148,8 +148,8 @@ func (h *handler) gaveUp(ctx context.Context, cb chat.Callback) (reply, error) {
 	again := events.ApprovalUnanswered{RequestID: v.RequestID, ApprovalTarget: events.ApprovalTarget{Channel: v.By.Channel, Target: cb.Ref.Chat}, Attempt: cb.Ref.Message}
 	_, err = h.db.Emit(ctx, store.Cause{Source: events.Source(function) + "/" + v.By.Channel, ID: v.ID}, t.Request.Correlation(),
 		func(_ context.Context, tx *store.Tx) (events.Decision, error) {
-			pause := min(max(tx.Now().Sub(t.Told), firstPause), lastPause)
-			return events.Decision{Emit: []events.Draft{events.At(tx.Now().Add(pause), again)}}, nil
+			again.Due = tx.Now().Add(min(max(tx.Now().Sub(t.Told), firstPause), lastPause))
+			return events.Decision{Emit: []events.Draft{events.At(again.Due, again)}}, nil
 		})
 	return reply{outcome: cb.Why}, err
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cloudevents/sdk-go/v2/event"
 
+	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/store"
@@ -14,34 +15,41 @@ import (
 
 // An HTTP approver calls back once. If that was lost, or if it has forgotten what it was asked, nothing says so, and
 // the run would wait for nobody. So it is asked again while its answer is waited for: after firstWait, and then each
-// time after as long as people have been asked, lastWait at most. Each attempt has one such timer, however
-// often it is set.
+// time after as long as people have been asked, lastWait at most. One that could not be asked is asked again by the
+// same clock. Each attempt has one such timer, however often it is set.
 const (
 	firstWait = time.Hour
 	lastWait  = 24 * time.Hour
 )
 
+// again is the timer of an attempt, "" = of none that is known of. It is not set if no answer of this approver is waited
+// for, or none will be by then.
+func (h *handler) again(t approval.Ticket, at events.ApprovalTarget, attempt string) (timer events.Draft, set bool) {
+	now := h.db.Now()
+	due := now.Add(min(max(now.Sub(t.Told), firstWait), lastWait))
+	again := events.ApprovalUnanswered{RequestID: t.Request.ID, ApprovalTarget: at, Attempt: attempt, Due: due}
+	return events.At(due, again), at.Channel == approval.HTTP && t.WaitsFor(at.Target) && due.Before(t.Expires)
+}
+
 // askAgainLater sets the timer of an attempt.
 func (h *handler) askAgainLater(ctx context.Context, requestID string, at events.ApprovalTarget, attempt string) error {
 	t, err := h.db.Ticket(ctx, requestID)
-	if err != nil || attempt == "" || !t.WaitsFor(at.Target) {
+	if err != nil || attempt == "" {
 		return err
 	}
-	now := h.db.Now()
-	due := now.Add(min(max(now.Sub(t.Told), firstWait), lastWait))
-	if !due.Before(t.Expires) {
+	timer, set := h.again(t, at, attempt)
+	if !set {
 		return nil
 	}
-	again := events.ApprovalUnanswered{RequestID: requestID, ApprovalTarget: at, Attempt: attempt}
 	_, err = h.db.Emit(ctx, store.Cause{Source: events.Source(function), ID: "unanswered " + attempt}, t.Request.Correlation(),
 		func(context.Context, *store.Tx) (events.Decision, error) {
-			return events.Decision{Emit: []events.Draft{events.At(due, again)}}, nil
+			return events.Decision{Emit: []events.Draft{timer}}, nil
 		})
 	return err
 }
 
-// unanswered asks an approver once more that gave up or says nothing, while its answer is waited for. The attempt must
-// be the newest: a reminder may have asked again since.
+// unanswered asks an approver once more that gave up, says nothing or could not be asked, while its answer is waited
+// for. The attempt must be the newest: a reminder may have asked again since.
 func (h *handler) unanswered(ctx context.Context, e event.Event, u events.ApprovalUnanswered) ([]event.Event, error) {
 	return h.db.Act(ctx, e, "messages/"+u.RequestID, func(ctx context.Context) (events.Decision, error) {
 		t, err := h.db.Ticket(ctx, u.RequestID)
@@ -55,41 +63,37 @@ func (h *handler) unanswered(ctx context.Context, e event.Event, u events.Approv
 		if err == nil {
 			err = h.askAgainLater(ctx, u.RequestID, u.ApprovalTarget, newest)
 		}
-		var later *chat.Later
-		no, refused := chat.AsRefused(err)
-		switch {
-		case errors.As(err, &later):
-			err = events.RetryAt(h.db.Now().Add(later.After), err)
-		case refused:
-			emit, err = append(emit, undeliverable(ctx, t.Message(), u.ApprovalTarget, no.Reason, err)), nil
+		if err != nil {
+			var failed []events.Draft
+			failed, err = h.judge(ctx, t.Message(), u.ApprovalTarget, u.Attempt, u.Due, err)
+			emit = append(emit, failed...)
 		}
 		return events.Decision{Emit: emit}, err
 	})
 }
 
-// postAgain posts once more if the attempt is the newest. It returns the one that is then.
+// postAgain posts once more if the attempt is the newest. It returns the one that is then, and what is to be said.
 func (h *handler) postAgain(ctx context.Context, channel chat.Channel, m events.ApprovalMessage, u events.ApprovalUnanswered) (
-	newest string, votes []events.Draft, err error) {
+	newest string, emit []events.Draft, err error) {
 	held, err := h.db.ChatMessage(ctx, u.RequestID, u.ApprovalTarget)
 	if err != nil {
 		return "", nil, err
 	}
 	defer func() { err = errors.Join(err, held.Close(ctx)) }()
 	p := &place{ChatMessage: held, channel: channel, at: u.ApprovalTarget}
-	if held.Ref == nil {
-		return "", nil, nil
+	if held.Ref != nil {
+		at, err := p.ref()
+		if err != nil || at.Message != u.Attempt {
+			return at.Message, nil, err
+		}
+	}
+	if err := p.post(ctx, m); err != nil {
+		return "", p.votes, err
 	}
 	at, err := p.ref()
-	if err != nil || at.Message != u.Attempt {
-		return at.Message, nil, err
-	}
-	posted, err := channel.Post(ctx, u.Target, m)
 	if err != nil {
-		return "", nil, err
-	}
-	if err := p.posted(posted); err != nil {
 		return "", p.votes, err
 	}
 	held.Version = max(held.Version, m.Version)
-	return posted.Message, p.votes, held.Save(ctx)
+	return at.Message, append(p.votes, delivered(ctx, m, u.ApprovalTarget)), held.Save(ctx)
 }

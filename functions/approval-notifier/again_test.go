@@ -11,6 +11,7 @@ import (
 
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/reason"
 	fakechat "codexk8s.dev/test/fakes/chat"
 )
 
@@ -38,7 +39,7 @@ func (f *fixture) timers() (all []string) {
 	f.Helper()
 	start := time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
 	for _, line := range f.sql.Lines(`
-		SELECT concat_ws(' ', convert_from(data, 'UTF8')::jsonb ->> 'attempt', extract(epoch FROM not_before)::bigint)
+		SELECT concat_ws(' ', coalesce(nullif(convert_from(data, 'UTF8')::jsonb ->> 'attempt', ''), 'none'), extract(epoch FROM not_before)::bigint)
 		FROM events WHERE type = $1 AND function = $2 ORDER BY seq`, events.ApprovalUnanswered{}.EventType(), function) {
 		var id string
 		var at int64
@@ -60,7 +61,7 @@ func (f *fixture) pass(d time.Duration) {
 
 // unanswered is the timer of the nth attempt.
 func (f *fixture) unanswered(n int) events.ApprovalUnanswered {
-	return events.ApprovalUnanswered{RequestID: requestID, ApprovalTarget: desk, Attempt: f.asked()[n-1].ID}
+	return events.ApprovalUnanswered{RequestID: requestID, ApprovalTarget: desk, Attempt: f.asked()[n-1].ID, Due: f.db.Now()}
 }
 
 // An approver calls back once. If that was lost, or the approver has forgotten what it was asked, it is asked again,
@@ -143,7 +144,7 @@ func TestAnApproverThatGaveUp(t *testing.T) {
 }
 
 // An approver that fails at once, whatever its status, was not asked: the event comes again, and after some time
-// another place stands in.
+// another place stands in and a timer asks on.
 func TestAnApproverThatFailsAtOnce(t *testing.T) {
 	f := setup(t)
 	f.ticket(func(*approval.Ticket) {})
@@ -151,10 +152,51 @@ func TestAnApproverThatFailsAtOnce(t *testing.T) {
 	if code := f.hear("open", changed(1, approval.Open, desk), 0); code/100 != 5 || len(f.sent) != 0 {
 		t.Errorf("answered %d and said %q", code, f.sent)
 	}
-	f.hear("open", changed(1, approval.Open, desk), events.Patience+time.Second)
-	f.want("after all patience", f.sent, "approval.undeliverable http desk unreachable")
-	if code := f.hear("open", changed(1, approval.Open, desk), events.Patience+time.Minute); code != http.StatusAccepted || len(f.asked()) != 1 {
-		t.Errorf("answered %d, asked %d times", code, len(f.asked()))
+	if code := f.hear("open", changed(1, approval.Open, desk), events.Patience+time.Second); code != http.StatusAccepted {
+		t.Errorf("after all patience answered %d", code)
 	}
-	f.want("asked", f.timers(), "1 after 1h0m0s")
+	f.want("after all patience", f.sent, "approval.undeliverable http desk unreachable")
+	f.want("asked by a timer", f.timers(), "0 after 1h0m0s")
+	f.pass(time.Hour)
+	f.hear("due", events.ApprovalUnanswered{RequestID: requestID, ApprovalTarget: desk, Due: f.db.Now()}, 0)
+	f.want("asked", f.sent, "approval.undeliverable http desk unreachable", "approval.delivered http desk")
+	f.want("asked on", f.timers(), "0 after 1h0m0s", "1 after 2h0m0s")
+}
+
+// An outage lasts longer than an event is tried. An approver that is down when it is asked again has patience, then
+// another place stands in, and timers go on until it is back. So no event dies of it.
+func TestAnApproverThatIsDownForLong(t *testing.T) {
+	for kind, why := range map[string]string{"down": reason.Unreachable, "unauthorized": reason.Unauthorized} {
+		t.Run(kind, func(t *testing.T) {
+			f := setup(t)
+			f.ticket(func(*approval.Ticket) {})
+			f.hear("open", changed(1, approval.Open, desk), 0)
+			f.fake.Trouble(fakechat.Trouble{Channel: fakechat.Approver, Kind: kind})
+			f.pass(time.Hour)
+			f.sent = nil
+			due := f.unanswered(1)
+			if kind == "down" {
+				if code := f.hear("due 1", due, 0); code/100 != 5 || len(f.sent) != 0 {
+					t.Errorf("answered %d and said %q", code, f.sent)
+				}
+			}
+			f.pass(events.Patience + time.Second)
+			for n := range 3 {
+				for range 2 { // each event comes twice
+					if code := f.hear(fmt.Sprint("due ", n+1), due, 0); code != http.StatusAccepted {
+						t.Errorf("timer %d: answered %d", n+1, code)
+					}
+				}
+				f.pass(4 * time.Hour)
+			}
+			f.want("told", slices.Compact(slices.Clone(f.sent)), "approval.undeliverable http desk "+why)
+			f.want("timers", f.timers(), "1 after 1h0m0s", "1 after 2h20m2s", "1 after 10h20m2s", "1 after 18h20m2s")
+			f.fake.Calm()
+			due.Due = f.db.Now()
+			f.hear("it is back", due, 0)
+			if got := f.sent[len(f.sent)-1]; got != "approval.delivered http desk" || len(f.asked()) != 2 {
+				t.Errorf("asked %d times, and said %q", len(f.asked()), got)
+			}
+		})
+	}
 }

@@ -73,10 +73,7 @@ func (h *handler) showAll(ctx context.Context, e event.Event, c events.ApprovalC
 	var all sync.WaitGroup
 	for _, at := range h.places(c.Targets) {
 		all.Go(func() {
-			emit, err := h.show(ctx, c, at)
-			if err != nil && h.next(err).Sub(e.Time()) > events.Patience {
-				emit = append(emit, undeliverable(ctx, c.Message, at, reason.Unreachable, err))
-			}
+			emit, err := h.show(ctx, e, c, at)
 			// The cause is the event at this place: when the event comes again the same is said again.
 			told, also := h.db.Emit(context.WithoutCancel(ctx), store.Cause{Source: e.Source(), ID: e.ID() + " " + at.Channel + ":" + at.Target}, c.Correlation(),
 				func(context.Context, *store.Tx) (events.Decision, error) { return events.Decision{Emit: emit}, nil })
@@ -87,14 +84,6 @@ func (h *handler) showAll(ctx context.Context, e event.Event, c events.ApprovalC
 	}
 	all.Wait()
 	return said, failed
-}
-
-// next is when what failed is tried again at the earliest.
-func (h *handler) next(err error) time.Time {
-	if later := new(events.RetryLaterError); errors.As(err, &later) {
-		return later.Until
-	}
-	return h.db.Now()
 }
 
 // places are the targets with none left that stands for others. "all" is every channel that is connected and has a
@@ -125,7 +114,7 @@ func (h *handler) places(targets []events.ApprovalTarget) (places []events.Appro
 }
 
 // show makes one place show the message and says what came of it. An error is worth another try.
-func (h *handler) show(ctx context.Context, c events.ApprovalChanged, at events.ApprovalTarget) ([]events.Draft, error) {
+func (h *handler) show(ctx context.Context, e event.Event, c events.ApprovalChanged, at events.ApprovalTarget) ([]events.Draft, error) {
 	m := c.Message
 	if at.Channel == approval.GitHub {
 		return h.comment(c, at), nil
@@ -135,27 +124,55 @@ func (h *handler) show(ctx context.Context, c events.ApprovalChanged, at events.
 		err := fmt.Errorf("%s is not connected: set its variables at approval-notifier, with a chat, or name another channel in the policy", at.Channel)
 		return []events.Draft{undeliverable(ctx, m, at, reason.NotConnected, err)}, nil
 	}
-	attempt, shown, votes, err := h.bring(ctx, channel, c, at)
+	attempt, shown, emit, err := h.bring(ctx, channel, c, at)
 	if err == nil && at.Channel == approval.HTTP {
 		err = h.askAgainLater(ctx, m.RequestID, at, attempt)
 	}
+	if err != nil {
+		failed, err := h.judge(ctx, m, at, "", e.Time(), err)
+		return append(emit, failed...), err
+	}
+	if shown { // else something newer is there
+		emit = append(emit, delivered(ctx, m, at))
+	}
+	return emit, nil
+}
+
+// judge says what comes of a call that failed; an error is worth another try. A place is undeliverable that refuses for
+// good, has not worked since the time for longer than people can wait, or will not before long. If that is an approver
+// a timer asks it again, and the event has no other try: an outage may last longer than events are tried.
+func (h *handler) judge(ctx context.Context, m events.ApprovalMessage, at events.ApprovalTarget, attempt string, since time.Time, err error) ([]events.Draft, error) {
+	next := h.db.Now()
+	why := reason.Unreachable
 	var later *chat.Later
 	no, refused := chat.AsRefused(err)
 	switch {
 	case refused:
-		return append(votes, undeliverable(ctx, m, at, no.Reason, err)), nil
+		why = no.Reason
 	case errors.As(err, &later):
-		return votes, events.RetryAt(h.db.Now().Add(later.After), err)
+		next = next.Add(later.After)
+		err = events.RetryAt(next, err)
 	case errors.Is(err, store.ErrLocked):
-		return votes, events.RetryAt(h.db.Now().Add(2*time.Second), err)
-	case err != nil:
+		next = next.Add(2 * time.Second)
+		err = events.RetryAt(next, err)
+	default:
 		metrics.ApprovalMessages.Add(ctx, 1, at.Channel, "failed")
-		return votes, err
-	case !shown: // something newer is there
-		return votes, nil
 	}
-	metrics.ApprovalMessages.Add(ctx, 1, at.Channel, "delivered")
-	return append(votes, events.Now(events.ApprovalDelivered{RequestID: m.RequestID, Version: m.Version, ApprovalTarget: at})), nil
+	if !refused && next.Sub(since) <= events.Patience {
+		return nil, err
+	}
+	said := []events.Draft{undeliverable(ctx, m, at, why, err)}
+	t, failed := h.db.Ticket(ctx, m.RequestID)
+	if failed != nil {
+		return said, errors.Join(err, failed)
+	}
+	if timer, set := h.again(t, at, attempt); set {
+		return append(said, timer), nil
+	}
+	if refused {
+		return said, nil
+	}
+	return said, err
 }
 
 // bring brings a place's message to the event's version, and sends the reminder if there is one. It returns the message
@@ -287,6 +304,12 @@ func (p *place) ref() (ref chat.Ref, err error) {
 		return ref, fmt.Errorf("reading where a message is: %w", err)
 	}
 	return ref, nil
+}
+
+// delivered says, and counts, that a place shows the message.
+func delivered(ctx context.Context, m events.ApprovalMessage, at events.ApprovalTarget) events.Draft {
+	metrics.ApprovalMessages.Add(ctx, 1, at.Channel, "delivered")
+	return events.Now(events.ApprovalDelivered{RequestID: m.RequestID, Version: m.Version, ApprovalTarget: at})
 }
 
 // undeliverable says, and counts, that a place does not show the message.

@@ -7,7 +7,8 @@
 // each place's message is a row (store.ChatMessage) that is held while its channel is called and knows the version that
 // it shows; what is older is dropped. Places don't wait for each other: what one has said is recorded at once, and only
 // those that have not worked yet are tried again. A place that has not worked for some time is told to be
-// undeliverable, so that another one stands in, and is tried on.
+// undeliverable, so that another one stands in, and is tried on: an HTTP approver by timers (again.go), however long it
+// is down.
 //
 // The row is written before the message is. Should the process die after a message was posted and before that was
 // recorded, the channel is asked whether it is there (chat.Finder). Telegram can't be asked: there the first click says

@@ -223,14 +223,14 @@ func fits(r Request, v Vote) bool {
 		if v.Option == 0 {
 			return r.FreeText && strings.TrimSpace(v.Text) != ""
 		}
-		return v.Option > 0 && v.Option <= len(r.Options) && names(v.Words, r.Options[v.Option-1])
+		return v.Option > 0 && v.Option <= len(r.Options) && Names(v.Words, r.Options[v.Option-1])
 	}
 	return false
 }
 
-// names reports whether words, if there are any, are those of an option. A program that counts otherwise than we do
+// Names reports whether words, if there are any, are those of an option. A program that counts otherwise than we do
 // would choose what nobody has chosen. Long options are shown cut.
-func names(words, option string) bool {
+func Names(words, option string) bool {
 	said, is := line(words), line(option)
 	head, cut := strings.CutSuffix(said, "…")
 	return said == "" || said == is || cut && strings.HasPrefix(is, strings.TrimSpace(head))

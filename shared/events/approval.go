@@ -239,13 +239,14 @@ type ApprovalUndeliverable struct {
 // EventSubject is the request's id.
 func (a ApprovalUndeliverable) EventSubject() string { return a.RequestID }
 
-// ApprovalUnanswered says that an HTTP approver has given up on a request, or has said nothing about it for long, so it
-// is to be asked again while the request is open. It comes due later: one that gives up at once is not asked without a
-// pause.
+// ApprovalUnanswered says that an HTTP approver has given up on a request, has said nothing about it for long, or could
+// not be asked, so it is to be asked again while the request is open. It comes due later: one that gives up at once is
+// not asked without a pause.
 type ApprovalUnanswered struct {
 	RequestID string `json:"requestId"`
 	ApprovalTarget
-	Attempt string `json:"attempt"` // where the message was, in the channel's words
+	Attempt string    `json:"attempt"`      // where the message was, in the channel's words; "" = nowhere
+	Due     time.Time `json:"due,omitzero"` // UTC
 }
 
 // EventSubject is the request's id.

@@ -46,6 +46,6 @@ var approvals = []Payload{
 	},
 	ApprovalUnanswered{
 		RequestID: "aaaaaaaa-89ab-5def-8123-456789abcdef", ApprovalTarget: ApprovalTarget{Channel: "http", Target: "desk"},
-		Attempt: "bbbbbbbb-89ab-5def-8123-456789abcdef",
+		Attempt: "bbbbbbbb-89ab-5def-8123-456789abcdef", Due: at,
 	},
 }

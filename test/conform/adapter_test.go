@@ -233,6 +233,9 @@ func (a *adapter) result(s *shown, do act) map[string]any {
 		if a.is("counts from one") {
 			result["selected_index"] = do.option
 		}
+		if a.is("says another option") {
+			result["selected_option"] = s.options[2-do.option]
+		}
 	}
 	return map[string]any{"correlation_id": s.id, "status": "success", "result": result, "tool": "question"}
 }

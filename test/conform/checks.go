@@ -275,7 +275,7 @@ func untilHeard(ctx context.Context, s *session) error {
 		if !came {
 			break
 		}
-		if err := c.wrong(s.half.yes); err != nil {
+		if err := a.wrong(c, s.half.yes); err != nil {
 			return fmt.Errorf("called again: %w", err)
 		}
 		calls = append(calls, c)

@@ -82,6 +82,7 @@ func TestFaultsAreFoundByName(t *testing.T) {
 		{fault: "upside down", check: "a decision is called back, once"},
 		{fault: "calls twice", check: "a decision is called back, once"},
 		{fault: "counts from one", check: "a decision is called back, once", half: 1},
+		{fault: "says another option", check: "a decision is called back, once", half: 1},
 		{fault: "calls elsewhere", check: "a decision is called back, once", patience: moment},
 		{fault: "keeps the reason", check: "what somebody writes is called back", grade: weakly},
 		{fault: "shows twice", check: "the same id again is the same attempt"},

@@ -50,7 +50,8 @@ type attempt struct {
 	body      []byte
 	status    int // of the answer, 0 = none came, and said, its body
 	said      []byte
-	atOnce    bool // it was decided by the answer
+	options   []string // of a question
+	atOnce    bool     // it was decided by the answer
 
 	clicked <-chan struct{} // closed when the last click is over; nil = there was none
 	calls   chan call

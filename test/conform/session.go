@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
 )
@@ -86,7 +87,7 @@ func (s *session) ask(ctx context.Context, m events.ApprovalMessage, alter func(
 	if a == nil {
 		return nil, err
 	}
-	a.title, a.atOnce = m.Title, posted.Vote != nil
+	a.title, a.options, a.atOnce = m.Title, m.Options, posted.Vote != nil
 	if err != nil {
 		return a, err
 	}
@@ -143,7 +144,7 @@ func (s *session) decide(ctx context.Context, a *attempt, do act) (call, error) 
 	for {
 		select {
 		case c := <-a.calls:
-			return c, c.wrong(do)
+			return c, a.wrong(c, do)
 		case err := <-failed:
 			if err != nil {
 				return call{}, fmt.Errorf("pressing %s: %w", do.what, err)
@@ -189,7 +190,7 @@ func (s *session) rest(ctx context.Context, a *attempt) (all []call) {
 }
 
 // wrong says what in a callback is not what was pressed.
-func (c call) wrong(do act) error {
+func (a *attempt) wrong(c call, do act) error {
 	if c.fault != nil {
 		return c.fault
 	}
@@ -209,6 +210,9 @@ func (c call) wrong(do act) error {
 	}
 	if got != want {
 		return fmt.Errorf("%s was pressed and %s is called back", want, got)
+	}
+	if do.what == "option" && !approval.Names(v.Words, a.options[do.option-1]) {
+		return fmt.Errorf("%s is called back with the words %q, and is %q: codex-k8s does not count it", want, v.Words, a.options[do.option-1])
 	}
 	if do.what == "words" && v.Text != do.text {
 		return fmt.Errorf("%q was written and %q is called back", do.text, v.Text)
