@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/chat"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/runtoken"
 	"codexk8s.dev/shared/store"
 	fakechat "codexk8s.dev/test/fakes/chat"
 	"codexk8s.dev/test/grid"
@@ -89,6 +91,22 @@ var badInputs = []struct {
 		a.vote("ann")
 	}},
 	{"no signature", nil, func(a *attempt) { a.wire.signed = (*letter).unsign; a.vote("ann") }},
+	{"with an agent's run token", nil, func(a *attempt) {
+		token, err := runtoken.Mint(bytes.Repeat([]byte("k"), 32), runtoken.Claims{
+			RunID: ref.RunID, Namespace: "codexk8s-run-1", ServiceAccount: "agent", Expires: time.Now().Add(time.Hour),
+		})
+		if err != nil {
+			a.Fatal(err)
+		}
+		a.wire.signed = func(l *letter) {
+			l.unsign()
+			l.header.Set("Authorization", "Bearer "+token)
+			if l.sign(token, time.Now()); a.channel == approval.Mattermost {
+				l.edit(func(o object) { o["context"] = object{"tag": token} })
+			}
+		}
+		a.vote("ann")
+	}},
 	{"a stale timestamp", nil, func(a *attempt) {
 		old := time.Now().Add(-25 * time.Hour)
 		a.wire.before = func(l *letter) {

@@ -148,12 +148,13 @@ type person struct {
 	*testing.T
 	f      *fixture
 	client *http.Client
+	bearer string // a token beside or in place of the session
 }
 
 // visitor is a browser in which nobody has signed in.
 func (f *fixture) visitor() *person {
 	jar, _ := cookiejar.New(nil) // without options there is no error
-	return &person{f.T, f, &http.Client{Jar: jar, Timeout: 20 * time.Second}}
+	return &person{T: f.T, f: f, client: &http.Client{Jar: jar, Timeout: 20 * time.Second}}
 }
 
 // as is a browser in which somebody has signed in by GitHub.

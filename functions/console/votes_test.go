@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/runtoken"
 	"codexk8s.dev/shared/store"
 	"codexk8s.dev/test/local/pg/pgtest"
 )
@@ -55,6 +57,9 @@ func (p *person) send(id, key, query string, body map[string]any) (status int, s
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", key)
+	if p.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+p.bearer)
+	}
 	resp, err := p.client.Do(req)
 	if err != nil {
 		p.Fatal(err)
@@ -82,6 +87,16 @@ func TestWhoMayVote(t *testing.T) {
 	}
 	if status, _ := f.visitor().send(ours.ID, "k", "", map[string]any{"choice": "approve", "digest": ours.Digest}); status != http.StatusUnauthorized {
 		t.Errorf("who is not signed in: %d", status)
+	}
+	agent, err := f.visitor(), error(nil)
+	agent.bearer, err = runtoken.Mint(bytes.Repeat([]byte("k"), 32), runtoken.Claims{
+		RunID: runC, Namespace: "codexk8s-run-x", ServiceAccount: "agent", Expires: time.Now().Add(time.Hour),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, _ := agent.send(ours.ID, "k", "", map[string]any{"choice": "approve", "digest": ours.Digest}); status != http.StatusUnauthorized {
+		t.Errorf("an agent with its run token: %d", status)
 	}
 	if n := pgtest.One[int](f.sql, `SELECT count(*)::int FROM events`); n != 0 || len(f.sent) != 0 {
 		t.Errorf("%d events are stored, %d sent, after trying only", n, len(f.sent))
