@@ -22,8 +22,8 @@ const (
 	lastWait  = 24 * time.Hour
 )
 
-// again is the timer of an attempt, "" = of none that is known of. It is not set if no answer of this approver is waited
-// for, or none will be by then.
+// again is the timer of an attempt, "" = of none that is known of. It is not set if no answer of this approver is
+// waited for, or none will be by then.
 func (h *handler) again(t approval.Ticket, at events.ApprovalTarget, attempt string) (timer events.Draft, set bool) {
 	now := h.db.Now()
 	due := now.Add(min(max(now.Sub(t.Told), firstWait), lastWait))
