@@ -88,13 +88,14 @@ func TestWhoMayVote(t *testing.T) {
 	if status, _ := f.visitor().send(ours.ID, "k", "", map[string]any{"choice": "approve", "digest": ours.Digest}); status != http.StatusUnauthorized {
 		t.Errorf("who is not signed in: %d", status)
 	}
-	agent, err := f.visitor(), error(nil)
-	agent.bearer, err = runtoken.Mint(bytes.Repeat([]byte("k"), 32), runtoken.Claims{
+	agent := f.visitor()
+	token, err := runtoken.Mint(bytes.Repeat([]byte("k"), 32), runtoken.Claims{
 		RunID: runC, Namespace: "codexk8s-run-x", ServiceAccount: "agent", Expires: time.Now().Add(time.Hour),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	agent.bearer = token
 	if status, _ := agent.send(ours.ID, "k", "", map[string]any{"choice": "approve", "digest": ours.Digest}); status != http.StatusUnauthorized {
 		t.Errorf("an agent with its run token: %d", status)
 	}

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"os/exec"
@@ -17,22 +16,7 @@ import (
 // replay of the recorded events by the same process starts the same runs.
 func explained(ctx context.Context, t *testing.T, s *stack.Stack) {
 	t.Helper()
-	const program = "codexk8s.dev/functions/doctor"
-	built, err := build.Images(ctx, "../..", t.TempDir(), []string{program}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	doctor := func(args ...string) string {
-		t.Helper()
-		var said bytes.Buffer
-		cmd := exec.CommandContext(ctx, built["ko://"+program], args...)
-		cmd.Env = append(cmd.Environ(), "DATABASE_URL="+s.Platform.DatabaseURL())
-		cmd.Stdout, cmd.Stderr = &said, &said
-		if err := cmd.Run(); err != nil {
-			t.Errorf("doctor %s: %v", args[0], err)
-		}
-		return said.String()
-	}
+	doctor := newDoctor(ctx, t, s)
 	text := doctor("explain", stack.Repository+"#1")
 	for _, want := range []string{"run:dev:revise is succeeded", "run requested by owner", "run admitted", "pull request approved by owner", "the installation's", "nothing (nothing_to_abort)"} {
 		if !strings.Contains(text, want) {
@@ -47,5 +31,25 @@ func explained(ctx context.Context, t *testing.T, s *stack.Stack) {
 	text = doctor("backtest", base64.StdEncoding.EncodeToString([]byte(stage.Default().Text)))
 	if !strings.Contains(text, " 0 issues would") || !strings.Contains(text, "2 runs were requested; the changed process starts 2.") || strings.Contains(text, "left out") {
 		t.Errorf("the present process replays otherwise than it was recorded:\n%s", text)
+	}
+}
+
+// newDoctor builds the doctor, and runs it on the platform's database. One that finds a fault may exit as it does.
+func newDoctor(ctx context.Context, t *testing.T, s *stack.Stack) func(args ...string) (said string) {
+	t.Helper()
+	const program = "codexk8s.dev/functions/doctor"
+	built, err := build.Images(ctx, "../..", t.TempDir(), []string{program}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(ctx, built["ko://"+program], args...)
+		cmd.Env = append(cmd.Environ(), "DATABASE_URL="+s.Platform.DatabaseURL())
+		said, err := cmd.CombinedOutput()
+		if err != nil && len(args) > 0 {
+			t.Errorf("doctor %s: %v", args[0], err)
+		}
+		return string(said)
 	}
 }
