@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -23,6 +24,9 @@ func (g *fakeGateway) tools() http.Handler {
 			http.Error(w, "wrong run token", http.StatusUnauthorized)
 			return
 		}
+		var wakes time.Duration
+		g.change(func(g *fakeGateway) { wakes, g.wakes = g.wakes, 0 })
+		time.Sleep(wakes)
 		s := mcp.NewServer(&mcp.Implementation{Name: "fake"}, nil)
 		for _, t := range tool.All() {
 			s.AddTool(&mcp.Tool{Name: t.Name, Description: t.Description, InputSchema: t.Schema}, func(_ context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
@@ -87,6 +91,24 @@ func TestARunThatAsksGoesOnInTheSameConversation(t *testing.T) {
 			if n := len(w.gateway.asked); n != 1 {
 				t.Errorf("it asked %d times", n)
 			}
+		})
+	}
+}
+
+// A gateway that scales from zero takes some seconds to name its tools. The agent begins with them all the same.
+func TestAnAgentBeginsWithTheToolsOfAGatewayThatWakesUp(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{"builtin", "codex"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, engine)
+			w.gateway.change(func(g *fakeGateway) { g.wakes = 3 * time.Second })
+			w.asks(t, "Say it politely.\n\nAsk first: Which words? Bonjour | Salut")
+			w.gateway.change(func(g *fakeGateway) {
+				if len(g.asked) != 1 || len(g.reports) > 0 {
+					t.Errorf("asked: %q; %d reports", g.asked, len(g.reports))
+				}
+			})
 		})
 	}
 }

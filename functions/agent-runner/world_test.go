@@ -254,7 +254,8 @@ type fakeGateway struct {
 	stop       string // reason to answer heartbeats with
 	told       bool   // a heartbeat was answered with stop
 	refuse     error
-	asked      []string // calls of tools: name and arguments
+	asked      []string      // calls of tools: name and arguments
+	wakes      time.Duration // until the first call of a tool is taken, as if from zero
 	// credentials are those that were asked for: may it write?
 	credentials []bool
 	// noCredential is the answer to GetGitCredential instead of one.

@@ -38,7 +38,8 @@ const modelKey = "CODEXK8S_MODEL_KEY"
 //
 // codexConfig: https://github.com/openai/codex/blob/main/docs/config.md. The key is named, never written, and the
 // agent's commands do not inherit it. The line retries requests, so the CLI does not. By default the CLI would search
-// the web, from OpenAI's network.
+// the web, from OpenAI's network. The CLI waits one second for a server that is not required, and then begins without
+// its tools and without a word; a gateway that scales from zero takes longer.
 const codexConfig = `model_provider = "gateway"
 check_for_update_on_startup = false
 web_search = "disabled"
@@ -53,7 +54,8 @@ request_max_retries = 0
 [mcp_servers.platform]
 url = %s
 bearer_token_env_var = "CODEXK8S_MODEL_KEY"
-startup_timeout_sec = 60
+required = true
+startup_timeout_sec = 300
 tool_timeout_sec = 300
 
 [analytics]
