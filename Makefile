@@ -100,11 +100,13 @@ bench: tools ## the benchmarks, packages one after the other
 	go test -p 1 -run '^$$' -bench . -benchtime 2s -timeout 20m \
 	  $$(grep -rl --include='*_test.go' --exclude-dir=node_modules '^func Benchmark' . | xargs -n 1 dirname | sort -u)
 
-generate: ## the Go code of the Session API from its proto file, and of the console's API from its contract (needs protoc)
-	$(NEED) go protoc
+generate: ## the Go code of the Session API from its proto file, and of the console's API from its contract; htmx from npm (needs protoc)
+	$(NEED) go npm protoc
 	cd functions/console/internal/api && go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 -config config.yaml -o server.gen.go openapi.yaml
 	sed -i '/^\/\/ Package api provides/d; s/^package api$$/\n&/' functions/console/internal/api/server.gen.go # api.go has the package's comment
 	mkdir -p $(BIN)
+	npm pack --silent --pack-destination $(BIN) htmx.org@4.0.1
+	tar -xzOf $(BIN)/htmx.org-4.0.1.tgz package/dist/htmx.min.js >functions/console/internal/page/static/htmx.js
 	go build -o $(BIN)/ google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go
 	PATH="$(CURDIR)/$(BIN):$$PATH" protoc -I . --go_out=. --go_opt=module=codexk8s.dev \
 	  --connect-go_out=. --connect-go_opt=module=codexk8s.dev,package_suffix=,simple shared/agentapi/session.proto

@@ -37,7 +37,7 @@ type fixture struct {
 	*testing.T
 	db     *store.DB
 	sql    *pgtest.DB
-	url    string
+	url    string // of the database
 	github *fakegithub.Server
 	server *httptest.Server
 	h      *handler
@@ -87,7 +87,7 @@ func setup(t *testing.T) *fixture {
 			}
 		}
 		return nil
-	}, later: func(ctx context.Context, do func(context.Context)) { do(ctx) }}
+	}, later: func(ctx context.Context, do func(context.Context)) { do(ctx) }, hub: newHub(f.db.Listen), stopping: t.Context().Done()}
 	f.server.Config.Handler = f.h.routes()
 	f.server.Start()
 	t.Cleanup(f.server.Close)

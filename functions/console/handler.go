@@ -20,8 +20,11 @@ type handler struct {
 	gate  *gate
 	send  func(context.Context, ...event.Event) error
 	later func(context.Context, func(context.Context)) // does it after the answer
-	mux   *http.ServeMux
-	pages []string // patterns of pages, to which a sign-in may return
+	hub   *hub
+	// stopping is closed when the function is to end: streams do, so that their pages connect to the next one.
+	stopping <-chan struct{}
+	mux      *http.ServeMux
+	pages    []string // patterns of pages, to which a sign-in may return
 }
 
 // routes are the pages, the API, and the ways in and out.
@@ -40,6 +43,7 @@ func (h *handler) routes() http.Handler {
 	h.mux.HandleFunc("POST /logout", h.signOut)
 	h.mux.HandleFunc("POST /language", h.language)
 	h.mux.HandleFunc("GET /problems/{slug}", h.problemPage)
+	h.mux.HandleFunc("GET /stream", h.serveStream)
 	h.mux.HandleFunc("GET /static/{file}", page.Static)
 	h.mux.HandleFunc("GET /v1/openapi.yaml", api.Document)
 	api.HandlerWithOptions(h.strict(), api.StdHTTPServerOptions{BaseRouter: h.mux, ErrorHandlerFunc: h.badParameter})
@@ -92,6 +96,9 @@ func (h *handler) page(pattern string, view func(http.ResponseWriter, *http.Requ
 	}
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		who, err := h.visitor(r)
+		if errors.Is(err, store.ErrNotFound) && page.Partial(r) {
+			err = problem{slug: "not-signed-in"}
+		}
 		if errors.Is(err, store.ErrNotFound) {
 			to := r.URL.RequestURI()
 			if r.Method == http.MethodPost { // what was sent is lost; the page before shows it again

@@ -15,6 +15,14 @@
 // come from the projects file, members too. A session is a random value in a cookie and its hash in Postgres, without
 // rights in it, so taking a role away takes effect with the next request.
 //
+// A page that is being looked at keeps itself current. One stream per visible tab says that something has changed, and
+// the page fetches itself anew; only lines of logs come in the stream itself.
+//
+//	Postgres ──NOTIFY──► hub (one connection) ──► stream ──"changed"──► tab ──GET──► page
+//
+// The stream ends when the tab is hidden, when nobody has acted in it for a while, and at the end of a life of minutes;
+// so a console that nobody looks at sleeps.
+//
 // Every page is whole without JavaScript. Nothing is loaded from elsewhere; the style sheet and the scripts are part of
 // the program. A page may not be framed, and runs no script but ours.
 //
@@ -63,7 +71,7 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	}
 	s.OnStop(db.Close)
 	db.UseProcess(process)
-	h := &handler{db: db, gate: gate, send: s.Send, later: s.Go}
+	h := &handler{db: db, gate: gate, send: s.Send, later: s.Go, hub: newHub(db.Listen), stopping: ctx.Done()}
 	s.Handle("/", h.routes())
 	s.SendDue(db.Due)
 	return nil

@@ -199,7 +199,11 @@ func (h *handler) log(ctx context.Context, who store.Visitor, id string, p api.G
 		return l, err
 	}
 	for _, line := range lines {
-		l.Items = append(l.Items, api.Line{Seq: line.Seq, At: line.At, Stream: line.Stream, Text: plain.Cut(line.Text, maxLine)})
+		l.Items = append(l.Items, lineOf(line))
 	}
 	return l, nil
+}
+
+func lineOf(line store.LogLine) api.Line {
+	return api.Line{Seq: line.Seq, At: line.At, Stream: line.Stream, Text: plain.Cut(line.Text, maxLine)}
 }

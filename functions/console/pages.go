@@ -26,7 +26,7 @@ func (h *handler) runsPage(_ http.ResponseWriter, r *http.Request, who store.Vis
 		v.Problem, err = p.detail, nil
 	}
 	v.Tabs = tabs(languageOf(r), v.Filter)
-	return page.Frame{Name: "runs", Body: v}, err
+	return page.Frame{Name: "runs", Live: aboutLists, Body: v}, err
 }
 
 // tabs are the filters that people want most; each keeps what else the filter says.
@@ -59,8 +59,14 @@ func (h *handler) runPage(_ http.ResponseWriter, r *http.Request, who store.Visi
 	if err != nil {
 		return page.Frame{}, err
 	}
-	v := page.Run{Detail: detail, Grep: q.Get("grep"), Active: !stage.State(detail.Run.State).Final(), Job: detail.Attempt + 1,
-		IssueFilter: fmt.Sprintf("issue:%s#%d", detail.Run.Repository, detail.Run.Issue), Steps: page.Timeline(steps)}
+	v := page.Run{Detail: detail, Grep: q.Get("grep"), Job: detail.Attempt + 1,
+		IssueFilter: fmt.Sprintf("issue:%s#%d", detail.Run.Repository, detail.Run.Issue), Steps: page.Timeline(steps),
+		Orders: runOrders(languageOf(r), who, detail.Run)}
+	f := page.Frame{Name: "run", Live: aboutRun + ":" + id}
+	if page.Partial(r) { // the log that is there grows by the stream
+		f.Body = v
+		return f, nil
+	}
 	from, err := strconv.ParseInt(q.Get("from"), 10, 64)
 	switch {
 	case err != nil && v.Grep != "":
@@ -72,8 +78,10 @@ func (h *handler) runPage(_ http.ResponseWriter, r *http.Request, who store.Visi
 		return page.Frame{}, err
 	}
 	v.Windows = windows(languageOf(r), id, v.Grep, v.Log)
-	v.Orders = runOrders(languageOf(r), who, detail.Run)
-	return page.Frame{Name: "run", Body: v}, nil
+	n := len(v.Log.Items)
+	v.AtEnd = v.Grep == "" && (v.Log.Last == 0 || n > 0 && v.Log.Items[n-1].Seq == v.Log.Last)
+	f.Body = v
+	return f, nil
 }
 
 // runOrders are the commands that fit a run, if the person may give them.
@@ -139,14 +147,14 @@ func (h *handler) homePage(_ http.ResponseWriter, r *http.Request, who store.Vis
 			return page.Frame{}, err
 		}
 	}
-	return page.Frame{Name: "home", Body: v}, nil
+	return page.Frame{Name: "home", Live: aboutLists, Body: v}, nil
 }
 
 // approvalPage is one request, with the way to decide it as long as it is open.
 func (h *handler) approvalPage(_ http.ResponseWriter, r *http.Request, who store.Visitor) (page.Frame, error) {
 	a, err := h.approval(r.Context(), who, r.PathValue("approval"))
 	v := page.Ask{Approval: a, Key: secret()[:24], Stored: r.URL.Query().Has("stored")}
-	return page.Frame{Name: "approval", Body: v}, err
+	return page.Frame{Name: "approval", Live: aboutRun + ":" + a.Run, Body: v}, err
 }
 
 // votePage takes a vote from a form. One that does not count is told on the request's page, which keeps what was

@@ -129,6 +129,7 @@ type Usage struct {
 // A RunView is a run as its page shows it.
 type RunView struct {
 	RunRow
+	Key   string // of its work item
 	Usage Usage
 
 	Namespace string
@@ -150,7 +151,7 @@ type RunView struct {
 // RunView reads a run; ErrNotFound if there is none, or id is not a UUID.
 func (db *DB) RunView(ctx context.Context, id string) (v RunView, err error) {
 	err = db.pool.QueryRow(ctx, `
-		SELECT `+runRowColumns+`,
+		SELECT `+runRowColumns+`, r.repository || '#' || r.issue,
 		       u.calls, u.input, u.cached, u.output, u.unpriced,
 		       r.namespace, r.attempt, r.deadline, r.heartbeat_at, r.progress, r.summary,
 		       w.url, coalesce(nullif(r.base, ''), w.base_branch), o.head_sha, r.task, r.granted, r.prompt, r.asks,
@@ -163,7 +164,7 @@ func (db *DB) RunView(ctx context.Context, id string) (v RunView, err error) {
 			WHERE run_id = r.id
 		) u
 		WHERE r.id = $1
-	`, uuidOrNull(id)).Scan(append(v.fields(),
+	`, uuidOrNull(id)).Scan(append(v.fields(), &v.Key,
 		&v.Usage.Calls, &v.Usage.Input, &v.Usage.Cached, &v.Usage.Output, &v.Usage.Unpriced,
 		&v.Namespace, &v.Attempt, zero(&v.Deadline), zero(&v.Heartbeat), &v.Progress, &v.Summary,
 		&v.IssueURL, &v.Base, &v.Head, &v.Task, &v.Grant, &v.Prompt, &v.Asks, &v.LastLine)...)

@@ -40,7 +40,7 @@ var english = Words{
 	NoLog: "No lines yet", NoLogLead: "The log begins when the agent's pod does.", First: "First", Previous: "Previous", Next: "Next", Last: "Last", Search: "Search", SearchLog: "Search the log",
 	SearchedTo: "Searched up to line", Lines: "Lines", LogLine: "Line", Follow: "Follow", NewLines: "New lines", Namespace: "Namespace", Process: "Process", Prompt: "Prompt", Base: "Base branch", Head: "Commit",
 	Deadline: "Deadline", Heartbeat: "Last heard of", OpenIssue: "Issue on GitHub", OpenPull: "Pull request on GitHub", NoPull: "none yet", AsOf: "as of", Because: "because", Nothing: "Nothing found",
-	Raw: "JSON", StaleLive: "Live updates are paused", Resume: "Resume",
+	Raw: "JSON", LostLive: "The connection is lost; trying again.", OverLive: "You may not follow this page any more.", StaleLive: "Live updates are paused", Resume: "Resume",
 
 	Home: "Home", NeedsYou: "Needs you", NothingNeedsYou: "Nothing needs you", NothingNeedsYouLead: "What agents ask appears here, to be answered on the spot.",
 	AtWork: "At work", FailedOfLate: "Failed of late", DoneOfLate: "Done of late", Question: "Question", Decision: "Approval", AgentSays: "The agent says", Risk: "Risk", DecideBy: "Decide by",

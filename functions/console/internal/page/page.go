@@ -22,6 +22,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"codexk8s.dev/functions/console/internal/api"
 )
 
 //go:embed templates
@@ -41,6 +43,7 @@ type Frame struct {
 	Now       time.Time
 	Body      any    // what the template shows
 	Elsewhere string // the page that is meant; "" = this one
+	Live      string // what the page follows while it is looked at; "" = nothing
 }
 
 // W are the words in the page's language.
@@ -78,7 +81,11 @@ func Write(w http.ResponseWriter, r *http.Request, status int, f Frame) error {
 	if t == nil {
 		return fmt.Errorf("there is no page %q", f.Name)
 	}
-	if err := t.ExecuteTemplate(&out, "frame", view{f, f.Body}); err != nil {
+	part := "frame"
+	if Partial(r) {
+		part = "part"
+	}
+	if err := t.ExecuteTemplate(&out, part, view{f, f.Body}); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -91,6 +98,18 @@ func Write(w http.ResponseWriter, r *http.Request, status int, f Frame) error {
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the browser may have gone
 	return nil
+}
+
+// Partial reports whether the browser has the frame, and asks for what is in it.
+func Partial(r *http.Request) bool { return r.Header.Get("HX-Request") != "" }
+
+// Lines are lines of a log as a page has them.
+func Lines(l api.Log) (string, error) {
+	var out strings.Builder
+	if err := pages["run"].ExecuteTemplate(&out, "lines", l); err != nil {
+		return "", err
+	}
+	return out.String(), nil
 }
 
 // pages are the templates by name, each with the frame and the parts that several share.

@@ -40,7 +40,7 @@ var russian = Words{
 	NoLog: "Строк пока нет", NoLogLead: "Журнал начнётся вместе с подом агента.", First: "Начало", Previous: "Назад", Next: "Дальше", Last: "Конец", Search: "Найти", SearchLog: "Поиск в журнале",
 	SearchedTo: "Просмотрено до строки", Lines: "Строки", LogLine: "Строка", Follow: "Следить", NewLines: "Новые строки", Namespace: "Пространство имён", Process: "Процесс", Prompt: "Промпт", Base: "Базовая ветка", Head: "Коммит",
 	Deadline: "Крайний срок", Heartbeat: "Последний сигнал", OpenIssue: "Задача на GitHub", OpenPull: "Pull request на GitHub", NoPull: "пока нет", AsOf: "на", Because: "потому что", Nothing: "Ничего не найдено",
-	Raw: "JSON", StaleLive: "Обновления приостановлены", Resume: "Продолжить",
+	Raw: "JSON", LostLive: "Связь потеряна, пробуем снова.", OverLive: "Следить за этой страницей больше нельзя.", StaleLive: "Обновления приостановлены", Resume: "Продолжить",
 
 	Home: "Главная", NeedsYou: "Ждёт вас", NothingNeedsYou: "Вас ничто не ждёт", NothingNeedsYouLead: "Здесь появятся вопросы агентов, на которые можно ответить сразу.",
 	AtWork: "В работе", FailedOfLate: "Недавние ошибки", DoneOfLate: "Недавно завершено", Question: "Вопрос", Decision: "Одобрение", AgentSays: "Агент говорит", Risk: "Риск", DecideBy: "Решить до",

@@ -83,7 +83,7 @@ type Run struct {
 	Log         api.Log
 	Grep        string
 	Windows     []Link
-	Active      bool // it may change
+	AtEnd       bool // the window is the end of the log, and grows with it
 	Job         int  // at which it is, from 1 on
 	IssueFilter string
 	Orders      []Link // what the person may do with it

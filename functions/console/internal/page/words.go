@@ -30,7 +30,7 @@ type Words struct {
 	Timeline, Log, Details, Asked, Task, Summary, Progress, Why, Money, Tokens, Time, In, Cached, Out          string
 	Unpriced, NoLog, NoLogLead, First, Previous, Next, Last, Search, SearchLog, SearchedTo, Lines, LogLine     string
 	Follow, NewLines, Namespace, Process, Prompt, Base, Head, Deadline, Heartbeat, OpenIssue, OpenPull, NoPull string
-	AsOf, Because, Nothing, Raw, StaleLive, Resume                                                             string
+	AsOf, Because, Nothing, Raw, StaleLive, LostLive, OverLive, Resume                                         string
 
 	// What needs people.
 	Home, NeedsYou, NothingNeedsYou, NothingNeedsYouLead, AtWork, FailedOfLate, DoneOfLate, Question, Decision, AgentSays, Risk, DecideBy string

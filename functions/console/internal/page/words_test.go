@@ -1,11 +1,14 @@
 package page
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +66,27 @@ func TestMatch(t *testing.T) {
 		if got := Match(accept); got != want {
 			t.Errorf("%q: %q, want %q", accept, got, want)
 		}
+	}
+}
+
+// TestHtmxIsTheReleasedOne: htmx.org 4.0.1 of npm, dist/htmx.min.js, which `make generate` takes.
+func TestHtmxIsTheReleasedOne(t *testing.T) {
+	data, err := staticFiles.ReadFile("static/htmx.js")
+	if got := fmt.Sprintf("%x", sha256.Sum256(data)); err != nil || got != "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130" {
+		t.Errorf("it is another file, %s: %v", got, err)
+	}
+}
+
+// TestOurScriptsAreSmall: what pages load of our own JavaScript, as it goes over the wire.
+func TestOurScriptsAreSmall(t *testing.T) {
+	size := 0
+	for name, served := range names {
+		if strings.HasSuffix(name, ".js") && name != "htmx.js" {
+			size += len(packed()[served])
+		}
+	}
+	if size > 6<<10 {
+		t.Errorf("%d bytes", size)
 	}
 }
 

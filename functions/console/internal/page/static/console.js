@@ -1,8 +1,12 @@
 // Times in the browser's own zone.
-for (const time of document.querySelectorAll("time[datetime]")) {
-  const at = new Date(time.dateTime);
-  if (!isNaN(at)) time.title = at.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "long" });
+function dress() {
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (!isNaN(at)) time.title = at.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "long" });
+  }
 }
+dress();
+addEventListener("refreshed", dress);
 
 // "/" goes to the search of the page, as long as nobody writes.
 addEventListener("keydown", (e) => {
