@@ -62,6 +62,12 @@ const (
 
 // serveStream is GET /stream?of=lists, or of=run:ID, with line=N to follow the run's log after that line.
 func (h *handler) serveStream(w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-h.stopping:
+		h.refuse(w, r, problem{slug: "stopping"})
+		return
+	default:
+	}
 	who, err := h.visitor(r)
 	if errors.Is(err, store.ErrNotFound) {
 		err = problem{slug: "not-signed-in"}

@@ -20,7 +20,8 @@
 // slow ones are cut off (Bodies).
 //
 // The server speaks HTTP/1.1 and HTTP/2 without TLS on $PORT. GET /healthz says that the process is alive, GET /readyz
-// that it takes requests. On SIGTERM it fails its probes, waits until no request has come for a moment, finishes what
+// that it takes requests. On SIGTERM it fails its probes, waits until no request has come for a moment (as long as for
+// what is in flight, at most), finishes what
 // is in flight and what runs in the background (Go), and exits.
 package serve
 
@@ -150,7 +151,12 @@ func (s *Server) serve(ctx context.Context, env Env) error {
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 	}
-	drainer.Drain()
+	quiet := make(chan struct{})
+	go func() { drainer.Drain(); close(quiet) }()
+	select {
+	case <-quiet:
+	case <-time.After(env.DrainTimeout): // somebody never ceases to call
+	}
 	return s.stop(srv, env.DrainTimeout)
 }
 

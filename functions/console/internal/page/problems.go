@@ -61,6 +61,8 @@ var Problems = map[string]Kind{
 	"too-many-streams": {429, both("Too many pages are being followed", "Открыто слишком много страниц"),
 		both("One person may follow 20 pages at a time. Close some tabs; a page that is reloaded is current, too.",
 			"Один человек может следить за 20 страницами сразу. Закройте лишние вкладки; перезагруженная страница тоже свежая.")},
+	"stopping": {503, both("This process of the console is stopping", "Этот процесс консоли завершается"),
+		both("Another one takes its place. Pages connect to it by themselves.", "Его сменит другой. Страницы соединятся с ним сами.")},
 	"too-large": {413, both("That is too much at once", "Слишком много за раз"), both("A body may have 64 KiB.", "Тело запроса может занимать 64 КиБ.")},
 	"unavailable": {503, both("It does not work right now", "Сейчас не получается"),
 		both("Something that the console needs did not answer. Nothing was done. Try again in a moment; if it stays so, the operator finds the cause in the log of the function console.",

@@ -51,7 +51,9 @@ function hear(frame) {
   switch (field("event")) {
     case "changed": refresh(); break;
     case "lines": lines(field("data"), field("id")); break;
-    case "end": over = field("data") === "forbidden";
+    case "end":
+      over = field("data") === "forbidden";
+      if (field("data") === "drain") failures = 1; // it takes a moment until another process is there
   }
 }
 
