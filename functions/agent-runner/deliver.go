@@ -49,7 +49,7 @@ func (r *runner) check(ctx context.Context, a *agentapi.Assignment, repo *checko
 		return nil
 	}
 	if len(done.notes) > 0 {
-		done.summary = strings.TrimSpace(done.summary) + "\n\nOf the agent's files:\n\n" + words.List(done.notes)
+		done.summary = r.harmless(done.summary + "\n\nOf the agent's files:\n\n" + words.List(done.notes)) // names are the agent's, too
 	}
 	done.commit, err = repo.Commit(ctx, work, r.secrets.Clean(commitMessage(a, done.summary)))
 	return err

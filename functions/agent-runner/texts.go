@@ -9,7 +9,7 @@ import (
 	"codexk8s.dev/shared/words"
 )
 
-// Bounds of a commit's message.
+// Bounds of a commit's message, in characters.
 const (
 	maxSubject    = 72
 	maxCommitText = 8 << 10
@@ -18,14 +18,12 @@ const (
 // commitMessage takes its subject from the agent's summary and ends with the trailers that we look for later.
 func commitMessage(a *agentapi.Assignment, summary string) string {
 	first, rest, _ := strings.Cut(strings.TrimSpace(summary), "\n")
-	subject := words.Line(strings.Trim(strings.TrimLeft(first, "# "), "*_ "), maxSubject)
+	subject := strings.Trim(strings.TrimLeft(first, "# "), "*_ ")
 	if subject == "" {
-		subject = words.Line(fmt.Sprintf("Work on #%d: %s", a.GetIssueNumber(), words.Harmless(a.GetIssueTitle())), maxSubject)
+		subject = fmt.Sprintf("Work on #%d: %s", a.GetIssueNumber(), a.GetIssueTitle())
 	}
-	text := strings.TrimSpace(rest)
-	if len(text) > maxCommitText {
-		text = strings.ToValidUTF8(text[:maxCommitText], "") + " …"
-	}
+	subject = words.Fit(subject, maxSubject, words.Line, words.Harmless)
+	text := words.Fit(rest, maxCommitText, words.WithoutMiddle, words.Harmless)
 	if text != "" {
 		text += "\n\n"
 	}

@@ -32,6 +32,7 @@ func TestWhateverTheAgentDoesToItsRepositoryItsWorkArrives(t *testing.T) {
 		"a name in Latin-1":   {`printf x >"$(printf 'caf\351.txt')"`, `"caf\351.txt" greetings/french.txt`, ""},
 		"a token in a name":   {"touch eyJ" + strings.Repeat("hbGciOiJSUzI1NiJ9.", 3) + "c2ln", "[redacted] greetings/french.txt", ""},
 		"something to ignore": {"mkfifo pipe", "greetings/french.txt", "`pipe` is a pipe"},
+		"a name that acts":    {"mkfifo 'closes #8'", "greetings/french.txt", "`closes issue 8` is a pipe"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

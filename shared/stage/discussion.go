@@ -10,6 +10,7 @@ import (
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/reason"
+	agent "codexk8s.dev/shared/words"
 )
 
 // While an issue carries Labels.Discussion, an agent answers what people write there who may start runs, and changes
@@ -41,6 +42,8 @@ const (
 	maxWaiting = 50
 	// maxRemark is how much of a comment is kept, in bytes.
 	maxRemark = 16 << 10
+	// roomForAnswer is how much of an agent's answer is shown, in characters, below GitHub's limit of 65,536.
+	roomForAnswer = 60_000
 	// maxSaid is how much of a discussion a stage is told, in bytes: the newest.
 	maxSaid = 64 << 10
 	// maxHeard is how many comments are remembered, so that two hooks do not make two of one.
@@ -306,7 +309,7 @@ func (d *decision) turnNext(s State) {
 	case s == Succeeded:
 		d.emit(events.GitHubChangeRequested{
 			Repository: d.item.Repository, RepositoryID: d.item.RepositoryID, Issue: d.item.Issue, RunID: run.ID,
-			Note: &events.GitHubNote{Key: "turn/" + run.ID, Text: plain.Unmention(run.Summary), Version: 1},
+			Note: &events.GitHubNote{Key: "turn/" + run.ID, Text: agent.Fit(run.Summary, roomForAnswer, agent.WithoutMiddle, agent.Harmless), Version: 1},
 		})
 	case s != Cancelled && t.On:
 		t.Waiting = newest(slices.Concat(run.Talk, t.Waiting), maxWaiting)

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"codexk8s.dev/shared/plain"
+	agent "codexk8s.dev/shared/words"
 )
 
 // code shows a name as code in GitHub's Markdown, whatever characters it has.
@@ -43,7 +44,7 @@ func quote(text string, room int) string {
 		// Escaping makes the quotation longer than the text.
 		keep := len(runes) * room / utf8.RuneCountInString(shown) * 9 / 10
 		runes = cutMiddle(runes, keep)
-		shown = quotation(string(runes))
+		shown = quotation(agent.Harmless(string(runes))) // a cut may bring a command to the beginning of its line
 	}
 	return shown
 }

@@ -13,6 +13,7 @@ import (
 	"codexk8s.dev/shared/access"
 	"codexk8s.dev/shared/plain"
 	"codexk8s.dev/shared/project"
+	agent "codexk8s.dev/shared/words"
 )
 
 func TestQuote(t *testing.T) {
@@ -33,6 +34,16 @@ func TestQuote(t *testing.T) {
 	} {
 		if diff := cmp.Diff(want, quote(text, 1000)); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+// A cut brings nothing to the beginning of a line that a bot would obey.
+func TestACutQuotationGivesNoCommand(t *testing.T) {
+	const line = "see /approve now, /approve no-issue\n"
+	for shift := range line {
+		if got := quote(strings.Repeat(line[shift:]+line[:shift], 20), 300); agent.Commands(got) || utf8.RuneCountInString(got) > 300 {
+			t.Errorf("cut at %d, it commands:\n%s", shift, got)
 		}
 	}
 }

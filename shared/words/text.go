@@ -15,6 +15,20 @@ func Line(text string, max int) string {
 	return text
 }
 
+// Fit is what safe makes of a text, in at most max characters. cut shortens the text itself, and not what safe has made
+// of it: what a cut joins, or brings to the beginning of a line, may act by itself.
+func Fit(text string, max int, cut func(text string, max int) string, safe func(string) string) string {
+	for room := max; room > 0; {
+		made := safe(cut(text, room))
+		n := utf8.RuneCountInString(made)
+		if n <= max {
+			return made
+		}
+		room = room*max/n - 1
+	}
+	return ""
+}
+
 // CutMark is where WithoutMiddle cut something.
 const CutMark = "\n\n[…]\n\n"
 

@@ -14,23 +14,22 @@ const maxBody = 65_536
 
 // title is the issue's: reviewers look for it.
 func title(a *agentapi.Assignment) string {
-	return words.Line(fmt.Sprintf("%s (#%d)", words.Harmless(a.GetIssueTitle()), a.GetIssueNumber()), 250)
+	number := fmt.Sprintf(" (#%d)", a.GetIssueNumber())
+	return words.Fit(a.GetIssueTitle(), 250-len(number), words.Line, words.Harmless) + number
 }
 
 // body is the description of a pull request with our part brought up to date. A person's text around it stays, and the
 // whole fits: ours is shortened, in its middle first, or left out.
 func body(old string, a *agentapi.Assignment, summary string) string {
-	whole := withSection(old, text(a, summary))
-	over := utf8.RuneCountInString(whole) - maxBody
-	if over <= 0 {
-		return whole
-	}
-	room := utf8.RuneCountInString(strings.TrimSpace(summary)) - over
-	if whole = withSection(old, text(a, words.WithoutMiddle(summary, room))); utf8.RuneCountInString(whole) > maxBody {
+	room := maxBody - utf8.RuneCountInString(withSection(old, text(a, "")))
+	if room < 0 {
 		return old
 	}
-	return whole
+	return withSection(old, text(a, words.Fit(summary, room, words.WithoutMiddle, safe)))
 }
+
+// safe keeps a summary from acting, and from hiding what we write below it.
+func safe(summary string) string { return words.Apart(words.Harmless(summary)) }
 
 func text(a *agentapi.Assignment, summary string) string {
 	relation := "Closes"
@@ -38,7 +37,7 @@ func text(a *agentapi.Assignment, summary string) string {
 		relation = "Part of"
 	}
 	return fmt.Sprintf("%s\n\n%s #%d\n\n<sub>codexk8s run `%s`, stage `%s`, role `%s`</sub>",
-		strings.TrimSpace(summary), relation, a.GetIssueNumber(), a.GetRunId(), a.GetStage(), a.GetRole())
+		summary, relation, a.GetIssueNumber(), a.GetRunId(), a.GetStage(), a.GetRole())
 }
 
 // Marks of our part of the description; people may write around it.

@@ -54,3 +54,32 @@ func TestThePullRequestsDescriptionHoldsAPersonsWordsAndOurs(t *testing.T) {
 		t.Errorf("a person's words are lost: %q", got)
 	}
 }
+
+// What a cut joins, or brings to the beginning of a line, would act.
+func TestACutOfTheDescriptionBringsNothingToLife(t *testing.T) {
+	t.Parallel()
+	a := &agentapi.Assignment{IssueNumber: 1, IssueTitle: "\u2003/approve\u0085fixes\u0085#7", RunId: "r", Stage: "dev", Role: "dev"}
+	const line = "see /approve now, prefixes #7, mail a@bob.example, a Reviewed-by: b, &#35;7 <b>\n"
+	person := strings.Repeat("ü", maxBody-800)
+	for shift := range line {
+		got := strings.TrimPrefix(body(person, a, strings.Repeat(line[shift:]+line[:shift], 20)), person+"\n\n"+sectionBegin+"\n")
+		ours, way, _ := strings.Cut(got, "\n\nCloses #1")
+		if safe(ours) != ours || way == "" {
+			t.Errorf("at %d: %q", shift, got)
+		}
+	}
+	if got, want := title(a), "\u200b/approve fixes issue 7 (#1)"; got != want {
+		t.Errorf("the title is %q", got)
+	}
+}
+
+// What a summary leaves open would make code of the line that closes the issue.
+func TestTheDescriptionsEndIsRead(t *testing.T) {
+	t.Parallel()
+	a := &agentapi.Assignment{IssueNumber: 1, RunId: "r", Stage: "dev", Role: "dev"}
+	for summary, want := range map[string]string{"```go\nx": "```go\nx\n```", "a <details>": "a &lt;details>", "a\n    ```\nb": "> a\n>     ```\n> b"} {
+		if got := body("", a, summary); !strings.HasPrefix(got, sectionBegin+"\n"+want+"\n\nCloses #1") {
+			t.Errorf("%q: %q", summary, got)
+		}
+	}
+}

@@ -67,7 +67,7 @@ func Make(text string, patches map[string]string, end string) Review {
 		r.Comments = append(r.Comments, Comment{f.Path, first, last, onLines(f.Text, first == f.First && last == f.Last)})
 	}
 	r.Others = len(others)
-	body := safe(summary, false)
+	body := words.Closed(summary)
 	switch {
 	case body != "" || len(others) > 0:
 	case len(r.Comments) > 0:
@@ -78,12 +78,14 @@ func Make(text string, patches map[string]string, end string) Review {
 	if len(others) > 0 {
 		body += "\n\n**Not on a line of the diff:**\n\n" + strings.Join(others, "\n")
 	}
-	r.Body = cut(strings.TrimSpace(body), maxBody) + "\n\n" + end
+	r.Body = cut(body, maxBody) + "\n\n" + end
 	return r
 }
 
-// cut shortens text in its middle, with no fence left open by that.
-func cut(text string, max int) string { return closed(words.WithoutMiddle(text, max)) }
+// cut is text without suggestions, shortened in its middle.
+func cut(text string, max int) string {
+	return words.Fit(text, max, words.WithoutMiddle, func(text string) string { return safe(text, false) })
+}
 
 // onLines is the text of a comment. A suggestion is whole, and of the lines that the comment is on, or none: it takes
 // one click to commit it.
@@ -91,12 +93,12 @@ func onLines(text string, itsOwn bool) string {
 	if whole := safe(text, itsOwn); utf8.RuneCountInString(whole) <= maxComment {
 		return whole
 	}
-	return cut(safe(text, false), maxComment)
+	return cut(text, maxComment)
 }
 
-// item is a finding in a list.
+// item is a finding in a list, as the agent wrote it.
 func item(f Finding) string {
-	text := safe(f.Text, false)
+	text := words.Closed(f.Text)
 	if f.Path != "" {
 		text = "`" + place(f) + "` " + text
 	}
@@ -134,7 +136,7 @@ func Read(text string) (summary string, found []Finding) {
 	for line := range strings.Lines(strings.ReplaceAll(text, "\r\n", "\n")) {
 		line = strings.TrimRight(line, " \t\n")
 		inside := fence != ""
-		fence = fenceAfter(fence, line)
+		fence = words.FenceAfter(fence, line)
 		h, b := heading.FindStringSubmatch(line), bullet.FindStringSubmatch(line)
 		switch {
 		case !inside && h != nil:

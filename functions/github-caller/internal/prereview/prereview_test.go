@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"codexk8s.dev/shared/words"
 )
 
 // patch has the new file's lines 2 to 5 and 21 to 23.
@@ -31,7 +33,7 @@ func TestEachFindingHasItsPlace(t *testing.T) {
 		"code as it is":          {"- `a.go:3` ask @bob:\n  ```suggestion\n  @Override // fixes #7 <b> &#35;\n  ```\n  @bob", []Comment{{"a.go", 3, 3, "ask @\u200bbob:\n```suggestion\n@Override // fixes #7 <b> &#35;\n```\n@\u200bbob"}}, ""},
 		"a command in code":      {"- `a.go:3` so:\n  ```suggestion\n  /lgtm\n  ```", []Comment{{"a.go", 3, 3, "so:\n```\n\u200b/lgtm\n```"}}, ""},
 		"code that CR ends":      {"- `a.go:3` so:\n  ```suggestion\n  x\r```\r@bob", []Comment{{"a.go", 3, 3, "so:\n```suggestion\nx\n```\n@\u200bbob"}}, ""},
-		"code in a quotation":    {"- `a.go:3` so:\n  > ```suggestion\n  @bob\n  > ```", []Comment{{"a.go", 3, 3, "so:\n```\n@\u200bbob\n> ```"}}, ""},
+		"code in a quotation":    {"- `a.go:3` so:\n  > ```suggestion\n  @bob\n  > ```", []Comment{{"a.go", 3, 3, "so:\n> ```\n@\u200bbob\n> ```"}}, ""},
 		"code for other lines":   {"- `a.go:5-9` so:\n  ```suggestion\n  x\n  ```", []Comment{{"a.go", 5, 5, "so:\n```\nx\n```"}}, ""},
 		"two suggestions":        {"- `a.go:3` so:\n  ```suggestion\n  @a\n  ```\n  or:\n  ```suggestion\n  @b", []Comment{{"a.go", 3, 3, "so:\n```suggestion\n@a\n```\nor:\n```\n@\u200bb\n```"}}, ""},
 		"no line of the diff":    {"- `a.go:1` **major**: wrong", nil, "- `a.go:1` **major**: wrong"},
@@ -46,6 +48,10 @@ func TestEachFindingHasItsPlace(t *testing.T) {
 		"a fence left open":      {"- `a.go:3` so:\n  ```go\n  x", []Comment{{"a.go", 3, 3, "so:\n```go\nx\n```"}}, ""},
 		"a call and a command":   {"- `a.go:3` ask @acme/all\n  /lgtm\n  fixes #7", []Comment{{"a.go", 3, 3, "ask @\u200bacme/all\n\u200b/lgtm\nfixes issue 7"}}, ""},
 		"HTML":                   {"- `a.go:3` <details> and `<b>`", []Comment{{"a.go", 3, 3, "&lt;details> and `<b>`"}}, ""},
+		"HTML after a quotation": {"- `a.go:3` so:\n  > ```\n  <details>\n  > ```", []Comment{{"a.go", 3, 3, "> so:\n> > ```\n> &lt;details>\n> > ```"}}, ""},
+		"what is no fence":       {"- `a.go:3` so\n      ```\n  ends", []Comment{{"a.go", 3, 3, "> so\n>     ```\n> ends"}}, ""},
+		"code behind no fence":   {"- `a.go:5-9` so:\n\n      ```\n  ```suggestion\n  x\n  ```", []Comment{{"a.go", 5, 5, "> so:\n> \n>     ```\n> ```\n> x\n> ```"}}, ""},
+		"code in a list":         {"- `a.go:5-9` so:\n  1. ```suggestion\n     <x>\n     ```\n  <y>", []Comment{{"a.go", 5, 5, "so:\n1. ```\n   <x>\n   ```\n&lt;y>"}}, ""},
 	} {
 		got := Make("Fit.\n\n## Findings\n"+c.item, map[string]string{"a.go": patch, "logo.png": ""}, "END")
 		want := Review{Body: "Fit.\n\nEND", Comments: c.comments}
@@ -104,6 +110,20 @@ func TestNoSuggestionHasAGap(t *testing.T) {
 	}
 }
 
+// What a cut joins, or brings to the beginning of a line, would act: a command, a trailer, a name, a keyword.
+func TestACutBringsNothingToLife(t *testing.T) {
+	const line = "see /approve now, prefixes #7, mail a@bob.example, a Reviewed-by: b, &#35;7 <b>\n"
+	for shift := range line {
+		got := cut(strings.Repeat(line[shift:]+line[:shift], 20), 500)
+		if diff := cmp.Diff(words.Apart(words.Harmless(got)), got); diff != "" {
+			t.Errorf("at %d (-harmless +got):\n%s", shift, diff)
+		}
+		if n := utf8.RuneCountInString(got); n > 500 || n < 300 {
+			t.Errorf("at %d it has %d characters", shift, n)
+		}
+	}
+}
+
 func FuzzMake(f *testing.F) {
 	f.Add("Fit.\n## Findings\n- `a.go:3-4` x\n  ```suggestion\n", patch)
 	f.Add("```\n~~~\n> ````\n", "@@ -1 +99999999999999999999 @@\n+x")
@@ -113,7 +133,7 @@ func FuzzMake(f *testing.F) {
 			t.Errorf("%q", r.Body)
 		}
 		for i, part := range append([]Comment{{Text: r.Body}}, r.Comments...) {
-			if closed(part.Text) != part.Text {
+			if words.Apart(part.Text) != part.Text {
 				t.Errorf("part %d leaves a fence open: %s", i, fmt.Sprintf("%q", part.Text))
 			}
 			if i > 0 && (part.First < 1 || part.First > part.Last || part.Path != "a.go") {

@@ -8,41 +8,6 @@ import (
 	"codexk8s.dev/shared/words"
 )
 
-var (
-	fenced = regexp.MustCompile("^[\\s>]*(`{3,}|~{3,})\\s*(.*)$")
-	tag    = regexp.MustCompile(`<([A-Za-z/!?])`)
-	span   = regexp.MustCompile("`+[^`]*`+")
-)
-
-// fenceAfter is the fence that is open after the line; "" = none.
-func fenceAfter(open, line string) string {
-	m := fenced.FindStringSubmatch(line)
-	switch {
-	case m == nil:
-		return open
-	case open == "":
-		if m[1][0] == '`' && strings.Contains(m[2], "`") {
-			return "" // code in a line
-		}
-		return m[1]
-	case m[1][0] == open[0] && len(m[1]) >= len(open) && m[2] == "":
-		return ""
-	}
-	return open
-}
-
-// closed ends a fence that the text leaves open.
-func closed(text string) string {
-	open := ""
-	for line := range strings.Lines(text) {
-		open = fenceAfter(open, strings.TrimRight(line, "\n"))
-	}
-	if open == "" {
-		return text
-	}
-	return strings.TrimRight(text, "\n") + "\n" + open
-}
-
 // suggestion begins what a click commits. At the beginning of its line nothing but its own end ends it: it is in no
 // list and no quotation.
 var suggestion = regexp.MustCompile("^(?:`{3,}|~{3,})\\s*suggestion\\s*$")
@@ -57,7 +22,7 @@ func safe(text string, suggestions bool) string {
 	for line := range strings.Lines(lineEnds.Replace(plain.Text(text))) {
 		body := strings.TrimRight(line, "\n")
 		before := open
-		open = fenceAfter(open, body)
+		open = words.FenceAfter(open, body)
 		switch {
 		case suggestions && before == "" && open != "" && suggestion.MatchString(body):
 			code = []string{line}
@@ -74,38 +39,20 @@ func safe(text string, suggestions bool) string {
 			code = nil
 		}
 	}
-	return strings.TrimSpace(b.String() + harmless(plainly.String()+strings.Join(code, "")))
+	whole := strings.TrimSpace(b.String() + harmless(plainly.String()+strings.Join(code, "")))
+	if b.Len() > 0 && words.Apart(whole) != whole {
+		return safe(text, false)
+	}
+	return whole
 }
 
 // lineEnds are those that Markdown knows.
 var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// harmless is Markdown without suggestions, with all of its fences closed.
+// harmless is Markdown without suggestions, apart from what follows.
 func harmless(text string) string {
-	var b strings.Builder
-	open := ""
-	for line := range strings.Lines(words.Harmless(text)) {
-		body := strings.TrimRight(line, "\n")
-		before := open
-		open = fenceAfter(open, body)
-		switch m := fenced.FindStringSubmatch(body); {
-		case before == "" && open != "" && strings.HasPrefix(strings.ToLower(m[2]), "suggestion"):
-			line = open + line[len(body):]
-		case before == "" && open == "":
-			line = withoutTags(body) + line[len(body):]
-		}
-		b.WriteString(line)
-	}
-	return closed(b.String())
+	return words.Apart(offered.ReplaceAllString(words.Harmless(text), "$1"))
 }
 
-// withoutTags shows HTML as text, outside of code: an element that is left open would hide what follows.
-func withoutTags(line string) string {
-	var b strings.Builder
-	at := 0
-	for _, code := range span.FindAllStringIndex(line, -1) {
-		b.WriteString(tag.ReplaceAllString(line[at:code[0]], "&lt;$1") + line[code[0]:code[1]])
-		at = code[1]
-	}
-	return b.String() + tag.ReplaceAllString(line[at:], "&lt;$1")
-}
+// offered is what GitHub may take for the beginning of a suggestion, in a list and a quotation too.
+var offered = regexp.MustCompile("(?im)^([\\s>*+.)0-9-]*(?:`{3,}|~{3,}))[ \\t]*suggestion[^`\\n]*$")
