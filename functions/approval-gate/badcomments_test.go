@@ -57,6 +57,31 @@ var badComments = []struct {
 		r.hooked(old)
 	}},
 	{"edited into a command", "", func(r *remark) { r.changed("bob", 2, `"action":"created"`, `"action":"edited"`) }},
+	{"edited into a command by somebody else", "", func(r *remark) {
+		r.changed("bob", 2, `"action":"created"`, `"action":"edited"`, `"sender":{"login":"bob","id":2`, `"sender":{"login":"rita","id":3`)
+	}},
+	{"as it was before its author took it back", "", func(r *remark) {
+		r.n++
+		r.edited("never mind", time.Minute)
+		r.hooked(r.written("bob", 2))
+	}},
+	{"as it was before it became another command", "", func(r *remark) {
+		r.n++
+		r.edited(map[string]string{"/approve": "/deny", "/deny": "/approve", "/answer 2": "/answer 1"}[r.command], time.Minute)
+		r.mark()
+		r.hooked(r.written("bob", 2))
+	}},
+	{"taken back once it counted", twoVotes, func(r *remark) { r.says("bob", 2); r.mark(); r.edited("never mind", time.Minute) }},
+	{"deleted once it counted", twoVotes, func(r *remark) {
+		r.says("bob", 2)
+		r.mark()
+		r.hooked(replaced(r.Fatalf, r.written("bob", 2), `"action":"created"`, `"action":"deleted"`))
+	}},
+	{"deleted by somebody else once it counted", twoVotes, func(r *remark) {
+		r.says("bob", 2)
+		r.mark()
+		r.hooked(replaced(r.Fatalf, r.written("bob", 2), `"action":"created"`, `"action":"deleted"`, `"sender":{"login":"bob","id":2`, `"sender":{"login":"rita","id":3`))
+	}},
 	{"deleted", "", func(r *remark) { r.changed("bob", 2, `"action":"created"`, `"action":"deleted"`) }},
 	{"sent in the name of its author", "", func(r *remark) {
 		r.changed("bob", 2, `"sender":{"login":"bob","id":2`, `"sender":{"login":"eve","id":9`)
@@ -140,15 +165,33 @@ func (r *remark) says(login string, id int64) {
 	r.hooked(r.written(login, id))
 }
 
-// changed has somebody write a comment, of which something is another.
-func (r *remark) changed(login string, id int64, old, other string) {
+// changed has somebody write a comment, of which something is another: old and new by turns.
+func (r *remark) changed(login string, id int64, others ...string) {
 	r.Helper()
-	before := string(r.written(login, id))
-	after := strings.Replace(before, old, other, 1)
-	if before == after {
-		r.Fatalf("%s is not in %s", old, before)
+	r.hooked(replaced(r.Fatalf, r.written(login, id), others...))
+}
+
+func replaced(fatal func(string, ...any), payload []byte, others ...string) []byte {
+	text := string(payload)
+	for i := 0; i < len(others); i += 2 {
+		if !strings.Contains(text, others[i]) {
+			fatal("%s is not in %s", others[i], text)
+		}
+		text = strings.Replace(text, others[i], others[i+1], 1)
 	}
-	r.hooked([]byte(after))
+	return []byte(text)
+}
+
+// edited has bob edit his comment, a while after he has written it.
+func (r *remark) edited(body string, later time.Duration) {
+	r.Helper()
+	was := r.command
+	r.command = body
+	r.pass(later)
+	payload := r.written("bob", 2)
+	r.pass(-later)
+	r.command = was
+	r.hooked(replaced(r.Fatalf, payload, `"action":"created"`, `"action":"edited"`))
 }
 
 func (r *remark) hooked(payload []byte) {

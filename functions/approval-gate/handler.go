@@ -63,11 +63,7 @@ func (h *handler) requested(ctx context.Context, e event.Event, r events.Approva
 
 func (h *handler) voted(ctx context.Context, e event.Event, v events.ApprovalVoted) ([]event.Event, error) {
 	return h.step(ctx, e, "approval/"+v.RequestID, func(ctx context.Context, s *step) error {
-		t, err := s.tx.Ticket(ctx, v.RequestID)
-		if err != nil {
-			return err
-		}
-		in, err := s.tx.Voted(ctx, t, v)
+		t, in, err := s.voted(ctx, v.RequestID, v)
 		if err != nil {
 			return err
 		}

@@ -145,7 +145,7 @@ func TestCommentsAreVotesOfPeopleWithTheRight(t *testing.T) {
 		"a reader":                   {comment("created", "/approve", "rita", 3, ""), approval.Open, 1},
 		"a stranger":                 {comment("created", "/approve", "eve", 9, ""), approval.Open, 0},
 		"a stranger of that login":   {comment("created", "/approve", "bob", 9, ""), approval.Open, 0},
-		"edited":                     {comment("edited", "/approve", "bob", 2, ""), approval.Open, 0},
+		"edited":                     {comment("edited", "/approve", "bob", 2, ""), approval.Approved, 0},
 		"deleted":                    {comment("deleted", "/approve", "bob", 2, ""), approval.Open, 0},
 		"a program on their behalf":  {comment("created", "/approve", "bob", 2, `,"performed_via_github_app":{"id":1}`), approval.Open, 0},
 		"an App":                     {comment("created", "/approve", "codexk8s[bot]", 2, ""), approval.Open, 0},
@@ -185,6 +185,22 @@ func TestACommentThatCouldMeanSeveralIsAskedWhich(t *testing.T) {
 	f.deliver(events.GitHubType("issue_comment"), []byte(strings.Replace(string(comment("created", "/approve "+approval.ShortDigest(second), "bob", 2, "")), `"id":501`, `"id":502`, 1)))
 	f.wantState(first, approval.Open)
 	f.wantState(second, approval.Approved)
+}
+
+// A comment that names another request by now is about that one alone.
+func TestACommentThatIsEditedIsAboutAnother(t *testing.T) {
+	f := setup(t, pgtest.New(t))
+	f.sql.Do(`UPDATE projects SET settings = '{"approvals":{"rules":[{"actions":["*"],"who":{"roles":["maintainer"]},"deadline":259200000000000,"quorum":2}]}}'`)
+	first, second := f.request(nil), f.request(func(r *approval.Request) { r.Title, r.Arguments = "Second", json.RawMessage(`{"name":"x"}`) })
+	f.hear(first)
+	f.hear(second)
+	f.deliver(events.GitHubType("issue_comment"), comment("created", "/approve "+approval.ShortDigest(first), "bob", 2, ""))
+	f.deliver(events.GitHubType("issue_comment"), comment("edited", "/approve "+approval.ShortDigest(second), "bob", 2, ""))
+	for r, want := range map[string]int{first.ID: 0, second.ID: 1} {
+		if got, err := f.db.Ticket(t.Context(), r); err != nil || len(got.Votes) != want {
+			t.Errorf("%d votes, want %d (%v)", len(got.Votes), want, err)
+		}
+	}
 }
 
 func TestHostileEvents(t *testing.T) {

@@ -25,6 +25,13 @@ type (
 		Members []Person
 	}
 
+	// Unsaid says that the author has edited or deleted a comment: what it said before about the request counts no more.
+	Unsaid struct {
+		Vote    Vote // who and which comment: CommentVote, DeletedComment
+		Who     *Person
+		Members []Person
+	}
+
 	// Due says that a time has come.
 	Due struct{ events.ApprovalDue }
 

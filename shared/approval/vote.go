@@ -39,13 +39,13 @@ func (in Voted) decide(d *decision) error {
 		return events.Reject("unknown_request", fmt.Errorf("the vote is about request %s, not %s", in.Vote.RequestID, d.t.Request.ID))
 	}
 	d.lapse()
-	if d.heard(in.Vote) {
-		d.audit(actor(in), "vote.ignored", reason.VoteRepeated, "told again")
-		return nil
-	}
 	in.Vote.Text = plain.Cut(in.Vote.Text, maxText)
 	if in.Vote.Choice != events.Answer {
 		in.Vote.Option = 0 // whatever the channel sends beside it
+	}
+	if d.heard(in.Vote) || d.repeats(in.Vote) {
+		d.audit(actor(in), "vote.ignored", reason.VoteRepeated, "told again")
+		return nil
 	}
 	cast, why := d.judge(in)
 	if why != "" {
@@ -59,22 +59,11 @@ func (in Voted) decide(d *decision) error {
 	return nil
 }
 
-// heard reports whether the vote counts, or did before a mind changed: whoever holds a vote can send it again.
-func (d *decision) heard(v Vote) bool {
-	return slices.Contains(d.t.Past, mark(v)) || slices.ContainsFunc(d.t.Votes, func(c Cast) bool { return mark(c.Vote) == mark(v) })
-}
-
 // mark tells a vote from all others.
 func mark(v Vote) string { return v.By.Channel + " " + v.ID }
 
 // maxPast is how many votes that count no more are remembered, the newest.
 const maxPast = 100
-
-// drop takes a vote out that counts no more.
-func (d *decision) drop(c Cast) {
-	d.t.Past = append(d.t.Past, mark(c.Vote))
-	d.t.Past = d.t.Past[max(len(d.t.Past)-maxPast, 0):]
-}
 
 // Refusal is what to tell a person whose vote does not count, for that reason.
 func (t Ticket) Refusal(why string) string {
@@ -120,7 +109,7 @@ func (d *decision) judge(in Voted) (Cast, string) {
 		switch {
 		case seat.inPlaceOf != "" && old.For == "" && strings.EqualFold(old.Who, seat.inPlaceOf):
 			return Cast{}, reason.PrincipalVoted
-		case !samePerson(old, cast):
+		case !samePerson(old, cast) || sameComment(old.Vote, v):
 		case old.Vote.By.Channel == v.By.Channel && v.At.Before(old.Vote.At):
 			return Cast{}, reason.OlderVote
 		case old.Vote.Choice == v.Choice:
@@ -141,7 +130,7 @@ func (d *decision) count(in Voted, cast Cast) {
 		// A person who votes needs no deputy.
 		gone := replaced || cast.For == "" && old.For != "" && strings.EqualFold(old.For, cast.Who)
 		if gone {
-			d.drop(old)
+			d.remember(mark(old.Vote))
 		}
 		return gone
 	})
@@ -188,7 +177,7 @@ func (d *decision) dropLost(newest Cast, members []Person) {
 		}
 		lost := !samePerson(c, newest) && (voter.Bot || holder.Bot || !d.named(holder))
 		if lost {
-			d.drop(c)
+			d.remember(mark(c.Vote))
 			d.audit(platform, "vote.dropped", RightLost, "of %s", c.Who)
 		}
 		return lost

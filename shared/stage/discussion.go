@@ -78,6 +78,9 @@ func (d *decision) commented(in Commented) {
 		return
 	}
 	waits := slices.IndexFunc(t.Waiting, func(r Remark) bool { return r.Comment == in.Comment })
+	if _, command := approval.ReadCommand(in.Body); command && in.Action == "edited" && in.Sender.ID == in.ByID {
+		in.Action = "deleted" // what it said is said no more: it answers a request
+	}
 	if cause, why := d.notHeard(in); cause != "" {
 		d.audit(actor(in.Sender), "comment.ignored", cause, "%d: %s", in.Comment, why)
 		return

@@ -33,6 +33,8 @@ func TestACommentIsWhatItWasLast(t *testing.T) {
 		"its end before itself":          {[]Commented{gone, first}, nil},
 		"its end and its edit before it": {[]Commented{third, gone, first, second}, nil},
 		"an edit of an older comment":    {[]Commented{third}, nil},
+		"an edit into a command":         {[]Commented{first, says("edited", "/approve", 1)}, nil},
+		"an edit into a command, first":  {[]Commented{says("edited", "/approve", 1), first}, nil},
 	} {
 		item := Item{
 			Repository: "acme/demo", Issue: 1, Project: &Project{ID: "demo", SenderRole: "maintainer"}, Process: Default(),

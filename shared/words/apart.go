@@ -17,7 +17,7 @@ var (
 )
 
 // Apart is an agent's Markdown as it stands among ours: it shows HTML as text, and what it leaves open ends with it, so
-// that it neither hides nor swallows what follows. Code stays as it is. Where the lines alone don't tell what is code, a
+// it neither hides nor swallows what follows. Code stays as it is. Where the lines alone don't tell what is code, a
 // parser of GitHub's Markdown has the last word, and what it finds to be more than text is shown as a quotation.
 func Apart(markdown string) string {
 	var b strings.Builder
