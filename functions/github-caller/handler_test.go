@@ -96,6 +96,28 @@ func TestOlderVersionsNeverOverwriteNewerOnes(t *testing.T) {
 	}
 }
 
+// A change that was put off comes after a newer one: the labels stay as the newer one wants them.
+func TestLabelsOfAnOlderVersionStayOff(t *testing.T) {
+	f := setup(t)
+	url := f.instance()
+	change := func(version int64, add string, remove ...string) events.GitHubChangeRequested {
+		return f.change(func(p *events.GitHubChangeRequested) {
+			comment(add, version)(p)
+			p.On, p.Off = []string{add}, remove
+		})
+	}
+	f.want(url, "e-5", change(5, "state:approved", "state:in-review"), 202)
+	f.want(url, "e-4", change(4, "state:in-review", "state:approved", "run:dev"), 202)
+	issue, err := f.github.Issue(repo, f.issue)
+	must(t, err)
+	if !slices.Contains(issue.Labels, "state:approved") || slices.Contains(issue.Labels, "state:in-review") {
+		t.Errorf("the issue has the labels %v", issue.Labels)
+	}
+	if diff := cmp.Diff([]string{"codexk8s[bot]: state:approved"}, f.comments()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestTwoInstancesInABurstMakeOneComment(t *testing.T) {
 	f := setup(t)
 	urls := []string{f.instance(), f.instance()}
