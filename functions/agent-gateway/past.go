@@ -11,6 +11,7 @@ import (
 
 	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/plain"
+	"codexk8s.dev/shared/prompt"
 	"codexk8s.dev/shared/redact"
 	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
@@ -34,7 +35,7 @@ func (h *handler) past(ctx context.Context, run store.AgentRun, q tool.PastQuery
 			return "", &tool.Error{Err: fmt.Errorf("project %s has no run %s: the list has the ids", run.Project, id)}
 		}
 		if err != nil || q.Run != "" {
-			return new(redact.Secrets).Clean(story(s)), err
+			return story(s), err
 		}
 	}
 	runs, err := h.db.ProjectRuns(ctx, run.Project, q.Before, maxPage)
@@ -111,10 +112,12 @@ func sums(runs []store.ProjectRun) (lines []string) {
 	return lines
 }
 
-// story is one run in full.
+// story is one run in full. Of a text that is cut the secrets go first, because half of one is not known as such. What
+// people don't see of it is marked, as in every prompt.
 func story(s store.RunStory) string {
 	var b strings.Builder
 	say := func(what, text string) {
+		text, _ = plain.SpellOut(strings.ReplaceAll(new(redact.Secrets).Clean(text), "\r\n", "\n"))
 		if text = strings.TrimSpace(text); text != "" {
 			fmt.Fprintf(&b, "\n%s:\n    %s\n", what, strings.ReplaceAll(plain.Cut(text, maxShown), "\n", "\n    "))
 		}
@@ -128,10 +131,10 @@ func story(s store.RunStory) string {
 	}
 	say("The issue's title", s.Title)
 	if s.Review != nil {
-		say("The review that it answers, by "+s.Review.Author, s.Review.Body)
+		say("The review that it answers, by "+s.Review.Author, prompt.Visible(s.Review.Body))
 	}
 	for _, r := range s.Talk {
-		say("What was said before, by "+cmp.Or(r.By, "an agent"), r.Body)
+		say("What was said before, by "+cmp.Or(r.By, "an agent"), prompt.Visible(r.Body))
 	}
 	for _, a := range s.Asks {
 		say("It asked people", a.Title+"\n"+a.Told())
@@ -141,8 +144,8 @@ func story(s store.RunStory) string {
 	}
 	say("Why it ended so", s.Message)
 	say("Its agent's last message", s.Summary)
-	for i := range s.Log {
-		s.Log[i] = plain.Cut(s.Log[i], maxLogs)
+	for i, line := range s.Log {
+		s.Log[i] = plain.Cut(new(redact.Secrets).Clean(line), maxLogs)
 	}
 	say("The end of its log", strings.Join(s.Log, "\n"))
 	return b.String()

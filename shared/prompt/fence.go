@@ -48,7 +48,7 @@ func issueText(i Issue) string {
 		}
 		text += "Labels: " + strings.Join(labels, ", ") + "\n"
 	}
-	return text + "\n" + cut(visible(i.Body), maxIssueBody)
+	return text + "\n" + cut(Visible(i.Body), maxIssueBody)
 }
 
 // pullText is the pull request as it stands in its fence. Of many checks the first count.
@@ -65,7 +65,7 @@ func pullText(p *Pull) string {
 		}
 		fmt.Fprintf(&b, "Check %s: %s\n", oneLine(c.Name), oneLine(strings.TrimSuffix(c.State+", "+c.Said, ", ")))
 	}
-	return b.String() + "\n" + cut(visible(p.Body), maxReviewBody)
+	return b.String() + "\n" + cut(Visible(p.Body), maxReviewBody)
 }
 
 // talkText is a discussion as it stands in its fence. Of a long one the newest remarks count.
@@ -80,7 +80,7 @@ func talkText(talk []Remark) string {
 		if r.Author == "" {
 			who = "Answer of an agent"
 		}
-		fmt.Fprintf(&b, "%s:\n%s\n\n", who, cut(visible(r.Body), maxReviewBody))
+		fmt.Fprintf(&b, "%s:\n%s\n\n", who, cut(Visible(r.Body), maxReviewBody))
 	}
 	return strings.TrimRight(b.String(), "\n")
 }
@@ -91,7 +91,7 @@ func reviewText(r *Review) string {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "Review by %s:\n%s\n", oneLine(r.Author), cut(visible(r.Body), maxReviewBody))
+	fmt.Fprintf(&b, "Review by %s:\n%s\n", oneLine(r.Author), cut(Visible(r.Body), maxReviewBody))
 	for n, c := range r.Comments {
 		if n == maxComments {
 			fmt.Fprintf(&b, "\n[%d more comments are left out here; read them on the pull request]\n", len(r.Comments)-n)
@@ -106,7 +106,7 @@ func reviewText(r *Review) string {
 			hunk, _ := plain.SpellOut(repaired(c.DiffHunk)) // people see all of a diff
 			b.WriteString(indent(cut(hunk, maxDiffHunk)))
 		}
-		b.WriteString(cut(visible(c.Body), maxComment) + "\n")
+		b.WriteString(cut(Visible(c.Body), maxComment) + "\n")
 	}
 	return strings.TrimRight(b.String(), "\n")
 }
@@ -122,7 +122,7 @@ func (d Decision) Text() string {
 		text += " by " + oneLine(strings.Join(d.By, ", "))
 	}
 	if d.Answer != "" {
-		text += "\nAnswer: " + visible(d.Answer)
+		text += "\nAnswer: " + Visible(d.Answer)
 	}
 	return text
 }

@@ -7,8 +7,8 @@ import (
 	"codexk8s.dev/shared/plain"
 )
 
-// visible is text in which everything is marked that people do not see when GitHub shows it. See reveal.
-func visible(s string) string {
+// Visible is text in which everything is marked that people do not see when GitHub shows it. See reveal.
+func Visible(s string) string {
 	text, _ := reveal(s)
 	return text
 }

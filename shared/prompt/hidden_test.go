@@ -163,10 +163,10 @@ func TestInvisibleCharactersAreWrittenOut(t *testing.T) {
 		0x202A, 0x2060, 0x2064, 0x2066, 0x206F, 0x2800, 0x3164, 0xFE00, 0xFE0E, 0xFE0F, 0xFEFF, 0xFFA0, 0xFFF9, 0x1D173, 0xE0001, 0xE0020, 0xE007F, 0xE0100, 0xE01EF, 0x7, 0x7F, 0x9B}
 	for _, r := range all {
 		want := fmt.Sprintf(`a\u{%X}b`, r)
-		if got := visible("a" + string(r) + "b"); got != want {
+		if got := Visible("a" + string(r) + "b"); got != want {
 			t.Errorf("U+%04X: %q, want %q", r, got, want)
 		}
-		if got := visible("é" + strings.Repeat(string(r), 2) + "世"); !strings.Contains(got, `\u{`) {
+		if got := Visible("é" + strings.Repeat(string(r), 2) + "世"); !strings.Contains(got, `\u{`) {
 			t.Errorf("two of U+%04X: %q", r, got)
 		}
 	}
@@ -208,7 +208,7 @@ func TestWhatIsDroppedLeavesNothingBehind(t *testing.T) {
 		"<<!-- a -->!-- b -->c":             "[hidden from people: <!-- b -->]c",
 		"plain, 👩‍💻 and é":                  "plain, 👩‍💻 and é",
 	} {
-		if got := visible(dropped(text)); got != want {
+		if got := Visible(dropped(text)); got != want {
 			t.Errorf("%q became %q, want %q", text, got, want)
 		}
 	}
