@@ -92,7 +92,7 @@ type Ticket struct {
 	State   State     `json:"state"`
 	Version int64     `json:"version"`           // of what the channels show
 	Votes   []Cast    `json:"votes,omitempty"`   // that count, the newest of each person, in order
-	Past    []string  `json:"past,omitempty"`    // of those that counted before: channel and id
+	Past    []string  `json:"past,omitempty"`    // of votes that count no more, or never: see mark
 	Places  []Place   `json:"places,omitempty"`  // where the message is to be seen
 	Round   int       `json:"round"`             // of the timer that is set
 	Told    time.Time `json:"told"`              // when the terms' times begin: when the message went out, or will
