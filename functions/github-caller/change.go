@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	gh "github.com/google/go-github/v66/github"
 
 	"codexk8s.dev/shared/events"
@@ -20,13 +21,11 @@ import (
 
 // A change is one event being carried out.
 type change struct {
+	*handler
 	events.GitHubChangeRequested
+	cause       event.Event
 	home        store.Repository
 	owner, name string
-	login       func(context.Context) (string, error) // who we are on GitHub
-	now         func() time.Time
-	asked       time.Time // when the event was made
-	console     string
 
 	client    *github.Client
 	view      *store.GitHubView
@@ -38,11 +37,81 @@ type change struct {
 }
 
 // newChange is the change in the repository under its present name.
-func newChange(p events.GitHubChangeRequested, home store.Repository) *change {
+func (h *handler) newChange(cause event.Event, p events.GitHubChangeRequested, home store.Repository) *change {
 	p.Repository = home.Name
-	c := &change{GitHubChangeRequested: p, home: home}
+	c := &change{handler: h, GitHubChangeRequested: p, cause: cause, home: home}
 	c.owner, c.name, _ = strings.Cut(home.Name, "/")
 	return c
+}
+
+// carryOut locks the work item and brings every part to its state, in the order in which people look at them. All parts
+// are tried: a commit that was force-pushed away must not keep the comment from saying so.
+func (c *change) carryOut(ctx context.Context) (events.Decision, error) {
+	acting, cancel := context.WithTimeout(ctx, actFor)
+	defer cancel()
+	if err := c.open(acting); err != nil {
+		return c.say(ctx, err)
+	}
+	defer func() { _ = c.view.Close(ctx) }() // after a panic; else it is closed
+	c.keep("labels of the issue", c.labels(acting, c.Issue, c.On, c.Off))
+	c.keep("labels of the pull request", c.labels(acting, c.PullRequest, c.PullOn, c.PullOff))
+	c.keep("base of the pull request", c.turn(acting))
+	c.keep("commit status", c.status(acting))
+	c.keep("status comment", c.comment(acting))
+	c.unnoted = github.ClassifyError(c.note(acting), c.now())
+	c.keep("note", c.unnoted)
+	return c.say(ctx, errors.Join(c.failed.err(), c.view.Close(ctx)))
+}
+
+// open looks up what the run is based on, and locks the work item. The view holds a connection to Postgres while GitHub
+// is called. So what is done until it is closed asks for no second one: if as many changes as there are connections
+// did, they would wait for each other.
+func (c *change) open(ctx context.Context) (err error) {
+	if c.client, err = c.handler.client(ctx, c.Repository); err != nil {
+		return err
+	}
+	c.keep("base branch", c.base(ctx))
+	c.view, err = c.db.GitHubView(ctx, c.home.Key, c.Issue)
+	return err
+}
+
+// base looks up the commit that a new run is based on, before its agent begins. If there is no such branch the agent
+// will report it.
+func (c *change) base(ctx context.Context) error {
+	if c.Base == "" || c.RunID == "" {
+		return nil
+	}
+	ref, _, err := c.client.Git.GetRef(ctx, c.owner, c.name, "heads/"+c.Base)
+	var refused *github.Refused
+	if err = github.ClassifyError(err, c.now()); errors.As(err, &refused) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	kept, err := c.db.KeepBase(ctx, c.RunID, ref.GetObject().GetSHA(), false)
+	if kept {
+		c.did("run based on %s of %s", ref.GetObject().GetSHA(), c.Base)
+	}
+	return err
+}
+
+// say is what is recorded of the change. An error rejects the event, or is worth another try.
+func (c *change) say(ctx context.Context, err error) (events.Decision, error) {
+	why, void := moot(err)
+	if err != nil && !void {
+		err = c.explain(ctx, err)
+		return events.Decision{}, errors.Join(err, c.unreachable(ctx, err))
+	}
+	done := events.GitHubChanged{Repository: c.Repository, Issue: c.Issue, RunID: c.RunID, CommentID: c.commentID}
+	d := events.Decision{
+		Emit:  append([]events.Draft{events.Now(done)}, c.noted(ctx, err)...),
+		Audit: []events.Record{{Actor: actor, Action: "github.changed", Run: c.RunID, Detail: strings.Join(c.steps, "; ")}},
+	}
+	if void {
+		d.Audit = append(d.Audit, c.refused(why, err))
+	}
+	return d, nil
 }
 
 // key is the work item's, which outlives a rename.
@@ -65,21 +134,24 @@ func (f *failures) err() error {
 	return f
 }
 
-// try does one part and keeps its failure. After a rate limit it does nothing more.
-func (c *change) try(part string, do func() error) {
-	if c.failed.limited {
-		return
-	}
-	err := github.ClassifyError(do(), c.now())
+// keep keeps the failure of one part, if it failed.
+func (c *change) keep(part string, err error) {
+	err = github.ClassifyError(err, c.now())
 	if err == nil {
 		return
 	}
 	var limited *github.RateLimited
 	var refused *github.Refused
-	c.failed.limited = errors.As(err, &limited)
+	c.failed.limited = c.failed.limited || errors.As(err, &limited)
 	c.failed.temporary = c.failed.temporary || !errors.As(err, &refused)
 	c.failed.errs = append(c.failed.errs, fmt.Errorf("%s of %s: %w", part, c.EventSubject(), err))
 }
+
+// shows reports whether nothing is to be done about a part: GitHub shows the version or a newer one, or has just said
+// that it wants no more calls.
+func (c *change) shows(part string) bool { return c.failed.limited || c.view.Shows(part, c.Version) }
+
+func (c *change) now() time.Time { return c.db.Now() }
 
 func (c *change) did(format string, args ...any) {
 	c.steps = append(c.steps, fmt.Sprintf(format, args...))
@@ -88,7 +160,7 @@ func (c *change) did(format string, args ...any) {
 // labels shows those that tell of the work item's state.
 func (c *change) labels(ctx context.Context, number int, on, off []string) error {
 	part := fmt.Sprintf("labels #%d", number)
-	if number == 0 || len(on)+len(off) == 0 || c.view.Shows(part, c.Version) {
+	if number == 0 || len(on)+len(off) == 0 || c.shows(part) {
 		return nil
 	}
 	if err := c.relabel(ctx, number, on, off); err != nil {
@@ -147,7 +219,7 @@ func (c *change) labelsOf(ctx context.Context, number int) (names []string, err 
 // https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/proposing-changes-to-your-work-with-pull-requests/changing-the-base-branch-of-a-pull-request
 func (c *change) turn(ctx context.Context) error {
 	part := fmt.Sprintf("base #%d", c.PullRequest)
-	if c.PullRequest == 0 || c.PullBase == "" || c.view.Shows(part, c.Version) {
+	if c.PullRequest == 0 || c.PullBase == "" || c.shows(part) {
 		return nil
 	}
 	pull, _, err := c.client.PullRequests.Get(ctx, c.owner, c.name, c.PullRequest)
@@ -192,7 +264,7 @@ func (c *change) status(ctx context.Context) error {
 		return nil
 	}
 	part := fmt.Sprintf("status %s %s", s.SHA, s.Context)
-	if c.view.Shows(part, c.Version) {
+	if c.shows(part) {
 		return nil
 	}
 	status := &gh.RepoStatus{State: &s.State, Context: &s.Context, Description: gh.String(cut(s.Description, maxDescription))}
@@ -222,7 +294,7 @@ func (c *change) unlessFresh(err error) error {
 	return err
 }
 
-func (c *change) age() time.Duration { return c.now().Sub(c.asked) }
+func (c *change) age() time.Duration { return c.now().Sub(c.cause.Time()) }
 
 // cut shortens text to n characters.
 func cut(text string, n int) string {

@@ -23,7 +23,7 @@ func (c *change) mark() string { return "<!-- codexk8s:status " + c.key() + " --
 // comment brings the one status comment to the event's version.
 func (c *change) comment(ctx context.Context) error {
 	c.commentID = c.view.CommentID
-	if c.Comment == "" || c.view.ShowsComment(c.Version) {
+	if c.Comment == "" || c.failed.limited || c.view.ShowsComment(c.Version) {
 		return nil
 	}
 	id, how, err := c.write(ctx, c.Issue, c.view.CommentID, c.Comment, c.mark())
@@ -37,7 +37,7 @@ func (c *change) comment(ctx context.Context) error {
 
 // note brings the event's note to its version.
 func (c *change) note(ctx context.Context) error {
-	if c.Note == nil {
+	if c.Note == nil || c.failed.limited {
 		return nil
 	}
 	if c.noteShown = c.view.Shows("note "+c.Note.Key, c.Note.Version); c.noteShown {
@@ -108,7 +108,7 @@ func (c *change) write(ctx context.Context, on int, id int64, text, mark string)
 // find looks for a comment with our mark that we created and did not record, because the process died in between or the
 // database was restored. Only our own comments count: anybody can copy the mark.
 func (c *change) find(ctx context.Context, on int, mark string) (int64, error) {
-	login, err := c.login(ctx)
+	login, err := c.clients.Login(ctx)
 	if err != nil {
 		return 0, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"unicode/utf8"
 
@@ -29,23 +28,82 @@ func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.G
 		return nil, err
 	}
 	p.Repository = home.Name // as it is called now
-	return h.db.Act(ctx, e, events.WorkItem(home.Key, p.Issue), func(ctx context.Context) (events.Decision, error) {
-		found := events.GitHubLookedUp{RunRef: p.RunRef, Attempt: p.Attempt, Path: p.Path, Ref: p.Ref, Head: p.Head}
-		err := h.lookup(ctx, p, allowed, &found)
-		var limited *github.RateLimited
-		switch {
-		case errors.As(err, &limited):
-			return events.Decision{}, events.RetryAt(limited.Until, err)
-		case err != nil:
-			return events.Decision{}, err
+	l := &lookout{handler: h, GitHubLookupRequested: p, allowed: allowed, folders: map[string][]*gh.RepositoryContent{}, gone: map[string]error{}}
+	l.owner, l.name, _ = strings.Cut(home.Name, "/")
+	return h.db.Act(ctx, e, events.WorkItem(home.Key, p.Issue), l.carryOut)
+}
+
+// A lookout is one lookup being made. The files of a stage lie in one folder, so its list, which is one call, tells of
+// all of them.
+type lookout struct {
+	*handler
+	events.GitHubLookupRequested
+	allowed     scope.Scope
+	owner, name string
+	client      *github.Client
+	folders     map[string][]*gh.RepositoryContent // by ref and path, as GitHub lists them
+	gone        map[string]error                   // GitHub's answer about a ref that is not there
+	found       events.GitHubLookedUp
+}
+
+// carryOut reads a file whole, and then looks for others, as far as that is asked for. Those of a finished run are read
+// as well, and the paths that its pull request changes.
+func (l *lookout) carryOut(ctx context.Context) (events.Decision, error) {
+	acting, cancel := context.WithTimeout(ctx, actFor)
+	defer cancel()
+	l.found = events.GitHubLookedUp{RunRef: l.RunRef, Attempt: l.Attempt, Path: l.Path, Ref: l.Ref, Head: l.Head}
+	var err error
+	if l.client, err = l.handler.client(acting, l.Repository); err != nil {
+		return l.say(ctx, l.Path, err)
+	}
+	if err := l.content(acting); err != nil || l.found.Reason != "" || len(l.Files) == 0 {
+		return l.say(ctx, l.Path, err)
+	}
+	for _, path := range l.Files { // what stands if GitHub refuses
+		l.found.Files = append(l.found.Files, events.FoundFile{Path: path})
+	}
+	ours, into, err := l.ours(acting)
+	if err != nil || !ours {
+		return l.say(ctx, l.Files[0], err)
+	}
+	places, err := l.look(acting)
+	if err != nil {
+		return l.say(ctx, l.Files[0], err)
+	}
+	files, err := find(l.Files, places)
+	if err == nil && l.Head != "" {
+		err = l.judge(acting, files)
+	}
+	if err == nil && l.Head != "" && l.PullRequest != 0 {
+		err = l.outside(acting, into)
+	}
+	if err == nil {
+		l.found.Files = files
+	}
+	if err == nil && l.Head == "" && places[0].has() > 0 {
+		l.found.From = places[0].ref
+	}
+	return l.say(ctx, l.Files[0], err)
+}
+
+// say is the answer: what was found, or that GitHub refuses. Only what may work later is an error.
+func (l *lookout) say(ctx context.Context, what string, err error) (d events.Decision, _ error) {
+	var limited *github.RateLimited
+	var refused *github.Refused
+	switch {
+	case errors.As(err, &limited):
+		return d, events.RetryAt(limited.Until, l.noteLimit(ctx, l.client, err))
+	case errors.As(err, &refused):
+		l.found.Reason, l.found.Message = reason.GitHubRefused, fmt.Sprintf("%s of %s can't be read: %v.", what, l.Repository, refused)
+		if github.Gone(err) {
+			l.found.Reason = reason.GitHubGone
 		}
-		return events.Decision{
-			Emit: []events.Draft{events.Now(found)},
-			Audit: []events.Record{{
-				Actor: actor, Action: "github.looked_up", Run: p.RunID, Reason: found.Reason, Detail: describe(found),
-			}},
-		}, nil
-	})
+	case err != nil:
+		return d, err
+	}
+	d.Emit = []events.Draft{events.Now(l.found)}
+	d.Audit = []events.Record{{Actor: actor, Action: "github.looked_up", Run: l.RunID, Reason: l.found.Reason, Detail: describe(l.found)}}
+	return d, nil
 }
 
 // checked says what is wrong with a lookup, and gives the write scope that it names.
@@ -67,53 +125,16 @@ func checked(p events.GitHubLookupRequested) (scope.Scope, error) {
 	return scope.Compile(p.Write)
 }
 
-// lookup fills in GitHub's answer; an error is temporary.
-func (h *handler) lookup(ctx context.Context, p events.GitHubLookupRequested, allowed scope.Scope, found *events.GitHubLookedUp) error {
-	ctx, cancel := context.WithTimeout(ctx, actFor)
-	defer cancel()
-	client, err := h.client(ctx, p.Repository)
-	what := p.Path
-	if err == nil && p.Path != "" {
-		err = h.noteLimit(ctx, client, h.content(ctx, client, found))
-	}
-	if err == nil && found.Reason == "" && len(p.Files) > 0 {
-		what = p.Files[0]
-		for _, path := range p.Files {
-			found.Files = append(found.Files, events.FoundFile{Path: path})
-		}
-		l := &lookout{client: client, now: h.db.Now, repository: p.Repository, folders: map[string][]*gh.RepositoryContent{}, gone: map[string]error{}}
-		err = h.noteLimit(ctx, client, l.gate(ctx, p, allowed, found))
-	}
-	var refused *github.Refused
-	if !errors.As(err, &refused) {
-		return err
-	}
-	found.Reason, found.Message = reason.GitHubRefused, fmt.Sprintf("%s of %s can't be read: %v.", what, p.Repository, refused)
-	if github.Gone(err) {
-		found.Reason = reason.GitHubGone
-	}
-	return nil
-}
-
-func (h *handler) content(ctx context.Context, client *github.Client, found *events.GitHubLookedUp) error {
-	owner, name, _ := strings.Cut(found.Repository, "/")
-	options := &gh.RepositoryContentGetOptions{Ref: found.Ref}
-	file, _, _, err := client.Repositories.GetContents(ctx, owner, name, found.Path, options)
-	if err == nil {
-		return read(file, found)
-	}
-	if err = github.ClassifyError(err, h.db.Now()); missing(err) {
+// content reads the file that is wanted whole, if one is.
+func (l *lookout) content(ctx context.Context) error {
+	if l.Path == "" {
 		return nil
 	}
-	return err
-}
-
-// missing tells "there is no such file", which is an answer like any other, from a branch or a repository that is gone:
-// all are 404, and only the message differs.
-// https://docs.github.com/en/rest/repos/contents#get-repository-content
-func missing(err error) bool {
-	var refused *github.Refused
-	return errors.As(err, &refused) && refused.Status == http.StatusNotFound && refused.Message == "Not Found"
+	file, list, err := l.client.Contents(ctx, l.owner, l.name, l.Path, l.Ref, l.db.Now())
+	if err != nil || file == nil && list == nil {
+		return err
+	}
+	return read(file, &l.found)
 }
 
 // read takes the file's content, if it can be read; nil is a directory.

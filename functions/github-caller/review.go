@@ -28,44 +28,46 @@ func (h *handler) reviewRequested(ctx context.Context, e event.Event, p events.G
 	if err != nil {
 		return nil, err
 	}
-	key := events.WorkItem(home.Key, p.Issue)
-	return h.db.Act(ctx, e, key, func(ctx context.Context) (events.Decision, error) {
-		r := &reviewing{GitHubReviewRequested: p, now: h.db.Now, login: h.clients.Login}
-		r.owner, r.name, _ = strings.Cut(home.Name, "/")
-		done, err := h.review(ctx, home, r)
-		var limited *github.RateLimited
-		var refused *github.Refused
-		switch {
-		case errors.As(err, &limited):
-			return events.Decision{}, events.RetryAt(limited.Until, h.noteLimit(ctx, r.client, err))
-		case errors.Is(err, store.ErrLocked):
-			return events.Decision{}, events.RetryAt(h.db.Now().Add(2*time.Second), err)
-		case errors.As(err, &refused):
-			done.Reason, done.Message = reason.GitHubRefused, refused.Error()+"."
-			if github.Gone(err) {
-				done.Reason = reason.GitHubGone
-			}
-		case err != nil:
-			return events.Decision{}, err
-		}
-		said := fmt.Sprintf("review %d of #%d at %s: %d on lines, %d in its summary", done.ReviewID, p.PullRequest, p.Head, done.OnLines, done.InSummary)
-		if done.Reason != "" {
-			said = done.Message
-		}
-		return events.Decision{
-			Emit:  []events.Draft{events.Now(done)},
-			Audit: []events.Record{{Actor: actor, Action: "github.reviewed", Run: p.RunID, Reason: done.Reason, Detail: said}},
-		}, nil
-	})
+	r := &reviewing{handler: h, GitHubReviewRequested: p, home: home}
+	r.owner, r.name, _ = strings.Cut(home.Name, "/")
+	return h.db.Act(ctx, e, events.WorkItem(home.Key, p.Issue), r.carryOut)
 }
 
 // reviewing is one review being left.
 type reviewing struct {
+	*handler
 	events.GitHubReviewRequested
+	home        store.Repository
 	owner, name string
-	now         func() time.Time
-	login       func(context.Context) (string, error)
 	client      *github.Client
+}
+
+// carryOut leaves the review, and says so.
+func (r *reviewing) carryOut(ctx context.Context) (events.Decision, error) {
+	done, err := r.review(ctx)
+	var limited *github.RateLimited
+	var refused *github.Refused
+	switch {
+	case errors.As(err, &limited):
+		return events.Decision{}, events.RetryAt(limited.Until, r.noteLimit(ctx, r.client, err))
+	case errors.Is(err, store.ErrLocked):
+		return events.Decision{}, events.RetryAt(r.db.Now().Add(2*time.Second), err)
+	case errors.As(err, &refused):
+		done.Reason, done.Message = reason.GitHubRefused, refused.Error()+"."
+		if github.Gone(err) {
+			done.Reason = reason.GitHubGone
+		}
+	case err != nil:
+		return events.Decision{}, err
+	}
+	said := fmt.Sprintf("review %d of #%d at %s: %d on lines, %d in its summary", done.ReviewID, r.PullRequest, r.Head, done.OnLines, done.InSummary)
+	if done.Reason != "" {
+		said = done.Message
+	}
+	return events.Decision{
+		Emit:  []events.Draft{events.Now(done)},
+		Audit: []events.Record{{Actor: actor, Action: "github.reviewed", Run: r.RunID, Reason: done.Reason, Detail: said}},
+	}, nil
 }
 
 // mark is the invisible last line of the run's review, by which we recognise it.
@@ -73,21 +75,21 @@ func (r *reviewing) mark() string { return "<!-- codexk8s:review " + r.RunID + "
 
 // review leaves the review under the work item's lock. One that was left before, by a call whose answer was lost, is
 // found by its mark.
-func (h *handler) review(ctx context.Context, home store.Repository, r *reviewing) (done events.GitHubReviewed, err error) {
+func (r *reviewing) review(ctx context.Context) (done events.GitHubReviewed, err error) {
 	done = events.GitHubReviewed{RunRef: r.RunRef, PullRequest: r.PullRequest, Head: r.Head}
 	ctx, cancel := context.WithTimeout(ctx, actFor)
 	defer cancel()
-	if r.client, err = h.client(ctx, home.Name); err != nil {
+	if r.client, err = r.handler.client(ctx, r.home.Name); err != nil {
 		return done, err
 	}
-	view, err := h.db.GitHubView(ctx, home.Key, r.Issue)
+	view, err := r.db.GitHubView(ctx, r.home.Key, r.Issue)
 	if err != nil {
 		return done, err
 	}
 	defer func() { err = errors.Join(err, view.Close(ctx)) }()
 	pull, _, err := r.client.PullRequests.Get(ctx, r.owner, r.name, r.PullRequest)
 	if err != nil {
-		return done, github.ClassifyError(err, r.now())
+		return done, github.ClassifyError(err, r.db.Now())
 	}
 	if head := pull.GetHead(); head.GetRef() != r.Branch || head.GetRepo().GetID() != pull.GetBase().GetRepo().GetID() {
 		done.Reason, done.Message = reason.NotOurPullRequest, fmt.Sprintf("Pull request #%d is not of branch %s of this repository.", r.PullRequest, r.Branch)
@@ -123,7 +125,7 @@ func (r *reviewing) patches(ctx context.Context) (map[string]string, error) {
 	for {
 		files, res, err := r.client.PullRequests.ListFiles(ctx, r.owner, r.name, r.PullRequest, page)
 		if err != nil {
-			return nil, github.ClassifyError(err, r.now())
+			return nil, github.ClassifyError(err, r.db.Now())
 		}
 		for _, f := range files {
 			all[f.GetFilename()] = f.GetPatch()
@@ -136,7 +138,7 @@ func (r *reviewing) patches(ctx context.Context) (map[string]string, error) {
 
 // find looks for the run's review. Only our own count: anybody can copy the mark.
 func (r *reviewing) find(ctx context.Context) (*gh.PullRequestReview, error) {
-	login, err := r.login(ctx)
+	login, err := r.clients.Login(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +146,7 @@ func (r *reviewing) find(ctx context.Context) (*gh.PullRequestReview, error) {
 	for {
 		reviews, res, err := r.client.PullRequests.ListReviews(ctx, r.owner, r.name, r.PullRequest, page)
 		if err != nil {
-			return nil, github.ClassifyError(err, r.now())
+			return nil, github.ClassifyError(err, r.db.Now())
 		}
 		for _, v := range reviews {
 			if strings.EqualFold(v.GetUser().GetLogin(), login) && strings.HasSuffix(strings.TrimSpace(v.GetBody()), r.mark()) {
@@ -161,27 +163,27 @@ func (r *reviewing) find(ctx context.Context) (*gh.PullRequestReview, error) {
 // stand in the summary.
 // https://docs.github.com/en/rest/pulls/reviews#create-a-review-for-a-pull-request
 func (r *reviewing) leave(ctx context.Context, v prereview.Review) (*gh.PullRequestReview, prereview.Review, error) {
-	left, err := r.create(ctx, v, r.Head)
+	left, _, err := r.client.PullRequests.CreateReview(ctx, r.owner, r.name, r.PullRequest, request(v, r.Head))
 	var refused *github.Refused
-	if errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity {
+	if err = github.ClassifyError(err, r.db.Now()); errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity {
 		v = prereview.Make(r.Text, nil, r.end())
-		left, err = r.create(ctx, v, "")
+		left, _, err = r.client.PullRequests.CreateReview(ctx, r.owner, r.name, r.PullRequest, request(v, ""))
 	}
-	return left, v, err
+	return left, v, github.ClassifyError(err, r.db.Now())
 }
 
-func (r *reviewing) create(ctx context.Context, v prereview.Review, commit string) (*gh.PullRequestReview, error) {
-	request := &gh.PullRequestReviewRequest{Body: &v.Body, Event: gh.String("COMMENT")}
+// request is the review in GitHub's form, of a commit or, "", of the head.
+func request(v prereview.Review, commit string) *gh.PullRequestReviewRequest {
+	out := &gh.PullRequestReviewRequest{Body: &v.Body, Event: gh.String("COMMENT")}
 	if commit != "" {
-		request.CommitID = &commit
+		out.CommitID = &commit
 	}
 	for _, c := range v.Comments {
 		draft := &gh.DraftReviewComment{Path: &c.Path, Body: &c.Text, Line: &c.Last, Side: gh.String("RIGHT")}
 		if c.First < c.Last {
 			draft.StartLine, draft.StartSide = &c.First, gh.String("RIGHT")
 		}
-		request.Comments = append(request.Comments, draft)
+		out.Comments = append(out.Comments, draft)
 	}
-	left, _, err := r.client.PullRequests.CreateReview(ctx, r.owner, r.name, r.PullRequest, request)
-	return left, github.ClassifyError(err, r.now())
+	return out
 }

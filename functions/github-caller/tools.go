@@ -22,8 +22,7 @@ func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.Tool
 	if err != nil {
 		return nil, err
 	}
-	c := newChange(events.GitHubChangeRequested{Repository: t.Repository, RepositoryID: t.RepositoryID, Issue: t.Issue, PullRequest: t.PullRequest, RunID: t.RunID}, home)
-	c.login, c.now = h.clients.Login, h.db.Now
+	c := h.newChange(e, events.GitHubChangeRequested{Repository: t.Repository, RepositoryID: t.RepositoryID, Issue: t.Issue, PullRequest: t.PullRequest, RunID: t.RunID}, home)
 	return h.db.Act(ctx, e, c.key(), func(ctx context.Context) (events.Decision, error) {
 		switch t.Tool {
 		case tool.LabelsAdd, tool.LabelsRemove, tool.LabelsTransition, tool.PullRequestLabels:
@@ -37,7 +36,7 @@ func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.Tool
 		if known.State == "" || known.State == stage.Cancelled {
 			return t.Executed(actor, "run_is_over", "The run was stopped before it was done."), nil
 		}
-		err = h.changeLabels(ctx, c, t)
+		err = c.relabelFor(ctx, t)
 		var refused *github.Refused
 		switch why, void := moot(err); {
 		case err == nil:
@@ -47,12 +46,12 @@ func (h *handler) toolApproved(ctx context.Context, e event.Event, t events.Tool
 		case errors.As(err, &refused) && !temporary(err):
 			return t.Executed(actor, reason.GitHubRefused, refused.Message), nil
 		}
-		return events.Decision{}, h.explain(ctx, e, c, err)
+		return events.Decision{}, c.explain(ctx, err)
 	})
 }
 
-// changeLabels brings the labels about, beside whatever else of the work item is being shown.
-func (h *handler) changeLabels(ctx context.Context, c *change, t events.ToolApproved) (err error) {
+// relabelFor brings the labels about, beside whatever else of the work item is being shown.
+func (c *change) relabelFor(ctx context.Context, t events.ToolApproved) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, actFor)
 	defer cancel()
 	var want tool.LabelChange
@@ -63,13 +62,13 @@ func (h *handler) changeLabels(ctx context.Context, c *change, t events.ToolAppr
 	if want.On == tool.OnPullRequest {
 		number = t.PullRequest
 	}
-	if c.client, err = h.client(ctx, c.Repository); err != nil {
+	if c.client, err = c.handler.client(ctx, c.Repository); err != nil {
 		return err
 	}
-	if c.view, err = h.db.GitHubView(ctx, c.home.Key, c.Issue); err != nil {
+	if c.view, err = c.db.GitHubView(ctx, c.home.Key, c.Issue); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.view.Close(ctx)) }()
-	c.try("labels", func() error { return c.relabel(ctx, number, want.Add, want.Remove) })
-	return h.noteLimit(ctx, c.client, c.failed.err())
+	c.keep("labels", c.relabel(ctx, number, want.Add, want.Remove))
+	return c.noteLimit(ctx, c.client, c.failed.err())
 }

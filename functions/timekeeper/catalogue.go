@@ -15,10 +15,10 @@ import (
 const catalogueEvery = time.Hour
 
 // catalogue asks for the repository's labels to be put right: at first they have to be made, later somebody may have
-// renamed, deleted or recoloured one, or the process has others. last is when the repository was compared before.
-func (c *comparison) catalogue(ctx context.Context, last time.Time) error {
+// renamed, deleted or recoloured one, or the process has others.
+func (c *comparison) catalogue(ctx context.Context) error {
 	hour, process := c.now.Truncate(catalogueEvery), c.repository.Process
-	if hour.Equal(last.Truncate(catalogueEvery)) || process.Fault != "" {
+	if hour.Equal(c.bound.Reconciled.Truncate(catalogueEvery)) || process.Fault != "" {
 		return nil
 	}
 	there, err := c.client.Labels(ctx, c.owner, c.name)

@@ -13,6 +13,7 @@ import (
 
 	gh "github.com/google/go-github/v66/github"
 
+	"codexk8s.dev/shared/events"
 	"codexk8s.dev/shared/github"
 	"codexk8s.dev/shared/store"
 )
@@ -50,7 +51,10 @@ func (h *handler) compare(ctx context.Context, now time.Time) error {
 		if !h.due(r.Key, now) {
 			continue
 		}
-		err := h.compareOne(ctx, r, now)
+		c, err := h.open(ctx, r, now)
+		if err == nil {
+			err = h.noteLimit(ctx, c.client, c.carryOut(ctx), now)
+		}
 		var limited *github.RateLimited
 		if errors.As(err, &limited) {
 			slog.Info("comparing with GitHub ends early", "repository", r.Name, "reason", limited.Error())
@@ -108,48 +112,61 @@ func (h *handler) compareApp(ctx context.Context, app *github.Client, now time.T
 	return h.db.ReconcileApp(ctx, app.Credential, now)
 }
 
-func (h *handler) compareOne(ctx context.Context, r store.BoundRepository, now time.Time) error {
-	client, err := h.clients.For(ctx, r.Name)
-	if err == nil {
-		err = h.mayAsk(ctx, client)
-	}
-	if err != nil {
-		return err
-	}
-	c := &comparison{handler: h, client: client, now: now}
-	err = c.accounts(ctx)
-	if err == nil {
-		err = c.whole(ctx, r.Repository)
-	}
-	hook := r.HookID
-	if err == nil && hook == 0 {
-		hook, err = c.findHook(ctx)
-	}
-	if err == nil && hook != 0 {
-		if err = h.takeMissing(ctx, c.hookLog(hook), r.Reconciled, now); github.Gone(err) {
-			hook, err = 0, nil // it was removed: look for it again
-		}
-	}
-	if err == nil {
-		err = c.labels(ctx, r.Reconciled)
-	}
-	if err == nil {
-		err = c.catalogue(ctx, r.Reconciled)
-	}
-	if err != nil {
-		return h.noteLimit(ctx, client, err, now)
-	}
-	return h.db.Reconciled(ctx, r.Key, hook, now)
-}
-
 // A comparison is one repository's.
 type comparison struct {
 	*handler
 	client      *github.Client
+	bound       store.BoundRepository // as it was when it was last compared
 	repository  store.Repository
 	base, clone string // the default branch, and where to clone from
 	owner, name string
 	now         time.Time
+}
+
+// open is the comparison of a repository, if its credential may be used now.
+func (h *handler) open(ctx context.Context, r store.BoundRepository, now time.Time) (*comparison, error) {
+	client, err := h.clients.For(ctx, r.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &comparison{handler: h, client: client, bound: r, now: now}, h.mayAsk(ctx, client)
+}
+
+// carryOut takes in what never arrived from the repository: who its members are, what it is called, deliveries, labels
+// without an answer. Then its labels are compared with its process.
+func (c *comparison) carryOut(ctx context.Context) error {
+	if err := c.accounts(ctx); err != nil {
+		return err
+	}
+	if err := c.whole(ctx); err != nil {
+		return err
+	}
+	hook, err := c.hook(ctx)
+	if err == nil && hook != 0 {
+		if err = c.takeMissing(ctx, c.hookLog(hook), c.bound.Reconciled, c.now); github.Gone(err) {
+			hook, err = 0, nil // it was removed: look for it again
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for t, err := range c.triggers(ctx) {
+		if err != nil {
+			return err
+		}
+		err := c.observe(ctx, t)
+		if events.Unstorable(err) {
+			slog.Warn("a label without a webhook can't be kept", "repository", c.repository.Name, "issue", t.issue.GetNumber(), "error", err)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("issue %d: %w", t.issue.GetNumber(), err)
+		}
+	}
+	if err := c.catalogue(ctx); err != nil {
+		return err
+	}
+	return c.db.Reconciled(ctx, c.bound.Key, hook, c.now)
 }
 
 // hookLog is GitHub's list of its deliveries to a hook of the repository.
@@ -164,9 +181,12 @@ func (c *comparison) hookLog(hook int64) hookLog {
 	}
 }
 
-// findHook looks for our webhook: one from which deliveries came before, or else the only one that goes to the
-// adapter's path.
-func (c *comparison) findHook(ctx context.Context) (int64, error) {
+// hook is our webhook, 0 = none is known: the one of the last comparison, else one from which deliveries came before,
+// or else the only one that goes to the adapter's path.
+func (c *comparison) hook(ctx context.Context) (int64, error) {
+	if c.bound.HookID != 0 {
+		return c.bound.HookID, nil
+	}
 	hooks, err := c.hooks(ctx)
 	var refused *github.Refused
 	if err = github.ClassifyError(err, c.now); errors.As(err, &refused) {

@@ -14,7 +14,8 @@ import (
 
 // whole reads the repository from GitHub, by its number once that is known, and stores its present name. A repository
 // that took over its name is another one.
-func (c *comparison) whole(ctx context.Context, r store.Repository) error {
+func (c *comparison) whole(ctx context.Context) error {
+	r := c.bound.Repository
 	var found *gh.Repository
 	var err error
 	if r.ID != 0 {

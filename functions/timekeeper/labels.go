@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
 	gh "github.com/google/go-github/v66/github"
 
@@ -17,99 +17,99 @@ import (
 	"codexk8s.dev/shared/store"
 )
 
-// labels looks for open issues that have a trigger label without a run for it, or with a run that it should have
-// stopped. What was set before the last comparison was seen then: a label changes when its issue was updated, so only
-// what was updated since is read, with the time in which a label's own event may be under way. At first every issue
-// with such a label is.
-func (c *comparison) labels(ctx context.Context, last time.Time) error {
-	if !last.IsZero() {
-		return c.issues(ctx, gh.IssueListByRepoOptions{Since: last.Add(-overlap)})
-	}
-	for _, l := range c.repository.Process.Catalogue() {
-		if !c.repository.Process.Begins(l.Name) {
-			continue
-		}
-		if err := c.issues(ctx, gh.IssueListByRepoOptions{Labels: []string{l.Name}}); err != nil {
-			return fmt.Errorf("those with label %s: %w", l.Name, err)
-		}
-	}
-	return nil
+// A trigger is a label by which an issue asks for something.
+type trigger struct {
+	issue  *gh.Issue
+	label  string
+	beside bool // an active run is no answer to it
 }
 
-// issues reports the triggers of the open issues among those.
-func (c *comparison) issues(ctx context.Context, among gh.IssueListByRepoOptions) error {
-	among.State, among.ListOptions = "open", gh.ListOptions{PerPage: 100}
-	for {
-		issues, resp, err := c.client.Issues.ListByRepo(ctx, c.owner, c.name, &among)
-		if resp != nil && resp.StatusCode == http.StatusGone { // the repository has its issues turned off
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("listing the issues: %w", err)
-		}
-		for _, issue := range issues {
-			if issue == nil || issue.IsPullRequest() { // a null in GitHub's list, or something with events of its own
+// triggers are those of open issues, which may have a run for them or not. What was set before the last comparison was
+// seen then: a label changes when its issue was updated, so only what was updated since is read, with the time in which
+// a label's own event may be under way. At first every issue with such a label is.
+func (c *comparison) triggers(ctx context.Context) iter.Seq2[trigger, error] {
+	if last := c.bound.Reconciled; !last.IsZero() {
+		return c.triggersAmong(ctx, gh.IssueListByRepoOptions{Since: last.Add(-overlap)})
+	}
+	return func(yield func(trigger, error) bool) {
+		for _, l := range c.repository.Process.Catalogue() {
+			if !c.repository.Process.Begins(l.Name) {
 				continue
 			}
-			if err := c.triggers(ctx, issue); err != nil {
-				return fmt.Errorf("issue %d: %w", issue.GetNumber(), err)
+			for t, err := range c.triggersAmong(ctx, gh.IssueListByRepoOptions{Labels: []string{l.Name}}) {
+				if !yield(t, err) {
+					return
+				}
 			}
 		}
-		if among.Page = resp.NextPage; among.Page == 0 {
-			return nil
+	}
+}
+
+// triggersAmong are the triggers of the open issues among those. An error is the last.
+func (c *comparison) triggersAmong(ctx context.Context, among gh.IssueListByRepoOptions) iter.Seq2[trigger, error] {
+	return func(yield func(trigger, error) bool) {
+		among.State, among.ListOptions = "open", gh.ListOptions{PerPage: 100}
+		for {
+			issues, resp, err := c.client.Issues.ListByRepo(ctx, c.owner, c.name, &among)
+			if resp != nil && resp.StatusCode == http.StatusGone { // the repository has its issues turned off
+				return
+			}
+			if err != nil {
+				yield(trigger{}, fmt.Errorf("listing the issues: %w", err))
+				return
+			}
+			for _, issue := range issues {
+				if issue == nil || issue.IsPullRequest() { // a null in GitHub's list, or something with events of its own
+					continue
+				}
+				for _, l := range issue.Labels {
+					if !c.repository.Process.Begins(l.GetName()) {
+						continue
+					}
+					asked, _, starts := c.repository.Process.Trigger(l.GetName())
+					if !yield(trigger{issue, l.GetName(), asked.Abort || !starts}, nil) { // a discussion may begin beside a run
+						return
+					}
+				}
+			}
+			if among.Page = resp.NextPage; among.Page == 0 {
+				return
+			}
 		}
 	}
 }
 
-// triggers reports those of one issue.
-func (c *comparison) triggers(ctx context.Context, issue *gh.Issue) error {
-	for _, l := range issue.Labels {
-		if !c.repository.Process.Begins(l.GetName()) {
-			continue
-		}
-		trigger, _, starts := c.repository.Process.Trigger(l.GetName())
-		err := c.label(ctx, issue, l.GetName(), trigger.Abort || !starts) // a discussion may begin beside a run
-		if events.Unstorable(err) {
-			slog.Warn("a label without a webhook can't be kept", "repository", c.repository.Name, "issue", issue.GetNumber(), "error", err)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// label reports one label, unless it has been answered; beside says that an active run is no answer to it.
-func (c *comparison) label(ctx context.Context, issue *gh.Issue, label string, beside bool) error {
-	set, err := lastEvent(ctx, c.client, c.owner, c.name, issue.GetNumber(), "labeled", label)
+// observe reports a label, unless it has been answered.
+func (c *comparison) observe(ctx context.Context, t trigger) error {
+	issue := t.issue.GetNumber()
+	set, err := lastEvent(ctx, c.client, c.owner, c.name, issue, "labeled", t.label)
 	if err != nil || set == nil || c.now.Sub(set.GetCreatedAt().Time) < underWay {
 		return err
 	}
 	cause := c.causeOf(set.GetID())
-	answered, err := c.db.LabelAnswered(ctx, c.repository.Key, issue.GetNumber(), set.GetCreatedAt().Time, cause.ID, beside)
+	answered, err := c.db.LabelAnswered(ctx, c.repository.Key, issue, set.GetCreatedAt().Time, cause.ID, t.beside)
 	if err != nil || answered {
 		return err
 	}
-	rewriter, err := c.rewriter(ctx, issue.GetNumber(), set)
+	rewriter, err := c.rewriter(ctx, issue, set)
 	if err != nil {
 		return err
 	}
 	observed := events.LabelObserved{
-		Repository: c.owner + "/" + c.name, RepositoryID: c.repository.ID, Issue: issue.GetNumber(),
-		Title: issue.GetTitle(), Body: issue.GetBody(), URL: issue.GetHTMLURL(), UpdatedAt: issue.GetUpdatedAt().UTC(),
-		Label: label, LabeledAt: set.GetCreatedAt().UTC(),
+		Repository: c.owner + "/" + c.name, RepositoryID: c.repository.ID, Issue: issue,
+		Title: t.issue.GetTitle(), Body: t.issue.GetBody(), URL: t.issue.GetHTMLURL(), UpdatedAt: t.issue.GetUpdatedAt().UTC(),
+		Label: t.label, LabeledAt: set.GetCreatedAt().UTC(),
 		Sender: set.GetActor().GetLogin(), SenderID: set.GetActor().GetID(), SenderType: set.GetActor().GetType(),
 		Rewriter: rewriter, DefaultBase: c.base, CloneURL: c.clone,
 	}
-	for _, l := range issue.Labels {
+	for _, l := range t.issue.Labels {
 		observed.Labels = append(observed.Labels, l.GetName())
 	}
-	emitted, err := c.db.Emit(ctx, cause, events.WorkItem(c.repository.Key, observed.Issue), func(context.Context, *store.Tx) (events.Decision, error) {
+	emitted, err := c.db.Emit(ctx, cause, events.WorkItem(c.repository.Key, issue), func(context.Context, *store.Tx) (events.Decision, error) {
 		return events.Decision{
 			Emit: []events.Draft{events.Now(observed)},
 			Audit: []events.Record{{
-				Actor: "github:" + observed.Sender, Action: "label.observed", Reason: "no_webhook", Detail: label,
+				Actor: "github:" + observed.Sender, Action: "label.observed", Reason: "no_webhook", Detail: t.label,
 			}},
 		}, nil
 	})
