@@ -175,7 +175,7 @@ func (b *browser) shoot(name string) {
 // faces are all pages, each in a state that people meet.
 var faces = []struct{ name, path string }{
 	{"home", "/"}, {"approval", "/approvals/%"}, {"runs", "/runs"}, {"runs-filtered", "/runs?q=state:failed,timed_out"}, {"runs-none", "/runs?q=by:nobody"}, {"runs-wrong", "/runs?q=colour:red"},
-	{"run-running", "/runs/" + runB}, {"run-failed", "/runs/" + runA}, {"run-search", "/runs/" + runB + "?grep=error"}, {"missing", "/runs/" + missing},
+	{"run-running", "/runs/" + runB}, {"run-failed", "/runs/" + runA}, {"run-search", "/runs/" + runB + "?grep=error"}, {"issue", "/issues/acme/shop/12"}, {"issue-running", "/issues/Acme/Shop/13"}, {"missing", "/runs/" + missing},
 	{"order-cancel", "/runs/" + runB + "/cancel"}, {"order-revise", "/runs/" + runA + "/revise"}, {"order-nothing", "/runs/" + runA + "/cancel"}, {"tokens", "/tokens"}, {"problem", "/problems/cross-origin"},
 }
 
@@ -253,7 +253,7 @@ func TestHostileTextIsText(t *testing.T) {
 	f.sql.Do(`UPDATE runs SET message = $1, progress = $1, model = $1, requested_by = $1, stage = $1, summary = $1 WHERE id = $2`, all, runA)
 	b := f.browser()
 	b.signIn("olga")
-	for _, path := range []string{"/runs", "/runs/" + runA, "/runs?q=" + url.QueryEscape(hostile[0]), "/runs/" + runA + "?grep=" + url.QueryEscape(hostile[1]), "/runs/" + runA + "/rerun"} {
+	for _, path := range []string{"/runs", "/runs/" + runA, "/issues/acme/shop/12", "/runs?q=" + url.QueryEscape(hostile[0]), "/runs/" + runA + "?grep=" + url.QueryEscape(hostile[1]), "/runs/" + runA + "/rerun"} {
 		b.faults()
 		b.look(path, "en", "light", 390)
 		elements := evaluate[[]string](b, `[...document.querySelectorAll("main script, img, iframe, base, form[action]:not([action^='/']), main style, math, main h1 ~ h1, [onerror], [onload], [onmouseover], a[href^='javascript'], a[href^='data']")].map(e => e.outerHTML)`)

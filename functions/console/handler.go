@@ -35,6 +35,7 @@ func (h *handler) routes() http.Handler {
 	h.page("POST /approvals/{approval}/votes", h.votePage)
 	h.page("GET /runs", h.runsPage)
 	h.page("GET /runs/{run}", h.runPage)
+	h.page("GET /issues/{owner}/{repository}/{issue}", h.issuePage)
 	h.orderPages()
 	h.tokenPages()
 	h.mux.HandleFunc("GET /login", h.signInPage)

@@ -27,11 +27,12 @@
 // the program. A page may not be framed, and runs no script but ours.
 //
 //	api     the contract, openapi.yaml, and what is generated from it
+//	graph   where the boxes and arrows of a process are
 //	filter  how people say which runs they mean
 //	page    templates, style, words in both languages
 //	sgr     lines of logs as HTML
 //
-// No room imports another, but page shows what api defines and sgr renders.
+// No room imports another, but page shows what api defines, and sgr and graph draw.
 package main
 
 import (

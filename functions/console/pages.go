@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -59,8 +58,7 @@ func (h *handler) runPage(_ http.ResponseWriter, r *http.Request, who store.Visi
 	if err != nil {
 		return page.Frame{}, err
 	}
-	v := page.Run{Detail: detail, Grep: q.Get("grep"), Job: detail.Attempt + 1,
-		IssueFilter: fmt.Sprintf("issue:%s#%d", detail.Run.Repository, detail.Run.Issue), Steps: page.Timeline(steps),
+	v := page.Run{Detail: detail, Grep: q.Get("grep"), Job: detail.Attempt + 1, Steps: page.Timeline(steps),
 		Orders: runOrders(languageOf(r), who, detail.Run)}
 	f := page.Frame{Name: "run", Live: aboutRun + ":" + id}
 	if page.Partial(r) { // the log that is there grows by the stream

@@ -16,6 +16,8 @@ import (
 	"codexk8s.dev/functions/console/internal/api"
 	"codexk8s.dev/functions/console/internal/page"
 	"codexk8s.dev/shared/access"
+	"codexk8s.dev/shared/plain"
+	"codexk8s.dev/shared/stage"
 	"codexk8s.dev/shared/store"
 )
 
@@ -54,13 +56,15 @@ type stream struct {
 // A subject is what a page is about.
 type subject struct{ kind, id, issue string }
 
-// Kinds of subjects: lists, or one run.
+// Kinds of subjects.
 const (
 	aboutLists = "lists"
 	aboutRun   = "run"
+	aboutIssue = "issue"
 )
 
-// serveStream is GET /stream?of=lists, or of=run:ID, with line=N to follow the run's log after that line.
+// serveStream is GET /stream?of=lists, of=run:ID or of=issue:OWNER/NAME#N; with line=N it follows the run's log after
+// that line.
 func (h *handler) serveStream(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-h.stopping:
@@ -109,8 +113,29 @@ func (h *handler) subject(ctx context.Context, who store.Visitor, of string) (su
 	case aboutRun:
 		v, err := h.visible(ctx, who, id, access.ReadRuns)
 		return subject{kind, v.ID, v.Key}, err
+	case aboutIssue:
+		key, err := h.followedIssue(ctx, who, id)
+		return subject{kind: kind, issue: key}, err
 	}
 	return subject{}, store.ErrNotFound
+}
+
+// followedIssue is the work item that somebody wants to follow, by its key or name.
+func (h *handler) followedIssue(ctx context.Context, who store.Visitor, name string) (string, error) {
+	repository, number, _ := strings.Cut(name, "#")
+	n, err := strconv.ParseInt(number, 10, 32)
+	if err != nil || n < 1 {
+		return "", store.ErrNotFound
+	}
+	home, err := h.db.Find(ctx, plain.Text(repository), int(n))
+	if err != nil {
+		return "", err
+	}
+	project, err := h.db.ProjectOf(ctx, home.Repository.Key, stage.Person{})
+	if err == nil && (project == nil || !who.Standing.May(access.ReadRuns, project.ID)) {
+		err = store.ErrNotFound
+	}
+	return home.Key(), err
 }
 
 // concern is what news mean for the stream.

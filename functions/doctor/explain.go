@@ -152,7 +152,7 @@ func explained(ctx context.Context, tx *store.Tx, home store.Home, before int64)
 	for _, p := range prospects {
 		x.Labels = append(x.Labels, foreseen(p))
 	}
-	if x.Waiting, err = tx.Outstanding(ctx, keys(home, &item)); err != nil {
+	if x.Waiting, err = tx.Outstanding(ctx, home.Names(item)); err != nil {
 		return x, err
 	}
 	acts, err := tx.Acts(ctx, item.Key(), run, before, page)
@@ -161,34 +161,12 @@ func explained(ctx context.Context, tx *store.Tx, home store.Home, before int64)
 	}
 	x.Acts = make([]act, 0, len(acts))
 	for _, a := range acts {
-		x.Acts = append(x.Acts, act{a, names.of(a.Process), advice(a.Action, a.Reason)})
+		x.Acts = append(x.Acts, act{a, names.of(a.Process), reason.OfAct(a.Action, a.Reason)})
 	}
 	if len(acts) >= page {
 		x.Older = acts[len(acts)-1].Seq
 	}
 	return x, nil
-}
-
-// keys are the names under which the item's events came.
-func keys(home store.Home, item *stage.Item) []string {
-	var all []string
-	for _, repository := range []string{home.Repository.Key, home.Repository.Name} {
-		for _, number := range numbers(item) {
-			if key := events.WorkItem(repository, number); number > 0 && !slices.Contains(all, key) {
-				all = append(all, key)
-			}
-		}
-	}
-	return all
-}
-
-// numbers are the issue's and those of its pull requests.
-func numbers(item *stage.Item) []int {
-	all := []int{item.Issue}
-	for _, p := range item.Pulls {
-		all = append(all, p.Number)
-	}
-	return all
 }
 
 // naming says what a process's hash means in a project.
@@ -260,15 +238,4 @@ func foreseen(p stage.Prospect) prospect {
 // changes are the labels that the platform would set or remove.
 func changes(c stage.Change) string {
 	return cmp.Or(strings.Join(signed(c.LabelsOn, c.LabelsOff), " "), "nothing that is shown")
-}
-
-// kindOf says which reasons an action may have, by its last word or its first.
-var kindOf = map[string]reason.Kind{
-	"ignored": reason.Ignored, "run.failed": reason.Failed, "run.timed_out": reason.Failed, "run.cancelled": reason.Stopped,
-	"refused": reason.Uncounted, "undeliverable": reason.Undelivered,
-}
-
-func advice(action, code string) string {
-	_, last, _ := strings.Cut(action, ".")
-	return reason.Advice(cmp.Or(kindOf[action], kindOf[last]), code)
 }

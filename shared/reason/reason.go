@@ -11,7 +11,11 @@
 // The package is pure.
 package reason
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // Why a label or a review had no effect.
 const (
@@ -329,4 +333,16 @@ func Advice(kind Kind, code string) string {
 		return ""
 	}
 	return Catalogue[i].Advice
+}
+
+// kindOf says which reasons an act of the audit may have, by its last word or its whole name.
+var kindOf = map[string]Kind{
+	"ignored": Ignored, "run.failed": Failed, "run.timed_out": Failed, "run.cancelled": Stopped,
+	"refused": Uncounted, "undeliverable": Undelivered,
+}
+
+// OfAct says what to do about an act of the audit with that reason; "" if there is nothing to say.
+func OfAct(action, code string) string {
+	_, last, _ := strings.Cut(action, ".")
+	return Advice(cmp.Or(kindOf[action], kindOf[last]), code)
 }

@@ -188,3 +188,16 @@ func (db *DB) Spent(ctx context.Context, run AgentRun) (a budget.Amount, err err
 	}
 	return a, nil
 }
+
+// SpentOn is what the runs of a work item have spent in all.
+func (tx *Tx) SpentOn(ctx context.Context, project, workItem string) (calls, microusd int64, err error) {
+	err = optional(tx.QueryRow(ctx, `
+		SELECT calls, microusd
+		FROM spending
+		WHERE kind = 'issue' AND project_id = $1 AND name = $2 AND period = ''
+	`, project, workItem).Scan(&calls, &microusd))
+	if err != nil {
+		return 0, 0, fmt.Errorf("looking for what %s has spent: %w", workItem, err)
+	}
+	return calls, microusd, nil
+}

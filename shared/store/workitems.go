@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,22 @@ type Home struct {
 
 // Key names the work item, and so its lock.
 func (h Home) Key() string { return events.WorkItem(h.Repository.Key, h.Issue) }
+
+// Names are those under which events of the item's issue and its pull requests came.
+func (h Home) Names(item stage.Item) (all []string) {
+	numbers := []int{item.Issue}
+	for _, p := range item.Pulls {
+		numbers = append(numbers, p.Number)
+	}
+	for _, repository := range []string{h.Repository.Key, h.Repository.Name} {
+		for _, number := range numbers {
+			if name := events.WorkItem(repository, number); number > 0 && !slices.Contains(all, name) {
+				all = append(all, name)
+			}
+		}
+	}
+	return all
+}
 
 // Home finds the work item that an event is about: its run's, whatever the event calls the repository; else by the
 // repository's number or name, and for a pull request by its number if its branch does not say. A run that does not

@@ -17,7 +17,8 @@ var rooms = map[string]map[string][]string{
 	"console": {
 		"api":    nil,
 		"filter": nil,
-		"page":   {"api", "sgr"},
+		"graph":  nil,
+		"page":   {"api", "graph", "sgr"},
 		"sgr":    nil,
 	},
 	"agent-runner": {

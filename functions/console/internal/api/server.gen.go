@@ -97,25 +97,91 @@ func (e CommandCommand) Valid() bool {
 
 // Defines values for CommandState.
 const (
-	Done     CommandState = "done"
-	Foreseen CommandState = "foreseen"
-	Held     CommandState = "held"
-	Pending  CommandState = "pending"
-	Refused  CommandState = "refused"
+	CommandStateDone     CommandState = "done"
+	CommandStateForeseen CommandState = "foreseen"
+	CommandStateHeld     CommandState = "held"
+	CommandStatePending  CommandState = "pending"
+	CommandStateRefused  CommandState = "refused"
 )
 
 // Valid indicates whether the value is a known member of the CommandState enum.
 func (e CommandState) Valid() bool {
 	switch e {
-	case Done:
+	case CommandStateDone:
 		return true
-	case Foreseen:
+	case CommandStateForeseen:
 		return true
-	case Held:
+	case CommandStateHeld:
 		return true
-	case Pending:
+	case CommandStatePending:
 		return true
-	case Refused:
+	case CommandStateRefused:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for IssueStageState.
+const (
+	IssueStageStateActive     IssueStageState = "active"
+	IssueStageStateAhead      IssueStageState = "ahead"
+	IssueStageStateApproved   IssueStageState = "approved"
+	IssueStageStateDone       IssueStageState = "done"
+	IssueStageStateFailed     IssueStageState = "failed"
+	IssueStageStateReview     IssueStageState = "review"
+	IssueStageStateSkipped    IssueStageState = "skipped"
+	IssueStageStateStopped    IssueStageState = "stopped"
+	IssueStageStateSuperseded IssueStageState = "superseded"
+	IssueStageStateWaiting    IssueStageState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the IssueStageState enum.
+func (e IssueStageState) Valid() bool {
+	switch e {
+	case IssueStageStateActive:
+		return true
+	case IssueStageStateAhead:
+		return true
+	case IssueStageStateApproved:
+		return true
+	case IssueStageStateDone:
+		return true
+	case IssueStageStateFailed:
+		return true
+	case IssueStageStateReview:
+		return true
+	case IssueStageStateSkipped:
+		return true
+	case IssueStageStateStopped:
+		return true
+	case IssueStageStateSuperseded:
+		return true
+	case IssueStageStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ProspectDoes.
+const (
+	Changes ProspectDoes = "changes"
+	Nothing ProspectDoes = "nothing"
+	Starts  ProspectDoes = "starts"
+	Stops   ProspectDoes = "stops"
+)
+
+// Valid indicates whether the value is a known member of the ProspectDoes enum.
+func (e ProspectDoes) Valid() bool {
+	switch e {
+	case Changes:
+		return true
+	case Nothing:
+		return true
+	case Starts:
+		return true
+	case Stops:
 		return true
 	default:
 		return false
@@ -251,6 +317,26 @@ func (e VoteChoice) Valid() bool {
 	}
 }
 
+// Act defines model for Act.
+type Act struct {
+	Action string `json:"action"`
+	Actor  string `json:"actor"`
+
+	// Advice what to do about it
+	Advice string    `json:"advice,omitempty,omitzero"`
+	At     time.Time `json:"at"`
+	Detail string    `json:"detail,omitempty,omitzero"`
+
+	// Event type of the event that it follows from
+	Event    string `json:"event,omitempty,omitzero"`
+	EventId  string `json:"event_id,omitempty,omitzero"`
+	Function string `json:"function"`
+	Process  string `json:"process,omitempty,omitzero"`
+	Reason   string `json:"reason,omitempty,omitzero"`
+	Run      string `json:"run,omitempty,omitzero"`
+	Seq      int64  `json:"seq"`
+}
+
 // Approval defines model for Approval.
 type Approval struct {
 	Action   string    `json:"action"`
@@ -367,6 +453,97 @@ type Field struct {
 	Value string `json:"value"`
 }
 
+// Gate defines model for Gate.
+type Gate struct {
+	// Made a run reported it, and it still holds
+	Made bool   `json:"made"`
+	Name string `json:"name"`
+
+	// Path of the file
+	Path string `json:"path,omitempty,omitzero"`
+}
+
+// IssueDetail defines model for IssueDetail.
+type IssueDetail struct {
+	// Acts what was decided, the newest first
+	Acts []Act `json:"acts"`
+
+	// Calls of models
+	Calls        int64 `json:"calls"`
+	Closed       bool  `json:"closed"`
+	CostMicrousd int64 `json:"cost_microusd"`
+
+	// Follows the label that takes effect when the present run has succeeded
+	Follows string `json:"follows,omitempty,omitzero"`
+
+	// Held the label that a storm keeps from taking effect
+	Held string `json:"held,omitempty,omitzero"`
+
+	// Known false if the platform has not heard of it yet
+	Known bool `json:"known"`
+
+	// Labels of the issue on GitHub, as far as is known
+	Labels []string `json:"labels"`
+	Number int      `json:"number"`
+
+	// Older before of the next page of acts; absent on the last one
+	Older int64 `json:"older,omitempty,omitzero"`
+
+	// Outstanding events that are not handled yet, timers, dead letters
+	Outstanding []Outstanding `json:"outstanding"`
+
+	// Process hash of the process that decides now
+	Process string `json:"process"`
+
+	// Profile the way through the stages; absent = none was chosen
+	Profile string `json:"profile,omitempty,omitzero"`
+	Project string `json:"project"`
+
+	// Prospects what a person with the right would reach by a label or a review now
+	Prospects  []Prospect `json:"prospects"`
+	Repository string     `json:"repository"`
+
+	// Runs the newest first, 50 at most
+	Runs []Run `json:"runs"`
+
+	// Stages in their order
+	Stages []IssueStage `json:"stages"`
+	Title  string       `json:"title,omitempty,omitzero"`
+	Url    string       `json:"url,omitempty,omitzero"`
+
+	// Wanted those of the labels for its state that should be there
+	Wanted []string `json:"wanted"`
+}
+
+// IssueStage defines model for IssueStage.
+type IssueStage struct {
+	About string `json:"about"`
+
+	// Beside it is on no profile's way
+	Beside       bool   `json:"beside"`
+	CostMicrousd int64  `json:"cost_microusd"`
+	Label        string `json:"label"`
+
+	// Leads stages that may follow it
+	Leads          []string `json:"leads"`
+	Makes          []Gate   `json:"makes"`
+	Name           string   `json:"name"`
+	Needs          []Gate   `json:"needs"`
+	PullRequest    int      `json:"pull_request,omitempty,omitzero"`
+	PullRequestUrl string   `json:"pull_request_url,omitempty,omitzero"`
+	Role           string   `json:"role"`
+
+	// Run its newest run
+	Run string `json:"run,omitempty,omitzero"`
+
+	// Runs of those listed
+	Runs  int             `json:"runs"`
+	State IssueStageState `json:"state"`
+}
+
+// IssueStageState defines model for IssueStage.State.
+type IssueStageState string
+
 // Line defines model for Line.
 type Line struct {
 	At     time.Time `json:"at"`
@@ -425,6 +602,21 @@ type NewToken struct {
 	Scopes   []Scope  `json:"scopes"`
 }
 
+// Outstanding defines model for Outstanding.
+type Outstanding struct {
+	// Died it is a dead letter
+	Died bool `json:"died"`
+
+	// DueAt when it is sent, or failed for good
+	DueAt    time.Time `json:"due_at"`
+	Error    string    `json:"error,omitempty,omitzero"`
+	Function string    `json:"function"`
+	Id       string    `json:"id"`
+	StoredAt time.Time `json:"stored_at"`
+	Timer    bool      `json:"timer"`
+	Type     string    `json:"type"`
+}
+
 // Problem defines model for Problem.
 type Problem struct {
 	Detail string `json:"detail"`
@@ -443,6 +635,31 @@ type Problem struct {
 	// Type the address of a page about it
 	Type string `json:"type"`
 }
+
+// Prospect defines model for Prospect.
+type Prospect struct {
+	// Act a label, or a review: approved, changes_requested
+	Act    string       `json:"act"`
+	Advice string       `json:"advice,omitempty,omitzero"`
+	Does   ProspectDoes `json:"does"`
+	Model  string       `json:"model,omitempty,omitzero"`
+
+	// Off and take off
+	Off []string `json:"off,omitempty,omitzero"`
+
+	// On labels that the platform would set
+	On []string `json:"on,omitempty,omitzero"`
+
+	// Reason why it has no effect
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Stage that it starts
+	Stage string `json:"stage,omitempty,omitzero"`
+	Why   string `json:"why,omitempty,omitzero"`
+}
+
+// ProspectDoes defines model for Prospect.Does.
+type ProspectDoes string
 
 // Revise defines model for Revise.
 type Revise struct {
@@ -709,6 +926,12 @@ type ReleaseIssueParams struct {
 	Prefer Prefer `json:"Prefer,omitempty,omitzero"`
 }
 
+// GetIssueParams defines parameters for GetIssue.
+type GetIssueParams struct {
+	// Before `older` of the page before: what happened before that
+	Before int64 `form:"before,omitempty" json:"before,omitempty,omitzero"`
+}
+
 // ListRunsParams defines parameters for ListRuns.
 type ListRunsParams struct {
 	// Q filters, separated by blanks: `state:` (a state, `active` or `done`; several with commas), `project:`, `stage:`, `role:`, `model:`, `by:`, `issue:owner/name#12`
@@ -821,6 +1044,9 @@ type ServerInterface interface {
 	// ReleaseIssue start what a storm holds on an issue
 	// (POST /v1/issues/{owner}/{repository}/{issue}/release)
 	ReleaseIssue(w http.ResponseWriter, r *http.Request, owner Owner, repository RepositoryName, issue IssueNumber, params ReleaseIssueParams)
+	// GetIssue where an issue stands in its process, what happened there and why, and what may follow
+	// (GET /v1/issues/{owner}/{repository}/{number})
+	GetIssue(w http.ResponseWriter, r *http.Request, owner string, repository string, number int, params GetIssueParams)
 	// GetMe who asks, and what they may do where
 	// (GET /v1/me)
 	GetMe(w http.ResponseWriter, r *http.Request)
@@ -1238,6 +1464,66 @@ func (siw *ServerInterfaceWrapper) ReleaseIssue(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ReleaseIssue(w, r, owner, repository, issue, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetIssue operation middleware
+func (siw *ServerInterfaceWrapper) GetIssue(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "owner" -------------
+	var owner string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "owner", r.PathValue("owner"), &owner, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "owner", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "repository" -------------
+	var repository string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "repository", r.PathValue("repository"), &repository, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "repository", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "number" -------------
+	var number int
+
+	err = runtime.BindStyledParameterWithOptions("simple", "number", r.PathValue("number"), &number, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "number", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetIssueParams
+
+	// ------------- Optional query parameter "before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "before", r.URL.Query(), &params.Before, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "before"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "before", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetIssue(w, r, owner, repository, number, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2031,6 +2317,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/runs/{run}", wrapper.GetRun)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/runs/{run}/timeline", wrapper.GetTimeline)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/runs/{run}/log", wrapper.GetLog)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/issues/{owner}/{repository}/{number}", wrapper.GetIssue)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/approvals", wrapper.ListApprovals)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/v1/approvals/{approval}", wrapper.GetApproval)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/v1/approvals/{approval}/votes", wrapper.Vote)
@@ -2320,6 +2607,48 @@ type ReleaseIssuedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ReleaseIssuedefaultApplicationProblemPlusJSONResponse) VisitReleaseIssueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetIssueRequestObject struct {
+	Owner      string `json:"owner"`
+	Repository string `json:"repository"`
+	Number     int    `json:"number"`
+	Params     GetIssueParams
+}
+
+type GetIssueResponseObject interface {
+	VisitGetIssueResponse(w http.ResponseWriter) error
+}
+
+type GetIssue200JSONResponse IssueDetail
+
+func (response GetIssue200JSONResponse) VisitGetIssueResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetIssuedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetIssuedefaultApplicationProblemPlusJSONResponse) VisitGetIssueResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2877,6 +3206,9 @@ type StrictServerInterface interface {
 	// ReleaseIssue start what a storm holds on an issue
 	// (POST /v1/issues/{owner}/{repository}/{issue}/release)
 	ReleaseIssue(ctx context.Context, request ReleaseIssueRequestObject) (ReleaseIssueResponseObject, error)
+	// GetIssue where an issue stands in its process, what happened there and why, and what may follow
+	// (GET /v1/issues/{owner}/{repository}/{number})
+	GetIssue(ctx context.Context, request GetIssueRequestObject) (GetIssueResponseObject, error)
 	// GetMe who asks, and what they may do where
 	// (GET /v1/me)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
@@ -3115,6 +3447,35 @@ func (sh *strictHandler) ReleaseIssue(w http.ResponseWriter, r *http.Request, ow
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ReleaseIssueResponseObject); ok {
 		if err := validResponse.VisitReleaseIssueResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetIssue operation middleware
+func (sh *strictHandler) GetIssue(w http.ResponseWriter, r *http.Request, owner string, repository string, number int, params GetIssueParams) {
+	var request GetIssueRequestObject
+
+	request.Owner = owner
+	request.Repository = repository
+	request.Number = number
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetIssue(ctx, request.(GetIssueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetIssue")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetIssueResponseObject); ok {
+		if err := validResponse.VisitGetIssueResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

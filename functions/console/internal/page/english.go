@@ -42,6 +42,14 @@ var english = Words{
 	Deadline: "Deadline", Heartbeat: "Last heard of", OpenIssue: "Issue on GitHub", OpenPull: "Pull request on GitHub", NoPull: "none yet", AsOf: "as of", Because: "because", Nothing: "Nothing found",
 	Raw: "JSON", LostLive: "The connection is lost; trying again.", OverLive: "You may not follow this page any more.", StaleLive: "Live updates are paused", Resume: "Resume",
 
+	Profile: "Profile", IsClosed: "Closed", NotHeard: "The platform has not heard of this issue yet. Look at the last webhook in make doctor, and at the webhook's deliveries on GitHub.",
+	Drift: "Not on GitHub yet:", HeldBack: "Held back, since more was asked for than the process's storm allows:", FollowsThen: "Follows when the run has succeeded:",
+	WorksFrom: "Works from", Leaves: "Leaves", NextSteps: "What may follow", NoEffect: "What would have no effect now", Unhandled: "Not handled yet", DeadLetter: "failed for good", Timer: "due", NotYet: "sent again",
+	Happened: "What happened", NothingHappened: "Nothing was decided about this issue yet.",
+	OtherSteps: "Other stages", Stages: "Stages", Effects: map[string]string{"starts": "starts a run of", "stops": "stops the run", "changes": "changes labels", "nothing": "does nothing"},
+	Standings: map[string]string{"ahead": "ahead", "skipped": "skipped", "active": "at work", "waiting": "waits", "review": "in review", "approved": "approved", "done": "done", "failed": "failed", "stopped": "stopped", "superseded": "superseded"},
+	Reviews:   map[string]string{"approved": "Approving the pull request", "changes_requested": "Requesting changes"},
+
 	Home: "Home", NeedsYou: "Needs you", NothingNeedsYou: "Nothing needs you", NothingNeedsYouLead: "What agents ask appears here, to be answered on the spot.",
 	AtWork: "At work", FailedOfLate: "Failed of late", DoneOfLate: "Done of late", Question: "Question", Decision: "Approval", AgentSays: "The agent says", Risk: "Risk", DecideBy: "Decide by",
 	YourWords: "Your answer", YourReason: "Reason, if you want to give one", SendAnswer: "Send the answer", NoAnswer: "Give no answer", Approve: "Approve", Deny: "Deny",

@@ -13,21 +13,24 @@ import (
 )
 
 var functions = template.FuncMap{
-	"static":  func(name string) string { return "/static/" + names[name] },
-	"line":    sgr.HTML,
-	"dollars": dollars,
-	"tokens":  tokens,
-	"query":   func(name, value string) template.URL { return template.URL(Query(name, value)) }, // encoded there
-	"stamp":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
-	"day":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
-	"short":   func(s string) string { return s[:min(8, len(s))] },
-	"outside": outside,
-	"person":  person,
-	"inc":     func(i int) int { return i + 1 },
-	"tone":    tone,
-	"since":   func(a, b time.Time) time.Duration { return max(0, b.Sub(a)) },
-	"seconds": func(n int64) time.Duration { return time.Duration(n) * time.Second },
+	"static":   func(name string) string { return "/static/" + names[name] },
+	"line":     sgr.HTML,
+	"dollars":  dollars,
+	"tokens":   tokens,
+	"query":    func(name, value string) template.URL { return template.URL(Query(name, value)) }, // encoded there
+	"stamp":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05") },
+	"day":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" },
+	"short":    func(s string) string { return s[:min(8, len(s))] },
+	"outside":  outside,
+	"person":   person,
+	"inc":      func(i int) int { return i + 1 },
+	"tone":     tone,
+	"issue":    IssuePath,
+	"markof":   markOf,
+	"standing": func(s api.IssueStageState) string { return tone(api.State(markOf(s))) },
+	"since":    func(a, b time.Time) time.Duration { return max(0, b.Sub(a)) },
+	"seconds":  func(n int64) time.Duration { return time.Duration(n) * time.Second },
 }
 
 // dollars of millionths, to the cent; to the hundredth of one below ten cents.
@@ -79,4 +82,12 @@ func tone(s api.State) string {
 		"running": "work", "starting": "work", "requested": "rest", "queued": "rest", "waiting": "ask",
 		"succeeded": "good", "failed": "bad", "timed_out": "bad", "cancelled": "rest",
 	}[s], "rest")
+}
+
+// markOf is the state of a run whose mark and colour a stage's standing has.
+func markOf(s api.IssueStageState) string {
+	return cmp.Or(map[api.IssueStageState]string{
+		api.IssueStageStateActive: "running", api.IssueStageStateWaiting: "waiting", api.IssueStageStateReview: "waiting", api.IssueStageStateApproved: "succeeded",
+		api.IssueStageStateDone: "succeeded", api.IssueStageStateFailed: "failed", api.IssueStageStateStopped: "cancelled", api.IssueStageStateSuperseded: "cancelled",
+	}[s], "queued")
 }

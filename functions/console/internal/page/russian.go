@@ -42,6 +42,14 @@ var russian = Words{
 	Deadline: "Крайний срок", Heartbeat: "Последний сигнал", OpenIssue: "Задача на GitHub", OpenPull: "Pull request на GitHub", NoPull: "пока нет", AsOf: "на", Because: "потому что", Nothing: "Ничего не найдено",
 	Raw: "JSON", LostLive: "Связь потеряна, пробуем снова.", OverLive: "Следить за этой страницей больше нельзя.", StaleLive: "Обновления приостановлены", Resume: "Продолжить",
 
+	Profile: "Профиль", IsClosed: "Закрыта", NotHeard: "Платформа ещё не слышала об этой задаче. Посмотрите на последний вебхук в make doctor и на доставки вебхука на GitHub.",
+	Drift: "Ещё нет на GitHub:", HeldBack: "Придержано: запросов больше, чем позволяет процесс:", FollowsThen: "Последует, когда запуск завершится успешно:",
+	WorksFrom: "Нужно", Leaves: "Оставит", NextSteps: "Что может последовать", NoEffect: "Что сейчас не подействует", Unhandled: "Ещё не обработано", DeadLetter: "не удалось окончательно", Timer: "срок", NotYet: "повтор",
+	Happened: "Что произошло", NothingHappened: "Об этой задаче ещё ничего не решено.",
+	OtherSteps: "Другие этапы", Stages: "Этапы", Effects: map[string]string{"starts": "запустит этап", "stops": "остановит запуск", "changes": "изменит метки", "nothing": "ничего"},
+	Standings: map[string]string{"ahead": "впереди", "skipped": "пропущен", "active": "в работе", "waiting": "ждёт", "review": "на ревью", "approved": "одобрен", "done": "готово", "failed": "ошибка", "stopped": "остановлен", "superseded": "заменён"},
+	Reviews:   map[string]string{"approved": "Одобрение pull request", "changes_requested": "Запрос изменений"},
+
 	Home: "Главная", NeedsYou: "Ждёт вас", NothingNeedsYou: "Вас ничто не ждёт", NothingNeedsYouLead: "Здесь появятся вопросы агентов, на которые можно ответить сразу.",
 	AtWork: "В работе", FailedOfLate: "Недавние ошибки", DoneOfLate: "Недавно завершено", Question: "Вопрос", Decision: "Одобрение", AgentSays: "Агент говорит", Risk: "Риск", DecideBy: "Решить до",
 	YourWords: "Ваш ответ", YourReason: "Причина, если хотите её назвать", SendAnswer: "Отправить ответ", NoAnswer: "Не отвечать", Approve: "Одобрить", Deny: "Отклонить",

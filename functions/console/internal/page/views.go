@@ -78,15 +78,14 @@ func (a Ask) Open() bool { return a.Approval.State == "open" || a.Approval.State
 
 // Run is a run with a window of its log.
 type Run struct {
-	Detail      api.RunDetail
-	Steps       []Step
-	Log         api.Log
-	Grep        string
-	Windows     []Link
-	AtEnd       bool // the window is the end of the log, and grows with it
-	Job         int  // at which it is, from 1 on
-	IssueFilter string
-	Orders      []Link // what the person may do with it
+	Detail  api.RunDetail
+	Steps   []Step
+	Log     api.Log
+	Grep    string
+	Windows []Link
+	AtEnd   bool   // the window is the end of the log, and grows with it
+	Job     int    // at which it is, from 1 on
+	Orders  []Link // what the person may do with it
 }
 
 // A Step is one of a run's timeline.

@@ -32,6 +32,11 @@ type Words struct {
 	Follow, NewLines, Namespace, Process, Prompt, Base, Head, Deadline, Heartbeat, OpenIssue, OpenPull, NoPull string
 	AsOf, Because, Nothing, Raw, StaleLive, LostLive, OverLive, Resume                                         string
 
+	// An issue.
+	Profile, IsClosed, NotHeard, Drift, HeldBack, FollowsThen, WorksFrom, Leaves, NextSteps, NoEffect, Unhandled, DeadLetter, Timer, NotYet, Happened, NothingHappened string
+	OtherSteps, Stages                                                                                                                                                 string
+	Effects, Standings, Reviews                                                                                                                                        map[string]string
+
 	// What needs people.
 	Home, NeedsYou, NothingNeedsYou, NothingNeedsYouLead, AtWork, FailedOfLate, DoneOfLate, Question, Decision, AgentSays, Risk, DecideBy string
 	YourWords, YourReason, SendAnswer, NoAnswer, Approve, Deny, VoteStored                                                                string
