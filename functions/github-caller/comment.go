@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
 	"strings"
 
 	gh "github.com/google/go-github/v66/github"
@@ -17,8 +19,24 @@ import (
 // maxComment is GitHub's limit for a comment in characters, less some for the mark.
 const maxComment = 65536 - 200
 
+// maxLinks is the room of them in the status comment.
+const maxLinks = 1500
+
 // mark is the invisible last line of the status comment, by which we recognise it.
 func (c *change) mark() string { return "<!-- codexk8s:status " + c.key() + " -->" }
+
+// links lead from the status comment to the console's pages of the issue and of its run; "" where there is no console.
+func (c *change) links() string {
+	if c.console == "" {
+		return ""
+	}
+	console := strings.TrimRight(c.console, "/")
+	links := fmt.Sprintf("[The issue in the console](%s/issues/%s/%s/%d)", console, url.PathEscape(c.owner), url.PathEscape(c.name), c.Issue)
+	if c.RunID != "" {
+		links += fmt.Sprintf(" · [its run](%s/runs/%s)", console, url.PathEscape(c.RunID))
+	}
+	return "\n\n" + links
+}
 
 // comment brings the one status comment to the event's version.
 func (c *change) comment(ctx context.Context) error {
@@ -26,7 +44,7 @@ func (c *change) comment(ctx context.Context) error {
 	if c.Comment == "" || c.failed.limited || c.view.ShowsComment(c.Version) {
 		return nil
 	}
-	id, how, err := c.write(ctx, c.Issue, c.view.CommentID, c.Comment, c.mark())
+	id, how, err := c.write(ctx, c.Issue, c.view.CommentID, cut(c.Comment, maxComment-maxLinks)+c.links(), c.mark())
 	if err != nil {
 		return err
 	}

@@ -141,11 +141,12 @@ func comment(body string, version int64) func(*events.GitHubChangeRequested) {
 	return func(p *events.GitHubChangeRequested) { p.Comment, p.Version = body, version }
 }
 
-// comments are the bodies on the issue, without the mark.
+// comments are the bodies on the issue, without links and mark.
 func (f *fixture) comments() []string {
 	out := []string{}
 	for _, m := range f.github.Comments(repo, f.issue) {
 		body, _, _ := strings.Cut(m.Body, "\n\n<!--")
+		body, _, _ = strings.Cut(body, "\n\n[The issue in the console]")
 		out = append(out, m.User+": "+body)
 	}
 	return out

@@ -48,6 +48,10 @@ func TestAfterARun(t *testing.T) {
 	if more := f.github.Writes()[writes:]; len(more) != 0 {
 		t.Errorf("repeating it wrote again: %q", more)
 	}
+	links := fmt.Sprintf("\n\n[The issue in the console](https://console.example/issues/%s/%d) · [its run](https://console.example/runs/%s)\n\n<!--", repo, f.issue, p.RunID)
+	if body := f.github.Comments(repo, f.issue)[0].Body; !strings.Contains(body, links) {
+		t.Errorf("the comment does not lead to the console:\n%s", body)
+	}
 	id := f.github.Comments(repo, f.issue)[0].ID
 	changed := fmt.Sprintf(`dev.codexk8s.github.changed {"repository":"acme/api","issue":%d,"runId":%q,"commentId":%d}`, f.issue, p.RunID, id)
 	if diff := cmp.Diff([]string{changed, changed}, f.emitted()); diff != "" {

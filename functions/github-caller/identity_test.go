@@ -58,7 +58,8 @@ func TestAChangeUnderAFormerNameReachesTheRepository(t *testing.T) {
 	for _, m := range f.github.Comments("acme/interface", f.issue) {
 		got = append(got, m.Body)
 	}
-	if diff := cmp.Diff([]string{"known here\n\n<!-- codexk8s:status acme/api#1 -->"}, got); diff != "" {
+	links := "[The issue in the console](https://console.example/issues/acme/Interface/1) · [its run](https://console.example/runs/0b5c8d3e-1111-4222-8333-944445555666)"
+	if diff := cmp.Diff([]string{"known here\n\n" + links + "\n\n<!-- codexk8s:status acme/api#1 -->"}, got); diff != "" {
 		t.Errorf("comments (-want +got):\n%s", diff)
 	}
 	issue, err := f.github.Issue("acme/interface", f.issue)
