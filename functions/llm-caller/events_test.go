@@ -120,11 +120,11 @@ func TestManyDeliveriesAtOnceAskOnce(t *testing.T) {
 func TestAClaimOfADeadProcessLapses(t *testing.T) {
 	f := setup(t)
 	claim := "llm.requested " + events.Source("stage-router") + " e1"
-	f.exec(`INSERT INTO actions (key, function, state) VALUES ($1, 'llm-caller', 'planned')`, claim)
+	f.exec(`INSERT INTO actions (key, function, state, planned_at) VALUES ($1, 'llm-caller', 'planned', $2)`, claim, f.db.Now())
 	if res := f.deliver("e1", question); res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
 		t.Errorf("while another may be asking: got %d", res.StatusCode)
 	}
-	f.exec(`UPDATE actions SET planned_at = now() - interval '6 minutes'`)
+	f.exec(`UPDATE actions SET planned_at = planned_at - interval '6 minutes'`)
 	if res := f.deliver("e1", question); res.StatusCode != http.StatusAccepted {
 		t.Errorf("after it must be dead: got %d", res.StatusCode)
 	}
