@@ -169,6 +169,6 @@ func (c *call) seal() (err error) {
 		bound = 0
 	}
 	openAI := strings.HasSuffix(c.h.base.Hostname(), "api.openai.com") // eu.api.openai.com, too
-	c.body.data, err = c.asked.Sealed(c.endpoint, c.body.data, llm.Seal{OpenAI: openAI, MaxOutput: bound})
+	c.body.data, err = c.asked.Sealed(c.endpoint, c.body.data, llm.Seal{OpenAI: openAI, MaxOutput: bound, Model: c.standIn})
 	return err
 }

@@ -216,7 +216,6 @@ func (c *call) mayUse(tool string) error {
 // forward makes the call and passes the answer on.
 func (c *call) forward(w http.ResponseWriter, r *http.Request) {
 	res, err := c.send(r)
-	c.body.drop() // OpenAI has it
 	if err != nil {
 		status := http.StatusBadGateway
 		if r.Context().Err() != nil {
@@ -225,7 +224,11 @@ func (c *call) forward(w http.ResponseWriter, r *http.Request) {
 		c.end(r.Context(), status, llm.Result{}, c.sent.Load())
 		err = fmt.Errorf("calling OpenAI: %w", err)
 		if r.Context().Err() == nil {
-			err = cmp.Or(c.limited(r.Context(), nil), err)
+			was := c.standIn
+			if err = cmp.Or(c.limited(r.Context(), nil), err); c.standIn != was {
+				c.repeat(w, r)
+				return
+			}
 		}
 		refuse(w, r, err)
 		return
@@ -238,11 +241,20 @@ func (c *call) forward(w http.ResponseWriter, r *http.Request) {
 			message: "OpenAI refuses the platform's key (401): an administrator has to check OPENAI_API_KEY of llm-caller"})
 		return
 	}
-	if err := c.limited(r.Context(), res); err != nil {
+	was := c.standIn
+	err = c.limited(r.Context(), res)
+	if err != nil || c.standIn != was {
 		c.end(r.Context(), res.StatusCode, llm.Result{}, false)
+	}
+	switch {
+	case err != nil:
 		refuse(w, r, err)
 		return
+	case c.standIn != was:
+		c.repeat(w, r)
+		return
 	}
+	c.body.drop() // OpenAI has it
 	answer := open(res, c.h.db.Now())
 	passHeaders(w.Header(), res.Header)
 	w.WriteHeader(res.StatusCode)
@@ -267,6 +279,24 @@ func (c *call) forward(w http.ResponseWriter, r *http.Request) {
 		// The pod must see that the answer is broken off, and not take a part for the whole.
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// repeat makes the call of the model that stands in, as a call of its own.
+func (c *call) repeat(w http.ResponseWriter, r *http.Request) {
+	c.sent.Store(false)
+	asked, err := llm.Inspect(c.endpoint, c.body.data) // which was sealed
+	if err == nil {
+		c.asked, c.asked.Model = asked, c.standIn
+		err = c.begin(r.Context())
+	}
+	if err == nil {
+		err = c.seal()
+	}
+	if err != nil {
+		refuse(w, r, err)
+		return
+	}
+	c.forward(w, r)
 }
 
 // send makes the request to OpenAI, once, with those headers of the pod that OpenAI may see. It ends when the pod

@@ -35,9 +35,10 @@ type call struct {
 	asked    llm.Request
 	body     body
 
-	record store.ModelCall
-	most   int64       // tokens that its answers may have before it is cut off; 0 = no budget limits them
-	sent   atomic.Bool // OpenAI may have the request
+	record  store.ModelCall
+	standIn string      // the model that is asked in place of the run's; "" = none is
+	most    int64       // tokens that its answers may have before it is cut off; 0 = no budget limits them
+	sent    atomic.Bool // OpenAI may have the request
 }
 
 // begin writes down that the call is about to be made.

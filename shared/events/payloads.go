@@ -339,6 +339,8 @@ func (l LLMAnswered) EventSubject() string { return l.RequestID }
 // LLMLimited says that the provider of a run's model does not answer before some time: a rate limit, a quota that is
 // used up, an outage. The run waits for it without a pod.
 type LLMLimited struct {
+	// Fallback is the model that answers the run meanwhile; "" = the run waits.
+	Fallback string `json:"fallback,omitempty"`
 	RunRef
 	Attempt int       `json:"attempt,omitempty"` // of AgentRequested
 	Model   string    `json:"model"`

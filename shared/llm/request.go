@@ -32,8 +32,8 @@ type Request struct {
 	MaxOutput    int64    // tokens that each answer may have; 0 = not said
 	Answers      int64    // how many are asked for at once; 0 = not said, one
 
-	options, store, max member // stream_options, store, and what says MaxOutput
-	maxName             string
+	options, store, max, model member // stream_options, store, what says MaxOutput, and model
+	maxName                    string
 }
 
 // Inspect reads the body without decoding it into memory. Its error is the client's mistake and says where it is.
@@ -118,7 +118,7 @@ func (i *inspection) parameter(f *field) {
 			i.wrong(`"model" is not the name of a model`)
 			return
 		}
-		i.Model = f.text()
+		i.Model, i.model = f.text(), member{true, f.Start, f.End}
 	case "service_tier":
 		if f.Kind != '"' || f.Length > maxToken {
 			i.wrong(`"service_tier" is not the name of a tier`)
@@ -156,6 +156,8 @@ type Seal struct {
 	OpenAI bool // the server is OpenAI's own, which knows all parameters
 	// MaxOutput is how many tokens all answers together may have at most; 0 = as many as the body says.
 	MaxOutput int64
+	// Model is asked in place of the body's; "" = that one.
+	Model string
 }
 
 // Sealed returns the body, which Inspect read as r, changed so that OpenAI does not store it, reports the usage at the
@@ -168,6 +170,13 @@ type Seal struct {
 // written to.
 func (r Request) Sealed(endpoint Endpoint, body []byte, s Seal) ([]byte, error) {
 	var edits []edit
+	if s.Model != "" {
+		name, err := json.Marshal(s.Model)
+		if err != nil {
+			return nil, fmt.Errorf("naming the model: %w", err)
+		}
+		edits = append(edits, edit{r.model, "model", name})
+	}
 	if endpoint == Responses || s.OpenAI {
 		edits = append(edits, edit{r.store, "store", []byte("false")})
 	}

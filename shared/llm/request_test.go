@@ -110,6 +110,14 @@ func TestNothingIsKept(t *testing.T) {
 			t.Errorf("%s: got %s, %v, want %s", body, got, err, want)
 		}
 	}
+	const body = `{ "model" : "m" ,"input":"hi"}`
+	r, err := Inspect(Responses, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Sealed(Responses, []byte(body), Seal{Model: `n"`}); err != nil || string(got) != `{"store":false, "model" : "n\"" ,"input":"hi"}` {
+		t.Errorf("of another model: %s, %v", got, err)
+	}
 	const usage = `"stream_options":{"include_usage":true}`
 	for body, want := range map[string]string{
 		`{"model":"m"}`: `{"store":false,"model":"m"}`,

@@ -208,6 +208,11 @@ func (c *checker) settings(s Settings, path ...any) {
 		s.Approvals.Check(c.File, nil, slices.Concat(path, []any{"approvals"})...)
 	}
 	s.Budgets.Check(c.File, nil, slices.Concat(path, []any{"budgets"})...)
+	for _, model := range slices.Sorted(maps.Keys(s.Fallback)) {
+		if other := s.Fallback[model]; other == "" || other == model {
+			c.Bad(slices.Concat(path, []any{"fallback", model}), "fallback: %q can't stand in for %q: want another model that the process allows", other, model)
+		}
+	}
 	for _, tool := range s.HostedTools {
 		if tool != "web_search" && tool != "web_search_preview" {
 			bad("hostedTools", "hostedTools: %q is not offered: want web_search or web_search_preview", tool)

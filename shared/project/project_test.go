@@ -47,6 +47,7 @@ func TestABadFileIsRefusedWithItsLines(t *testing.T) {
 		"projects:\n  - id: a\n    settings:\n      learners: {-x: true}":                          `line 4: "-x" is no login`,
 		"projects:\n  - id: a\n    prompts:\n      ru:\n        rules: |\n          {{.X}}":        `line 6: part "rules": <.X>: there is no field .X`,
 		"projects:\n  - id: a\n    settings: {database: ../x}":                                     `line 3: database "../x": want the name of a Secret in the namespace codexk8s-databases, such as shop`,
+		"projects:\n  - id: a\n    settings: {fallback: {m: m}}":                                   `line 3: fallback: "m" can't stand in for "m": want another model that the process allows`,
 		"projects:\n  - id: a\n    settings: {hostedTools: [mcp]}":                                 `line 3: hostedTools: "mcp" is not offered: want web_search or web_search_preview`,
 		"projects:\n  - id: a\n    settings: {modes: {dev: all},\n      servicesFile: /etc/x}":     `line 3: mode "all" of role dev: want full-env or code-only; line 4: servicesFile "/etc/x": want a file's path in the repository, such as deploy/services.yaml`,
 		"projects:\n  - id: a\n    members: {bob: reader, bob@7: admin}":                           `line 3: login "bob" is in line 3 already`,

@@ -19,13 +19,16 @@ const (
 // Settings are a project's own choices; a zero value means the process's. They are stored as JSON. config/README.md has
 // a row for each.
 type Settings struct {
-	Engine       string `yaml:"engine" json:"engine,omitempty"`             // codex or builtin
-	Model        string `yaml:"model" json:"model,omitempty"`               // the default model
-	Parallel     int    `yaml:"parallel" json:"parallel,omitempty"`         // runs at a time, of all roles; 0 = 10
-	Keep         string `yaml:"keep" json:"keep,omitempty"`                 // how long a run's namespace stays, "24h"
-	RuntimeClass string `yaml:"runtimeClass" json:"runtimeClass,omitempty"` // of the agent's pod, such as gvisor or kata; the cluster must have it
-	Sandbox      string `yaml:"sandbox" json:"sandbox,omitempty"`           // "agent-sandbox" makes the agent's pod; "" = a Job does
-	Instructions string `yaml:"instructions" json:"instructions,omitempty"` // rules for the agent
+	Engine string `yaml:"engine" json:"engine,omitempty"` // codex or builtin
+	Model  string `yaml:"model" json:"model,omitempty"`   // the default model
+	// Fallback names the model that stands in for one while its provider does not answer; nil = as the process says,
+	// empty = none.
+	Fallback     map[string]string `yaml:"fallback" json:"fallback"`
+	Parallel     int               `yaml:"parallel" json:"parallel,omitempty"`         // runs at a time, of all roles; 0 = 10
+	Keep         string            `yaml:"keep" json:"keep,omitempty"`                 // how long a run's namespace stays, "24h"
+	RuntimeClass string            `yaml:"runtimeClass" json:"runtimeClass,omitempty"` // of the agent's pod, such as gvisor or kata; the cluster must have it
+	Sandbox      string            `yaml:"sandbox" json:"sandbox,omitempty"`           // "agent-sandbox" makes the agent's pod; "" = a Job does
+	Instructions string            `yaml:"instructions" json:"instructions,omitempty"` // rules for the agent
 
 	Modes        map[string]string `yaml:"modes" json:"modes,omitempty"`               // by role, full-env or code-only; else the role's own
 	ServicesFile string            `yaml:"servicesFile" json:"servicesFile,omitempty"` // of full-env roles, its path in the repository; "" = services.yaml

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -99,6 +100,11 @@ func (p *Process) checkChoices(source *yamlfile.File) {
 	}
 	if !slices.Contains(p.Models.Allowed, p.Models.Default) {
 		source.Bad([]any{"models", "default"}, "models.default %q is not among models.allowed", p.Models.Default)
+	}
+	for _, model := range slices.Sorted(maps.Keys(p.Models.Fallback)) {
+		if other := p.Models.Fallback[model]; other == model || !slices.Contains(p.Models.Allowed, other) || !slices.Contains(p.Models.Allowed, model) {
+			source.Bad([]any{"models", "fallback", model}, "models.fallback: %q stands in for %q: want two of models.allowed", other, model)
+		}
 	}
 	if _, ok := p.Reasoning.Allowed[p.Reasoning.Default]; !ok {
 		source.Bad([]any{"reasoning", "default"}, "reasoning.default %q is not among reasoning.allowed", p.Reasoning.Default)

@@ -43,6 +43,7 @@ func TestEachFaultHasItsLine(t *testing.T) {
 		"no place for a value":  {[]string{`"[ai-model-*]"`, `"[ai-model]"`}, `  label: "[ai-model]"`, `models.label is "[ai-model]": it needs exactly one *, where the value stands`},
 		"no place for profiles": {[]string{`"profile:*"`, `"profile"`}, "  profile:", `labels.profile is "profile": it needs exactly one *, where the profile's name stands`},
 		"no label for profiles": {[]string{"  profile: \"profile:*\"\n", ""}, "profiles:\n", "there is no labels.profile, so nobody could choose one of the profiles"},
+		"a fall-back":           {[]string{"default: gpt-5.4\n", "default: gpt-5.4\n  fallback: {gpt-5.4: gpt-0}\n"}, "  fallback: {gpt-5.4: gpt-0}", `models.fallback: "gpt-0" stands in for "gpt-5.4": want two of models.allowed`},
 		"the default model":     {[]string{"default: gpt-5.4", "default: gpt-0"}, "  default: gpt-0", `models.default "gpt-0" is not among models.allowed`},
 		"the default effort":    {[]string{"default: high", "default: higher"}, "  default: higher", `reasoning.default "higher" is not among reasoning.allowed`},
 

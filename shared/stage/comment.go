@@ -50,6 +50,9 @@ func Comment(p *Process, i Item) string {
 	writePulls(&b, i)
 	put(&b, "| Asked for by | ", r.RequestedBy, " |\n")
 	put(&b, "| Agent | ", r.Engine, ", ", r.Model, ", reasoning ", r.Reasoning, " |\n")
+	if l := r.Limited; l != nil && l.Fallback != "" && r.State.Active() {
+		put(&b, "| Model | ", l.Fallback, " stands in for ", l.Model, " until ", stamp(l.Until), ": ", l.Message, " |\n")
+	}
 	put(&b, "| Run | `", r.ID, "` |\n")
 	if r.Spent != (budget.Amount{}) {
 		put(&b, "| Spent | ", budget.Line(r.Spent, r.Bounds), " |\n")

@@ -242,6 +242,8 @@ type Grant struct {
 	// the release before has requested it.
 	Tools []string `json:"tools"`
 	Free  []string `json:"free,omitempty"`
+	// Fallback is the model that may stand in for the run's; "" = none may.
+	Fallback string `json:"fallback,omitempty"`
 }
 
 // Review is what a revise answers, as of Before: whoever asked for the run has seen no later text. Without an ID it is

@@ -41,6 +41,7 @@ import (
 	"codexk8s.dev/shared/approval"
 	"codexk8s.dev/shared/budget"
 	"codexk8s.dev/shared/events"
+	"codexk8s.dev/shared/project"
 	"codexk8s.dev/shared/scope"
 	"codexk8s.dev/shared/yamlfile"
 )
@@ -107,6 +108,20 @@ type Models struct {
 	Label   string   `yaml:"label"` // with one *, where the model's name stands
 	Default string   `yaml:"default"`
 	Allowed []string `yaml:"allowed"`
+	// Fallback names the model that stands in for one while its provider does not answer; none = the run waits.
+	Fallback map[string]string `yaml:"fallback"`
+}
+
+// fallback is the model that may stand in for a run's, by the project's word or else the process's; "" = none may.
+func (p *Process) fallback(s project.Settings, model string) string {
+	pairs := s.Fallback
+	if pairs == nil {
+		pairs = p.Models.Fallback
+	}
+	if other := pairs[model]; slices.Contains(p.Models.Allowed, other) {
+		return other
+	}
+	return ""
 }
 
 // Reasoning says which reasoning effort a label may choose.

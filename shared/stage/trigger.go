@@ -313,11 +313,13 @@ func (d *decision) request(t Trigger, by Person, intent string, review *Review) 
 	task := *d.approvedTask()
 	task.compare(d.item.Title, d.item.Body, "")
 	role, grant := d.grant(t, s)
+	model = cmp.Or(model, settings.Model, d.p.Models.Default)
+	grant.Fallback = d.p.fallback(settings, model)
 	d.item.Run = &Run{
 		ID: id, Project: d.item.Project.ID, Stage: t.Stage, Kind: t.Kind, Role: role,
 		State:       Requested,
 		Engine:      cmp.Or(settings.Engine, "codex"),
-		Model:       cmp.Or(model, settings.Model, d.p.Models.Default),
+		Model:       model,
 		Reasoning:   effort,
 		RequestedBy: by.Login, RequesterID: by.ID, Intent: intent, Task: &task, Review: review, Talk: talk, CreatedAt: d.now,
 		Namespace: Namespace(d.item.Key()),

@@ -105,7 +105,7 @@ func (d *decision) catchUp() {
 			d.asked(in)
 		}
 	}
-	if l := d.item.Run.Limited; l != nil && l.Attempt == d.item.Run.Attempt && d.item.Run.State.HoldsPod() {
+	if l := d.item.Run.Limited; l != nil && l.Fallback == "" && l.Attempt == d.item.Run.Attempt && d.item.Run.State.HoldsPod() {
 		d.limited(*l)
 	}
 }

@@ -68,6 +68,11 @@ type AgentRun struct {
 	ModelUntil  *time.Time `db:"model_until"`
 	ModelTries  int        `db:"model_tries"`
 	ModelReason string     `db:"model_reason"`
+	// FallbackUntil is the same of the model that may stand in for it (Grant.Fallback). Limited is what was told of a
+	// limit last.
+	FallbackUntil *time.Time `db:"fallback_until"`
+	FallbackTries int        `db:"fallback_tries"`
+	Limited       *events.LLMLimited
 }
 
 // Ref names the run in events.
@@ -88,6 +93,7 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		       coalesce(p.settings ->> 'hiddenText', '') AS hidden_text, r.prompt IS NOT NULL AS prompted,
 		       w.labels, ARRAY(SELECT jsonb_array_elements_text(coalesce(nullif(o.pull -> 'labels', 'null'), '[]'))) AS pull_labels,
 		       r.granted AS grant, r.asks, r.bounds, r.progress, m.until AS model_until, coalesce(m.tries, 0) AS model_tries, coalesce(m.reason, '') AS model_reason,
+		       f.until AS fallback_until, coalesce(f.tries, 0) AS fallback_tries, r.limited,
 		       r.reserved_tokens, r.reserved_microusd, o.head_sha, r.requested_by,
 		       coalesce(r.requested_by_id, (SELECT m.github_id
 		                                    FROM members m
@@ -98,6 +104,7 @@ func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 		JOIN work_items w USING (repository, issue)
 		JOIN projects p ON p.id = r.project_id
 		LEFT JOIN model_pauses m ON m.model = r.model
+		LEFT JOIN model_pauses f ON f.model = r.granted ->> 'fallback'
 		LEFT JOIN repositories b ON b.full_name = r.repository`+ownPull+`
 		WHERE r.id = $1
 	`, uuidOrNull(id))

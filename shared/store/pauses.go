@@ -84,10 +84,10 @@ func (db *DB) ModelPause(ctx context.Context, model string) (until time.Time, re
 	return until.UTC(), reason, tries, nil
 }
 
-// LimitRun stores that the provider of a run's model does not answer before some time, and the event that says so. No
-// run of the model is to start before. It returns the events to send.
+// LimitRun stores that the provider of a model does not answer before some time, and the event that says so to a run.
+// No run of the model is to start before, unless another one stands in. It returns the events to send.
 func (db *DB) LimitRun(ctx context.Context, l events.LLMLimited, tries int) ([]event.Event, error) {
-	cause := Cause{events.Source(db.function) + "/limit", fmt.Sprintf("%s %d %s", l.RunID, l.Attempt, l.Until.UTC().Format(time.RFC3339Nano))}
+	cause := Cause{events.Source(db.function) + "/limit", fmt.Sprintf("%s %d %s %s", l.RunID, l.Attempt, l.Until.UTC().Format(time.RFC3339Nano), l.Fallback)}
 	return db.Emit(ctx, cause, l.Correlation(), func(ctx context.Context, tx *Tx) (events.Decision, error) {
 		data, err := json.Marshal(l)
 		if err != nil {

@@ -126,13 +126,15 @@ func (tx *Tx) Places(ctx context.Context, project string) (s project.Settings, p
 		       r.state, r.engine, r.namespace, r.attempt, r.position, r.granted, r.base, r.base_commit, r.created_at,
 		       r.deadline, r.paused_at, r.job_over, r.resumed_at, r.model, r.waiting_for,
 		       jsonb_build_object('tokens', r.reserved_tokens, 'microusd', r.reserved_microusd),
-		       jsonb_build_object('tokens', s.input_tokens + s.output_tokens, 'microusd', s.microusd, 'workMs', s.work_ms), coalesce(past.spent, '[]'), m.until,
+		       jsonb_build_object('tokens', s.input_tokens + s.output_tokens, 'microusd', s.microusd, 'workMs', s.work_ms), coalesce(past.spent, '[]'),
+		       CASE WHEN m.until IS NULL OR r.granted ->> 'fallback' IS NULL THEN m.until ELSE least(m.until, coalesce(f.until, '0001-01-01Z')) END,
 		       coalesce(b.name, w.full_name), coalesce(b.github_id, 0), w.issue, w.base_branch, coalesce(`+processText+`, '')
 		FROM runs r
 		JOIN work_items w USING (repository, issue)
 		LEFT JOIN repositories b ON b.full_name = w.repository
 		LEFT JOIN spending s ON r.state <> 'waiting' AND s.kind = 'run' AND s.project_id = r.project_id AND s.name = r.id::text AND s.period = ''
 		LEFT JOIN model_pauses m ON r.state IN ('requested', 'queued') AND m.model = r.model
+		LEFT JOIN model_pauses f ON r.state IN ('requested', 'queued') AND f.model = r.granted ->> 'fallback'
 		LEFT JOIN LATERAL (
 			SELECT jsonb_agg(jsonb_build_object('tokens', p.input_tokens + p.output_tokens, 'microusd', p.microusd, 'workMs', p.work_ms)) AS spent
 			FROM (SELECT id

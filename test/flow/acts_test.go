@@ -40,6 +40,10 @@ func (w *world) play(line string) {
 				s.Budgets = &budget.Policy{Day: budget.Limit{Dollars: dollars(w, day)}}
 				continue
 			}
+			if model, ok := strings.CutPrefix(word, "fallback="); ok {
+				s.Fallback = map[string]string{"gpt-5.4": model}
+				continue
+			}
 			n, err := strconv.Atoi(strings.TrimPrefix(word, "parallel="))
 			w.check(err)
 			s.Parallel = n
@@ -107,6 +111,7 @@ func (w *world) play(line string) {
 		wait, err := time.ParseDuration(f[2])
 		w.check(err)
 		l := events.LLMLimited{RunRef: ref, Attempt: run.Attempt, Model: run.Model, Until: w.now.Add(wait), Reason: f[3], Message: "Wait."}
+		l.Fallback = run.Grant.Fallback
 		w.paused[run.Model], run.Limited = l.Until, &l
 		if !slices.Contains(f[4:], "unheard") {
 			w.happen(l)

@@ -4,8 +4,9 @@
 // A script has one act a line; the answer is compared with the file's want section, and written there by go test
 // -update. Acts:
 //
-//	bind REPO PROJECT [parallel=N] [full-env] [day=DOLLARS]  the repository belongs to the project; full-env is the mode
-//	                                     of role dev, day what the project may spend in one
+//	bind REPO PROJECT [parallel=N] [full-env] [day=DOLLARS] [fallback=MODEL]   the repository belongs to the
+//	                                     project; full-env is the mode of role dev, day what the project may spend
+//	                                     in one, fallback what may stand in for gpt-5.4
 //	process PROJECT FILE|-                     it goes by a process of its own, a section after want; by none
 //	storm PROJECT RUNS WITHIN POLICY           so many runs may be asked for in a repository of the project
 //	member LOGIN ROLE

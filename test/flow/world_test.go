@@ -270,9 +270,12 @@ func (w *world) follow(d events.Decision) {
 }
 
 func (w *world) placeOf(r *stage.Run) stage.Place {
-	ref := w.of[r.ID]
+	ref, until := w.of[r.ID], w.paused[r.Model]
+	if r.Grant.Fallback != "" && w.paused[r.Grant.Fallback].Before(until) {
+		until = w.paused[r.Grant.Fallback]
+	}
 	return stage.Place{Run: *r, Repository: ref.Repository, Issue: ref.Issue, BaseBranch: "main", Money: stage.Money{
-		WorkItem: ref.Correlation(), ModelUntil: w.paused[r.Model], Reserved: w.reserved[r.ID], Net: map[budget.Scope]budget.Amount{budget.Day: w.net[r.Project]},
+		WorkItem: ref.Correlation(), ModelUntil: until, Reserved: w.reserved[r.ID], Net: map[budget.Scope]budget.Amount{budget.Day: w.net[r.Project]},
 	}}
 }
 
