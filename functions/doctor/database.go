@@ -46,8 +46,8 @@ func (h *handler) checkDatabase(ctx context.Context) []check {
 	}
 	return []check{
 		schema, tick(seen), webhooks(seen),
-		h.checkProjects(ctx), h.checkQueues(ctx, seen.Now), h.checkHeld(ctx, seen.Now), h.checkSilent(ctx, seen.Now), h.checkRequests(ctx, seen.Now), h.checkBacklogs(ctx, seen.Now), h.checkDeadLetters(ctx),
-		h.checkGitHub(ctx, seen.Now), h.checkAudit(ctx, seen.Now),
+		h.checkProjects(ctx), h.checkQueues(ctx, seen.Now), h.checkHeld(ctx, seen.Now), h.checkBudgets(ctx), h.checkStandstills(ctx, seen.Now), h.checkSilent(ctx, seen.Now), h.checkRequests(ctx, seen.Now), h.checkBacklogs(ctx, seen.Now), h.checkDeadLetters(ctx),
+		h.checkGitHub(ctx, seen.Now), h.checkModels(ctx, seen.Now), checkPrices(seen.Now), h.checkAudit(ctx, seen.Now),
 	}
 }
 

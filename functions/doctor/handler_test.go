@@ -36,11 +36,15 @@ ok    last webhook      never
 ok    projects          1 with 1 repository
 ok    runs              none active
 ok    held back         nothing
+ok    budgets           no run spends from one
+ok    money and limits  no run waits for them
 ok    heartbeats        0 silent runs
 ok    requests          none open
 ok    receipts          0 overdue, 0 planned or under way
 ok    dead letters      0
 ok    GitHub's limit    not met
+ok    models' limits    not met
+ok    prices            AGE
 ok    audit             0 rows sealed and verified, 0 not sealed yet
 
 All is well.
@@ -55,6 +59,7 @@ func TestAWellPlatform(t *testing.T) {
 	text = regexp.MustCompile(`\b[0-9]+s ago|version [0-9]+`).ReplaceAllStringFunc(text, func(s string) string {
 		return regexp.MustCompile(`[0-9]+`).ReplaceAllString(s, "N")
 	})
+	text = regexp.MustCompile(`(?m)^(ok    prices +).*20\d\d-.*$`).ReplaceAllString(text, "${1}AGE")
 	if diff := cmp.Diff(wellText, text); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -65,6 +70,29 @@ func TestAWellPlatform(t *testing.T) {
 	var r report
 	if err := json.Unmarshal([]byte(asJSON), &r); err != nil || !r.Well || len(r.Checks) != strings.Count(wellText, "\nok ")+1 {
 		t.Errorf("%v\n%s", err, asJSON)
+	}
+}
+
+// TestWhatWaitsForMoneyIsSeen, since when and until when, and is no fault.
+func TestWhatWaitsForMoneyIsSeen(t *testing.T) {
+	w := newWorld(t)
+	w.exec(`INSERT INTO work_items (repository, issue, full_name) SELECT 'acme/shop', n, 'acme/shop' FROM generate_series(1, 2) AS n`)
+	w.exec(`
+		INSERT INTO runs (id, repository, issue, project_id, stage, role, state, waiting_for, engine, model, requested_by, intent, namespace, created_at, paused_at, not_before, bounds)
+		SELECT gen_random_uuid(), 'acme/shop', n, 'shop', 'dev', 'dev', 'waiting', CASE n WHEN 1 THEN 'budget' ELSE 'rate_limit' END, 'codex', 'm', 'ann', n, 'n', now(),
+		       now() - n * interval '1 hour 10 seconds', CASE n WHEN 2 THEN '2999-01-01Z'::timestamptz END, '[{"scope": "issue", "name": "acme/shop#1", "most": {"microusd": 10000000}}]'
+		FROM generate_series(1, 2) AS n`)
+	w.exec(`INSERT INTO spending (kind, project_id, name, period, microusd) VALUES ('issue', 'shop', 'acme/shop#1', '', 9500000)`)
+	w.exec(`INSERT INTO model_pauses (model, until, reason, tries) VALUES ('m', now() + interval '90 minutes 30 seconds', 'quota_exhausted', 1)`)
+	text, err := w.doctor()
+	for _, want := range []string{
+		"\nok    budgets           95 % of this issue (acme/shop#1) is used: $9.50 of $10.00\n",
+		"\nok    money and limits  acme/shop#2 since 2h00m ago for its model, until 2999-01-01 00:00:00; acme/shop#1 since 1h00m ago for people to extend its budget\n",
+		"\nok    models' limits    m is not asked for 1h30m (quota_exhausted)\n",
+	} {
+		if err != nil || !strings.Contains(text, want) {
+			t.Errorf("%v\n%s\nlacks %s", err, text, want)
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ import (
 
 	_ "golang.org/x/crypto/x509roots/fallback" // an image without CA certificates can still call OpenAI
 
+	"codexk8s.dev/shared/metrics"
 	"codexk8s.dev/shared/serve"
 	"codexk8s.dev/shared/store"
 )
@@ -63,6 +64,7 @@ func run(ctx context.Context, s *serve.Server, env env) error {
 	if age := h.prices.Old(db.Now()); age != "" {
 		slog.Warn(age)
 	}
+	metrics.PricesAge.Set(ctx, h.prices.Age(db.Now()).Seconds())
 	h.routes(s)
 	s.SendDue(db.Due)
 	s.Postpone(db.Postpone)

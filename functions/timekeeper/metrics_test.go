@@ -36,15 +36,26 @@ func TestATickMeasuresWhatIsOutstanding(t *testing.T) {
 	f.exec(`INSERT INTO events (source, id, type, time, data, stored_at) VALUES ('/s', 'e', 't', now(), '{}', now() - interval '1 hour')`)
 	f.exec(`INSERT INTO pending (function, source, id, due_at, attempts) VALUES ('stage-router', '/s', 'e', now() + interval '1 hour', 3)`)
 	f.exec(`INSERT INTO dead_letters (function, source, id, type, envelope) VALUES ('github-caller', '/s', 'e', 't', '{}')`)
+	f.exec(`INSERT INTO work_items (repository, issue, full_name) VALUES ('acme/shop', 2, 'acme/shop')`)
+	f.exec(`INSERT INTO runs (id, repository, issue, project_id, stage, role, state, waiting_for, engine, model, requested_by, intent, namespace, created_at, paused_at)
+		VALUES (gen_random_uuid(), 'acme/shop', 2, 'shop', 'dev', 'dev', 'waiting', 'budget', 'codex', 'm', 'bob', 'j', 'n', now() - interval '1 hour', now() - interval '1 hour')`)
+	f.exec(`UPDATE runs SET bounds = '[{"scope": "day", "name": "shop", "most": {"microusd": 100}}]'`)
+	f.exec(`INSERT INTO spending (kind, project_id, name, period, microusd) SELECT 'project', 'shop', 'shop', to_char(day, 'YYYY-MM-DD'), 81
+		FROM generate_series(now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC' + interval '1 day', '1 day') day`)
+	f.exec(`INSERT INTO model_pauses (model, until, reason, tries) VALUES ('m', now() + interval '1 hour', 'rate_limited', 1), ('over', now() - interval '1 hour', 'rate_limited', 1)`)
+	f.exec(`INSERT INTO github_pauses (credential, until, reason) VALUES ('app', now() + interval '1 hour', 'x')`)
 	_, err = f.h.tick(t.Context(), event.Event{})
 	must(t, err)
 	f.want("the tick is noted", f.lines(`SELECT function FROM ticks WHERE ticked_at > now() - interval '1 minute'`), []string{"timekeeper"})
 
 	f.want("gauges", scrape(t, "http://"+address+"/metrics", `^codexk8s_(approvals_open|runs|runs_silent|dead_letters_open|receipts_overdue)\{(.*)\} ([1-9].*)$`), []string{
-		`approvals_open  1`, `dead_letters_open function="github-caller" 1`, `receipts_overdue function="stage-router" 1`, `runs state="running" 1`, `runs_silent  1`,
+		`approvals_open  1`, `dead_letters_open function="github-caller" 1`, `receipts_overdue function="stage-router" 1`, `runs state="running" 1`, `runs state="waiting" 1`, `runs_silent  1`,
 	})
 	f.want("who waits longest", scrape(t, "http://"+address+"/metrics", `^codexk8s_(approvals_oldest_seconds)\{(.*)\} (72)[0-9]{2}(?:\..*)?$`), []string{`approvals_oldest_seconds  72`})
 	f.want("the oldest", scrape(t, "http://"+address+"/metrics", `^codexk8s_(receipts_oldest_seconds)\{(.*)\} (36)[0-9]{2}(?:\..*)?$`), []string{`receipts_oldest_seconds function="stage-router" 36`})
+	f.want("money and limits", scrape(t, "http://"+address+"/metrics", `^codexk8s_(budget_used|runs_waiting|models_paused|github_paused)\{(.*)\} ([1-9].*)$`), []string{
+		`budget_used scope="day" 81`, `github_paused  1`, `models_paused  1`, `runs_waiting for="budget" 1`,
+	})
 	f.exec(`DELETE FROM pending`)
 	_, err = f.h.tick(t.Context(), event.Event{})
 	must(t, err)

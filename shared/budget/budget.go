@@ -130,6 +130,9 @@ const (
 	Breaker Scope = "breaker" // of an issue, since something of it was merged
 )
 
+// Scopes are all of them.
+var Scopes = []Scope{Run, Issue, Breaker, Project, Day, Month}
+
 // Of says what the budget is for, to people.
 func (s Scope) Of() string {
 	return map[Scope]string{Run: "this run", Issue: "this issue", Project: "the project", Day: "the project's day", Month: "the project's month",

@@ -19,7 +19,7 @@ type Policy struct {
 	// Breaker is of an issue until one of its pull requests is merged, and from then on anew.
 	Breaker Limit `yaml:"breaker" json:"breaker,omitzero"`
 	// Warn are the percents of each budget at which people are told, rising; nil = usual, empty = none.
-	Warn []int `yaml:"warn" json:"warn"`
+	Warn []int `yaml:"warn" json:"warn,omitzero"`
 }
 
 // usual is when people are told, unless a policy says otherwise.

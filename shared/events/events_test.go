@@ -85,7 +85,7 @@ var examples = append([]Payload{
 	BudgetWarned{RunRef: ref, Scope: "issue", Percent: 80, Line: "80 % of the budget of this issue is used: $8.10 of $10.00"},
 	NoticeRequested{RunRef: ref, Key: "budget issue " + ref.RunID + " 80",
 		Text: "80 % of the budget of this issue is used: $8.10 of $10.00, by run:dev on acme/demo#12.", Targets: []ApprovalTarget{{Channel: "slack", Target: "C0123ABC"}}},
-	LLMLimited{RunRef: ref, Attempt: 1, Model: "gpt-5.4", Until: at, Reason: "rate_limited", Message: "Rate limit reached."},
+	LLMLimited{RunRef: ref, Attempt: 1, Model: "gpt-5.4", Fallback: "gpt-5.3-codex", Until: at, Reason: "rate_limited", Message: "Rate limit reached."},
 	LLMFailed{RequestID: "r-1", Reason: "refused", Message: "No."},
 }, approvals...)
 

@@ -92,6 +92,19 @@ var (
 	ApprovalCallbackDuration = histogram("codexk8s.approval.callback.duration", upTo5m,
 		"Callbacks of chats and trackers, from receipt to answer.", "channel")
 
+	RunsWaiting = gauge("codexk8s.runs.waiting", "{run}",
+		"Runs that wait without a pod for money (budget) or for their model's provider (rate_limit).", "for")
+	RunsWaitingOldest = gauge("codexk8s.runs.waiting.oldest", "s",
+		"Since when the oldest of them waits; 0 when there is none.", "for")
+	BudgetUsed = gauge("codexk8s.budget.used", "{percent}",
+		"The largest part that was spent of any budget in use, by what it is for.", "scope")
+	ModelsPaused = gauge("codexk8s.models.paused", "{model}",
+		"Models that are not asked until a time that their provider has named.")
+	GitHubPaused = gauge("codexk8s.github.paused", "{credential}",
+		"Credentials of GitHub that are not used until the end of a limit.")
+	PricesAge = gauge("codexk8s.model.prices.age", "s",
+		"Age of the price list by which calls are counted.")
+
 	ModelCallDuration = histogram("codexk8s.model.call.duration", upTo10m,
 		"Model calls from the request to the answer's end, by model and HTTP status (499: the agent left, 502: the model's side did).", "model", "code")
 	ModelTokens = counter("codexk8s.model.tokens", "{token}",

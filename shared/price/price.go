@@ -48,6 +48,7 @@ type line struct {
 	Input  *float64 `json:"input"`
 	Cached *float64 `json:"cached"`
 	Output *float64 `json:"output"`
+	Source string   `json:"source,omitempty"` // where it is said, for people
 	Long   *struct {
 		Above int64 `json:"above"`
 		line
@@ -64,6 +65,7 @@ func Parse(text []byte) (*List, error) {
 		Version string             `json:"version"`
 		Tiers   map[string]float64 `json:"tiers"`
 		Tools   map[string]float64 `json:"tools"`
+		Sources map[string]string  `json:"sources"` // addresses of what the lines name
 		Models  map[string]line    `json:"models"`
 	}
 	if err := yaml.UnmarshalStrict(text, &file); err != nil {
@@ -81,6 +83,9 @@ func Parse(text []byte) (*List, error) {
 		p.tools[tool] = int64(nano)
 	}
 	for model, l := range file.Models {
+		if _, known := file.Sources[l.Source]; l.Source != "" && !known {
+			return nil, fmt.Errorf("reading the price list: %s: its source %q is not among the sources", model, l.Source)
+		}
 		entry, err := l.rate()
 		if err != nil {
 			return nil, fmt.Errorf("reading the price list: %s: %w", model, err)
@@ -187,13 +192,21 @@ func (p *List) Affords(model, tier string, input int64, microUSD, most int64) in
 // old is the age from which prices are said to be old: providers change theirs every few months.
 const old = 120 * 24 * time.Hour
 
-// Old says that the list is older than 120 days, in words for people; "" = it is not.
-func (p *List) Old(now time.Time) string {
+// Age is how long ago the list was valid; 0 = its version is no day.
+func (p *List) Age(now time.Time) time.Duration {
 	day, err := time.Parse(time.DateOnly, p.Version)
 	if err != nil {
+		return 0
+	}
+	return now.Sub(day)
+}
+
+// Old says that the list is older than 120 days, in words for people; "" = it is not.
+func (p *List) Old(now time.Time) string {
+	if _, err := time.Parse(time.DateOnly, p.Version); err != nil {
 		return fmt.Sprintf("the price list's version %q is no day, so nobody knows how old it is", p.Version)
 	}
-	if age := now.Sub(day); age > old {
+	if age := p.Age(now); age > old {
 		return fmt.Sprintf("the price list is of %s, %d days old: compare it with the provider's prices", p.Version, int(age.Hours()/24))
 	}
 	return ""

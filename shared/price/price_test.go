@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/yaml"
 )
 
 func TestCost(t *testing.T) {
@@ -81,5 +83,23 @@ func TestAListGrowsOld(t *testing.T) {
 		if got := p.Old(day.AddDate(0, 0, c.days)); got != c.want {
 			t.Errorf("%s after %d days: %q, want %q", c.version, c.days, got, c.want)
 		}
+	}
+}
+
+// TestEachLineSaysWhereItWasRead.
+func TestEachLineSaysWhereItWasRead(t *testing.T) {
+	var file struct {
+		Models map[string]line `json:"models"`
+	}
+	if err := yaml.Unmarshal(embedded, &file); err != nil {
+		t.Fatal(err)
+	}
+	for model, l := range file.Models {
+		if l.Source == "" {
+			t.Errorf("%s has no source", model)
+		}
+	}
+	if _, err := Parse([]byte("version: \"2026-11-23\"\nmodels:\n  m: {input: 1, cached: 1, output: 1, source: nowhere}\n")); err == nil || !strings.Contains(err.Error(), `m: its source "nowhere" is not among the sources`) {
+		t.Errorf("a source that is not there: %v", err)
 	}
 }

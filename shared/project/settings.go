@@ -23,7 +23,7 @@ type Settings struct {
 	Model  string `yaml:"model" json:"model,omitempty"`   // the default model
 	// Fallback names the model that stands in for one while its provider does not answer; nil = as the process says,
 	// empty = none.
-	Fallback     map[string]string `yaml:"fallback" json:"fallback"`
+	Fallback     map[string]string `yaml:"fallback" json:"fallback,omitzero"`
 	Parallel     int               `yaml:"parallel" json:"parallel,omitempty"`         // runs at a time, of all roles; 0 = 10
 	Keep         string            `yaml:"keep" json:"keep,omitempty"`                 // how long a run's namespace stays, "24h"
 	RuntimeClass string            `yaml:"runtimeClass" json:"runtimeClass,omitempty"` // of the agent's pod, such as gvisor or kata; the cluster must have it

@@ -101,6 +101,31 @@ var alerts = []alert{
 		"the panels of tokens and cost; `run:abort` on the issues that burn it; smaller `parallel`",
 	},
 	{
+		"CodexK8sBudgetNearlySpent", `max by (scope) (last_over_time(codexk8s_budget_used{scope=~"project|day|month"}[` + tick + `])) >= 80`, "0m", "info",
+		"four fifths of a project's budget are spent; at its end its runs wait and people are asked",
+		"`make doctor` names it; `make usage` says for what; raise the figure, or let it end",
+	},
+	{
+		"CodexK8sRunsWaitForMoney", `max(last_over_time(codexk8s_runs_waiting_oldest_seconds{for="budget"}[` + tick + `])) > 3600`, "0m", "warning",
+		"a run has waited for an hour for people to extend its budget",
+		"the message in the chats or on the issue: extend it, or stop the run",
+	},
+	{
+		"CodexK8sModelLimited", `max(last_over_time(codexk8s_models_paused[` + tick + `])) > 0`, "1h", "warning",
+		"a model's provider has limited it for an hour or named a long wait; its runs wait",
+		"`make doctor` says until when and why; `quota_exhausted`: pay or raise it; `models.fallback` of the process lets another model stand in",
+	},
+	{
+		"CodexK8sPricesOld", `max(last_over_time(codexk8s_model_prices_age_seconds[6h])) > 120 * 86400`, "0m", "info",
+		"the prices by which calls are counted are older than 120 days",
+		"a later release, or a list of your own as `PRICES_FILE` of llm-caller",
+	},
+	{
+		"CodexK8sGitHubPaused", `max(last_over_time(codexk8s_github_paused[` + tick + `])) > 0`, "15m", "warning",
+		"a credential has met GitHub's limit; labels and comments wait for its end, and nothing is lost",
+		"`make doctor` says until when; who else uses the App or token",
+	},
+	{
 		"CodexK8sGitHubLimit", `min by (resource) (last_over_time(codexk8s_github_rate_limit_remaining{resource="core"}[15m])) < 500`, "5m", "warning",
 		"GitHub's limit is nearly met; after it, labels and comments wait for its reset",
 		"who else uses the App or token; an App has more than a token",

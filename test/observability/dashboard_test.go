@@ -16,7 +16,7 @@ var rows = []struct{ title, prefix string }{
 	{"Events", "codexk8s.delivery|codexk8s.receipts|codexk8s.dead_letters"},
 	{"Approvals", "codexk8s.approval|codexk8s.votes"},
 	{"Webhooks", "codexk8s.webhook"},
-	{"Models", "codexk8s.model"},
+	{"Models", "codexk8s.model|codexk8s.budget"},
 	{"GitHub", "codexk8s.github"},
 	{"Other", ""},
 }
