@@ -42,7 +42,8 @@ func TestPrometheusSeesTheseNames(t *testing.T) {
 	} {
 		h.Record(ctx, 1, h.Labels...)
 	}
-	for _, g := range []*Gauge{ReceiptsOverdue, ReceiptsOldest, DeadLettersOpen, Runs, RunsSilent, GitHubRemaining, ApprovalsOpen, ApprovalsOldest} {
+	for _, g := range []*Gauge{ReceiptsOverdue, ReceiptsOldest, DeadLettersOpen, Runs, RunsSilent, GitHubRemaining, ApprovalsOpen, ApprovalsOldest,
+		RunsWaiting, RunsWaitingOldest, BudgetUsed, ModelsPaused, GitHubPaused, PricesAge} {
 		g.Set(ctx, 1, g.Labels...)
 	}
 

@@ -21,14 +21,19 @@ type Fund struct {
 	budget.Account
 }
 
-// Funds are the budgets of the runs that are at work or wait for one to be extended, with what was spent.
+// Funds are the budgets of the runs that are at work, or wait for money or a limit, with what was spent.
 func (db *DB) Funds(ctx context.Context) ([]Fund, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT DISTINCT r.project_id, b.bound
-		FROM (SELECT project_id, bounds
-		      FROM runs
-		      WHERE finished_at IS NULL AND (state IN ('starting', 'running') OR state = 'waiting' AND waiting_for = 'budget')
-		      LIMIT $1) r, jsonb_array_elements(r.bounds) AS b (bound)
+		FROM ((SELECT project_id, bounds
+		       FROM runs
+		       WHERE finished_at IS NULL AND state <> 'waiting' AND state IN ('starting', 'running')
+		       LIMIT $1)
+		      UNION ALL
+		      (SELECT project_id, bounds
+		       FROM runs
+		       WHERE finished_at IS NULL AND state = 'waiting' AND waiting_for IN ('budget', 'rate_limit')
+		       LIMIT $1)) r, jsonb_array_elements(r.bounds) AS b (bound)
 		ORDER BY 1, 2
 	`, looked)
 	var funds []Fund
@@ -80,10 +85,10 @@ func (db *DB) Standstills(ctx context.Context) ([]Standstill, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT id::text, repository, issue, waiting_for, coalesce(paused_at, created_at), not_before
 		FROM runs
-		WHERE finished_at IS NULL AND state = 'waiting' AND waiting_for IN ($1, $2)
-		ORDER BY coalesce(paused_at, created_at)
-		LIMIT $3
-	`, stage.ForBudget, stage.ForRateLimit, looked)
+		WHERE finished_at IS NULL AND state = 'waiting' AND waiting_for IN ('budget', 'rate_limit')
+		ORDER BY paused_at
+		LIMIT $1
+	`, looked)
 	if err == nil {
 		var all []Standstill
 		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s Standstill, err error) {
