@@ -12,7 +12,7 @@ VULNFLAGS  := $(if $(VULNDB),-db file://$(VULNDB))
 NEED       := @test/need
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo conform tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay link-code labels explain simulate backtest usage
+.PHONY: help run demo cli conform tools tools-here for-images for-cluster for-test-cluster test test-clock check chaos test-upgrade bench generate agent-image postgres-image preflight render deploy try-secrets undeploy status cluster test-cluster test-api doctor dead-letters replay link-code labels explain simulate backtest usage
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,11 @@ demo: ## play one story from label to approved pull request, and exit; STORY=app
 	$(NEED) go
 	@$(PREPARE)
 	@exec $(BIN)/run -demo -story "$(STORY)"
+
+cli: ## build codexk8s, the console for the command line, into .bin
+	$(NEED) go
+	@go build -o $(BIN)/codexk8s ./functions/console/cli
+	@echo "$(BIN)/codexk8s: make a token at https://<console>/tokens, then codexk8s auth login https://<console>"
 
 conform: ## tell the author of an HTTP approver what it fails: URL=https://… and, if there are, SECRET=… PRESS=command RESTART=command
 	$(NEED) go URL="where the adapter serves /approve and /execute, for example http://localhost:8080"
@@ -102,7 +107,7 @@ bench: tools ## the benchmarks, packages one after the other
 
 generate: ## the Go code of the Session API from its proto file, and of the console's API from its contract; htmx from npm (needs protoc)
 	$(NEED) go npm protoc
-	cd functions/console/internal/api && go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 -config config.yaml -o server.gen.go openapi.yaml
+	cd functions/console/internal/api && go tool -modfile=$(CURDIR)/test/tools.mod oapi-codegen -config config.yaml -o server.gen.go openapi.yaml
 	sed -i '/^\/\/ Package api provides/d; s/^package api$$/\n&/' functions/console/internal/api/server.gen.go # api.go has the package's comment
 	mkdir -p $(BIN)
 	npm pack --silent --pack-destination $(BIN) htmx.org@4.0.1

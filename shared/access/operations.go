@@ -17,6 +17,7 @@ const (
 	StartRuns     Operation = "runs.start"  // what a label would start, or what a storm holds
 	CancelRuns    Operation = "runs.cancel" // or what a storm holds
 	ReadApprovals Operation = "approvals.read"
+	ExportAudit   Operation = "audit.export"   // of the whole platform
 	Vote          Operation = "approvals.vote" // whether the vote counts is for the request's policy to say
 )
 
@@ -50,6 +51,7 @@ var rules = map[Operation]rule{
 	StartRuns:     {weakest[Runs], ScopeRuns},
 	CancelRuns:    {weakest[Runs], ScopeRuns},
 	ReadApprovals: {Reader, ScopeRead},
+	ExportAudit:   {Owner, ScopeRead},
 	Vote:          {Reader, ScopeApprove},
 }
 

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -52,14 +54,23 @@ func sealOf(previous []byte, rows []auditRow) ([]byte, error) {
 	h := sha256.New()
 	h.Write(previous)
 	for _, r := range rows {
-		r.At = r.At.UTC()
-		line, err := json.Marshal(r)
+		line, err := r.line()
 		if err != nil {
-			return nil, fmt.Errorf("encoding audit row %d: %w", r.Seq, err)
+			return nil, err
 		}
-		h.Write(append(line, '\n'))
+		h.Write(line)
 	}
 	return h.Sum(nil), nil
+}
+
+// line is the row as its seal covers it.
+func (r auditRow) line() ([]byte, error) {
+	r.At = r.At.UTC()
+	line, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encoding audit row %d: %w", r.Seq, err)
+	}
+	return append(line, '\n'), nil
 }
 
 // longestTx is longer than any transaction of ours: Knative ends a request after five minutes at most.
@@ -156,46 +167,54 @@ func (tx *Tx) seal(ctx context.Context, batch []auditRow) (Seal, error) {
 // ErrAuditChanged says that rows of the audit differ from what was sealed.
 var ErrAuditChanged = errors.New("the audit was changed")
 
+// A link is a seal with what it covers.
+type link struct {
+	Batch          int64
+	Rows           int
+	Seqs           []int64
+	Previous, Hash []byte
+}
+
+// sealed reads the first seal after a batch with its rows; the zero link if there is none.
+func (db *DB) sealed(ctx context.Context, after int64) (l link, rows []auditRow, err error) {
+	found, err := db.pool.Query(ctx, `
+		SELECT batch, rows, seqs, previous, hash
+		FROM audit_seals
+		WHERE batch > $1
+		ORDER BY batch
+		LIMIT 1
+	`, after)
+	if err == nil {
+		l, err = pgx.CollectExactlyOneRow(found, pgx.RowToStructByPos[link])
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return link{}, nil, nil
+	}
+	if err != nil {
+		return l, nil, fmt.Errorf("reading the seals: %w", err)
+	}
+	covered, err := db.pool.Query(ctx, `
+		SELECT `+auditColumns+`
+		FROM audit a
+		WHERE a.seq = ANY ($1::bigint[])
+		ORDER BY a.seq
+	`, l.Seqs)
+	if err == nil {
+		rows, err = pgx.CollectRows(covered, pgx.RowToStructByPos[auditRow])
+	}
+	if err != nil {
+		return l, nil, fmt.Errorf("reading the audit: %w", err)
+	}
+	return l, rows, nil
+}
+
 // VerifyAudit recomputes the chain of seals. It returns the last valid link with the number of all rows up to it, and
 // an error that names the first batch whose rows differ from what was sealed.
 func (db *DB) VerifyAudit(ctx context.Context) (last Seal, err error) {
-	type link struct {
-		Batch          int64
-		Rows           int
-		Seqs           []int64
-		Previous, Hash []byte
-	}
 	for {
-		found, err := db.pool.Query(ctx, `
-			SELECT batch, rows, seqs, previous, hash
-			FROM audit_seals
-			WHERE batch > $1
-			ORDER BY batch
-			LIMIT 1
-		`, last.Batch)
-		if err != nil {
-			return last, fmt.Errorf("reading the seals: %w", err)
-		}
-		links, err := pgx.CollectRows(found, pgx.RowToStructByPos[link])
-		if err != nil {
-			return last, fmt.Errorf("reading the seals: %w", err)
-		}
-		if len(links) == 0 {
-			return last, nil
-		}
-		l := links[0]
-		covered, err := db.pool.Query(ctx, `
-			SELECT `+auditColumns+`
-			FROM audit a
-			WHERE a.seq = ANY ($1::bigint[])
-			ORDER BY a.seq
-		`, l.Seqs)
-		if err != nil {
-			return last, fmt.Errorf("reading the audit: %w", err)
-		}
-		batch, err := pgx.CollectRows(covered, pgx.RowToStructByPos[auditRow])
-		if err != nil {
-			return last, fmt.Errorf("reading the audit: %w", err)
+		l, batch, err := db.sealed(ctx, last.Batch)
+		if err != nil || l.Batch == 0 {
+			return last, err
 		}
 		want, err := sealOf(last.Hash, batch)
 		if err != nil {
@@ -205,6 +224,40 @@ func (db *DB) VerifyAudit(ctx context.Context) (last Seal, err error) {
 			return last, fmt.Errorf("%w: batch %d has %d rows of %d, or other ones than were sealed", ErrAuditChanged, l.Batch, len(batch), l.Rows)
 		}
 		last = Seal{l.Batch, last.Rows + len(batch), l.Hash}
+	}
+}
+
+// An ExportedSeal is the line of an export that closes the rows of a seal.
+type ExportedSeal struct {
+	Seal     int64  `json:"seal"` // its number
+	Rows     int    `json:"rows"`
+	Previous string `json:"previous"` // hash of the seal before, hexadecimal; "" = this is the first
+	Hash     string `json:"hash"`     // SHA-256 over the bytes of Previous and the lines of the rows, each with its line end
+}
+
+// ExportAudit writes the sealed part of the audit: after the lines of a seal's rows, byte for byte as they were sealed,
+// the seal's own. It looks at nothing, so that whoever reads it finds what is wrong. It holds one seal in memory.
+func (db *DB) ExportAudit(ctx context.Context, w io.Writer) error {
+	out := json.NewEncoder(w)
+	var last int64
+	for {
+		l, rows, err := db.sealed(ctx, last)
+		if err != nil || l.Batch == 0 {
+			return err
+		}
+		for _, r := range rows {
+			line, err := r.line()
+			if err != nil {
+				return err
+			}
+			if _, err := w.Write(line); err != nil {
+				return err
+			}
+		}
+		if err := out.Encode(ExportedSeal{l.Batch, l.Rows, hex.EncodeToString(l.Previous), hex.EncodeToString(l.Hash)}); err != nil {
+			return err
+		}
+		last = l.Batch
 	}
 }
 

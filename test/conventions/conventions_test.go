@@ -240,7 +240,7 @@ func TestEnvironment(t *testing.T) {
 			return true
 		})
 	}
-	row := regexp.MustCompile("(?m)^\\| ([a-z -]+) \\| `([A-Za-z_]+)` \\| `?([^|`]*?)`? \\|")
+	row := regexp.MustCompile("(?m)^\\| ([a-z -]+) \\| `([A-Za-z0-9_]+)` \\| `?([^|`]*?)`? \\|")
 	got := map[string]string{}
 	for _, m := range row.FindAllStringSubmatch(read(t, "config/README.md"), -1) {
 		at := m[1] + " " + m[2]
@@ -266,6 +266,8 @@ func TestEnvironment(t *testing.T) {
 func reader(dir string) string {
 	function, ok := strings.CutPrefix(dir, "functions/")
 	switch {
+	case function == "console/cli":
+		return "command line"
 	case ok:
 		function, _, _ = strings.Cut(function, "/")
 		return function
