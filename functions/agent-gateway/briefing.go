@@ -32,6 +32,9 @@ func (h *handler) brief(ctx context.Context, run store.AgentRun, a *agentapi.Ass
 	for _, r := range run.Talk {
 		a.Talk = append(a.Talk, &agentapi.Remark{Author: r.By, Body: r.Body})
 	}
+	if r := run.Exit.Returned; r != nil && r.Attempt < run.Attempt {
+		a.Returned = &agentapi.Returned{Commit: r.Commit, Faults: r.Faults}
+	}
 	a.GoesOn = run.Grant != nil && run.Grant.GoesOn
 	a.Learning = b.Settings.Learns(run.RequestedBy, run.RequestedByID, h.house.learning)
 	a.Tools = toolsTold(run)

@@ -304,9 +304,9 @@ func (h *handler) Report(ctx context.Context, req *agentapi.ReportRequest) (*age
 		files = append(files, plain.Cut(f, 4096))
 	}
 	first, emitted, err := h.db.SaveReport(ctx, events.AgentReported{
-		RunRef: run.Ref(), Outcome: req.GetOutcome(), Reason: plain.Cut(req.GetReason(), 100), Summary: plain.Cut(req.GetSummary(), maxSummary),
+		RunRef: run.Ref(), Attempt: run.Attempt, Outcome: req.GetOutcome(), Reason: plain.Cut(req.GetReason(), 100), Summary: plain.Cut(req.GetSummary(), maxSummary),
 		Branch: plain.Cut(req.GetBranch(), 250), HeadSHA: plain.Cut(req.GetHeadSha(), 64), PullRequest: int(req.GetPullRequest()),
-		PullRequestURL: plain.Cut(req.GetPullRequestUrl(), 500), ThreadID: plain.Cut(req.GetThreadId(), 200), ChangedFiles: files,
+		PullRequestURL: plain.Cut(req.GetPullRequestUrl(), 500), ThreadID: plain.Cut(req.GetThreadId(), 200), ChangedFiles: files, Incomplete: req.GetIncomplete(),
 	})
 	if err != nil {
 		return nil, err

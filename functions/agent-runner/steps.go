@@ -47,7 +47,7 @@ func (r *runner) carryOut(ctx context.Context, stop context.CancelCauseFunc, a *
 	if err != nil {
 		return nil, err
 	}
-	if pushed != "" {
+	if pushed != "" && pushed != a.GetReturned().GetCommit() {
 		r.log.Say("An earlier pod of this run has pushed %.12s already.", pushed)
 		return r.openPull(ctx, a, &finished{commit: repo.Branch, summary: withoutTrailers(message), changed: repo.Pushed()})
 	}
@@ -203,6 +203,6 @@ func (r *runner) openPull(ctx context.Context, a *agentapi.Assignment, done *fin
 	summary := strings.Replace(done.summary, r.harmless(hiddenNote(prompt.Hidden(a.GetIssueTitle(), a.GetIssueBody()))), "", 1)
 	return &agentapi.ReportRequest{
 		Outcome: "succeeded", Summary: r.secrets.Clean(summary), Branch: a.GetBranch(), HeadSha: done.commit,
-		PullRequest: int32(pr.GetNumber()), PullRequestUrl: pr.GetHTMLURL(), ThreadId: done.threadID, ChangedFiles: r.reported(done.changed),
+		PullRequest: int32(pr.GetNumber()), PullRequestUrl: pr.GetHTMLURL(), ThreadId: done.threadID, ChangedFiles: r.reported(done.changed), Incomplete: len(missing) > 0,
 	}, nil
 }

@@ -42,7 +42,7 @@ func (r *runner) think(ctx context.Context, stop context.CancelCauseFunc, a *age
 	go func() { defer close(kept); k.Run(saving, r.env.SnapshotInterval, stop) }()
 
 	summary, err := r.drive(ctx, a, begin)
-	if err == nil && !r.line.Waits() && kindOf(a).Writes() {
+	if err == nil && !r.line.Waits() && kindOf(a).Writes() && a.GetReturned() == nil {
 		summary, err = r.sendBack(ctx, a, begin, summary)
 	}
 	if err == nil && r.line.Waits() {
@@ -129,6 +129,11 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 		b.hidden = opening.Hidden
 		r.log.Say("The issue or the review holds text that GitHub does not show; %s for the agent: %s", map[bool]string{true: "left out", false: "marked"}[in.DropHidden], strings.Join(b.hidden, " | "))
 	}
+	back, err := returned(a, in)
+	if err != nil {
+		return nil, err
+	}
+	b.message += back
 	interrupted := stored.GetRunId() == a.GetRunId()
 	if stored.GetVersion() == 0 || !interrupted && !goesOn(kindOf(a)) {
 		return b, nil
@@ -139,6 +144,12 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 		return b, nil
 	}
 	restored := false
+	if back != "" && s.Head != repo.Head { // of the pod whose work came back: its files are on the branch
+		if s.Forgotten {
+			return b, nil
+		}
+		interrupted = false
+	}
 	if interrupted {
 		if b.lost, err = r.restore(ctx, repo, s); err != nil {
 			return nil, err
@@ -163,6 +174,9 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 		return b, nil
 	}
 	b.resumed = true
+	if back != "" && !interrupted {
+		b.message = back
+	}
 	r.log.Say("Resuming session %s (files restored: %v).", s.ThreadID, restored)
 	// If the earlier pod was lost before the engine had the run's task in its memory, it is told now.
 	if interrupted && bytes.Contains(s.Memory, []byte(s.Task)) {
@@ -176,9 +190,22 @@ func (r *runner) begin(ctx context.Context, a *agentapi.Assignment, repo *checko
 		if err != nil {
 			return nil, unwritten(err)
 		}
-		b.message = message.Text + decided + lost(b.lost)
+		b.message = message.Text + back + decided + lost(b.lost)
 	}
 	return b, nil
+}
+
+// returned tells the agent what the platform has found wanting on GitHub; "" if the work did not come back.
+func returned(a *agentapi.Assignment, in prompt.Input) (string, error) {
+	if len(a.GetReturned().GetFaults()) == 0 {
+		return "", nil
+	}
+	in.Missing = a.GetReturned().GetFaults()
+	p, err := prompt.Incomplete(in)
+	if err != nil {
+		return "", unwritten(err)
+	}
+	return "\n\n" + p.Text, nil
 }
 
 // open has the engine begin a new conversation with the task.

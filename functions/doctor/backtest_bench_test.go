@@ -133,6 +133,7 @@ func story(b *testing.B, issue int, at time.Time) (rows [][]any) {
 	ours("stage-router", events.GitHubChangeRequested{Repository: "acme/shop", Issue: issue, RunID: ref.RunID, Version: 1, Comment: strings.Repeat("Words. ", 100)})
 	github("pull_request", pull("opened", ""))
 	ours("agent-gateway", events.AgentReported{RunRef: ref, Outcome: "succeeded", PullRequest: issue + 1_000_000, HeadSHA: "abcd"})
+	ours("github-caller", events.GitHubLookedUp{RunRef: ref, Head: "abcd", Tip: "abcd"})
 	ours("stage-router", events.RunFinished{RunRef: ref, State: "succeeded"})
 	github("pull_request_review", pull("submitted", fmt.Sprintf(`,"review":{"id":%d,"state":"approved","commit_id":"abcd","submitted_at":%q,"user":{"login":"alice","type":"User"}}`, issue, at.Format(time.RFC3339))))
 	github("issues", item("closed", "closed", ""))

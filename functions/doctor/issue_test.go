@@ -161,6 +161,12 @@ func started(ref events.RunRef) events.Payload {
 	return events.AgentStarted{RunRef: ref, Namespace: "n", Job: "agent"}
 }
 
+// looked is GitHub's word that what was reported is there.
+func looked(ref events.RunRef) events.Payload {
+	head := strings.Repeat("ab", 20)
+	return events.GitHubLookedUp{RunRef: ref, Head: head, Tip: head}
+}
+
 func succeeded(ref events.RunRef) events.Payload {
 	return events.AgentReported{RunRef: ref, Outcome: "succeeded", PullRequest: ref.Issue + 100, HeadSHA: strings.Repeat("ab", 20), Branch: fmt.Sprintf("codexk8s/issue-%d", ref.Issue)}
 }
@@ -256,6 +262,7 @@ func TestTheSimulatedReviewIsTheRealOne(t *testing.T) {
 	r.label(1, "run:dev", "alice")
 	r.says(1, started)
 	r.says(1, succeeded)
+	r.says(1, looked)
 	r.golden("a review", simulatedReview, "simulate", "acme/shop#101", "review approved by alice")
 	text, err := r.doctor("simulate", "acme/shop#1", "review request changes by alice")
 	if err != nil || !strings.Contains(text, "It starts a run of dev (revise)") || !strings.Contains(text, "+state:in-review") {
@@ -281,6 +288,7 @@ func TestABacktestTellsWhatAChangeWouldHaveDone(t *testing.T) {
 		r.says(issue, started)
 	}
 	r.says(1, succeeded)
+	r.says(1, looked)
 	r.label(2, "run:abort", "alice")
 	r.label(3, "run:docs", "alice")
 	before := r.state()
@@ -290,7 +298,7 @@ func TestABacktestTellsWhatAChangeWouldHaveDone(t *testing.T) {
 	text, err := r.backtest(nil, "label: run:dev\n", "label: run:docs\n", "timeout: 60m", "timeout: 61m")
 	for _, want := range []string{
 		"acme/shop#1\n", "label run:dev by alice\n      was: starts run:dev (role dev, gpt-5.4, reasoning high)\n      is:  starts nothing (unknown_stage)",
-		"agent.reported  (may follow from the first)\n      was: run ends: succeeded\n      is:  nothing", "labels at the end: state:in-review; now none",
+		"github.looked_up  (may follow from the first)\n      was: run ends: succeeded\n      is:  nothing", "labels at the end: state:in-review; now none",
 		"acme/shop#3\n", "label run:docs by alice\n      was: starts nothing (unknown_stage)\n      is:  starts run:docs (role dev, gpt-5.4, reasoning high)",
 		"2 runs were requested; the changed process starts 1.", "3 issues would",
 	} {

@@ -75,14 +75,20 @@ func (c *change) open(ctx context.Context) (err error) {
 	return err
 }
 
-// base looks up the commit that a new run is based on, before its agent begins. If there is no such branch the agent
-// will report it.
+// base looks up the commit that a new run is based on, before its agent begins; a run whose branch is there goes on
+// from that. If there is no such base branch the agent will report it.
 func (c *change) base(ctx context.Context) error {
 	if c.Base == "" || c.RunID == "" {
 		return nil
 	}
-	ref, _, err := c.client.Git.GetRef(ctx, c.owner, c.name, "heads/"+c.Base)
 	var refused *github.Refused
+	if c.Branch != "" {
+		_, _, err := c.client.Git.GetRef(ctx, c.owner, c.name, "heads/"+c.Branch)
+		if err = github.ClassifyError(err, c.now()); err == nil || !errors.As(err, &refused) {
+			return err
+		}
+	}
+	ref, _, err := c.client.Git.GetRef(ctx, c.owner, c.name, "heads/"+c.Base)
 	if err = github.ClassifyError(err, c.now()); errors.As(err, &refused) {
 		return nil
 	}

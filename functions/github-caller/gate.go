@@ -137,21 +137,21 @@ func (l *lookout) judge(ctx context.Context, files []events.FoundFile) error {
 	return nil
 }
 
-// ours reports whether the pull request, which an agent names, is of the run's branch in the repository itself, and
-// which branch it is to be merged into. One that is not is said to be so.
-func (l *lookout) ours(ctx context.Context) (ours bool, into string, err error) {
+// ours is the pull request, which an agent names, and whether it is of the run's branch in the repository itself. One
+// that is not is said to be so.
+func (l *lookout) ours(ctx context.Context) (pull *gh.PullRequest, ours bool, err error) {
 	if l.Head == "" || l.Branch == "" || l.PullRequest == 0 {
-		return true, "", nil
+		return nil, true, nil
 	}
-	pull, _, err := l.client.PullRequests.Get(ctx, l.owner, l.name, l.PullRequest)
+	pull, _, err = l.client.PullRequests.Get(ctx, l.owner, l.name, l.PullRequest)
 	if err != nil {
-		return false, "", github.ClassifyError(err, l.db.Now())
+		return nil, false, github.ClassifyError(err, l.db.Now())
 	}
 	head := pull.GetHead()
 	if ours = head.GetRef() == l.Branch && head.GetRepo().GetID() == pull.GetBase().GetRepo().GetID(); !ours {
 		l.found.Reason, l.found.Message = reason.NotOurPullRequest, fmt.Sprintf("Pull request #%d is not of branch %s of this repository.", l.PullRequest, l.Branch)
 	}
-	return ours, pull.GetBase().GetRef(), nil
+	return pull, ours, nil
 }
 
 // outside are paths that the pull request changes and the write scope does not allow, as far as GitHub lists its files.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -28,7 +29,7 @@ func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.G
 		return nil, err
 	}
 	p.Repository = home.Name // as it is called now
-	l := &lookout{handler: h, GitHubLookupRequested: p, allowed: allowed, folders: map[string][]*gh.RepositoryContent{}, gone: map[string]error{}}
+	l := &lookout{handler: h, GitHubLookupRequested: p, asked: e.Time(), allowed: allowed, folders: map[string][]*gh.RepositoryContent{}, gone: map[string]error{}}
 	l.owner, l.name, _ = strings.Cut(home.Name, "/")
 	return h.db.Act(ctx, e, events.WorkItem(home.Key, p.Issue), l.carryOut)
 }
@@ -38,6 +39,7 @@ func (h *handler) lookupRequested(ctx context.Context, e event.Event, p events.G
 type lookout struct {
 	*handler
 	events.GitHubLookupRequested
+	asked       time.Time // when it was
 	allowed     scope.Scope
 	owner, name string
 	client      *github.Client
@@ -56,26 +58,30 @@ func (l *lookout) carryOut(ctx context.Context) (events.Decision, error) {
 	if l.client, err = l.handler.client(acting, l.Repository); err != nil {
 		return l.say(ctx, l.Path, err)
 	}
-	if err := l.content(acting); err != nil || l.found.Reason != "" || len(l.Files) == 0 {
+	if err := l.content(acting); err != nil || l.found.Reason != "" || len(l.Files) == 0 && l.Head == "" {
 		return l.say(ctx, l.Path, err)
 	}
 	for _, path := range l.Files { // what stands if GitHub refuses
 		l.found.Files = append(l.found.Files, events.FoundFile{Path: path})
 	}
-	ours, into, err := l.ours(acting)
+	what := append(l.Files, l.Head)[0]
+	pull, ours, err := l.ours(acting)
+	if err == nil && ours {
+		err = l.delivered(acting, pull)
+	}
 	if err != nil || !ours {
-		return l.say(ctx, l.Files[0], err)
+		return l.say(ctx, what, err)
 	}
 	places, err := l.look(acting)
 	if err != nil {
-		return l.say(ctx, l.Files[0], err)
+		return l.say(ctx, what, err)
 	}
 	files, err := find(l.Files, places)
 	if err == nil && l.Head != "" {
 		err = l.judge(acting, files)
 	}
 	if err == nil && l.Head != "" && l.PullRequest != 0 {
-		err = l.outside(acting, into)
+		err = l.outside(acting, pull.GetBase().GetRef())
 	}
 	if err == nil {
 		l.found.Files = files
@@ -83,7 +89,7 @@ func (l *lookout) carryOut(ctx context.Context) (events.Decision, error) {
 	if err == nil && l.Head == "" && places[0].has() > 0 {
 		l.found.From = places[0].ref
 	}
-	return l.say(ctx, l.Files[0], err)
+	return l.say(ctx, what, err)
 }
 
 // say is the answer: what was found, or that GitHub refuses. Only what may work later is an error.
@@ -93,6 +99,8 @@ func (l *lookout) say(ctx context.Context, what string, err error) (d events.Dec
 	switch {
 	case errors.As(err, &limited):
 		return d, events.RetryAt(limited.Until, l.noteLimit(ctx, l.client, err))
+	case errors.Is(err, errFresh):
+		return d, events.RetryAt(l.db.Now().Add(2*time.Second), err)
 	case errors.As(err, &refused):
 		l.found.Reason, l.found.Message = reason.GitHubRefused, fmt.Sprintf("%s of %s can't be read: %v.", what, l.Repository, refused)
 		if github.Gone(err) {
@@ -112,7 +120,7 @@ func checked(p events.GitHubLookupRequested) (scope.Scope, error) {
 	switch {
 	case !ok || p.Issue <= 0 || p.RunID == "":
 		return nil, errors.New("it is of no run")
-	case p.Path == "" && len(p.Files) == 0 || len(p.Files) > events.MaxFiles:
+	case p.Path == "" && p.Head == "" && len(p.Files) == 0 || len(p.Files) > events.MaxFiles:
 		return nil, fmt.Errorf("want a file, at most %d", events.MaxFiles)
 	case len(p.Files) > 0 && p.Head == "" && len(p.In) == 0:
 		return nil, errors.New("it does not say where")
@@ -172,6 +180,7 @@ func describe(f events.GitHubLookedUp) string {
 	for _, file := range f.Files {
 		all = append(all, describeFile(file))
 	}
+	all = append(all, describeExit(f)...)
 	if len(f.Outside) > 0 {
 		all = append(all, "outside of the write scope: "+strings.Join(f.Outside, ", "))
 	}

@@ -38,7 +38,11 @@ func TestHostileEvents(t *testing.T) {
 		"pull_request_review": `{"action":"submitted","review":{"id":5,"state":"changes_requested","body":"no","commit_id":"1","submitted_at":"2026-11-01T12:00:00Z","user":{"login":"alice","id":1,"type":"User"}},` + pull,
 		"issue_comment": `{"action":"created","issue":{"number":1,"labels":[{"name":"mode:discussion"}]},"comment":{"id":5,"body":"Why?","updated_at":"2026-11-01T12:00:00Z",
 			"user":{"login":"alice","id":1,"type":"User"}},"repository":{"full_name":"acme/demo","id":7},"sender":{"login":"alice","id":1,"type":"User"}}`,
-		"issues": strings.Replace(fmt.Sprintf(labeled, "alice"), `"number":1`, `"number":3`, 1),
+		"check_run": `{"action":"completed","check_run":{"name":"build","head_sha":"1","status":"completed","check_suite":{"head_branch":"codexk8s/issue-1"}},
+			"repository":{"full_name":"acme/demo","id":7},"sender":{"login":"ci","id":8,"type":"Bot"}}`,
+		"check_suite": `{"action":"completed","check_suite":{"head_sha":"1","head_branch":"codexk8s/issue-1"},"repository":{"full_name":"acme/demo","id":7},"sender":{"login":"ci","id":8,"type":"Bot"}}`,
+		"status":      `{"sha":"1","context":"build","state":"success","branches":[{"name":"codexk8s/issue-1"}],"repository":{"full_name":"acme/demo","id":7},"sender":{"login":"ci","id":8,"type":"Bot"}}`,
+		"issues":      strings.Replace(fmt.Sprintf(labeled, "alice"), `"number":1`, `"number":3`, 1),
 	} {
 		templates[events.GitHubType(action)] = body
 	}

@@ -84,7 +84,7 @@ type SessionServiceClient interface {
 	// GetGitCredential mints a short-lived credential for the run's one repository. It is also valid as bearer token of
 	// the GitHub API for that repository.
 	GetGitCredential(context.Context, *GetGitCredentialRequest) (*GetGitCredentialResponse, error)
-	// Report is the last word of the run. The first report counts; a later one is answered alike and changes nothing.
+	// Report is the last word of the pod. The first report counts; a later one is answered alike and changes nothing.
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
 }
 
@@ -252,7 +252,7 @@ type SessionServiceHandler interface {
 	// GetGitCredential mints a short-lived credential for the run's one repository. It is also valid as bearer token of
 	// the GitHub API for that repository.
 	GetGitCredential(context.Context, *GetGitCredentialRequest) (*GetGitCredentialResponse, error)
-	// Report is the last word of the run. The first report counts; a later one is answered alike and changes nothing.
+	// Report is the last word of the pod. The first report counts; a later one is answered alike and changes nothing.
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
 }
 

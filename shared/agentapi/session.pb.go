@@ -107,6 +107,7 @@ type Assignment struct {
 	Language      string                 `protobuf:"bytes,35,opt,name=language,proto3" json:"language,omitempty"`                          // of the prompt, e.g. "ru"; empty = "en"
 	GoesOn        bool                   `protobuf:"varint,37,opt,name=goes_on,json=goesOn,proto3" json:"goes_on,omitempty"`               // the issue has work to come after this run's pull request, which does not close it
 	Talk          []*Remark              `protobuf:"bytes,40,rep,name=talk,proto3" json:"talk,omitempty"`                                  // of a turn of a discussion what it answers; else what was discussed before
+	Returned      *Returned              `protobuf:"bytes,41,opt,name=returned,proto3" json:"returned,omitempty"`                          // what went back to the agent of an earlier pod of this run; absent = nothing did
 	Wordings      []*Wording             `protobuf:"bytes,36,rep,name=wordings,proto3" json:"wordings,omitempty"`                          // parts of the prompt in place of the built-in ones; of two the later one counts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -401,9 +402,69 @@ func (x *Assignment) GetTalk() []*Remark {
 	return nil
 }
 
+func (x *Assignment) GetReturned() *Returned {
+	if x != nil {
+		return x.Returned
+	}
+	return nil
+}
+
 func (x *Assignment) GetWordings() []*Wording {
 	if x != nil {
 		return x.Wordings
+	}
+	return nil
+}
+
+// Returned is work that the platform has looked at on GitHub and found wanting. It comes back once.
+type Returned struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Commit        string                 `protobuf:"bytes,1,opt,name=commit,proto3" json:"commit,omitempty"` // that was reported
+	Faults        []string               `protobuf:"bytes,2,rep,name=faults,proto3" json:"faults,omitempty"` // in Markdown, a line each; names and words in them are untrusted
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Returned) Reset() {
+	*x = Returned{}
+	mi := &file_shared_agentapi_session_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Returned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Returned) ProtoMessage() {}
+
+func (x *Returned) ProtoReflect() protoreflect.Message {
+	mi := &file_shared_agentapi_session_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Returned.ProtoReflect.Descriptor instead.
+func (*Returned) Descriptor() ([]byte, []int) {
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Returned) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *Returned) GetFaults() []string {
+	if x != nil {
+		return x.Faults
 	}
 	return nil
 }
@@ -419,7 +480,7 @@ type Tool struct {
 
 func (x *Tool) Reset() {
 	*x = Tool{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[2]
+	mi := &file_shared_agentapi_session_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -431,7 +492,7 @@ func (x *Tool) String() string {
 func (*Tool) ProtoMessage() {}
 
 func (x *Tool) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[2]
+	mi := &file_shared_agentapi_session_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -444,7 +505,7 @@ func (x *Tool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tool.ProtoReflect.Descriptor instead.
 func (*Tool) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{2}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Tool) GetName() string {
@@ -473,7 +534,7 @@ type Artefact struct {
 
 func (x *Artefact) Reset() {
 	*x = Artefact{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[3]
+	mi := &file_shared_agentapi_session_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +546,7 @@ func (x *Artefact) String() string {
 func (*Artefact) ProtoMessage() {}
 
 func (x *Artefact) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[3]
+	mi := &file_shared_agentapi_session_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +559,7 @@ func (x *Artefact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Artefact.ProtoReflect.Descriptor instead.
 func (*Artefact) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{3}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Artefact) GetName() string {
@@ -534,7 +595,7 @@ type Wording struct {
 
 func (x *Wording) Reset() {
 	*x = Wording{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[4]
+	mi := &file_shared_agentapi_session_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -546,7 +607,7 @@ func (x *Wording) String() string {
 func (*Wording) ProtoMessage() {}
 
 func (x *Wording) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[4]
+	mi := &file_shared_agentapi_session_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -559,7 +620,7 @@ func (x *Wording) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wording.ProtoReflect.Descriptor instead.
 func (*Wording) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{4}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Wording) GetSource() string {
@@ -599,7 +660,7 @@ type Decided struct {
 
 func (x *Decided) Reset() {
 	*x = Decided{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[5]
+	mi := &file_shared_agentapi_session_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +672,7 @@ func (x *Decided) String() string {
 func (*Decided) ProtoMessage() {}
 
 func (x *Decided) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[5]
+	mi := &file_shared_agentapi_session_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +685,7 @@ func (x *Decided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decided.ProtoReflect.Descriptor instead.
 func (*Decided) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{5}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Decided) GetRequestId() string {
@@ -690,7 +751,7 @@ type Review struct {
 
 func (x *Review) Reset() {
 	*x = Review{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[6]
+	mi := &file_shared_agentapi_session_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +763,7 @@ func (x *Review) String() string {
 func (*Review) ProtoMessage() {}
 
 func (x *Review) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[6]
+	mi := &file_shared_agentapi_session_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +776,7 @@ func (x *Review) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Review.ProtoReflect.Descriptor instead.
 func (*Review) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{6}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Review) GetId() int64 {
@@ -764,7 +825,7 @@ type Remark struct {
 
 func (x *Remark) Reset() {
 	*x = Remark{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[7]
+	mi := &file_shared_agentapi_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +837,7 @@ func (x *Remark) String() string {
 func (*Remark) ProtoMessage() {}
 
 func (x *Remark) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[7]
+	mi := &file_shared_agentapi_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +850,7 @@ func (x *Remark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remark.ProtoReflect.Descriptor instead.
 func (*Remark) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{7}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Remark) GetAuthor() string {
@@ -820,7 +881,7 @@ type ReviewComment struct {
 
 func (x *ReviewComment) Reset() {
 	*x = ReviewComment{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[8]
+	mi := &file_shared_agentapi_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +893,7 @@ func (x *ReviewComment) String() string {
 func (*ReviewComment) ProtoMessage() {}
 
 func (x *ReviewComment) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[8]
+	mi := &file_shared_agentapi_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +906,7 @@ func (x *ReviewComment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewComment.ProtoReflect.Descriptor instead.
 func (*ReviewComment) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{8}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReviewComment) GetPath() string {
@@ -894,7 +955,7 @@ type HeartbeatRequest struct {
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[9]
+	mi := &file_shared_agentapi_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +967,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[9]
+	mi := &file_shared_agentapi_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +980,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{9}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HeartbeatRequest) GetPhase() string {
@@ -957,7 +1018,7 @@ type Prompt struct {
 
 func (x *Prompt) Reset() {
 	*x = Prompt{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[10]
+	mi := &file_shared_agentapi_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1030,7 @@ func (x *Prompt) String() string {
 func (*Prompt) ProtoMessage() {}
 
 func (x *Prompt) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[10]
+	mi := &file_shared_agentapi_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1043,7 @@ func (x *Prompt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prompt.ProtoReflect.Descriptor instead.
 func (*Prompt) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{10}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Prompt) GetTemplate() string {
@@ -1030,7 +1091,7 @@ type HeartbeatResponse struct {
 
 func (x *HeartbeatResponse) Reset() {
 	*x = HeartbeatResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[11]
+	mi := &file_shared_agentapi_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1103,7 @@ func (x *HeartbeatResponse) String() string {
 func (*HeartbeatResponse) ProtoMessage() {}
 
 func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[11]
+	mi := &file_shared_agentapi_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1116,7 @@ func (x *HeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*HeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{11}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HeartbeatResponse) GetStop() bool {
@@ -1083,7 +1144,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[12]
+	mi := &file_shared_agentapi_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1156,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[12]
+	mi := &file_shared_agentapi_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1169,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{12}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LogLine) GetAt() *timestamppb.Timestamp {
@@ -1142,7 +1203,7 @@ type AppendLogsRequest struct {
 
 func (x *AppendLogsRequest) Reset() {
 	*x = AppendLogsRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[13]
+	mi := &file_shared_agentapi_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1215,7 @@ func (x *AppendLogsRequest) String() string {
 func (*AppendLogsRequest) ProtoMessage() {}
 
 func (x *AppendLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[13]
+	mi := &file_shared_agentapi_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1228,7 @@ func (x *AppendLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogsRequest.ProtoReflect.Descriptor instead.
 func (*AppendLogsRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{13}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AppendLogsRequest) GetFirstSeq() int64 {
@@ -1193,7 +1254,7 @@ type AppendLogsResponse struct {
 
 func (x *AppendLogsResponse) Reset() {
 	*x = AppendLogsResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[14]
+	mi := &file_shared_agentapi_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1266,7 @@ func (x *AppendLogsResponse) String() string {
 func (*AppendLogsResponse) ProtoMessage() {}
 
 func (x *AppendLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[14]
+	mi := &file_shared_agentapi_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1279,7 @@ func (x *AppendLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendLogsResponse.ProtoReflect.Descriptor instead.
 func (*AppendLogsResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{14}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AppendLogsResponse) GetNextSeq() int64 {
@@ -1237,7 +1298,7 @@ type ReportProgressRequest struct {
 
 func (x *ReportProgressRequest) Reset() {
 	*x = ReportProgressRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[15]
+	mi := &file_shared_agentapi_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1310,7 @@ func (x *ReportProgressRequest) String() string {
 func (*ReportProgressRequest) ProtoMessage() {}
 
 func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[15]
+	mi := &file_shared_agentapi_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1323,7 @@ func (x *ReportProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressRequest.ProtoReflect.Descriptor instead.
 func (*ReportProgressRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{15}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReportProgressRequest) GetText() string {
@@ -1280,7 +1341,7 @@ type ReportProgressResponse struct {
 
 func (x *ReportProgressResponse) Reset() {
 	*x = ReportProgressResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[16]
+	mi := &file_shared_agentapi_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1353,7 @@ func (x *ReportProgressResponse) String() string {
 func (*ReportProgressResponse) ProtoMessage() {}
 
 func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[16]
+	mi := &file_shared_agentapi_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1366,7 @@ func (x *ReportProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportProgressResponse.ProtoReflect.Descriptor instead.
 func (*ReportProgressResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{16}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{17}
 }
 
 type LoadSnapshotRequest struct {
@@ -1316,7 +1377,7 @@ type LoadSnapshotRequest struct {
 
 func (x *LoadSnapshotRequest) Reset() {
 	*x = LoadSnapshotRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[17]
+	mi := &file_shared_agentapi_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1389,7 @@ func (x *LoadSnapshotRequest) String() string {
 func (*LoadSnapshotRequest) ProtoMessage() {}
 
 func (x *LoadSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[17]
+	mi := &file_shared_agentapi_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1402,7 @@ func (x *LoadSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*LoadSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{17}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{18}
 }
 
 type LoadSnapshotResponse struct {
@@ -1357,7 +1418,7 @@ type LoadSnapshotResponse struct {
 
 func (x *LoadSnapshotResponse) Reset() {
 	*x = LoadSnapshotResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[18]
+	mi := &file_shared_agentapi_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1430,7 @@ func (x *LoadSnapshotResponse) String() string {
 func (*LoadSnapshotResponse) ProtoMessage() {}
 
 func (x *LoadSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[18]
+	mi := &file_shared_agentapi_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1382,7 +1443,7 @@ func (x *LoadSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*LoadSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{18}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LoadSnapshotResponse) GetVersion() int64 {
@@ -1432,7 +1493,7 @@ type SaveSnapshotRequest struct {
 
 func (x *SaveSnapshotRequest) Reset() {
 	*x = SaveSnapshotRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[19]
+	mi := &file_shared_agentapi_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1444,7 +1505,7 @@ func (x *SaveSnapshotRequest) String() string {
 func (*SaveSnapshotRequest) ProtoMessage() {}
 
 func (x *SaveSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[19]
+	mi := &file_shared_agentapi_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1457,7 +1518,7 @@ func (x *SaveSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SaveSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{19}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SaveSnapshotRequest) GetExpectedVersion() int64 {
@@ -1497,7 +1558,7 @@ type SaveSnapshotResponse struct {
 
 func (x *SaveSnapshotResponse) Reset() {
 	*x = SaveSnapshotResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[20]
+	mi := &file_shared_agentapi_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +1570,7 @@ func (x *SaveSnapshotResponse) String() string {
 func (*SaveSnapshotResponse) ProtoMessage() {}
 
 func (x *SaveSnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[20]
+	mi := &file_shared_agentapi_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +1583,7 @@ func (x *SaveSnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveSnapshotResponse.ProtoReflect.Descriptor instead.
 func (*SaveSnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{20}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SaveSnapshotResponse) GetVersion() int64 {
@@ -1540,7 +1601,7 @@ type GetGitCredentialRequest struct {
 
 func (x *GetGitCredentialRequest) Reset() {
 	*x = GetGitCredentialRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[21]
+	mi := &file_shared_agentapi_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1552,7 +1613,7 @@ func (x *GetGitCredentialRequest) String() string {
 func (*GetGitCredentialRequest) ProtoMessage() {}
 
 func (x *GetGitCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[21]
+	mi := &file_shared_agentapi_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1565,7 +1626,7 @@ func (x *GetGitCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGitCredentialRequest.ProtoReflect.Descriptor instead.
 func (*GetGitCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{21}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{22}
 }
 
 type GetGitCredentialResponse struct {
@@ -1579,7 +1640,7 @@ type GetGitCredentialResponse struct {
 
 func (x *GetGitCredentialResponse) Reset() {
 	*x = GetGitCredentialResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[22]
+	mi := &file_shared_agentapi_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1591,7 +1652,7 @@ func (x *GetGitCredentialResponse) String() string {
 func (*GetGitCredentialResponse) ProtoMessage() {}
 
 func (x *GetGitCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[22]
+	mi := &file_shared_agentapi_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1604,7 +1665,7 @@ func (x *GetGitCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGitCredentialResponse.ProtoReflect.Descriptor instead.
 func (*GetGitCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{22}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetGitCredentialResponse) GetUsername() string {
@@ -1639,13 +1700,14 @@ type ReportRequest struct {
 	PullRequestUrl string                 `protobuf:"bytes,7,opt,name=pull_request_url,json=pullRequestUrl,proto3" json:"pull_request_url,omitempty"`
 	ThreadId       string                 `protobuf:"bytes,8,opt,name=thread_id,json=threadId,proto3" json:"thread_id,omitempty"`
 	ChangedFiles   []string               `protobuf:"bytes,9,rep,name=changed_files,json=changedFiles,proto3" json:"changed_files,omitempty"` // against the base branch
+	Incomplete     bool                   `protobuf:"varint,10,opt,name=incomplete,proto3" json:"incomplete,omitempty"`                       // the stage's files are not in order, and the agent was told so
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[23]
+	mi := &file_shared_agentapi_session_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1657,7 +1719,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[23]
+	mi := &file_shared_agentapi_session_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1670,7 +1732,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{23}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReportRequest) GetOutcome() string {
@@ -1736,6 +1798,13 @@ func (x *ReportRequest) GetChangedFiles() []string {
 	return nil
 }
 
+func (x *ReportRequest) GetIncomplete() bool {
+	if x != nil {
+		return x.Incomplete
+	}
+	return false
+}
+
 type ReportResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Outcome       string                 `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"` // of the first report
@@ -1746,7 +1815,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_shared_agentapi_session_proto_msgTypes[24]
+	mi := &file_shared_agentapi_session_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1827,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_shared_agentapi_session_proto_msgTypes[24]
+	mi := &file_shared_agentapi_session_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +1840,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{24}
+	return file_shared_agentapi_session_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReportResponse) GetOutcome() string {
@@ -1793,7 +1862,7 @@ var File_shared_agentapi_session_proto protoreflect.FileDescriptor
 const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\n" +
 	"\x1dshared/agentapi/session.proto\x12\x11codexk8s.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n" +
-	"\x14GetAssignmentRequest\"\x9b\n" +
+	"\x14GetAssignmentRequest\"\xd4\n" +
 	"\n" +
 	"\n" +
 	"Assignment\x12\x15\n" +
@@ -1842,8 +1911,12 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\blearning\x18\" \x01(\bR\blearning\x12\x1a\n" +
 	"\blanguage\x18# \x01(\tR\blanguage\x12\x17\n" +
 	"\agoes_on\x18% \x01(\bR\x06goesOn\x12-\n" +
-	"\x04talk\x18( \x03(\v2\x19.codexk8s.agent.v1.RemarkR\x04talk\x126\n" +
-	"\bwordings\x18$ \x03(\v2\x1a.codexk8s.agent.v1.WordingR\bwordings\".\n" +
+	"\x04talk\x18( \x03(\v2\x19.codexk8s.agent.v1.RemarkR\x04talk\x127\n" +
+	"\breturned\x18) \x01(\v2\x1b.codexk8s.agent.v1.ReturnedR\breturned\x126\n" +
+	"\bwordings\x18$ \x03(\v2\x1a.codexk8s.agent.v1.WordingR\bwordings\":\n" +
+	"\bReturned\x12\x16\n" +
+	"\x06commit\x18\x01 \x01(\tR\x06commit\x12\x16\n" +
+	"\x06faults\x18\x02 \x03(\tR\x06faults\".\n" +
 	"\x04Tool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04free\x18\x02 \x01(\bR\x04free\"H\n" +
@@ -1928,7 +2001,7 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x129\n" +
 	"\n" +
-	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x9d\x02\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xbd\x02\n" +
 	"\rReportRequest\x12\x18\n" +
 	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -1938,7 +2011,11 @@ const file_shared_agentapi_session_proto_rawDesc = "" +
 	"\fpull_request\x18\x06 \x01(\x05R\vpullRequest\x12(\n" +
 	"\x10pull_request_url\x18\a \x01(\tR\x0epullRequestUrl\x12\x1b\n" +
 	"\tthread_id\x18\b \x01(\tR\bthreadId\x12#\n" +
-	"\rchanged_files\x18\t \x03(\tR\fchangedFiles\"B\n" +
+	"\rchanged_files\x18\t \x03(\tR\fchangedFiles\x12\x1e\n" +
+	"\n" +
+	"incomplete\x18\n" +
+	" \x01(\bR\n" +
+	"incomplete\"B\n" +
 	"\x0eReportResponse\x12\x18\n" +
 	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason2\x81\x06\n" +
@@ -1965,73 +2042,75 @@ func file_shared_agentapi_session_proto_rawDescGZIP() []byte {
 	return file_shared_agentapi_session_proto_rawDescData
 }
 
-var file_shared_agentapi_session_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_shared_agentapi_session_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_shared_agentapi_session_proto_goTypes = []any{
 	(*GetAssignmentRequest)(nil),     // 0: codexk8s.agent.v1.GetAssignmentRequest
 	(*Assignment)(nil),               // 1: codexk8s.agent.v1.Assignment
-	(*Tool)(nil),                     // 2: codexk8s.agent.v1.Tool
-	(*Artefact)(nil),                 // 3: codexk8s.agent.v1.Artefact
-	(*Wording)(nil),                  // 4: codexk8s.agent.v1.Wording
-	(*Decided)(nil),                  // 5: codexk8s.agent.v1.Decided
-	(*Review)(nil),                   // 6: codexk8s.agent.v1.Review
-	(*Remark)(nil),                   // 7: codexk8s.agent.v1.Remark
-	(*ReviewComment)(nil),            // 8: codexk8s.agent.v1.ReviewComment
-	(*HeartbeatRequest)(nil),         // 9: codexk8s.agent.v1.HeartbeatRequest
-	(*Prompt)(nil),                   // 10: codexk8s.agent.v1.Prompt
-	(*HeartbeatResponse)(nil),        // 11: codexk8s.agent.v1.HeartbeatResponse
-	(*LogLine)(nil),                  // 12: codexk8s.agent.v1.LogLine
-	(*AppendLogsRequest)(nil),        // 13: codexk8s.agent.v1.AppendLogsRequest
-	(*AppendLogsResponse)(nil),       // 14: codexk8s.agent.v1.AppendLogsResponse
-	(*ReportProgressRequest)(nil),    // 15: codexk8s.agent.v1.ReportProgressRequest
-	(*ReportProgressResponse)(nil),   // 16: codexk8s.agent.v1.ReportProgressResponse
-	(*LoadSnapshotRequest)(nil),      // 17: codexk8s.agent.v1.LoadSnapshotRequest
-	(*LoadSnapshotResponse)(nil),     // 18: codexk8s.agent.v1.LoadSnapshotResponse
-	(*SaveSnapshotRequest)(nil),      // 19: codexk8s.agent.v1.SaveSnapshotRequest
-	(*SaveSnapshotResponse)(nil),     // 20: codexk8s.agent.v1.SaveSnapshotResponse
-	(*GetGitCredentialRequest)(nil),  // 21: codexk8s.agent.v1.GetGitCredentialRequest
-	(*GetGitCredentialResponse)(nil), // 22: codexk8s.agent.v1.GetGitCredentialResponse
-	(*ReportRequest)(nil),            // 23: codexk8s.agent.v1.ReportRequest
-	(*ReportResponse)(nil),           // 24: codexk8s.agent.v1.ReportResponse
-	nil,                              // 25: codexk8s.agent.v1.Wording.PartsEntry
-	(*timestamppb.Timestamp)(nil),    // 26: google.protobuf.Timestamp
+	(*Returned)(nil),                 // 2: codexk8s.agent.v1.Returned
+	(*Tool)(nil),                     // 3: codexk8s.agent.v1.Tool
+	(*Artefact)(nil),                 // 4: codexk8s.agent.v1.Artefact
+	(*Wording)(nil),                  // 5: codexk8s.agent.v1.Wording
+	(*Decided)(nil),                  // 6: codexk8s.agent.v1.Decided
+	(*Review)(nil),                   // 7: codexk8s.agent.v1.Review
+	(*Remark)(nil),                   // 8: codexk8s.agent.v1.Remark
+	(*ReviewComment)(nil),            // 9: codexk8s.agent.v1.ReviewComment
+	(*HeartbeatRequest)(nil),         // 10: codexk8s.agent.v1.HeartbeatRequest
+	(*Prompt)(nil),                   // 11: codexk8s.agent.v1.Prompt
+	(*HeartbeatResponse)(nil),        // 12: codexk8s.agent.v1.HeartbeatResponse
+	(*LogLine)(nil),                  // 13: codexk8s.agent.v1.LogLine
+	(*AppendLogsRequest)(nil),        // 14: codexk8s.agent.v1.AppendLogsRequest
+	(*AppendLogsResponse)(nil),       // 15: codexk8s.agent.v1.AppendLogsResponse
+	(*ReportProgressRequest)(nil),    // 16: codexk8s.agent.v1.ReportProgressRequest
+	(*ReportProgressResponse)(nil),   // 17: codexk8s.agent.v1.ReportProgressResponse
+	(*LoadSnapshotRequest)(nil),      // 18: codexk8s.agent.v1.LoadSnapshotRequest
+	(*LoadSnapshotResponse)(nil),     // 19: codexk8s.agent.v1.LoadSnapshotResponse
+	(*SaveSnapshotRequest)(nil),      // 20: codexk8s.agent.v1.SaveSnapshotRequest
+	(*SaveSnapshotResponse)(nil),     // 21: codexk8s.agent.v1.SaveSnapshotResponse
+	(*GetGitCredentialRequest)(nil),  // 22: codexk8s.agent.v1.GetGitCredentialRequest
+	(*GetGitCredentialResponse)(nil), // 23: codexk8s.agent.v1.GetGitCredentialResponse
+	(*ReportRequest)(nil),            // 24: codexk8s.agent.v1.ReportRequest
+	(*ReportResponse)(nil),           // 25: codexk8s.agent.v1.ReportResponse
+	nil,                              // 26: codexk8s.agent.v1.Wording.PartsEntry
+	(*timestamppb.Timestamp)(nil),    // 27: google.protobuf.Timestamp
 }
 var file_shared_agentapi_session_proto_depIdxs = []int32{
-	6,  // 0: codexk8s.agent.v1.Assignment.review:type_name -> codexk8s.agent.v1.Review
-	26, // 1: codexk8s.agent.v1.Assignment.deadline:type_name -> google.protobuf.Timestamp
-	5,  // 2: codexk8s.agent.v1.Assignment.decided:type_name -> codexk8s.agent.v1.Decided
-	2,  // 3: codexk8s.agent.v1.Assignment.tools:type_name -> codexk8s.agent.v1.Tool
-	3,  // 4: codexk8s.agent.v1.Assignment.artefacts:type_name -> codexk8s.agent.v1.Artefact
-	3,  // 5: codexk8s.agent.v1.Assignment.documents:type_name -> codexk8s.agent.v1.Artefact
-	7,  // 6: codexk8s.agent.v1.Assignment.talk:type_name -> codexk8s.agent.v1.Remark
-	4,  // 7: codexk8s.agent.v1.Assignment.wordings:type_name -> codexk8s.agent.v1.Wording
-	25, // 8: codexk8s.agent.v1.Wording.parts:type_name -> codexk8s.agent.v1.Wording.PartsEntry
-	8,  // 9: codexk8s.agent.v1.Review.comments:type_name -> codexk8s.agent.v1.ReviewComment
-	26, // 10: codexk8s.agent.v1.Review.before:type_name -> google.protobuf.Timestamp
-	10, // 11: codexk8s.agent.v1.HeartbeatRequest.prompt:type_name -> codexk8s.agent.v1.Prompt
-	26, // 12: codexk8s.agent.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	12, // 13: codexk8s.agent.v1.AppendLogsRequest.lines:type_name -> codexk8s.agent.v1.LogLine
-	26, // 14: codexk8s.agent.v1.GetGitCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 15: codexk8s.agent.v1.SessionService.GetAssignment:input_type -> codexk8s.agent.v1.GetAssignmentRequest
-	9,  // 16: codexk8s.agent.v1.SessionService.Heartbeat:input_type -> codexk8s.agent.v1.HeartbeatRequest
-	13, // 17: codexk8s.agent.v1.SessionService.AppendLogs:input_type -> codexk8s.agent.v1.AppendLogsRequest
-	15, // 18: codexk8s.agent.v1.SessionService.ReportProgress:input_type -> codexk8s.agent.v1.ReportProgressRequest
-	17, // 19: codexk8s.agent.v1.SessionService.LoadSnapshot:input_type -> codexk8s.agent.v1.LoadSnapshotRequest
-	19, // 20: codexk8s.agent.v1.SessionService.SaveSnapshot:input_type -> codexk8s.agent.v1.SaveSnapshotRequest
-	21, // 21: codexk8s.agent.v1.SessionService.GetGitCredential:input_type -> codexk8s.agent.v1.GetGitCredentialRequest
-	23, // 22: codexk8s.agent.v1.SessionService.Report:input_type -> codexk8s.agent.v1.ReportRequest
-	1,  // 23: codexk8s.agent.v1.SessionService.GetAssignment:output_type -> codexk8s.agent.v1.Assignment
-	11, // 24: codexk8s.agent.v1.SessionService.Heartbeat:output_type -> codexk8s.agent.v1.HeartbeatResponse
-	14, // 25: codexk8s.agent.v1.SessionService.AppendLogs:output_type -> codexk8s.agent.v1.AppendLogsResponse
-	16, // 26: codexk8s.agent.v1.SessionService.ReportProgress:output_type -> codexk8s.agent.v1.ReportProgressResponse
-	18, // 27: codexk8s.agent.v1.SessionService.LoadSnapshot:output_type -> codexk8s.agent.v1.LoadSnapshotResponse
-	20, // 28: codexk8s.agent.v1.SessionService.SaveSnapshot:output_type -> codexk8s.agent.v1.SaveSnapshotResponse
-	22, // 29: codexk8s.agent.v1.SessionService.GetGitCredential:output_type -> codexk8s.agent.v1.GetGitCredentialResponse
-	24, // 30: codexk8s.agent.v1.SessionService.Report:output_type -> codexk8s.agent.v1.ReportResponse
-	23, // [23:31] is the sub-list for method output_type
-	15, // [15:23] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	7,  // 0: codexk8s.agent.v1.Assignment.review:type_name -> codexk8s.agent.v1.Review
+	27, // 1: codexk8s.agent.v1.Assignment.deadline:type_name -> google.protobuf.Timestamp
+	6,  // 2: codexk8s.agent.v1.Assignment.decided:type_name -> codexk8s.agent.v1.Decided
+	3,  // 3: codexk8s.agent.v1.Assignment.tools:type_name -> codexk8s.agent.v1.Tool
+	4,  // 4: codexk8s.agent.v1.Assignment.artefacts:type_name -> codexk8s.agent.v1.Artefact
+	4,  // 5: codexk8s.agent.v1.Assignment.documents:type_name -> codexk8s.agent.v1.Artefact
+	8,  // 6: codexk8s.agent.v1.Assignment.talk:type_name -> codexk8s.agent.v1.Remark
+	2,  // 7: codexk8s.agent.v1.Assignment.returned:type_name -> codexk8s.agent.v1.Returned
+	5,  // 8: codexk8s.agent.v1.Assignment.wordings:type_name -> codexk8s.agent.v1.Wording
+	26, // 9: codexk8s.agent.v1.Wording.parts:type_name -> codexk8s.agent.v1.Wording.PartsEntry
+	9,  // 10: codexk8s.agent.v1.Review.comments:type_name -> codexk8s.agent.v1.ReviewComment
+	27, // 11: codexk8s.agent.v1.Review.before:type_name -> google.protobuf.Timestamp
+	11, // 12: codexk8s.agent.v1.HeartbeatRequest.prompt:type_name -> codexk8s.agent.v1.Prompt
+	27, // 13: codexk8s.agent.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	13, // 14: codexk8s.agent.v1.AppendLogsRequest.lines:type_name -> codexk8s.agent.v1.LogLine
+	27, // 15: codexk8s.agent.v1.GetGitCredentialResponse.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 16: codexk8s.agent.v1.SessionService.GetAssignment:input_type -> codexk8s.agent.v1.GetAssignmentRequest
+	10, // 17: codexk8s.agent.v1.SessionService.Heartbeat:input_type -> codexk8s.agent.v1.HeartbeatRequest
+	14, // 18: codexk8s.agent.v1.SessionService.AppendLogs:input_type -> codexk8s.agent.v1.AppendLogsRequest
+	16, // 19: codexk8s.agent.v1.SessionService.ReportProgress:input_type -> codexk8s.agent.v1.ReportProgressRequest
+	18, // 20: codexk8s.agent.v1.SessionService.LoadSnapshot:input_type -> codexk8s.agent.v1.LoadSnapshotRequest
+	20, // 21: codexk8s.agent.v1.SessionService.SaveSnapshot:input_type -> codexk8s.agent.v1.SaveSnapshotRequest
+	22, // 22: codexk8s.agent.v1.SessionService.GetGitCredential:input_type -> codexk8s.agent.v1.GetGitCredentialRequest
+	24, // 23: codexk8s.agent.v1.SessionService.Report:input_type -> codexk8s.agent.v1.ReportRequest
+	1,  // 24: codexk8s.agent.v1.SessionService.GetAssignment:output_type -> codexk8s.agent.v1.Assignment
+	12, // 25: codexk8s.agent.v1.SessionService.Heartbeat:output_type -> codexk8s.agent.v1.HeartbeatResponse
+	15, // 26: codexk8s.agent.v1.SessionService.AppendLogs:output_type -> codexk8s.agent.v1.AppendLogsResponse
+	17, // 27: codexk8s.agent.v1.SessionService.ReportProgress:output_type -> codexk8s.agent.v1.ReportProgressResponse
+	19, // 28: codexk8s.agent.v1.SessionService.LoadSnapshot:output_type -> codexk8s.agent.v1.LoadSnapshotResponse
+	21, // 29: codexk8s.agent.v1.SessionService.SaveSnapshot:output_type -> codexk8s.agent.v1.SaveSnapshotResponse
+	23, // 30: codexk8s.agent.v1.SessionService.GetGitCredential:output_type -> codexk8s.agent.v1.GetGitCredentialResponse
+	25, // 31: codexk8s.agent.v1.SessionService.Report:output_type -> codexk8s.agent.v1.ReportResponse
+	24, // [24:32] is the sub-list for method output_type
+	16, // [16:24] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_shared_agentapi_session_proto_init() }
@@ -2045,7 +2124,7 @@ func file_shared_agentapi_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_shared_agentapi_session_proto_rawDesc), len(file_shared_agentapi_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

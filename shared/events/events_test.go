@@ -48,8 +48,8 @@ var examples = append([]Payload{
 	AgentFinished{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Attempt: 1},
 	AgentFailed{RunRef: ref, Namespace: "codexk8s-run-0123456789ab", Attempt: 1, Reason: "image_pull", Message: "The image can't be pulled."},
 	AgentReported{
-		RunRef: ref, Outcome: "failed", Reason: "write_scope", Summary: "Done.", Branch: "codexk8s/issue-12", HeadSHA: "c0ffee",
-		PullRequest: 13, PullRequestURL: "https://github.com/acme/demo/pull/13", ThreadID: "t-1", ChangedFiles: []string{"main.go"},
+		RunRef: ref, Attempt: 1, Outcome: "failed", Reason: "write_scope", Summary: "Done.", Branch: "codexk8s/issue-12", HeadSHA: "c0ffee",
+		PullRequest: 13, PullRequestURL: "https://github.com/acme/demo/pull/13", ThreadID: "t-1", ChangedFiles: []string{"main.go"}, Incomplete: true,
 	},
 	EnvironmentExpired{RunRef: ref, Namespace: "codexk8s-run-0123456789ab"},
 	EnvironmentRemoved{RunRef: ref, Namespace: "codexk8s-run-0123456789ab"},
@@ -60,12 +60,12 @@ var examples = append([]Payload{
 		Comment: "Done.", Version: 3,
 		Status: &CommitStatus{SHA: "c0ffee", State: "success", Context: "codexk8s/dev", Description: "Done."},
 		Note:   &GitHubNote{Key: "approval/" + ref.RunID, Text: "Approval needed", Version: 1},
-		Base:   "main",
+		Base:   "main", Branch: "codexk8s/issue-12",
 	},
 	GitHubChanged{Repository: "acme/demo", Issue: 12, RunID: ref.RunID, CommentID: 99},
 	GitHubLookupRequested{
 		RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main", Files: []string{"docs/prd.md"}, In: []string{"codexk8s/issue-12", "main"},
-		Head: "c0ffee", PullRequest: 13, Branch: "codexk8s/issue-12", Write: []string{"**/*.md"}, Words: []string{"run:prd"},
+		Head: "c0ffee", PullRequest: 13, Branch: "codexk8s/issue-12", Base: "badf00d", Write: []string{"**/*.md"}, Words: []string{"run:prd"},
 	},
 	GitHubReviewRequested{RunRef: ref, PullRequest: 34, Branch: "codexk8s/issue-12", Head: "c0ffee", Role: "reviewer", Model: "gpt-5.4", Text: "Fit.\n\n## Findings\n- `a.go:3` **minor**: x"},
 	GitHubReviewed{RunRef: ref, PullRequest: 34, Head: "c0ffee", ReviewID: 7, URL: "https://github.com/acme/demo/pull/34#pullrequestreview-7", OnLines: 1, InSummary: 2,
@@ -73,6 +73,7 @@ var examples = append([]Payload{
 	GitHubLookedUp{
 		RunRef: ref, Attempt: 1, Path: "services.yaml", Ref: "main", Found: true, Content: "services: []", SHA: "c0ffee",
 		Head: "c0ffee", From: "main", Files: []FoundFile{{Path: "docs/prd.md", In: "main", SHA: "beef", Size: 7, Faults: []string{"line 3: TODO"}, Says: "run:prd"}}, Outside: []string{"main.go"},
+		Tip: "c0ffee", Apart: true, Checks: []Check{{Name: "build", State: CheckFailed, Said: "failure: 2 tests failed"}},
 		Reason: "too_large", Message: "The file has 70000 bytes.",
 	},
 	GitHubLabelsRequested{Repository: "acme/demo", RepositoryID: 77, Labels: []RepositoryLabel{{Name: "run:dev", Colour: "1d76db", Description: "Works on the issue"}}},

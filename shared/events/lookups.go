@@ -15,6 +15,7 @@ type GitHubLookupRequested struct {
 	Head        string   `json:"head,omitempty"`
 	PullRequest int      `json:"pullRequest,omitempty"`
 	Branch      string   `json:"branch,omitempty"` // that PullRequest must be of; "" = it is not looked at
+	Base        string   `json:"base,omitempty"`   // commit from which Head must descend; "" = it is not looked at
 	Write       []string `json:"write,omitempty"`  // globs of package scope
 	Words       []string `json:"words,omitempty"`  // of which each of Files may have one on a line of its own
 }
@@ -42,6 +43,9 @@ type GitHubLookedUp struct {
 	From    string      `json:"from,omitempty"`    // the one of In that has most of Files, the first of several; "" = none has any
 	Files   []FoundFile `json:"files,omitempty"`   // one for each that was asked for, in that order; none if Path can't be read
 	Outside []string    `json:"outside,omitempty"` // paths that PullRequest changes and Write does not allow, at most MaxOutside
+	Tip     string      `json:"tip,omitempty"`     // the commit that Branch is at; "" = it was not looked at
+	Apart   bool        `json:"apart,omitempty"`   // Head does not descend from the base that was named
+	Checks  []Check     `json:"checks,omitempty"`  // at Head, that the branch requires which PullRequest goes into
 
 	// Reason is why it can't be read: too_large, not_a_file, not_text, github_gone, github_refused, not_our_pull_request.
 	// "" = everything is known, also that something does not exist.
@@ -59,6 +63,23 @@ type FoundFile struct {
 	Faults []string `json:"faults,omitempty"`
 	Says   string   `json:"says,omitempty"` // the only one of GitHubLookupRequested.Words that it says; "" = none, or several
 }
+
+// Check is a commit status or a check run that a repository requires before something is merged.
+type Check struct {
+	Name  string     `json:"name"`
+	State CheckState `json:"state"`
+	Said  string     `json:"said,omitempty"` // its conclusion and its words; untrusted
+}
+
+// CheckState is how far a check has got.
+type CheckState string
+
+// The states of a check.
+const (
+	CheckPending CheckState = "pending" // it has not reported, or is at work
+	CheckPassed  CheckState = "passed"
+	CheckFailed  CheckState = "failed"
+)
 
 // Service is one of the project's services for an agent, a Knative Service of that name in the run's namespace.
 // shared/environment reads and checks them.

@@ -184,8 +184,9 @@ type AgentFailed struct {
 // AgentReported is the agent's result of its run.
 type AgentReported struct {
 	RunRef
-	Outcome        string   `json:"outcome"`          // succeeded or failed
-	Reason         string   `json:"reason,omitempty"` // write_scope, no_changes, …
+	Attempt        int      `json:"attempt,omitempty"` // of the Job that reports, as in AgentRequested
+	Outcome        string   `json:"outcome"`           // succeeded or failed
+	Reason         string   `json:"reason,omitempty"`  // write_scope, no_changes, …
 	Summary        string   `json:"summary,omitempty"`
 	Branch         string   `json:"branch,omitempty"`
 	HeadSHA        string   `json:"headSha,omitempty"`
@@ -193,6 +194,7 @@ type AgentReported struct {
 	PullRequestURL string   `json:"pullRequestUrl,omitempty"`
 	ThreadID       string   `json:"threadId,omitempty"`
 	ChangedFiles   []string `json:"changedFiles,omitempty"`
+	Incomplete     bool     `json:"incomplete,omitempty"` // the stage's files are not in order, and the agent was told so
 }
 
 // EnvironmentExpired comes due when a run's namespace may be removed.
@@ -236,8 +238,10 @@ type GitHubChangeRequested struct {
 	// Note is a comment of its own, besides the status comment; nil = none is wanted.
 	Note *GitHubNote `json:"note,omitempty"`
 
-	// Base is the branch whose present commit the run, which was just requested, is based on; "" = don't look it up.
-	Base string `json:"base,omitempty"`
+	// Base is the branch whose present commit the run, which was just requested, is based on; "" = don't look it up. Where
+	// Branch, on which the run works, is there already, it goes on from that, and has no such commit.
+	Base   string `json:"base,omitempty"`
+	Branch string `json:"branch,omitempty"`
 }
 
 // GitHubNote is a comment that is written once and then edited.
@@ -256,9 +260,12 @@ type GitHubNote struct {
 type CommitStatus struct {
 	SHA         string `json:"sha"`
 	State       string `json:"state"`   // pending, success, failure, error
-	Context     string `json:"context"` // "codexk8s/dev"
+	Context     string `json:"context"` // StatusPrefix and the stage
 	Description string `json:"description"`
 }
+
+// StatusPrefix begins the names of our commit statuses. They wait for the run, so no run waits for them.
+const StatusPrefix = "codexk8s/"
 
 // EventSubject is the work item.
 func (c GitHubChangeRequested) EventSubject() string { return WorkItem(c.Repository, c.Issue) }

@@ -84,6 +84,8 @@ const (
 	ArtefactMissing     = "artefact_missing"
 	ArtefactsIncomplete = "artefacts_incomplete"
 	ArtefactsUnreadable = "artefacts_unreadable"
+	ChecksFailed        = "checks_failed"
+	ChecksMissing       = "checks_missing"
 	ReviewMissing       = "review_missing"
 	ReviewRefused       = "review_refused"
 	ServiceTaken        = "service_taken"
@@ -265,6 +267,8 @@ var Catalogue = []Entry{
 	{Failed, []string{ServicesUnreadable}, "that file is no text, is over 64 KiB, or GitHub refuses it: the App needs `Contents: read`, and the base branch must exist"},
 	{Failed, []string{ArtefactMissing}, "the stage works from files that are not there: the comment names them and the label that makes each. Nothing was started"},
 	{Failed, []string{ArtefactsIncomplete}, "the comment names what is missing or not written to the end: say how to go on, remove `need:input`, set the label that the comment names"},
+	{Failed, []string{ChecksFailed}, "a check that the repository requires fails, and the agent could not put it right: say how to go on, remove `need:input`, set the label that the comment names"},
+	{Failed, []string{ChecksMissing}, "a check that the repository requires has not come to an end: does it run for such pull requests, and does the App's webhook send check run, check suite and status? Then as above"},
 	{Failed, []string{ArtefactsUnreadable}, "GitHub refuses to show the files: the App needs `Contents: read` and `Pull requests: read`"},
 	{Failed, []string{ReviewMissing}, "the agent that was to review has written nothing: the run's log, then `need:reviewer` again"},
 	{Failed, []string{ReviewRefused}, "GitHub refuses the review: the App needs `Pull requests: write`; the message has GitHub's words"},

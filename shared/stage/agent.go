@@ -53,6 +53,10 @@ func (d *decision) reported(in events.AgentReported) {
 		d.audit("agent:"+in.RunID, "agent.reported.late", "run_"+string(d.item.Run.State), "outcome %s", in.Outcome)
 		return
 	}
+	if d.item.Run.stale(in) {
+		d.audit("agent:"+in.RunID, "agent.reported.late", "earlier_job", "its commit %s went back to the agent", in.HeadSHA)
+		return
+	}
 	switch d.item.Run.Kind {
 	case events.KindReview:
 		d.reviewWritten(in)
@@ -83,7 +87,10 @@ func (d *decision) jobEnded(in events.AgentFinished) {
 	case d.ofEarlierJob("agent.finished", in.Attempt):
 	case !d.item.active():
 		d.audit(platform, "agent.finished.late", "run_"+string(d.item.Run.State), "")
-	case d.item.Report != nil:
+	case d.item.Run.Delivered != "" && d.item.Run.Kind.Writes() && d.item.Run.State.HoldsPod():
+		d.item.Run.JobOver = true
+		d.audit(platform, "job.over", "", "it ended by itself; what it has left is being looked at")
+	case d.item.Report != nil && !d.item.Run.stale(*d.item.Report) && !d.item.Run.awaited():
 		d.reported(*d.item.Report)
 	case d.item.Run.State == Waiting:
 		d.jobOver("it ended by itself")
@@ -111,7 +118,8 @@ func (d *decision) jobFailed(in events.AgentFailed) {
 	d.catchUp()
 	switch {
 	case d.ofEarlierJob("agent.failed", in.Attempt):
-	case d.item.active() && d.item.Run.Delivered != "":
+	case d.item.active() && d.item.Run.Delivered != "" && d.item.Run.State != Waiting:
+		d.item.Run.JobOver = d.item.Run.Kind.Writes()
 		d.audit(platform, "agent.failed.late", "agent_reported", "%s: %s", in.Reason, in.Message)
 	case d.item.Run.State == Waiting:
 		d.jobOver(in.Reason + ": " + in.Message)
@@ -132,6 +140,9 @@ func (d *decision) failed(cause, message string) {
 
 func (d *decision) deadline() {
 	d.catchUp()
+	if d.item.Run.awaitsChecks() {
+		d.checksDue()
+	}
 	if !d.item.Run.State.HoldsPod() {
 		return
 	}
@@ -161,6 +172,7 @@ func (d *decision) check(in events.RunCheck) {
 		d.stop(Failed, reason.AgentSilent, fmt.Sprintf("The agent has not been heard of for %s.", d.now.Sub(last).Round(time.Second)))
 		return
 	}
+	d.lookAgain()
 	in.Round++
 	in.Silent = silent
 	if silent {

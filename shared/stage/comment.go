@@ -43,7 +43,7 @@ func Comment(p *Process, i Item) string {
 	if r.Summary != "" && r.State == Succeeded && r.Kind != events.KindReview { // which stands on the pull request
 		put(&b, quote(r.Summary, roomForSummary), "\n\n")
 	}
-	put(&b, asks(r), "| | |\n|---|---|\n")
+	put(&b, returned(r), asks(r), "| | |\n|---|---|\n")
 	if f := i.profile(p); f.Name != "" {
 		put(&b, "| Profile | ", code(f.Name), " |\n")
 	}
@@ -128,6 +128,8 @@ func waits(r *Run) string {
 	switch {
 	case len(r.Open()) == 0 && r.WaitingFor == ForRateLimit:
 		return "its model, until " + stamp(r.NotBefore)
+	case r.awaited():
+		return "the required checks " + quoted(r.Exit.Awaits)
 	case len(r.Open()) == 0:
 		return "the agent's container to end"
 	case r.WaitingFor == ForBudget:
@@ -281,7 +283,7 @@ func headline(i Item) string {
 		s = "leaving the review on the pull request"
 	case r.State == Succeeded && r.Kind == events.KindReview:
 		return "reviewed"
-	case r.State.Active() && r.Delivered != "":
+	case r.State.HoldsPod() && r.Delivered != "":
 		s = "looking at what the agent has left"
 	case r.Reason == reason.ArtefactMissing:
 		s = "not started"
@@ -338,9 +340,9 @@ func next(p *Process, i Item) string {
 		return "The issue is closed. Reopen it to go on."
 	case own.Number != 0 && own.Closed:
 		return fmt.Sprintf("The pull request is closed. Reopen it to go on with it, or set `%s` for another one.", fresh)
-	case r.Reason == reason.ArtefactsIncomplete && i.NeedInput:
+	case isIncomplete(r.Reason) && i.NeedInput:
 		return fmt.Sprintf("Say on the issue or the pull request how to go on, remove `%s`, then set `%s`.", p.Labels.NeedInput, goOn)
-	case r.Reason == reason.ArtefactsIncomplete:
+	case isIncomplete(r.Reason):
 		return fmt.Sprintf("Set `%s` to go on.", goOn)
 	case r.State != Succeeded:
 		return fmt.Sprintf("Set `%s` again to retry.", again)
@@ -356,6 +358,11 @@ func next(p *Process, i Item) string {
 			cmp.Or(last.By, "Somebody"), short(last.SHA), short(own.HeadSHA), revise)
 	}
 	return "Review the pull request: *Request changes* starts `" + revise + "`, and so does the label."
+}
+
+// isIncomplete reports whether the run failed because of what it has left.
+func isIncomplete(cause string) bool {
+	return cause == reason.ArtefactsIncomplete || cause == reason.ChecksFailed || cause == reason.ChecksMissing
 }
 
 // gone says that the current process has no such stage.

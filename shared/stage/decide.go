@@ -116,7 +116,7 @@ func (d *decision) finish(s State, cause, message string) {
 	label := d.p.LabelOf(run.Stage, run.Kind)
 	d.answered(label)
 	if own := d.item.pullOf(run.Stage); own.HeadSHA != "" && !own.Closed && run.Kind != events.KindReview { // which holds up no merge
-		d.status = &events.CommitStatus{SHA: own.HeadSHA, State: commitState(s), Context: "codexk8s/" + run.Stage, Description: statusLine(run)}
+		d.status = &events.CommitStatus{SHA: own.HeadSHA, State: commitState(s), Context: events.StatusPrefix + run.Stage, Description: statusLine(run)}
 	}
 }
 

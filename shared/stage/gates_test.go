@@ -69,6 +69,17 @@ func TestWhatIsIncompleteIsNamedAndAskedAbout(t *testing.T) {
 		{Path: asked.Files[0], In: "c0ffee1234", Size: 9, Faults: []string{"line 3: TODO", `line 9: the heading "Risks" has no text`}},
 		{Path: asked.Files[1]}, {Path: asked.Files[2], In: "c0ffee1234", Size: 7},
 	}}
+	item, _, err = Decide(item, LookedUp{in}, gatesNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := &Returned{Commit: "c0ffee1234", Faults: []string{
+		"`docs/work/12/prd.md`: line 3: TODO; line 9: the heading \"Risks\" has no text", "`docs/work/12/nfr.md` is missing", "`main.go` is changed, which the stage may not do",
+	}}
+	if diff := cmp.Diff(back, item.Run.Exit.Returned); diff != "" || item.Run.State != Waiting || item.NeedInput {
+		t.Fatalf("at first it goes back to the agent: run %s, need:input %t (-want +got):\n%s", item.Run.State, item.NeedInput, diff)
+	}
+	item.Run.State, item.Run.Attempt, item.Run.Delivered, in.Attempt = Running, 1, in.Head, 1
 	next, _, err := Decide(item, LookedUp{in}, gatesNow)
 	if err != nil {
 		t.Fatal(err)

@@ -1,9 +1,11 @@
 package stage
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -29,6 +31,9 @@ var hears = map[string]func(event.Event) (Subject, Input, error){
 	events.GitHubType("pull_request"):        hearPullRequest,
 	events.GitHubType("pull_request_review"): hearReview,
 	events.GitHubType("issue_comment"):       hearComment,
+	events.GitHubType("check_run"):           hearCheck,
+	events.GitHubType("check_suite"):         hearCheck,
+	events.GitHubType("status"):              hearCheck,
 	events.LabelObserved{}.EventType():       hearObserved,
 	events.AgentStarted{}.EventType():        ofRun(func(p events.AgentStarted) (events.RunRef, Input) { return p.RunRef, JobStarted{p} }),
 	events.AgentDelayed{}.EventType():        ofRun(func(p events.AgentDelayed) (events.RunRef, Input) { return p.RunRef, JobDelayed{p} }),
@@ -184,6 +189,22 @@ func hearComment(e event.Event) (Subject, Input, error) {
 		Remark: Remark{Comment: c.CommentID, By: c.Author.Login, ByID: c.Author.ID, Body: c.Body, At: c.UpdatedAt},
 		Action: c.Action, Labels: c.Labels, Sender: person(c.Sender),
 	}, nil
+}
+
+// hearCheck translates the end of a check at a commit of an agent's branch. Our own statuses are none.
+func hearCheck(e event.Event) (Subject, Input, error) {
+	c, err := webhook.CheckFrom(e.Data())
+	if err != nil {
+		return Subject{}, nil, events.Malformed(err)
+	}
+	about := subject(c.Repository, time.Time{}, e)
+	for _, branch := range c.Branches {
+		about.Issue = cmp.Or(about.Issue, issueOfBranch(branch))
+	}
+	if about.Issue == 0 || !c.Reported || strings.HasPrefix(c.Name, events.StatusPrefix) {
+		return about, nil, nil
+	}
+	return about, Checked{SHA: c.SHA, Name: c.Name}, nil
 }
 
 // ofRun is the translation of an event about a run.

@@ -147,6 +147,16 @@ type PullRequestChanged struct {
 func (in PullRequestChanged) Needs(string, int) Needs { return Needs{Sender: in.Sender} }
 func (in PullRequestChanged) decide(d *decision)      { d.pullRequestChanged(in) }
 
+// Checked says that a check has come to an end at a commit of an agent's branch.
+type Checked struct {
+	SHA  string
+	Name string // "" = a whole suite of checks
+}
+
+// Needs implements Input.
+func (in Checked) Needs(string, int) Needs { return Needs{} }
+func (in Checked) decide(d *decision)      { d.checked(in) }
+
 // Events about a run.
 type (
 	// JobStarted says that the run's Job exists.

@@ -186,6 +186,7 @@ type Run struct {
 	Talk        []Remark // what a turn of a discussion answers; else what was discussed before the run
 	Reopens     string   // stage at which its agent says to begin again; "" = it says nothing
 	Delivered   string   // the commit that the agent reported, which is looked at before the run has succeeded; "" = none
+	Exit        Exit     // what GitHub has said of that commit
 	ThreadID    string
 	Summary     string
 	Asks        []Ask  // oldest first
@@ -223,6 +224,7 @@ const (
 	ForOwnerReview WaitingFor = "owner_review"
 	ForBudget      WaitingFor = "budget"
 	ForRateLimit   WaitingFor = "rate_limit"
+	ForChecks      WaitingFor = "checks"
 )
 
 // A Grant is what a run may do, fixed when it is requested: later changes of process and project apply to later runs.

@@ -19,6 +19,9 @@ func (d *decision) limited(in events.LLMLimited) {
 	case !d.item.active() || !run.begun():
 		d.audit(platform, "llm.limited.late", "run_"+string(run.State), "%s: %s", in.Reason, in.Message)
 		return
+	case run.Delivered != "":
+		d.audit(platform, "llm.limited.late", "agent_reported", "%s: %s", in.Reason, in.Message)
+		return
 	case in.Fallback != "":
 		d.redo = true
 		d.audit(platform, "run.falls_back", in.Reason, "%s answers for %s until %s: %s", in.Fallback, in.Model, stamp(in.Until), in.Message)

@@ -64,6 +64,8 @@ type Process struct {
 
 	Discussion Discussion `yaml:"discussion"` // on issues with labels.discussion
 
+	Checks time.Duration `yaml:"checks"` // how long a run waits for its repository's required checks; none said = checksWithin
+
 	Approvals approval.Policy `yaml:"approvals"` // what agents ask, and who decides it
 	Budgets   budget.Policy   `yaml:"budgets"`   // what may be spent
 

@@ -213,6 +213,7 @@ func (d *decision) stand(t Trigger) {
 	}
 	if t.Kind == events.KindWork && len(run.Grant.From) == 0 { // the others go by its branch
 		d.base = cmp.Or(run.Base, d.item.BaseBranch)
+		run.Exit.Based = true
 	}
 }
 

@@ -214,6 +214,8 @@ func (d *decision) pullRequestChanged(in PullRequestChanged) {
 	d.audit(actor(in.Sender), "pull_request.closed", "", "#%d merged=%t", in.Pull.Number, d.pull.Merged)
 	switch {
 	case !d.item.working() || d.item.Run.Stage != d.pull.Stage:
+	case d.pull.Merged && d.item.Run.awaited():
+		d.look()
 	case d.pull.Merged:
 		d.stop(Cancelled, reason.PullRequestMerged, "The pull request was merged.")
 	default:

@@ -142,6 +142,9 @@ func (d *decision) tell(before Item) {
 	if d.item.Run != nil {
 		c.RunID = d.item.Run.ID
 	}
+	if c.Base != "" {
+		c.Branch = d.item.Run.branch(d.item.Issue)
+	}
 	d.emit(now.pull(current).in(c, was.pull(current)))
 	for _, p := range changed {
 		if p.number != current {

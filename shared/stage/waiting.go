@@ -157,7 +157,7 @@ func (d *decision) jobOver(how string) {
 	}
 	run.JobOver = true
 	d.audit(platform, "job.over", "", "%s", how)
-	if len(run.Open()) > 0 || d.now.Before(run.NotBefore) {
+	if len(run.Open()) > 0 || d.now.Before(run.NotBefore) || run.awaited() {
 		d.emit(events.RunWaiting{RunRef: d.item.Ref(), For: string(run.WaitingFor)})
 	}
 	d.goOn()
@@ -209,7 +209,7 @@ func (d *decision) decided(in events.ApprovalDecided) {
 // the order of requests, so a run that had begun goes before later ones, and the limits hold.
 func (d *decision) goOn() {
 	run := d.item.Run
-	if !run.JobOver || len(run.Open()) > 0 || d.now.Before(run.NotBefore) || !run.to(Queued) {
+	if !run.JobOver || len(run.Open()) > 0 || run.awaited() || d.now.Before(run.NotBefore) || !run.to(Queued) {
 		return
 	}
 	if !run.NotBefore.IsZero() {

@@ -36,6 +36,7 @@ type AgentRun struct {
 	Kind         events.Kind
 	Role         string
 	Attempt      int // how many Jobs it had before this one
+	Exit         stage.Exit
 	Engine       string
 	Model        string
 	Reasoning    string
@@ -83,7 +84,7 @@ func (r AgentRun) Ref() events.RunRef {
 // AgentRun reads a run for its agent; ErrNotFound when there is none, or id is not a UUID.
 func (db *DB) AgentRun(ctx context.Context, id string) (AgentRun, error) {
 	rows, err := db.pool.Query(ctx, `
-		SELECT r.id::text AS id, r.attempt, r.state, r.reason, r.namespace, r.project_id, r.repository, r.issue,
+		SELECT r.id::text AS id, r.attempt, r.exit, r.state, r.reason, r.namespace, r.project_id, r.repository, r.issue,
 		       coalesce(b.name, w.full_name) AS full_name, coalesce(b.github_id, 0) AS github_id, coalesce(b.clone_url, w.clone_url) AS clone_url,
 		       coalesce(r.task ->> 'title', w.title) AS title, coalesce(r.task ->> 'body', w.body) AS body,
 		       w.url, coalesce(nullif(r.base, ''), w.base_branch) AS base_branch, r.base_commit, o.branch, o.number AS pull_request,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/jackc/pgx/v5"
@@ -12,11 +13,15 @@ import (
 	"codexk8s.dev/shared/events"
 )
 
-// SaveReport stores the agent's report, unless there is one, and its event agent.reported in the same transaction. It
-// returns the report that counts, which is the first, and the events to send.
+// SaveReport stores the agent's report, unless there is one of the same Job or a later one, and its event
+// agent.reported in the same transaction. It returns the report that counts, which is the first of the run's last Job,
+// and the events to send.
 func (db *DB) SaveReport(ctx context.Context, report events.AgentReported) (events.AgentReported, []event.Event, error) {
 	first := report
-	cause := Cause{events.Source(db.function) + "/report", report.RunID} // one report per run, so one event per run
+	cause := Cause{events.Source(db.function) + "/report", report.RunID} // one report per Job, so one event per Job
+	if report.Attempt > 0 {
+		cause.ID += "/" + strconv.Itoa(report.Attempt)
+	}
 	emitted, err := db.Emit(ctx, cause, report.Correlation(), func(ctx context.Context, tx *Tx) (events.Decision, error) {
 		data, err := json.Marshal(report)
 		if err != nil {
@@ -25,7 +30,9 @@ func (db *DB) SaveReport(ctx context.Context, report events.AgentReported) (even
 		inserted, err := tx.Exec(ctx, `
 			INSERT INTO run_reports (run_id, report, reported_at)
 			VALUES ($1, $2, $3)
-			ON CONFLICT DO NOTHING
+			ON CONFLICT (run_id) DO UPDATE
+			SET report = excluded.report, reported_at = excluded.reported_at
+			WHERE coalesce((run_reports.report ->> 'attempt')::int, 0) < coalesce((excluded.report ->> 'attempt')::int, 0)
 		`, report.RunID, data, tx.now)
 		if err != nil {
 			return events.Decision{}, fmt.Errorf("storing the report of run %s: %w", report.RunID, err)

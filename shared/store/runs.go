@@ -88,7 +88,7 @@ func queueSaid(b *pgx.Batch, item *stage.Item) {
 const processText = `(SELECT text FROM processes WHERE hash = granted ->> 'process' AND hash <> ALL ($1))`
 
 const runColumns = `id::text, project_id, stage, coalesce(kind, CASE WHEN revise THEN 'revise' ELSE 'work' END), role, state, reason, message, engine, model, reasoning,
-	requested_by, intent, namespace, attempt, position, waiting_for, granted, task, base, base_commit, review, talk, reopens, delivered, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at,
+	requested_by, intent, namespace, attempt, position, waiting_for, granted, task, base, base_commit, review, talk, reopens, delivered, exit, thread_id, summary, deadline, heartbeat_at, created_at, started_at, finished_at,
 	asks, calls, paused_at, job_over, resumed_at, work_ms, limited, not_before, bounds, warned, ` + spentByRun + `, coalesce(` + processText + `, '')`
 
 // spentByRun selects what a run has spent in all.
@@ -100,7 +100,7 @@ func (tx *Tx) scanRun(row pgx.Row) (stage.Run, error) {
 	var r stage.Run
 	var process string
 	err := row.Scan(&r.ID, &r.Project, &r.Stage, &r.Kind, &r.Role, &r.State, &r.Reason, &r.Message, &r.Engine, &r.Model, &r.Reasoning,
-		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.Position, &r.WaitingFor, &r.Grant, &r.Task, &r.Base, &r.BaseCommit, &r.Review, &r.Talk, &r.Reopens, &r.Delivered, &r.ThreadID, &r.Summary,
+		&r.RequestedBy, &r.Intent, &r.Namespace, &r.Attempt, &r.Position, &r.WaitingFor, &r.Grant, &r.Task, &r.Base, &r.BaseCommit, &r.Review, &r.Talk, &r.Reopens, &r.Delivered, &r.Exit, &r.ThreadID, &r.Summary,
 		zero(&r.Deadline), zero(&r.HeartbeatAt), &r.CreatedAt, zero(&r.StartedAt), zero(&r.FinishedAt),
 		&r.Asks, &r.Calls, zero(&r.PausedAt), &r.JobOver, zero(&r.ResumedAt), &r.WorkMS, &r.Limited, zero(&r.NotBefore), &r.Bounds, &r.Warned, &r.Spent, &process)
 	r.Process = tx.processes.ofRun(r.Grant, process)

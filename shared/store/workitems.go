@@ -199,10 +199,10 @@ func (tx *Tx) SaveItem(ctx context.Context, i, before stage.Item) error {
 		tx.queueProcess(&b, r.Process)
 		b.Queue(`
 			INSERT INTO runs (id, repository, issue, project_id, stage, kind, revise, role, state, engine, model, reasoning,
-			                  requested_by, requested_by_id, intent, namespace, granted, task, review, talk, created_at, base)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, nullif($14, 0), $15, $16, $17, $18, $19, $20, $21, $22)
+			                  requested_by, requested_by_id, intent, namespace, granted, task, review, talk, created_at, base, exit)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, nullif($14, 0), $15, $16, $17, $18, $19, $20, $21, $22, $23)
 		`, r.ID, repository, i.Issue, r.Project, r.Stage, r.Kind, r.Kind == events.KindRevise, r.Role, r.State, r.Engine, r.Model, r.Reasoning,
-			r.RequestedBy, r.RequesterID, r.Intent, r.Namespace, r.Grant, r.Task, r.Review, r.Talk, r.CreatedAt, r.Base)
+			r.RequestedBy, r.RequesterID, r.Intent, r.Namespace, r.Grant, r.Task, r.Review, r.Talk, r.CreatedAt, r.Base, r.Exit)
 	} else if r != nil {
 		queueRunUpdate(&b, r, was.State)
 	}
@@ -223,11 +223,11 @@ func queueRunUpdate(b *pgx.Batch, r *stage.Run, was stage.State) {
 		UPDATE runs
 		SET state = $3, reason = $4, message = $5, namespace = $6, thread_id = $7, summary = $8,
 		    started_at = $9, finished_at = $10, task = $12, waiting_for = $13, deadline = $14,
-		    asks = $15, paused_at = $16, job_over = $17, resumed_at = $18, calls = $19, delivered = $20, base = $21, reopens = $22, work_ms = $23, not_before = $24, warned = $25,
+		    asks = $15, paused_at = $16, job_over = $17, resumed_at = $18, calls = $19, delivered = $20, base = $21, reopens = $22, work_ms = $23, not_before = $24, warned = $25, exit = $26,
 		    attempt = $11, pod_seen_at = CASE WHEN attempt = $11 THEN pod_seen_at ELSE to_timestamp(0) END -- the next Job's pod may claim the run
 		WHERE id = $1 AND state = $2
 	`, r.ID, was, r.State, r.Reason, r.Message, r.Namespace, r.ThreadID, r.Summary, orNull(r.StartedAt), orNull(r.FinishedAt), r.Attempt, r.Task, r.WaitingFor, orNull(r.Deadline),
-		noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls), r.Delivered, r.Base, r.Reopens, r.WorkMS, orNull(r.NotBefore), noNil(r.Warned)).
+		noNil(r.Asks), orNull(r.PausedAt), r.JobOver, orNull(r.ResumedAt), noNil(r.Calls), r.Delivered, r.Base, r.Reopens, r.WorkMS, orNull(r.NotBefore), noNil(r.Warned), r.Exit).
 		Exec(mustChange(r.ID))
 }
 

@@ -203,6 +203,41 @@ func CommentFrom(payload []byte) (CommentEvent, error) {
 	}, nil
 }
 
+// CheckEvent is what a `check_run`, `check_suite` or `status` payload says.
+type CheckEvent struct {
+	Repository Repository
+	SHA        string
+	Name       string   // of the check run, or the status's context; "" = a whole suite
+	Branches   []string // that are at the commit, as far as GitHub names them
+	Reported   bool     // it has come to an end
+}
+
+// CheckFrom decodes a payload of one of the three; see IssueFrom. A check of a fork's commit may name a branch that the
+// repository has too, so a receiver compares the commit.
+// https://docs.github.com/en/webhooks/webhook-events-and-payloads#check_run
+// https://docs.github.com/en/webhooks/webhook-events-and-payloads#status
+func CheckFrom(payload []byte) (CheckEvent, error) {
+	p, err := decode("check", payload)
+	if err != nil {
+		return CheckEvent{}, err
+	}
+	c := CheckEvent{Repository: p.repository(), Name: p.CheckRun.Name, SHA: cmp.Or(p.CheckRun.HeadSHA, p.CheckSuite.HeadSHA, p.SHA)}
+	switch {
+	case p.CheckRun.HeadSHA != "":
+		c.Branches, c.Reported = []string{p.CheckRun.Suite.HeadBranch}, p.CheckRun.Status == "completed"
+	case p.CheckSuite.HeadSHA != "":
+		c.Branches, c.Reported = []string{p.CheckSuite.HeadBranch}, p.Action == "completed"
+	case p.SHA == "":
+		return CheckEvent{}, missing("check", "a commit")
+	default:
+		c.Name, c.Reported = p.Context, p.State != "pending"
+		for _, b := range p.Branches {
+			c.Branches = append(c.Branches, b.Name)
+		}
+	}
+	return c, nil
+}
+
 func missing(event, field string) error {
 	return fmt.Errorf("%s payload without %s", event, field)
 }
@@ -234,6 +269,25 @@ type payload struct {
 	Comment     comment        `json:"comment"`
 	Repository  repositoryJSON `json:"repository"`
 	Sender      user           `json:"sender"`
+
+	CheckRun struct {
+		Name    string     `json:"name"`
+		HeadSHA string     `json:"head_sha"`
+		Status  string     `json:"status"`
+		Suite   checkSuite `json:"check_suite"`
+	} `json:"check_run"`
+	CheckSuite checkSuite `json:"check_suite"`
+
+	// Of a status, which has no object of its own.
+	SHA      string  `json:"sha"`
+	Context  string  `json:"context"`
+	State    string  `json:"state"`
+	Branches []label `json:"branches"`
+}
+
+type checkSuite struct {
+	HeadBranch string `json:"head_branch"`
+	HeadSHA    string `json:"head_sha"`
 }
 
 type label struct {

@@ -127,6 +127,10 @@ func (w *world) play(line string) {
 		w.lookup(f)
 	case "files":
 		w.filesOf(f)
+	case "exit":
+		w.exit(f)
+	case "check":
+		w.checkEnds(f)
 	case "rights":
 		run, _ := w.ofRun(f[1])
 		role := run.Process.Role(run.Role)
@@ -141,7 +145,7 @@ func (w *world) play(line string) {
 		w.happen(r)
 	case "report":
 		run, ref := w.ofRun(f[1])
-		r := events.AgentReported{RunRef: ref, Outcome: f[2], Summary: "Summary.", ThreadID: "thread-1"}
+		r := events.AgentReported{RunRef: ref, Attempt: run.Attempt, Outcome: f[2], Summary: "Summary.", ThreadID: "thread-1"}
 		switch {
 		case run.Kind == events.KindDiscussion:
 			if r.Summary = "What the agent says."; f[2] != "succeeded" {
@@ -156,7 +160,7 @@ func (w *world) play(line string) {
 		default:
 			r.Reason = f[3]
 		}
-		if w.reports[r.RunID] == nil {
+		if old := w.reports[r.RunID]; old == nil || old.Attempt < r.Attempt {
 			w.reports[r.RunID] = &r
 		}
 		w.happen(r)
@@ -281,7 +285,8 @@ func found(asked events.GitHubLookupRequested) (files []events.FoundFile) {
 func (w *world) filesOf(f []string) {
 	_, ref := w.ofRun(f[1])
 	asked := w.lookups[ref.RunID]
-	l := events.GitHubLookedUp{RunRef: ref, Attempt: asked.Attempt, Path: asked.Path, Ref: asked.Ref, Head: asked.Head, Files: found(asked)}
+	l := w.shown(asked)
+	l.Files = found(asked)
 	l.From = append(slices.Clone(asked.In), asked.Head)[0]
 	for _, word := range f[2:] {
 		path, fault, faulty := strings.Cut(strings.TrimPrefix(word, "-"), "=")

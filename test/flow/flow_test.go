@@ -35,6 +35,10 @@
 //	files REPO#N [from=BRANCH] [-FILE|-*] [FILE=FAULT|FILE=BRANCH] [outside=PATH] [says=LABEL] [unreadable=REASON]
 //	                                     of what was asked; the rest is there, at the first place that was asked for
 //	                                     unless said
+//	exit REPO [CHECK=pending|passed|failed] [tip=SHA] [apart] [silent]   what GitHub shows of what is delivered there
+//	                                     next: required checks, another commit of the branch, none that descends from
+//	                                     the base, no answer
+//	check REPO#N NAME pending|passed|failed [as=status|suite] [sha=SHA]   a required check begins or ends
 //	rights REPO#N                        prints what its run may do
 //	reviewed REPO#N [REASON]             the review is on the pull request, or can't be for the reason
 //	report REPO#N OUTCOME [REASON]       the agent's word; of a success, explained: with lessons

@@ -331,6 +331,9 @@ func lookup(p events.GitHubLookupRequested) string {
 	if len(p.Files) > 0 {
 		b.WriteString(" at " + strings.Join(append(p.In, p.Head), " "))
 	}
+	if p.Head != "" && len(p.Files) == 0 {
+		b.WriteString(" at " + p.Head)
+	}
 	return strings.TrimRight(b.String(), " ")
 }
 

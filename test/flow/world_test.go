@@ -37,6 +37,7 @@ type world struct {
 	paused    map[string]time.Time     // until when a model is not asked
 	of        map[string]events.RunRef // of a run
 	intents   map[string]bool
+	exits     map[string]*exit  // of each repository
 	github    map[string]*place // what GitHub shows of each issue
 	timers    []timer
 
@@ -56,7 +57,7 @@ func newWorld(t *testing.T) *world {
 		projects: map[string]string{}, settings: map[string]project.Settings{}, roles: map[string]access.Role{},
 		items: map[string]*stage.Item{}, intents: map[string]bool{}, of: map[string]events.RunRef{}, reports: map[string]*events.AgentReported{}, asked: map[string][]events.ApprovalRequested{},
 		paused: map[string]time.Time{}, net: map[string]budget.Amount{}, reserved: map[string]budget.Amount{},
-		lookups: map[string]events.GitHubLookupRequested{}, reviews: map[string]events.GitHubReviewRequested{}, github: map[string]*place{},
+		lookups: map[string]events.GitHubLookupRequested{}, reviews: map[string]events.GitHubReviewRequested{}, github: map[string]*place{}, exits: map[string]*exit{},
 	}
 }
 
@@ -263,6 +264,7 @@ func (w *world) follow(d events.Decision) {
 			w.happen(p)
 		case events.GitHubLookupRequested:
 			w.lookups[p.RunID] = p
+			w.looked(p)
 		case events.GitHubReviewRequested:
 			w.reviews[p.RunID] = p
 		}

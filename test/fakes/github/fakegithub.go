@@ -116,7 +116,7 @@ type Server struct {
 // New opens the state of Options.Dir (or begins a new one), and serves.
 func New(o Options) (*Server, error) {
 	s := &Server{
-		endpoints: newRouter(repositoryRoutes, issueRoutes, labelRoutes, pullRoutes, reviewRoutes, statusRoutes, hookRoutes, appRoutes, graphRoutes),
+		endpoints: newRouter(repositoryRoutes, issueRoutes, labelRoutes, pullRoutes, reviewRoutes, statusRoutes, protectionRoutes, hookRoutes, appRoutes, graphRoutes),
 		dir:       o.Dir, now: o.Now, log: o.Logger, limit: o.RateLimit, usage: map[string]*usage{}, grants: map[string]grant{},
 	}
 	if s.now == nil {

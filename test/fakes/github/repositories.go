@@ -146,7 +146,12 @@ func (s *Server) getBranch(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, refuse(http.StatusNotFound, "Branch not found")
 	}
-	return http.StatusOK, s.branchObject(c.repo, name, sha), nil
+	o := s.branchObject(c.repo, name, sha)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o["protection"] = c.repo.protection(name)
+	o["protected"] = len(c.repo.Required[name])+len(c.repo.Ruled[name]) > 0
+	return http.StatusOK, o, nil
 }
 
 func (s *Server) branchObject(r *repository, name, sha string) object {

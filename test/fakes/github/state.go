@@ -58,6 +58,10 @@ type repository struct {
 	Statuses      map[string][]Status `json:"statuses"` // by commit
 	CheckRuns     []*CheckRun         `json:"check_runs"`
 	Hooks         []*hook             `json:"hooks"`
+
+	// Checks that a branch requires: by its protection, and by a ruleset.
+	Required map[string][]string `json:"required,omitempty"`
+	Ruled    map[string][]string `json:"ruled,omitempty"`
 }
 
 func (r *repository) fullName() string { return r.Owner + "/" + r.Name }

@@ -73,6 +73,10 @@ func (s *Server) postStatus(c *call) (int, any, error) {
 	if in.Context == "" {
 		in.Context = "default"
 	}
+	branches := []object{}
+	for _, name := range s.branchesAt(c.repo, sha) {
+		branches = append(branches, object{"name": name, "protected": false, "commit": object{"sha": sha, "url": s.api("/repos/%s/commits/%s", c.repo.fullName(), sha)}})
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Status{ID: s.id(), State: in.State, Context: in.Context, Description: in.Description, TargetURL: in.TargetURL, Creator: c.who.user.Login, CreatedAt: s.stamp()}
@@ -80,7 +84,7 @@ func (s *Server) postStatus(c *call) (int, any, error) {
 	s.wrote(c.who.user, "status %s %s %s %q", c.repo.fullName(), st.Context, st.State, st.Description)
 	s.emit(c.repo, "status", "", c.who.user, object{
 		"id": st.ID, "sha": sha, "name": c.repo.fullName(), "target_url": orNull(st.TargetURL), "context": st.Context,
-		"description": orNull(st.Description), "state": st.State, "created_at": st.CreatedAt, "updated_at": st.CreatedAt, "branches": []object{},
+		"description": orNull(st.Description), "state": st.State, "created_at": st.CreatedAt, "updated_at": st.CreatedAt, "branches": branches,
 		"commit": object{"sha": sha, "url": s.api("/repos/%s/commits/%s", c.repo.fullName(), sha)},
 	})
 	return http.StatusCreated, s.statusObject(c.repo, sha, st), nil
@@ -225,6 +229,7 @@ func (s *Server) postCheckRun(c *call) (int, any, error) {
 	if sha, err := s.git(c.repo).commit(in.HeadSHA); err != nil || sha != in.HeadSHA {
 		return 0, nil, refuse(http.StatusUnprocessableEntity, "No commit found for SHA: "+in.HeadSHA)
 	}
+	branches := s.branchesAt(c.repo, in.HeadSHA)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.stamp()
@@ -234,7 +239,7 @@ func (s *Server) postCheckRun(c *call) (int, any, error) {
 	}
 	run.ID = s.id()
 	c.repo.CheckRuns = append(c.repo.CheckRuns, run)
-	return s.checkRunChanged(c, run, http.StatusCreated, "created")
+	return s.checkRunChanged(c, run, http.StatusCreated, "created", branches)
 }
 
 func (s *Server) patchCheckRun(c *call) (int, any, error) {
@@ -252,17 +257,16 @@ func (s *Server) patchCheckRun(c *call) (int, any, error) {
 	}
 	*run = changed
 	if run.Status == "completed" {
-		return s.checkRunChanged(c, run, http.StatusOK, "completed")
+		return s.checkRunChanged(c, run, http.StatusOK, "completed", s.branchesAt(c.repo, run.HeadSHA))
 	}
 	s.wrote(c.who.user, "check run %s %s %s", c.repo.fullName(), run.Name, run.Status)
 	return http.StatusOK, s.checkRunObject(c.repo, run), nil
 }
 
-func (s *Server) checkRunChanged(c *call, run *CheckRun, status int, action string) (int, any, error) {
+func (s *Server) checkRunChanged(c *call, run *CheckRun, status int, action string, branches []string) (int, any, error) {
 	s.wrote(c.who.user, "check run %s %s %s", c.repo.fullName(), run.Name, strings.TrimSpace(run.Status+" "+run.Conclusion))
-	o := s.checkRunObject(c.repo, run)
-	s.emit(c.repo, "check_run", action, c.who.user, object{"check_run": o})
-	return status, o, nil
+	s.emitCheck(c.repo, run, action, branches, c.who.user)
+	return status, s.checkRunObject(c.repo, run), nil
 }
 
 func (c *call) checkRun() (*CheckRun, error) {

@@ -22,6 +22,8 @@ import (
 // A prompt that names files gets each of them, with its headings. A line of the issue like "Leave out: nfr.md" has it
 // leave that one out until the work comes back to it, "Leave out for good: nfr.md" for ever.
 //
+// Of work that comes back, its page says what was wrong with it.
+//
 // Where people want to learn, it explains the first line of its file.
 //
 // In a discussion it repeats what people wrote; words that somebody put in quotes there become a further greeting.
@@ -139,8 +141,14 @@ func planFile(t Task) File {
 	for i, review := range t.Reviews {
 		fmt.Fprintf(&b, "\n## After review %d\n\n%s\n\nDone as asked.\n", i+1, prefixed("> ", review))
 	}
+	if t.SentBack() {
+		fmt.Fprintf(&b, "\n## Put right\n\n%s\n", strings.Join(faultLine.FindAllString(t.Prompt, -1), "\n"))
+	}
 	return File{Path: t.Path(t.Slug() + ".md"), Content: b.String()}
 }
+
+// faultLine is what is wrong with work that comes back.
+var faultLine = regexp.MustCompile(`(?m)^- .+$`)
 
 var (
 	askFirst      = regexp.MustCompile(`(?m)^Ask first: (.+\?)[ \t]*(.*)$`)

@@ -108,7 +108,7 @@ func (t Task) Discusses() bool { return strings.Contains(t.Prompt, ", discuss is
 
 // SentBack reports whether the last message sends the work back.
 func (t Task) SentBack() bool {
-	return strings.Contains(t.Prompt, "The platform has looked at the files")
+	return strings.Contains(t.Prompt, "The platform has looked at what you deliver")
 }
 
 // Again reports whether the last message says to go on with a task that was told before.

@@ -25,7 +25,7 @@ var english = Words{
 		"requested": "Requested", "queued": "Queued", "starting": "Starting", "running": "Running", "waiting": "Waiting",
 		"succeeded": "Succeeded", "failed": "Failed", "cancelled": "Cancelled", "timed_out": "Out of time",
 	},
-	WaitsFor: map[string]string{"approval": "for an approval", "question": "for an answer", "owner_review": "for an owner's review", "budget": "for budget", "rate_limit": "for the provider's limit"},
+	WaitsFor: map[string]string{"approval": "for an approval", "question": "for an answer", "owner_review": "for an owner's review", "budget": "for budget", "rate_limit": "for the provider's limit", "checks": "for required checks"},
 	Steps: map[string]string{
 		"run.requested": "Run requested", "run.queued": "Waits for a place", "run.starting": "Got a place", "run.started": "Agent's pod started", "run.running": "Agent at work",
 		"run.waiting": "Waits for people", "run.answered": "Answered", "run.resumed": "Goes on", "run.succeeded": "Succeeded", "run.failed": "Failed",

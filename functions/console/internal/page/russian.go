@@ -25,7 +25,7 @@ var russian = Words{
 		"requested": "Запрошен", "queued": "В очереди", "starting": "Запускается", "running": "Работает", "waiting": "Ждёт",
 		"succeeded": "Успешно", "failed": "Ошибка", "cancelled": "Отменён", "timed_out": "Вышло время",
 	},
-	WaitsFor: map[string]string{"approval": "одобрения", "question": "ответа", "owner_review": "ревью владельца", "budget": "бюджета", "rate_limit": "лимита провайдера"},
+	WaitsFor: map[string]string{"approval": "одобрения", "question": "ответа", "owner_review": "ревью владельца", "budget": "бюджета", "rate_limit": "лимита провайдера", "checks": "обязательных проверок"},
 	Steps: map[string]string{
 		"run.requested": "Запуск запрошен", "run.queued": "Ждёт места", "run.starting": "Место получено", "run.started": "Под агента запущен", "run.running": "Агент работает",
 		"run.waiting": "Ждёт людей", "run.answered": "Ответ получен", "run.resumed": "Продолжается", "run.succeeded": "Успешно", "run.failed": "Ошибка",
