@@ -8,17 +8,14 @@ import (
 )
 
 // Two branches that take the same number merge without a conflict, and goose then refuses to read either.
-func TestTheNumbersAreUnique(t *testing.T) {
+func TestTheNumbersAreUniqueAndWithoutGaps(t *testing.T) {
 	names, err := fs.Glob(files, "*.sql") // sorted
 	if err != nil || len(names) == 0 {
 		t.Fatalf("%d migrations: %v", len(names), err)
 	}
-	last := int64(0)
-	for _, name := range names {
-		n, err := goose.NumericComponent(name)
-		if err != nil || n <= last {
-			t.Errorf("%s: number %d, want more than %d: %v", name, n, last, err)
+	for i, name := range names {
+		if n, err := goose.NumericComponent(name); err != nil || n != int64(i+1) {
+			t.Errorf("%s: number %d, want %d: %v", name, n, i+1, err)
 		}
-		last = n
 	}
 }
