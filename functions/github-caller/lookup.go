@@ -114,6 +114,10 @@ func (l *lookout) say(ctx context.Context, what string, err error) (d events.Dec
 	return d, nil
 }
 
+// maxPath is how many bytes the path of a file may have that git checks out on Linux. A server hangs up on addresses that
+// are much longer, which would look like an outage.
+const maxPath = 4096
+
 // checked says what is wrong with a lookup, and gives the write scope that it names.
 func checked(p events.GitHubLookupRequested) (scope.Scope, error) {
 	_, _, ok := strings.Cut(p.Repository, "/")
@@ -126,8 +130,8 @@ func checked(p events.GitHubLookupRequested) (scope.Scope, error) {
 		return nil, errors.New("it does not say where")
 	}
 	for _, path := range append([]string{p.Path}, p.Files...) {
-		if strings.Contains(path, "..") {
-			return nil, fmt.Errorf("no such file can be: %q", path)
+		if strings.Contains(path, "..") || len(path) > maxPath {
+			return nil, fmt.Errorf("no such file can be: %.200q", path)
 		}
 	}
 	return scope.Compile(p.Write)

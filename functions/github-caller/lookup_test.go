@@ -68,8 +68,8 @@ func TestLookup(t *testing.T) {
 	}, f.audit()[:4]); diff != "" {
 		t.Errorf("audit (-want +got):\n%s", diff)
 	}
-	for _, bad := range []events.GitHubLookupRequested{f.lookup("x", "a", ""), f.lookup(repo, "", ""), f.lookup(repo, "../a", "")} {
-		f.want(url, "bad "+bad.Path, bad, 400)
+	for _, bad := range []events.GitHubLookupRequested{f.lookup("x", "a", ""), f.lookup(repo, "", ""), f.lookup(repo, "../a", ""), f.lookup(repo, strings.Repeat("a", 5000), "")} {
+		f.want(url, fmt.Sprintf("bad %.5s", bad.Path), bad, 400)
 	}
 }
 

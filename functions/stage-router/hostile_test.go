@@ -25,7 +25,7 @@ func TestHostileEvents(t *testing.T) {
 		events.RunRequested{RunRef: run}, events.RunQueued{RunRef: run}, events.RunFinished{RunRef: run}, events.RunDeadline{RunRef: run}, events.RunCheck{RunRef: run},
 		events.AgentStarted{RunRef: run}, events.AgentDelayed{RunRef: run}, events.AgentFinished{RunRef: run}, events.AgentFailed{RunRef: run}, events.AgentReported{RunRef: run},
 		events.GitHubLookedUp{RunRef: run}, events.GitHubReviewed{RunRef: run}, events.RunWaiting{RunRef: run}, events.RunResumed{RunRef: run, Extended: []events.BudgetExtension{{Kind: "run", Name: run.RunID, Tokens: 1}}},
-		events.ApprovalRequested{RunRef: run}, events.ApprovalDecided{RunRef: run}, events.ToolExecuted{RunRef: run}, events.LabelApproved{RunRef: run}, events.HoldRequested{RunRef: run}, events.LLMLimited{RunRef: run},
+		events.ApprovalRequested{RunRef: run}, events.ApprovalDecided{RunRef: run}, events.ToolExecuted{RunRef: run}, events.LabelApproved{RunRef: run}, events.HoldRequested{RunRef: run}, events.LLMLimited{RunRef: run}, events.BudgetWarned{RunRef: run},
 		events.CommandRequested{Repository: run.Repository, RepositoryID: run.RepositoryID, Issue: run.Issue, RunID: run.RunID, Command: events.CommandCancel},
 		events.StormDue{Repository: run.Repository, RepositoryID: run.RepositoryID, Issue: run.Issue},
 	)
