@@ -114,8 +114,8 @@ func (l *lookout) say(ctx context.Context, what string, err error) (d events.Dec
 	return d, nil
 }
 
-// maxPath is how many bytes the path of a file may have that git checks out on Linux. A server hangs up on addresses that
-// are much longer, which would look like an outage.
+// maxPath is how many bytes the path of a file may have that git checks out on Linux. A server hangs up on addresses
+// that are much longer, which would look like an outage.
 const maxPath = 4096
 
 // checked says what is wrong with a lookup, and gives the write scope that it names.
